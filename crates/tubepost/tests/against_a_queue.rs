@@ -28,7 +28,9 @@ enum Call<T> {
     Reopen,
 }
 
-fn calls<T: Clone + std::fmt::Debug + 'static>(message: BoxedStrategy<T>) -> impl Strategy<Value = Vec<Call<T>>> {
+fn calls<T: Clone + std::fmt::Debug + 'static>(
+    message: BoxedStrategy<T>,
+) -> impl Strategy<Value = Vec<Call<T>>> {
     let call = prop_oneof![
         6 => message.clone().prop_map(Call::TrySend),
         3 => message.clone().prop_map(Call::TrySendOther),
@@ -59,7 +61,8 @@ macro_rules! pair {
         impl Pair<$message, $kept> {
             fn run(place: &Place, capacity: usize, calls: Vec<Call<$kept>>) -> Result<(), TestCaseError> {
                 let domain = place.domain().clone();
-                let inbox = Mailbox::<$message>::options().domain(&domain).bounded(capacity as u64).own("box");
+                let inbox =
+                    Mailbox::<$message>::options().domain(&domain).bounded(capacity as u64).own("box");
                 let inbox = inbox.expect("a free name");
                 let out = || Sender::<$message>::options().domain(&domain).open("box").expect("it exists");
                 let outs = [out(), out()];
@@ -82,7 +85,8 @@ macro_rules! pair {
                     Call::TrySendOther(message) => self.try_send(1, message)?,
                     Call::SendNow(message) => {
                         let sent = self.outs[0].send_timeout(lend(&message), Duration::ZERO);
-                        let expected = if full { Err(SendTimeoutError::Timeout(lend(&message))) } else { Ok(()) };
+                        let expected =
+                            if full { Err(SendTimeoutError::Timeout(lend(&message))) } else { Ok(()) };
                         prop_assert_eq!(sent, expected);
                         self.keep(full, message);
                     }

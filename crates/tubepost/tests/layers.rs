@@ -168,7 +168,8 @@ fn the_tests_are_short_too() {
 /// The rules can be broken.
 #[test]
 fn every_rule_has_teeth() {
-    let homes = re_exports("mod domain;\npub use domain::{Domain, entry::Stat};\npub use crate::error::Error;\n");
+    let homes =
+        re_exports("mod domain;\npub use domain::{Domain, entry::Stat};\npub use crate::error::Error;\n");
     let count = |path: &str, text: &str| faults(Path::new(path), text, &homes).len();
     // Downwards, sideways, and errors from anywhere.
     assert_eq!(count("mailbox.rs", "use crate::{queue::slots, os::futex, domain::Domain};"), 0);
@@ -178,7 +179,13 @@ fn every_rule_has_teeth() {
     assert_eq!(count("lib.rs", "use crate::mailbox::Mailbox;"), 0);
     // Upwards, however it is written.
     assert_eq!(count("os/map.rs", "use crate::memory::segment;"), 1);
-    assert_eq!(count("queue/slots.rs", "use crate::{\n    sync::{wait, domain},\n    strategy::shared,\n    mailbox,\n};"), 2);
+    assert_eq!(
+        count(
+            "queue/slots.rs",
+            "use crate::{\n    sync::{wait, domain},\n    strategy::shared,\n    mailbox,\n};"
+        ),
+        2
+    );
     assert_eq!(count("sync/wait.rs", "pub(crate) use crate::queue::layout::State;"), 1);
     assert_eq!(count("memory/plain.rs", "fn f(it: crate::message::Format) {}"), 1);
     assert_eq!(count("queue/mod.rs", "use crate::Domain;\nuse crate::Stat;\nuse crate::Error;"), 2);

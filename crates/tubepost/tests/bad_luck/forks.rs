@@ -2,8 +2,8 @@
 //! child opens its own; and a child that lives on keeps no dead mailbox alive.
 
 use tubepost::{
-    Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
-    TrySendError,
+    Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
+    TryRecvError, TrySendError,
 };
 
 use crate::stage::{Child, Cue, PATIENCE, Place, Role, fork, wait_for};
@@ -39,7 +39,9 @@ fn forker(cue: &mut Cue) {
     if cue.arg(1) == "after waiting" {
         // So that whatever a first wait starts has been started.
         assert_eq!(inbox.recv(), Ok(7));
-        assert!(inbox.recv_timeout(std::time::Duration::from_millis(5)).is_err_and(|error| error.is_timeout()));
+        assert!(
+            inbox.recv_timeout(std::time::Duration::from_millis(5)).is_err_and(|error| error.is_timeout())
+        );
         out.send(7).expect("it lives");
     }
     let (their_inbox, their_out, their_domain) = (inbox.clone(), out.clone(), domain.clone());
@@ -53,7 +55,11 @@ fn forker(cue: &mut Cue) {
         let to_self = Sender::<u64>::options().domain(&domain).open("child").expect("it exists");
         to_self.send(9).expect("it lives");
         assert_eq!(own_inbox.recv(), Ok(9));
-        assert!(own_inbox.recv_timeout(std::time::Duration::from_millis(5)).is_err_and(|error| error.is_timeout()));
+        assert!(
+            own_inbox
+                .recv_timeout(std::time::Duration::from_millis(5))
+                .is_err_and(|error| error.is_timeout())
+        );
         drop(own_inbox);
         assert!(to_self.is_closed());
     });

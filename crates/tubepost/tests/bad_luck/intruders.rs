@@ -150,7 +150,7 @@ fn nobody(cue: &mut Cue) {
     let inbox = Mailbox::<u64>::options().domain(&domain).own("box").expect("a free name");
     // A mailbox whose file may not be opened.
     let file = own.join("box");
-    fs::set_permissions(&file, Permissions::from_mode(0)).expect("its own");
+    fs::set_permissions(&file, Permissions::from_mode(0o000)).expect("its own");
     denied("open", Sender::<u64>::options().domain(&domain).open("box").map(|_| ()));
     denied("stat", domain.stat("box").map(|_| ()));
     fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("its own");
@@ -160,7 +160,12 @@ fn nobody(cue: &mut Cue) {
     fs::set_permissions(own, Permissions::from_mode(0o500)).expect("its own");
     denied("own", Mailbox::<u64>::options().domain(&domain).own("other").map(|_| ()));
     // What exists works on in there.
-    Sender::<u64>::options().domain(&domain).open("box").expect("reading is enough").send(2).expect("it lives");
+    Sender::<u64>::options()
+        .domain(&domain)
+        .open("box")
+        .expect("reading is enough")
+        .send(2)
+        .expect("it lives");
     assert_eq!(inbox.recv(), Ok(2));
     // Closing where nothing can be removed still closes.
     let out = Sender::<u64>::options().domain(&domain).open("box").expect("reading is enough");

@@ -6,9 +6,48 @@ use crate::stage::{Place, files_in};
 
 fn bad_names() -> Vec<String> {
     let mut names: Vec<String> = [
-        "", "/", "//", "a//b", "/a", "a/", "a/b/", ".", "..", "./a", "a/.", "../a", "a/..", "a/../b", "a/./b",
-        "../../etc/passwd", "/etc/passwd", "/dev/shm/a", " ", "a b", " a", "a ", "a\tb", "a\n", "a\0b", "\0", "a,b",
-        "ä", "a/ü", "日本", "a\u{200b}", "a*", "a?", "a\\b", "a:b", "a;b", "$a", "~", "a%2fb", "a'b", "a\"b", "a@b",
+        "",
+        "/",
+        "//",
+        "a//b",
+        "/a",
+        "a/",
+        "a/b/",
+        ".",
+        "..",
+        "./a",
+        "a/.",
+        "../a",
+        "a/..",
+        "a/../b",
+        "a/./b",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "/dev/shm/a",
+        " ",
+        "a b",
+        " a",
+        "a ",
+        "a\tb",
+        "a\n",
+        "a\0b",
+        "\0",
+        "a,b",
+        "ä",
+        "a/ü",
+        "日本",
+        "a\u{200b}",
+        "a*",
+        "a?",
+        "a\\b",
+        "a:b",
+        "a;b",
+        "$a",
+        "~",
+        "a%2fb",
+        "a'b",
+        "a\"b",
+        "a@b",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -20,10 +59,26 @@ fn bad_names() -> Vec<String> {
 }
 
 fn good_names() -> Vec<String> {
-    let mut names: Vec<String> =
-        ["a", "a/b", "a/b/c", "x..y", "..x", "x..", ".hidden", "-dash", "--help", "...", "A", "0", "_", "a.b-c_d/E.9", "a_b", "a-b"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut names: Vec<String> = [
+        "a",
+        "a/b",
+        "a/b/c",
+        "x..y",
+        "..x",
+        "x..",
+        ".hidden",
+        "-dash",
+        "--help",
+        "...",
+        "A",
+        "0",
+        "_",
+        "a.b-c_d/E.9",
+        "a_b",
+        "a-b",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     names.push("x".repeat(255));
     names.push("x/".repeat(127) + "x");
     names.push(format!("{}/{}", "x".repeat(127), "y".repeat(127)));
@@ -81,14 +136,21 @@ fn good_names_coexist() {
         })
         .collect();
     for (name, _) in &boxes {
-        Sender::<str>::options().domain(place.domain()).open(name).expect("it exists").send(name).expect("it lives");
+        Sender::<str>::options()
+            .domain(place.domain())
+            .open(name)
+            .expect("it exists")
+            .send(name)
+            .expect("it lives");
     }
     for (name, inbox) in &boxes {
         assert_eq!(inbox.try_recv().as_ref(), Ok(name));
     }
-    let mut listed: Vec<String> = place.domain().list().expect("our own").into_iter().map(|it| it.name).collect();
+    let mut listed: Vec<String> =
+        place.domain().list().expect("our own").into_iter().map(|it| it.name).collect();
     let mut names = good_names();
-    (listed.sort(), names.sort());
+    listed.sort();
+    names.sort();
     assert_eq!(listed, names);
     drop(boxes);
     assert!(place.domain().list().expect("our own").is_empty());

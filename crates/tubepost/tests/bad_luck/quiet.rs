@@ -51,7 +51,8 @@ fn answer(inbox: &Receiver<u64>, out: &Sender<u64>) {
 /// Whether the monk came through.
 fn exchange_with_a_monk() -> bool {
     let place = Place::new();
-    let inbox = Mailbox::<u64>::options().domain(place.domain()).bounded(7).own("from-monk").expect("a free name");
+    let inbox =
+        Mailbox::<u64>::options().domain(place.domain()).bounded(7).own("from-monk").expect("a free name");
     let mut monk = Child::start("monk", &[&place.arg()]);
     let thread: u32 = monk.hear().parse().expect("a thread");
     let out = Sender::<u64>::options().domain(place.domain()).open("to-monk").expect("it exists");
@@ -67,7 +68,9 @@ fn exchange_with_a_monk() -> bool {
                 Err(error) => assert!(error.is_empty(), "{error}"),
             }
             std::hint::spin_loop();
-            if start.elapsed() > Duration::from_millis(100) && matches!(state_of(monk.pid(), thread), None | Some('Z')) {
+            if start.elapsed() > Duration::from_millis(100)
+                && matches!(state_of(monk.pid(), thread), None | Some('Z'))
+            {
                 eprintln!("a system call after {number} exchanges");
                 return false;
             }
@@ -166,7 +169,8 @@ fn a_mailbox_holds_no_descriptor() {
 #[test]
 fn a_thousand_slots_are_small() {
     let place = Place::new();
-    let inbox = Mailbox::<u64>::options().domain(place.domain()).bounded(1024).own("box").expect("a free name");
+    let inbox =
+        Mailbox::<u64>::options().domain(place.domain()).bounded(1024).own("box").expect("a free name");
     let most = 256 << 10;
     let bytes = inbox.stat().expect("it lives").bytes;
     assert!(bytes <= most, "stat says {bytes} bytes");

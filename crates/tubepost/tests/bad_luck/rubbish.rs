@@ -54,7 +54,15 @@ fn prober(cue: &mut Cue) {
 fn use_sender(out: &Sender<[u8]>) {
     let _ = (out.try_send(b"short"), out.try_send(&[7; 4096]), out.try_send(&[7; 5000]));
     let _ = (out.send_timeout(b"short", SHORT), out.send_deadline(b"", std::time::Instant::now()));
-    let _ = (out.len(), out.capacity(), out.is_empty(), out.is_full(), out.is_closed(), out.id(), out.name().len());
+    let _ = (
+        out.len(),
+        out.capacity(),
+        out.is_empty(),
+        out.is_full(),
+        out.is_closed(),
+        out.id(),
+        out.name().len(),
+    );
     let _ = (out.closed_timeout(SHORT), out.stat());
     let copy = out.clone();
     let _ = copy.try_send(b"");
@@ -69,7 +77,8 @@ fn use_receiver(inbox: &Receiver<[u8]>) {
     }
     let _ = (inbox.recv_timeout(SHORT), inbox.recv_envelope_timeout(SHORT).map(|it| it.seq));
     let _ = inbox.try_iter().take(100).count();
-    let _ = (inbox.len(), inbox.capacity(), inbox.is_empty(), inbox.is_full(), inbox.id(), inbox.name().len());
+    let _ =
+        (inbox.len(), inbox.capacity(), inbox.is_empty(), inbox.is_full(), inbox.id(), inbox.name().len());
     let _ = inbox.stat();
 }
 
@@ -95,9 +104,15 @@ fn word<T>(result: Result<T, Error>) -> &'static str {
 /// A real segment with messages in it.
 fn real_image() -> Vec<u8> {
     let place = Place::new();
-    let inbox = Mailbox::<[u8]>::options().domain(place.domain()).bounded(7).max_message(100).format("label").own("box");
+    let inbox = Mailbox::<[u8]>::options()
+        .domain(place.domain())
+        .bounded(7)
+        .max_message(100)
+        .format("label")
+        .own("box");
     let inbox = inbox.expect("a free name");
-    let out = Sender::<[u8]>::options().domain(place.domain()).format("label").open("box").expect("it exists");
+    let out =
+        Sender::<[u8]>::options().domain(place.domain()).format("label").open("box").expect("it exists");
     for at in 0..10 {
         out.send(&[at; 60]).expect("it lives");
         if at < 5 {
@@ -118,7 +133,8 @@ fn word_at(image: &[u8], at: usize) -> u64 {
 type Image = (String, Vec<u8>, bool);
 
 fn cut(real: &[u8]) -> Vec<Image> {
-    let mut lengths: Vec<usize> = vec![0, 1, 7, 8, 9, 11, 12, 15, 16, 23, 24, 25, 31, 32, 63, 64, 65, 127, 128, 256, 511];
+    let mut lengths: Vec<usize> =
+        vec![0, 1, 7, 8, 9, 11, 12, 15, 16, 23, 24, 25, 31, 32, 63, 64, 65, 127, 128, 256, 511];
     let mut dice = Dice::new(1);
     lengths.extend((0..60).map(|_| dice.below(real.len() as u64) as usize));
     lengths.extend((1..real.len()).step_by(4096).chain([real.len() - 4096, real.len() - 64, real.len() - 1]));
@@ -222,7 +238,8 @@ fn landlord(cue: &mut Cue) {
     let domain = Domain::open(cue.arg(0)).expect("the test's domain");
     loop {
         assert_eq!(cue.hear(), "own");
-        let inbox = Mailbox::<[u8]>::options().domain(&domain).bounded(7).max_message(100).format("label").own("box");
+        let inbox =
+            Mailbox::<[u8]>::options().domain(&domain).bounded(7).max_message(100).format("label").own("box");
         let inbox = inbox.expect("a free name");
         cue.say("own");
         assert_eq!(cue.hear(), "use");
@@ -345,10 +362,15 @@ fn another_version_is_refused_with_both_numbers() {
         refused(place.domain().stat("box").map(|_| ()));
         refused(Mailbox::<u64>::options().domain(place.domain()).own("box").map(|_| ()));
         let listed = place.domain().list().expect("our own");
-        let healthy: Vec<(&str, bool)> = listed.iter().map(|it| (it.name.as_str(), it.stat.is_ok())).collect();
+        let healthy: Vec<(&str, bool)> =
+            listed.iter().map(|it| (it.name.as_str(), it.stat.is_ok())).collect();
         assert!(healthy.contains(&("box", false)) && healthy.contains(&("healthy", true)), "{healthy:?}");
         let swept = place.domain().gc().expect("our own");
-        assert!(swept.removed.is_empty(), "what another version made is not ours to remove: {:?}", swept.removed);
+        assert!(
+            swept.removed.is_empty(),
+            "what another version made is not ours to remove: {:?}",
+            swept.removed
+        );
         assert!(swept.left_alone.iter().any(|(name, _)| name == "box"), "{:?}", swept.left_alone);
     }
     file.write_all_at(&ours.to_le_bytes(), VERSION_AT).expect("a header");

@@ -2,7 +2,9 @@
 
 use tubepost::{Domain, Error, Mailbox, Options, RecvTimeoutError, Sender};
 
-use crate::stage::{Child, Cue, PATIENCE, Place, Role, descriptors, files_in, limit_files, mount_tmpfs, skip};
+use crate::stage::{
+    Child, Cue, PATIENCE, Place, Role, descriptors, files_in, limit_files, mount_tmpfs, skip,
+};
 
 pub const ROLES: &[Role] = &[("full", full), ("no-files", no_files)];
 
@@ -30,7 +32,11 @@ fn absurd_capacities_are_refused() {
 fn absurd_lengths_are_refused() {
     let place = Place::new();
     for max in [0, 4097, 1 << 32, u64::MAX] {
-        bad_option(&place, Mailbox::<[u8]>::options().domain(place.domain()).max_message(max).own("box"), max);
+        bad_option(
+            &place,
+            Mailbox::<[u8]>::options().domain(place.domain()).max_message(max).own("box"),
+            max,
+        );
         bad_option(&place, Mailbox::<str>::options().domain(place.domain()).max_message(max).own("box"), max);
     }
 }

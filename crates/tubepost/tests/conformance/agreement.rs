@@ -123,7 +123,9 @@ fn the_same_format_is_recognised() {
 fn nobody_there() {
     let place = Place::new();
     match Sender::<u64>::options().domain(place.domain()).open("nobody/there") {
-        Err(error @ Error::NoSuchName { .. }) => assert!(error.to_string().contains("nobody/there"), "{error}"),
+        Err(error @ Error::NoSuchName { .. }) => {
+            assert!(error.to_string().contains("nobody/there"), "{error}")
+        }
         other => panic!("{:?}", other.map(|_| ())),
     }
     match place.domain().stat("nobody/there") {
@@ -166,7 +168,11 @@ fn a_name_has_one_owner() {
         let _mine = row.own::<u64>(&place, "mine");
         for error in [
             row.options::<u64>(place.domain()).own("mine").map(|_| ()).expect_err("it is taken"),
-            Mailbox::<str>::options().domain(place.domain()).own("mine").map(|_| ()).expect_err("it is taken"),
+            Mailbox::<str>::options()
+                .domain(place.domain())
+                .own("mine")
+                .map(|_| ())
+                .expect_err("it is taken"),
         ] {
             assert!(matches!(error, Error::Exists { .. }), "{error}");
         }
@@ -177,20 +183,18 @@ fn a_name_has_one_owner() {
 fn heir(cue: &mut Cue) {
     let domain = Domain::open(cue.arg(0)).expect("the test's domain");
     cue.say("ready");
-    loop {
-        let moment: u64 = cue.hear().parse().expect("a time");
-        while now_ns() < moment {
-            std::hint::spin_loop();
-        }
-        let owned = Row::of(cue, 2).options::<u64>(&domain).own(cue.arg(1));
-        cue.say(match &owned {
-            Ok(_) => "won".to_owned(),
-            Err(Error::Exists { .. }) => format!("exists: {}", owned.as_ref().expect_err("just seen")),
-            Err(other) => format!("failed: {other}"),
-        });
-        assert_eq!(cue.hear(), "die");
-        std::process::abort();
+    let moment: u64 = cue.hear().parse().expect("a time");
+    while now_ns() < moment {
+        std::hint::spin_loop();
     }
+    let owned = Row::of(cue, 2).options::<u64>(&domain).own(cue.arg(1));
+    cue.say(match &owned {
+        Ok(_) => "won".to_owned(),
+        Err(error @ Error::Exists { .. }) => format!("exists: {error}"),
+        Err(error) => format!("failed: {error}"),
+    });
+    // Keeps it until it is killed.
+    cue.hear();
 }
 
 /// Four processes want the name of a dead one at the same moment. Each winner is killed in turn.
@@ -210,7 +214,10 @@ fn exactly_one_takes_over() {
             assert_eq!(winners.len(), 1, "round {round}: {said:?}");
             let winner = heirs[winners[0]].pid();
             for line in said.iter().filter(|line| *line != "won") {
-                assert!(line.starts_with("exists: ") && line.contains(&winner.to_string()), "{line} names {winner}");
+                assert!(
+                    line.starts_with("exists: ") && line.contains(&winner.to_string()),
+                    "{line} names {winner}"
+                );
             }
             // It is a real mailbox.
             open::<u64>(&place, "box").try_send(1).expect("a free place");

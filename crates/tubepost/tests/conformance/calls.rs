@@ -146,7 +146,9 @@ fn every_waiting_receive_wakes() {
         ("recv_deadline", |inbox| inbox.recv_deadline(Instant::now() + PATIENCE).expect("a message")),
         ("recv_into", |inbox| into(|at| inbox.recv_into(at).is_ok())),
         ("recv_into_timeout", |inbox| into(|at| inbox.recv_into_timeout(at, PATIENCE).is_ok())),
-        ("recv_into_deadline", |inbox| into(|at| inbox.recv_into_deadline(at, Instant::now() + PATIENCE).is_ok())),
+        ("recv_into_deadline", |inbox| {
+            into(|at| inbox.recv_into_deadline(at, Instant::now() + PATIENCE).is_ok())
+        }),
         ("recv_envelope", |inbox| inbox.recv_envelope().expect("a message").message),
         ("recv_envelope_timeout", |inbox| inbox.recv_envelope_timeout(PATIENCE).expect("a message").message),
         ("recv_envelope_deadline", |inbox| {
@@ -192,7 +194,8 @@ fn every_waiting_send_wakes() {
         set_waiting(&mut second, "send_for 1000002");
         // All that were sent, the two who waited last and in any order.
         let taken = owner.ask(format!("take {}", row.n() + 2));
-        let mut taken: Vec<u64> = taken.split_whitespace().skip(1).map(|it| it.parse().expect("a number")).collect();
+        let mut taken: Vec<u64> =
+            taken.split_whitespace().skip(1).map(|it| it.parse().expect("a number")).collect();
         taken[row.n() as usize..].sort_unstable();
         let expected: Vec<u64> = (0..row.n()).chain([1_000_001, 1_000_002]).collect();
         assert_eq!(taken, expected);
@@ -244,7 +247,11 @@ fn any_spin_waits_the_same() {
         let place = Place::new();
         let row = &crate::rows::ROWS[1];
         let inbox = row.options::<u64>(place.domain()).spin(spin).own("spin").expect("a free name");
-        let out = tubepost::Sender::<u64>::options().domain(place.domain()).spin(spin).open("spin").expect("it exists");
+        let out = tubepost::Sender::<u64>::options()
+            .domain(place.domain())
+            .spin(spin)
+            .open("spin")
+            .expect("it exists");
         assert_eq!(inbox.recv_timeout(A_MOMENT), Err(RecvTimeoutError::Timeout));
         let sender = std::thread::spawn(move || {
             (0..200).for_each(|at| out.send(at).expect("the owner lives"));

@@ -116,6 +116,7 @@ fn len_and_its_kin() {
 #[test]
 fn the_default_is_1024() {
     let place = Place::new();
-    let inbox = tubepost::Mailbox::<u64>::options().domain(place.domain()).own("default").expect("a free name");
+    let inbox =
+        tubepost::Mailbox::<u64>::options().domain(place.domain()).own("default").expect("a free name");
     assert_eq!(inbox.capacity(), 1024);
 }

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use tubepost::{
-    Closed, Domain, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TrySendError,
-};
+use tubepost::{Closed, Domain, Receiver, RecvError, SendError, SendTimeoutError, Sender, TrySendError};
 
 use crate::rows::Row;
 use crate::stage::{Child, Cue, PATIENCE, Place, Role, now_ns, thread_id, until_asleep};
@@ -157,11 +155,6 @@ pub fn outcome(child: &mut Child) -> (String, u64) {
     let line = child.hear();
     let (outcome, when) = line.rsplit_once(" at ").expect("an outcome and a time");
     (outcome.to_owned(), when.parse().expect("a time"))
-}
-
-/// Something that waits and must wait no longer than a test's patience.
-pub fn soon(result: Result<u64, RecvTimeoutError>) -> u64 {
-    result.expect("a message soon")
 }
 
 /// Short enough for a test, long enough that a call which does not wait is told from one that does.

@@ -232,7 +232,11 @@ fn notice_of_a_kill_comes_soon() {
     let quantile = |q: f64| notices[((notices.len() - 1) as f64 * q) as usize];
     println!(
         "notice of a SIGKILL over {} waits: p50 {:?}, p90 {:?}, p99 {:?}, worst {:?}",
-        notices.len(), quantile(0.5), quantile(0.9), quantile(0.99), quantile(1.0),
+        notices.len(),
+        quantile(0.5),
+        quantile(0.9),
+        quantile(0.99),
+        quantile(1.0),
     );
 }
 
@@ -262,7 +266,10 @@ fn the_name_is_free_at_once() {
                 let new = open::<u64>(&place, "box");
                 assert_ne!(old.id(), new.id());
                 assert_eq!(new.try_send(2), Ok(()));
-                assert_eq!(old.try_send(3), Err(TrySendError::Closed(3, tubepost::Closed { uncollected: 1 })));
+                assert_eq!(
+                    old.try_send(3),
+                    Err(TrySendError::Closed(3, tubepost::Closed { uncollected: 1 }))
+                );
                 assert_eq!(inbox.try_recv(), Ok(2), "nothing of the old one");
                 assert_eq!(inbox.try_recv(), Err(TryRecvError::Empty));
             }

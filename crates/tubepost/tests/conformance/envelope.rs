@@ -25,7 +25,11 @@ fn the_sender_is_named() {
                 assert_eq!(envelope.message, message);
                 assert_eq!((envelope.sender.pid, envelope.sender.name.as_str()), (user.pid(), name));
                 assert_eq!(envelope.redelivered, 0);
-                assert!(last_seq.is_none_or(|last| envelope.seq > last), "{} after {last_seq:?}", envelope.seq);
+                assert!(
+                    last_seq.is_none_or(|last| envelope.seq > last),
+                    "{} after {last_seq:?}",
+                    envelope.seq
+                );
                 last_seq = Some(envelope.seq);
             }
         }
@@ -63,7 +67,8 @@ fn the_sender_is_named_after_it_went() {
 fn variable_messages_have_envelopes_too() {
     let place = Place::new();
     let inbox = crate::rows::ROWS[1].own::<str>(&place, "post");
-    let out = Sender::<str>::options().domain(place.domain()).member("alice").open("post").expect("it exists");
+    let out =
+        Sender::<str>::options().domain(place.domain()).member("alice").open("post").expect("it exists");
     out.send("hello").expect("the owner lives");
     let envelope = inbox.recv_envelope().expect("it was sent");
     assert_eq!((envelope.message.as_str(), envelope.sender.name.as_str()), ("hello", "alice"));
@@ -108,7 +113,10 @@ fn stat_says_what_is() {
             assert_eq!((stat.max_message, stat.variable), (8, false));
             assert_eq!(stat.mode & 0o777, 0o600);
             assert!(stat.bytes >= 8 * row.n(), "{} bytes", stat.bytes);
-            assert_eq!((stat.kind.to_string(), stat.owner.kind.to_string()), ("mailbox".into(), "process".into()));
+            assert_eq!(
+                (stat.kind.to_string(), stat.owner.kind.to_string()),
+                ("mailbox".into(), "process".into())
+            );
         }
     });
 }
@@ -116,9 +124,17 @@ fn stat_says_what_is() {
 #[test]
 fn stat_of_variable_messages() {
     let place = Place::new();
-    let _inbox = Mailbox::<[u8]>::options().domain(place.domain()).max_message(100).format("csv").own("x").expect("free");
+    let _inbox = Mailbox::<[u8]>::options()
+        .domain(place.domain())
+        .max_message(100)
+        .format("csv")
+        .own("x")
+        .expect("free");
     let stat = place.domain().stat("x").expect("it lives");
-    assert_eq!((stat.format.as_str(), stat.variable, stat.max_message, stat.capacity), ("csv", true, 100, 1024));
+    assert_eq!(
+        (stat.format.as_str(), stat.variable, stat.max_message, stat.capacity),
+        ("csv", true, 100, 1024)
+    );
 }
 
 #[test]
@@ -128,11 +144,16 @@ fn list_says_all_that_exists() {
         assert!(place.domain().list().expect("our own domain").is_empty());
         let _here = row.own::<u64>(&place, "here");
         let there = start_owner(&place, "there/far", row);
-        let mut listed: Vec<(String, Option<u32>)> = place.domain().list().expect("our own domain").into_iter()
+        let mut listed: Vec<(String, Option<u32>)> = place
+            .domain()
+            .list()
+            .expect("our own domain")
+            .into_iter()
             .map(|it| (it.name, it.stat.expect("nothing is damaged").owner.pid))
             .collect();
         listed.sort();
-        let expected = [("here".to_owned(), Some(std::process::id())), ("there/far".to_owned(), Some(there.pid()))];
+        let expected =
+            [("here".to_owned(), Some(std::process::id())), ("there/far".to_owned(), Some(there.pid()))];
         assert_eq!(listed, expected);
     });
 }
@@ -142,7 +163,7 @@ fn list_says_all_that_exists() {
 fn gc_sweeps_what_the_dead_left() {
     on_every_row(|row| {
         let place = Place::new();
-        let _alive = row.own::<u64>(&place, "alive");
+        let alive = row.own::<u64>(&place, "alive");
         let mut dead = start_owner(&place, "dead", row);
         dead.kill();
         let stat = place.domain().stat("dead");
@@ -152,10 +173,11 @@ fn gc_sweeps_what_the_dead_left() {
         let swept = place.domain().gc().expect("our own domain");
         assert_eq!(swept.removed, ["dead"]);
         assert_eq!(swept.left_alone, []);
-        let left: Vec<String> = place.domain().list().expect("our own domain").into_iter().map(|it| it.name).collect();
+        let left: Vec<String> =
+            place.domain().list().expect("our own domain").into_iter().map(|it| it.name).collect();
         assert_eq!(left, ["alive"]);
         assert!(!place.file("dead").exists() && place.file("alive").exists());
-        drop(_alive);
+        drop(alive);
         place.domain().gc().expect("our own domain");
         assert!(place.files().len() <= 3, "an empty domain holds {:?}", place.files());
     });

@@ -1,6 +1,6 @@
 //! Fixed-length messages of every size and alignment arrive as they were sent.
 
-use tubepost::Message;
+use tubepost::{Message, Plain};
 
 use crate::letters::pattern;
 use crate::rows::{Row, on_every_row, open};
@@ -24,7 +24,7 @@ macro_rules! letter {
     };
 }
 
-trait Letter: for<'a> Message<Sent<'a> = Self, Received = Self> + Copy + PartialEq + std::fmt::Debug {
+trait Letter: for<'a> Message<Sent<'a> = Self, Received = Self> + Plain + PartialEq + std::fmt::Debug {
     fn from_seed(seed: u64) -> Self;
 }
 

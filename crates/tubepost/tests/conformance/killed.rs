@@ -49,7 +49,8 @@ struct Victim {
 impl Victim {
     fn start(place: &Place, at: usize) -> Victim {
         let path = place.path().with_extension(format!("notes-{at}"));
-        let notes = File::options().read(true).write(true).create_new(true).open(&path).expect("a fresh file");
+        let notes =
+            File::options().read(true).write(true).create_new(true).open(&path).expect("a fresh file");
         notes.write_all_at(&[0; 8], 0).expect("the first note");
         let mut child = Child::start("victim", &[&place.arg(), "box", path.to_str().expect("our own path")]);
         child.expect("ready");
@@ -139,11 +140,13 @@ fn all_senders_killed_at_once() {
             // A living sender gets through whatever they left.
             let out = open::<Stamp>(&place, "box");
             let mark = ledger.from(1);
-            let sender = std::thread::spawn(move || out.send_timeout(Stamp::new(1, 0, mark), PATIENCE));
+            let sender = std::thread::spawn(move || {
+                out.send_timeout(Stamp::new(1, 0, mark), PATIENCE).expect("room soon");
+            });
             while ledger.from(1) == mark {
                 ledger.enter(&inbox.recv_timeout(PATIENCE).expect("a message soon"));
             }
-            sender.join().expect("no panic").expect("room soon");
+            sender.join().expect("no panic");
             assert!(inbox.try_recv().is_err_and(|error| error.is_empty()));
             for victim in victims {
                 let (accepted, came) = (victim.accepted(), ledger.from(victim.child.pid()));

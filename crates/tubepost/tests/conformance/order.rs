@@ -49,7 +49,12 @@ impl Ledger {
     /// As `enter`, and looks at what the envelope says.
     #[track_caller]
     pub fn enter_envelope(&mut self, envelope: &tubepost::Envelope<Stamp>) {
-        assert!(self.last_seq.is_none_or(|last| envelope.seq > last), "seq {} after {:?}", envelope.seq, self.last_seq);
+        assert!(
+            self.last_seq.is_none_or(|last| envelope.seq > last),
+            "seq {} after {:?}",
+            envelope.seq,
+            self.last_seq
+        );
         self.last_seq = Some(envelope.seq);
         assert_eq!(envelope.sender.pid, envelope.message.process, "the sender is who it is");
         assert_eq!(envelope.redelivered, 0, "an owner never gets a message again");
@@ -158,7 +163,8 @@ fn iter_in_order() {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "order");
         let out = open::<u64>(&place, "order");
-        let sender = std::thread::spawn(move || (0..500).for_each(|at| out.send(at).expect("the owner lives")));
+        let sender =
+            std::thread::spawn(move || (0..500).for_each(|at| out.send(at).expect("the owner lives")));
         let taken: Vec<u64> = inbox.iter().take(500).collect();
         assert_eq!(taken, (0..500).collect::<Vec<u64>>());
         sender.join().expect("all were sent");

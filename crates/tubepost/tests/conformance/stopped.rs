@@ -27,7 +27,10 @@ fn a_stopped_owner_closes_nothing() {
         assert_eq!(out.closed_timeout(A_MOMENT), None);
         assert!(!out.is_closed());
         assert!(place.domain().stat("box").expect("it exists").owner.alive);
-        assert!(tubepost::Sender::<u64>::options().domain(place.domain()).open("box").is_ok(), "it can be opened");
+        assert!(
+            tubepost::Sender::<u64>::options().domain(place.domain()).open("box").is_ok(),
+            "it can be opened"
+        );
         match row.options::<u64>(place.domain()).own("box") {
             Err(tubepost::Error::Exists { .. }) => {}
             other => panic!("the name of a stopped owner is taken: {:?}", other.map(|_| ())),
@@ -51,7 +54,8 @@ fn an_owner_stopped_at_random_moments_loses_nothing() {
         let mut dice = Dice::new(row.n());
         let count = 3_000;
         owner.say(format!("take {count}"));
-        let sender = std::thread::spawn(move || (0..count).for_each(|at| out.send(at).expect("the owner lives")));
+        let sender =
+            std::thread::spawn(move || (0..count).for_each(|at| out.send(at).expect("the owner lives")));
         while !sender.is_finished() {
             spin_for(Duration::from_micros(dice.below(400)));
             owner.stop();
@@ -106,14 +110,13 @@ fn a_stopped_sender_holds_up_others_hardly_ever() {
             spin_for(Duration::from_micros(dice.below(50)));
             river.stop();
             // What it published is taken; then ours goes through, unless the stopped one holds a place before it.
-            let through = loop {
+            loop {
                 match inbox.try_recv() {
                     Ok(stamp) => ledger.enter(&stamp),
                     Err(error) if error.is_empty() => break,
                     Err(error) => panic!("{error}"),
                 }
-            };
-            let () = through;
+            }
             match own.send_timeout(Stamp::new(1, 0, sent), A_MOMENT) {
                 Ok(()) => {
                     sent += 1;

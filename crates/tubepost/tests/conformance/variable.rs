@@ -78,7 +78,7 @@ fn too_long_is_refused_with_both_numbers_and_comes_back() {
                 let long = pattern(length as usize, 2);
                 let too_long = |error: &Error| match error {
                     Error::TooLong { length: given, max: allowed, .. } => {
-                        assert_eq!((*given as u64, *allowed as u64), (length, max));
+                        assert_eq!((*given, *allowed), (length, max));
                         let text = error.to_string();
                         let both = text.contains(&length.to_string()) && text.contains(&max.to_string());
                         assert!(both, "{text:?} shows {length} and {max}");
@@ -102,7 +102,8 @@ fn too_long_is_refused_with_both_numbers_and_comes_back() {
 #[test]
 fn text_too_long_comes_back() {
     let place = Place::new();
-    let inbox = crate::rows::ROWS[0].options::<str>(place.domain()).max_message(5).own("t").expect("a free name");
+    let inbox =
+        crate::rows::ROWS[0].options::<str>(place.domain()).max_message(5).own("t").expect("a free name");
     let out = open::<str>(&place, "t");
     match out.try_send("sechs!") {
         Err(TrySendError::Failed("sechs!", Error::TooLong { .. })) => {}
@@ -165,7 +166,7 @@ fn a_buffer_too_small_loses_nothing() {
         for size in [0, 1, 99] {
             let mut slice = vec![0; size];
             let refused = |error: Error| match error {
-                Error::TooLong { length, max, .. } => assert_eq!((length as usize, max as usize), (100, size)),
+                Error::TooLong { length, max, .. } => assert_eq!((length, max), (100, size as u64)),
                 other => panic!("not too long but {other}"),
             };
             match inbox.recv_into(&mut slice[..]) {

@@ -85,7 +85,8 @@ pub fn wait_for(pid: u32) -> bool {
 pub fn limit_files(soft: u64) -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum: before.maximum }).expect("a lower limit");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum: before.maximum })
+        .expect("a lower limit");
     before.current.unwrap_or(1 << 20)
 }
 

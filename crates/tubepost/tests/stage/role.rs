@@ -25,7 +25,8 @@ pub fn enter(roles: &[&[Role]]) {
     let args = std::env::var(ARGS).expect("a role has arguments, maybe none");
     let (_, play) = roles.iter().copied().flatten().find(|(it, _)| *it == name).expect("a known role");
     os::die_with_parent();
-    let args = if args.is_empty() { Vec::new() } else { args.split(BETWEEN_ARGS).map(str::to_owned).collect() };
+    let args =
+        if args.is_empty() { Vec::new() } else { args.split(BETWEEN_ARGS).map(str::to_owned).collect() };
     play(&mut Cue { args });
     std::process::exit(0);
 }
