@@ -44,15 +44,17 @@ pub(crate) fn message(plain: &PlainStruct<'_>) -> TokenStream {
     let complete = complete(plain, &fields);
     let limits = limits(plain, &name);
 
+    // The unsafe impl is sound by induction over the fields, with the proofs below it.
     quote! {
-        // SAFETY: by induction over the fields, with the proofs below.
         #[automatically_derived]
+        #[allow(deprecated)]
         unsafe impl ::tubepost::__private::Plain for #ident {
             const SHAPE: ::tubepost::__private::Shape = ::tubepost::__private::Shape::Struct {
                 name: #name,
                 fields: &[#(#shapes),*],
             };
         }
+        #[allow(deprecated)]
         const _: () = {
             #no_padding
             #limits

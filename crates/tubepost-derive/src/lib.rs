@@ -30,10 +30,11 @@ use proc_macro::TokenStream;
 ///
 /// #[derive(Message, Clone, Copy)]
 /// #[repr(C)]
-/// struct Page {
-///     readings: [Reading; 7],
-///     taken: u32,
-///     _reserved: u32, // no padding: what would be a gap is a field
+/// struct Stamped {
+///     taken: u64,
+///     reading: Reading,
+///     source: u32,
+///     _reserved: u32, // would be padding; as a field it has a value
 /// }
 ///
 /// assert_eq!(tubepost::Format::of::<Reading>().to_string(), "Reading { sensor: u32 @0, celsius: f32 @4 } (8 bytes, align 4)");

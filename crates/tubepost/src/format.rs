@@ -179,3 +179,74 @@ impl fmt::Display for Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tubepost_derive::Message;
+
+    #[test]
+    fn label_is_limited_in_bytes_not_characters() {
+        assert!(Format::labelled(&"x".repeat(255)).is_ok());
+        assert!(Format::labelled(&"é".repeat(127)).is_ok());
+        let why = Format::labelled(&"é".repeat(128)).unwrap_err();
+        assert_eq!(why, "a label has at most 255 bytes, this one has 256");
+        for control in ["\0", "\n", "\u{7f}", "\u{85}"] {
+            assert!(Format::labelled(control).is_err());
+        }
+    }
+
+    #[test]
+    fn text_of_another_kind_is_another_format() {
+        assert_ne!(
+            Format::decode(true, "u8 (1 byte, align 1)"),
+            Ok(Format::of::<u8>())
+        );
+        assert_eq!(
+            Format::decode(false, "u8 (1 byte, align 1)"),
+            Ok(Format::of::<u8>())
+        );
+        assert!(Format::decode(false, "").is_err());
+        assert_eq!(Format::decode(true, ""), Ok(Format::of::<[u8]>()));
+    }
+
+    #[test]
+    fn what_changes_the_layout_changes_the_format() {
+        mod old {
+            #[derive(super::Message, Clone, Copy)]
+            #[repr(C)]
+            pub struct Reading {
+                pub sensor: u32,
+                pub celsius: f32,
+            }
+        }
+        mod renamed {
+            #[derive(super::Message, Clone, Copy)]
+            #[repr(C)]
+            pub struct Reading {
+                pub sensor: u32,
+                pub kelvin: f32,
+            }
+        }
+        mod aligned {
+            #[derive(super::Message, Clone, Copy)]
+            #[repr(C, align(8))]
+            pub struct Reading {
+                pub sensor: u32,
+                pub celsius: f32,
+            }
+        }
+        mod same {
+            #[derive(super::Message, Clone, Copy)]
+            #[repr(C)]
+            pub struct Reading {
+                pub sensor: u32,
+                pub celsius: f32,
+            }
+        }
+        let format = Format::of::<old::Reading>();
+        assert_ne!(format, Format::of::<renamed::Reading>());
+        assert_ne!(format, Format::of::<aligned::Reading>());
+        assert_eq!(format, Format::of::<same::Reading>());
+    }
+}

@@ -48,7 +48,8 @@ mod sealed {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be sent through a mailbox",
-    note = "a mailbox carries plain data (a number, an array, a `#[repr(C)]` struct with `#[derive(Message, Clone, Copy)]`), `[u8]` or `str`"
+    note = "a mailbox carries plain data (a number, an array, a `#[repr(C)]` struct with `#[derive(Message, Clone, Copy)]`), `[u8]` or `str`",
+    note = "bool, char, enums, usize, references, pointers, String and Vec are not plain data: use an integer (u8 for a bool), an array, or a mailbox of `[u8]` or `str`"
 )]
 pub trait Message: sealed::Sealed + 'static {
     /// What a sender gives.
@@ -130,7 +131,7 @@ impl<T: Plain> Message for T {
     }
 
     #[inline]
-    fn bytes<'s>(sent: &'s T) -> &'s [u8] {
+    fn bytes(sent: &T) -> &[u8] {
         plain::bytes_of(sent)
     }
 
@@ -307,5 +308,129 @@ fn wrong_length<T: Plain>(length: usize) -> Unfit {
     Unfit::WrongLength {
         length,
         expected: size_of::<T>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tubepost_derive::Message;
+
+    #[derive(Message, Clone, Copy, Debug, PartialEq)]
+    #[repr(C)]
+    struct Reading {
+        sensor: u32,
+        celsius: f32,
+    }
+
+    const READING: Reading = Reading {
+        sensor: 7,
+        celsius: 21.5,
+    };
+
+    #[test]
+    fn plain_value_comes_back_from_its_bytes() {
+        let bytes = Reading::bytes(&READING);
+        assert_eq!(
+            bytes,
+            [&7u32.to_ne_bytes()[..], &21.5f32.to_ne_bytes()].concat()
+        );
+        assert_eq!(Reading::receive(bytes), Ok(READING));
+        assert_eq!(Reading::FIXED, Some((8, 4)));
+
+        // From an address that suits no number, as a message of a packed queue may have.
+        let shifted = [&[0], bytes].concat();
+        assert_eq!(Reading::receive(&shifted[1..]), Ok(READING));
+
+        let many = [READING; 3];
+        assert_eq!(
+            <[Reading; 3]>::receive(<[Reading; 3]>::bytes(&many)),
+            Ok(many)
+        );
+    }
+
+    #[test]
+    fn message_of_nothing_has_no_bytes() {
+        assert_eq!(<()>::bytes(&()), []);
+        assert_eq!(<()>::receive(&[][..]), Ok(()));
+        assert_eq!(<()>::FIXED, Some((0, 1)));
+        assert_eq!(<[u8]>::receive(&[][..]), Ok(vec![]));
+        assert_eq!(str::receive(&[][..]), Ok(String::new()));
+    }
+
+    #[test]
+    fn plain_value_of_another_length_is_refused_and_the_buffer_left_alone() {
+        let wrong = Err(Unfit::WrongLength {
+            length: 7,
+            expected: 8,
+        });
+        assert_eq!(Reading::receive(&[0; 7][..]), wrong);
+        let mut kept = READING;
+        assert_eq!(kept.fill_from(&[0; 7][..]), wrong.map(|_: Reading| 0));
+        assert_eq!(kept, READING);
+        assert_eq!(Buffer::<Reading>::fill_from(&mut kept, &[0; 8][..]), Ok(8));
+        assert_eq!(
+            kept,
+            Reading {
+                sensor: 0,
+                celsius: 0.0
+            }
+        );
+    }
+
+    #[test]
+    fn vector_is_allocated_once_and_reused() {
+        let mut bytes = <[u8]>::receive(b"twelve bytes".as_slice()).unwrap();
+        assert_eq!(
+            (bytes.as_slice(), bytes.capacity()),
+            (&b"twelve bytes"[..], 12)
+        );
+        let memory = bytes.as_ptr();
+        assert_eq!(Buffer::<[u8]>::fill_from(&mut bytes, &b"three"[..]), Ok(5));
+        assert_eq!((bytes.as_slice(), bytes.as_ptr()), (&b"three"[..], memory));
+        assert_eq!(Buffer::<[u8]>::room(&bytes), usize::MAX);
+    }
+
+    #[test]
+    fn slice_too_short_is_refused_before_anything_is_copied() {
+        let mut room = *b"....";
+        assert_eq!(Buffer::<[u8]>::room(&room), 4);
+        let unfit = Err(Unfit::TooShort { length: 5, room: 4 });
+        assert_eq!(Buffer::<[u8]>::fill_from(&mut room, &b"three"[..]), unfit);
+        assert_eq!(
+            Buffer::<[u8]>::fill_from(&mut room[..], &b"three"[..]),
+            unfit
+        );
+        assert_eq!(&room, b"....");
+        assert_eq!(Buffer::<[u8]>::fill_from(&mut room, &b"two"[..]), Ok(3));
+        assert_eq!(&room, b"two.");
+    }
+
+    #[test]
+    fn text_is_checked_and_a_string_keeps_its_memory() {
+        assert_eq!(str::receive("né".as_bytes()), Ok("né".to_owned()));
+        assert_eq!(str::receive(&[0xff][..]), Err(Unfit::NotText));
+
+        let mut text = String::with_capacity(64);
+        let memory = text.as_ptr();
+        assert_eq!(text.fill_from("né".as_bytes()), Ok(3));
+        assert_eq!(text, "né");
+        assert_eq!(text.fill_from(&[b'a', 0xff][..]), Err(Unfit::NotText));
+        assert_eq!(
+            (text.as_str(), text.as_ptr(), text.capacity()),
+            ("", memory, 64)
+        );
+    }
+
+    #[test]
+    fn label_is_for_variable_length_only() {
+        assert_eq!(<[u8]>::format(Some("jobs")).unwrap().label(), Some("jobs"));
+        assert_eq!(str::format(None).unwrap().label(), Some("str"));
+        assert_eq!(u64::format(None).unwrap(), Format::of::<u64>());
+        assert!(
+            u64::format(Some("jobs"))
+                .unwrap_err()
+                .contains("u64 (8 bytes, align 8)")
+        );
     }
 }

@@ -89,7 +89,6 @@ plain_scalars!(
 );
 
 // SAFETY: elements follow one another without a gap, and each is plain.
-#[diagnostic::do_not_recommend]
 unsafe impl<P: Plain, const N: usize> Plain for [P; N] {
     const SHAPE: Shape = Shape::Array {
         element: &P::SHAPE,
