@@ -158,7 +158,7 @@ impl Message for [u8] {
 
     #[inline]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<Vec<u8>, Unfit> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(payload.len());
         payload::replace(payload, &mut bytes);
         Ok(bytes)
     }
