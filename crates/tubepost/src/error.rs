@@ -61,7 +61,9 @@ pub enum Error {
         domain: PathBuf,
     },
     /// The name exists, but the process that owned it is dead.
-    #[error("the owner of {name:?}, process {pid}, is gone; start it again, or remove what it left with `tubepost gc`")]
+    #[error(
+        "the owner of {name:?}, process {pid}, is gone; start it again, or remove what it left with `tubepost gc`"
+    )]
     OwnerGone {
         /// The name.
         name: String,
@@ -69,7 +71,9 @@ pub enum Error {
         pid: u32,
     },
     /// The name is taken by something that lives.
-    #[error("{name:?} is already owned by process {pid} ({owner}); choose another name, or end that process first")]
+    #[error(
+        "{name:?} is already owned by process {pid} ({owner}); choose another name, or end that process first"
+    )]
     Exists {
         /// The name.
         name: String,
@@ -79,7 +83,9 @@ pub enum Error {
         pid: u32,
     },
     /// Both sides disagree about what a message is.
-    #[error("{name:?} carries {theirs}, but this side wants {ours}; both sides have to name the same message format")]
+    #[error(
+        "{name:?} carries {theirs}, but this side wants {ours}; both sides have to name the same message format"
+    )]
     WrongFormat {
         /// The name.
         name: String,

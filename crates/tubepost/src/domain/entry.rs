@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::os::{Errno, file, lock, map::Map, pid};
 use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
 use crate::queue::mapped::Mapped;
-use crate::queue::rows::{self, Rows};
+use crate::queue::rows::{self, HeaderOf, Rows};
 use crate::queue::slots::{Member, Slots};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
@@ -85,17 +85,22 @@ pub(crate) struct Segment {
     pub(crate) rows: Rows,
     inode: file::Inode,
     map: Arc<Map>,
+    header: HeaderOf,
+    id: Id,
 }
 
 impl Segment {
     fn new(domain: &Domain, name: &Name, inode: file::Inode, map: Map, geometry: Geometry) -> Segment {
         let map = Arc::new(map);
+        let header = HeaderOf::new(Arc::clone(&map));
         Segment {
+            id: Id([0, 1].map(|word: usize| header.id[word].load(Acquire))),
             domain: domain.clone(),
             name: name.clone(),
             slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.capacity),
             rows: Rows::new(Arc::clone(&map), &geometry),
             geometry,
+            header,
             inode,
             map,
         }
@@ -103,7 +108,7 @@ impl Segment {
 
     #[inline]
     pub(crate) fn header(&self) -> &Header {
-        rows::header(&self.map)
+        &self.header
     }
 
     /// Whether this is the process that mapped it, and not a forked child.
@@ -117,7 +122,7 @@ impl Segment {
     }
 
     pub(crate) fn id(&self) -> Id {
-        Id([0, 1].map(|word: usize| self.header().id[word].load(Acquire)))
+        self.id
     }
 
     /// The text that describes the messages.
@@ -127,6 +132,11 @@ impl Segment {
 
     pub(crate) fn is_retired(&self) -> bool {
         self.header().life.state.load(Acquire) == RETIRED
+    }
+
+    /// Says for good that this is over. For its owner; others [`retire`](Self::retire) it.
+    pub(crate) fn mark_retired(&self) {
+        self.header().life.state.store(RETIRED, Release);
     }
 
     /// A new descriptor of this very object, if its name still means it.
@@ -221,7 +231,8 @@ fn build(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<(OwnedFd, Segm
         },
         _ => failed("to create a file in", directory, errno),
     };
-    let fd = file::make_nameless(directory, geometry.total, geometry.reserved(), plan.mode).map_err(trouble)?;
+    let fd =
+        file::make_nameless(directory, geometry.total, geometry.reserved(), plan.mode).map_err(trouble)?;
     let inode = file::facts(&fd).map_err(trouble)?.inode;
     let map = Map::new(fd.as_fd(), geometry.total as usize).map_err(trouble)?;
     rows::set_format(&map, &geometry, plan.format.as_bytes());

@@ -116,10 +116,7 @@ pub(crate) fn peer(row: &Row) -> Peer {
         *eight = u64::to_le_bytes(word.load(Relaxed));
     }
     let length = row.name_length.load(Relaxed).min(MAX_MEMBER_NAME as u64) as usize;
-    Peer {
-        pid: row.pid.load(Relaxed) as u32,
-        name: String::from_utf8_lossy(&bytes[..length]).into_owned(),
-    }
+    Peer { pid: row.pid.load(Relaxed) as u32, name: String::from_utf8_lossy(&bytes[..length]).into_owned() }
 }
 
 /// Makes the creator of a segment, which nobody else can see yet, its owner.
@@ -226,7 +223,11 @@ pub(crate) fn leave(rows: &Rows, member: Member, tail: u64) {
 
 /// Whether the member is known to be dead or gone. `open` gives a descriptor of the object,
 /// or nothing if it can't be had.
-pub(crate) fn is_dead<F: std::os::fd::AsFd>(rows: &Rows, member: Member, open: impl FnOnce() -> Option<F>) -> bool {
+pub(crate) fn is_dead<F: std::os::fd::AsFd>(
+    rows: &Rows,
+    member: Member,
+    open: impl FnOnce() -> Option<F>,
+) -> bool {
     let Ok(row) = rows.get(member) else { return false };
     let word = row.word.load(Acquire);
     if phase(word) != ACTIVE {

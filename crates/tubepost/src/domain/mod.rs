@@ -108,7 +108,9 @@ impl Domain {
         let directory = match file::open_directory(path) {
             Ok(directory) => directory,
             Err(Errno::LOOP) => return Err(refused("it is a symbolic link; name the directory itself")),
-            Err(Errno::NOTDIR) => return Err(refused("it is not a directory; name a directory, or none to be created")),
+            Err(Errno::NOTDIR) => {
+                return Err(refused("it is not a directory; name a directory, or none to be created"));
+            }
             Err(errno) => return Err(failed("to open", path, errno)),
         };
         let facts = file::facts(&directory).map_err(|errno| failed("to inspect", path, errno))?;
@@ -172,9 +174,5 @@ fn locks_outlive_descriptors(path: &Path) -> Result<(), Error> {
     drop(held);
     let outlived = lock::is_locked(other.as_fd(), 0).map_err(os)?;
     drop(map);
-    if outlived {
-        Ok(())
-    } else {
-        Err(unfit("its file system forgets locks when a file is closed"))
-    }
+    if outlived { Ok(()) } else { Err(unfit("its file system forgets locks when a file is closed")) }
 }

@@ -65,7 +65,9 @@ mod tests {
             assert_eq!(Name::of_file(&checked.file()), Some(checked.clone()));
             assert!(checked.file().len() <= 255 && !checked.file().contains('/'));
         }
-        for name in ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a b", "a\0", "ä", "a,b", &"n".repeat(256)] {
+        for name in
+            ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a b", "a\0", "ä", "a,b", &"n".repeat(256)]
+        {
             assert!(matches!(Name::new(name), Err(Error::BadName { .. })), "{name:?}");
         }
         assert_eq!(Name::of_file("a,,b"), None);

@@ -6,7 +6,6 @@ use super::{Domain, failed};
 use crate::error::Error;
 use crate::format::Format;
 use crate::os::{Errno, file};
-use crate::strategy::Strategy;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -22,6 +21,22 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Kind::Mailbox => "mailbox",
+        })
+    }
+}
+
+/// How the messages of a mailbox travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// Through memory that sender and receiver share.
+    Shared,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Strategy::Shared => "shared",
         })
     }
 }

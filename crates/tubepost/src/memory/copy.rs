@@ -5,6 +5,12 @@
 //! move word by word with relaxed atomics; long ones, where the machine has them, in vector
 //! registers by assembly that the compiler cannot look into. What arrives may then be
 //! rubbish, but it is well-defined rubbish.
+//!
+//! # Safety
+//!
+//! Raw copies; each caller vouches for the range.
+
+#![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -119,7 +125,7 @@ mod tests {
         let source: Vec<u8> = (0..600u32).map(|i| (i * 7 + 1) as u8).collect();
         for offset in [0usize, 1, 8, 12, 16] {
             for length in (0..200).chain([255, 256, 257, 320, 500]) {
-                let mut shared = vec![0xEEu64; 80];
+                let mut shared = vec![u64::from_ne_bytes([0xEE; 8]); 80];
                 let base = shared.as_mut_ptr().cast::<u8>();
                 // SAFETY: 640 bytes, of which at most 516 are touched.
                 unsafe { write(base.add(offset), &source[..length]) };

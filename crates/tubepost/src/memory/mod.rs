@@ -1,8 +1,11 @@
-//! Bytes in shared memory: what may live there, and how it gets in and out.
+//! Memory that processes share, and what may stand in it.
 //!
-//! # Safety
-//!
-//! `unsafe` is allowed in this folder: raw copies, and the promise that a type is plain data.
-#![allow(unsafe_code)]
+//! `plain` says which types survive the trip, `shape` describes their layout in words, `payload`
+//! makes values of bytes that a queue lends, `copy` moves those bytes. This folder knows nothing of
+//! mailboxes and messages.
 
+#[cfg(not(loom))]
 pub(crate) mod copy;
+pub mod payload;
+pub mod plain;
+pub mod shape;

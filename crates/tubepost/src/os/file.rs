@@ -2,8 +2,8 @@
 
 use super::Errno;
 use rustix::fs::{
-    AtFlags, FallocateFlags, FileType, Mode, OFlags, fallocate, fchmod, fstat, ftruncate, linkat,
-    mkdir, open, openat, statat, unlink,
+    AtFlags, FallocateFlags, FileType, Mode, OFlags, fallocate, fchmod, fstat, ftruncate, linkat, mkdir,
+    open, openat, statat, unlink,
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;

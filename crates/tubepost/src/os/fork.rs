@@ -47,12 +47,7 @@ fn fresh() -> u64 {
 fn make_page() -> *mut AtomicU64 {
     // SAFETY: a new private anonymous page, at an address that the kernel chooses.
     let page = unsafe {
-        mmap_anonymous(
-            std::ptr::null_mut(),
-            4096,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::PRIVATE,
-        )
+        mmap_anonymous(std::ptr::null_mut(), 4096, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
     }
     .expect("one page of memory");
     // SAFETY: the page is ours. Without this advice (Linux before 4.14) a forked child

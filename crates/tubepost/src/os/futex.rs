@@ -7,10 +7,8 @@ use std::time::Duration;
 /// Sleeps while `word` is `expected`, for at most `longest`. Returns early for any reason,
 /// a signal included: callers look again at what they wait for.
 pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
-    let longest = Timespec {
-        tv_sec: longest.as_secs().min(1 << 30) as i64,
-        tv_nsec: longest.subsec_nanos().into(),
-    };
+    let longest =
+        Timespec { tv_sec: longest.as_secs().min(1 << 30) as i64, tv_nsec: longest.subsec_nanos().into() };
     let _ = wait(word, Flags::empty(), expected, Some(&longest));
 }
 

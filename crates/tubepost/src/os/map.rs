@@ -25,14 +25,7 @@ impl Map {
         let epoch = fork::epoch();
         // SAFETY: the kernel chooses an address where nothing is.
         let start = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                length,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                fd,
-                0,
-            )
+            mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd, 0)
         }?;
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         let map = Map { start, length, epoch };

@@ -3,7 +3,10 @@
 use std::thread::{Builder, JoinHandle};
 
 /// Starts a small thread that no signal is ever delivered to.
-pub(crate) fn spawn_quietly(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn spawn_quietly(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
     // SAFETY: sigset_t is plain integers; the calls get valid pointers. A thread inherits
     // the mask of the one that starts it, which gets its own back at once.
     unsafe {

@@ -182,7 +182,11 @@ impl Geometry {
             return impossible("the alignment", align, format!("a power of two, at most {MAX_ALIGN}"));
         }
         if format_length > MAX_FORMAT {
-            return impossible("the length of the format", format_length, format!("at most {MAX_FORMAT} bytes"));
+            return impossible(
+                "the length of the format",
+                format_length,
+                format!("at most {MAX_FORMAT} bytes"),
+            );
         }
         let payload_at = if variable { VARIABLE_PAYLOAD_AT } else { align.max(8) };
         let stride = (payload_at + max_message).next_multiple_of(64);

@@ -55,10 +55,38 @@ impl Rows {
 /// The head of a mapped segment.
 #[inline]
 pub(crate) fn header(map: &Map) -> &Header {
-    debug_assert!(map.length() >= size_of::<Header>());
-    // SAFETY: every mapping of a segment is longer than a header, page-aligned, and lives as
-    // long as the borrow; the header is atomics only.
+    assert!(map.length() >= size_of::<Header>());
+    // SAFETY: the mapping is longer than a header, page-aligned, and lives as long as the
+    // borrow; the header is atomics only.
     unsafe { &*map.start().as_ptr().cast::<Header>() }
+}
+
+/// The same, one step nearer than through the mapping.
+#[derive(Debug)]
+pub(crate) struct HeaderOf {
+    header: *const Header,
+    _map: Arc<Map>,
+}
+
+// SAFETY: it leads to atomics in a mapping that `_map` keeps.
+unsafe impl Send for HeaderOf {}
+// SAFETY: as above.
+unsafe impl Sync for HeaderOf {}
+
+impl HeaderOf {
+    pub(crate) fn new(map: Arc<Map>) -> HeaderOf {
+        HeaderOf { header: header(&map), _map: map }
+    }
+}
+
+impl std::ops::Deref for HeaderOf {
+    type Target = Header;
+
+    #[inline]
+    fn deref(&self) -> &Header {
+        // SAFETY: `new` checked the range, and `_map` keeps the mapping.
+        unsafe { &*self.header }
+    }
 }
 
 /// The text that describes the messages.

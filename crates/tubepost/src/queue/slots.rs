@@ -186,10 +186,6 @@ impl<W: Words> Slots<W> {
         Slots { words, capacity, shift }
     }
 
-    pub(crate) fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
     #[inline]
     pub(crate) fn place(&self, position: u64) -> Place {
         let (turn, index) = match self.shift {
@@ -299,6 +295,11 @@ impl<W: Words> Slots<W> {
             Ok(_) => Unpublished::Recovered,
             Err(_) => Unpublished::Pending(member), // published before it died, or skipped by another
         }
+    }
+
+    /// Whether a message was published at `place`, or freed since.
+    pub(crate) fn is_published(&self, place: Place) -> bool {
+        self.state_at(place) != State::free(place.turn)
     }
 
     /// The position that a sender was refused at `place` for: the same slot, one turn ago.
