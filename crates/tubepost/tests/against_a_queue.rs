@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tubepost::{Domain, Mailbox, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError};
+use tubepost::{
+    Closed, Domain, Mailbox, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+};
 
 #[path = "stage/mod.rs"]
 mod stage;
@@ -72,8 +74,8 @@ macro_rules! pair {
                     pair.step(call)?;
                 }
                 let left = pair.plain.len() as u64;
-                prop_assert_eq!(pair.inbox.close().uncollected, left);
-                prop_assert_eq!(pair.outs[0].closed().uncollected, left);
+                prop_assert_eq!(pair.inbox.close(), Ok(Closed { uncollected: left }));
+                prop_assert_eq!(pair.outs[0].closed(), Ok(Closed { uncollected: left }));
                 Ok(())
             }
 

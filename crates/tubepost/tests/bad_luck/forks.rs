@@ -2,8 +2,8 @@
 //! child opens its own; and a child that lives on keeps no dead mailbox alive.
 
 use tubepost::{
-    Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
-    TryRecvError, TrySendError,
+    Closed, Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    Sender, TryRecvError, TrySendError,
 };
 
 use crate::stage::{Child, Cue, PATIENCE, Place, Role, fork, wait_for};
@@ -27,8 +27,10 @@ fn misuse(inbox: Receiver<u64>, out: Sender<u64>) {
     let _ = (inbox.len(), inbox.is_empty(), inbox.is_full(), inbox.capacity(), inbox.id(), inbox.name());
     drop(out.clone());
     drop(inbox.clone());
-    // Nor must closing in the child close anything.
-    let _ = inbox.close();
+    // Nor does closing in the child close anything, and waiting for that does not wait.
+    assert_eq!(inbox.close(), Err(Error::Forked));
+    assert_eq!(out.closed(), Err(Error::Forked));
+    assert_eq!(out.closed_timeout(PATIENCE), Err(Error::Forked));
 }
 
 fn forker(cue: &mut Cue) {
@@ -72,7 +74,7 @@ fn forker(cue: &mut Cue) {
     assert!(!out.is_closed());
     out.send(10).expect("it lives");
     assert_eq!(inbox.recv(), Ok(10));
-    assert_eq!(inbox.close().uncollected, 0);
+    assert_eq!(inbox.close(), Ok(Closed { uncollected: 0 }));
     assert!(out.is_closed());
     cue.say("done");
 }
@@ -111,6 +113,6 @@ fn a_forked_child_keeps_nothing_alive() {
     let closed = out.closed_timeout(PATIENCE);
     let again = Mailbox::<u64>::options().domain(place.domain()).own("box").map(|_| ());
     crate::stage::signal(orphan, libc::SIGKILL);
-    assert_eq!(closed, Some(tubepost::Closed { uncollected: 1 }));
+    assert_eq!(closed, Ok(Some(Closed { uncollected: 1 })));
     assert_eq!(again, Ok(()), "the name is free");
 }

@@ -169,7 +169,7 @@ fn nobody(cue: &mut Cue) {
     assert_eq!(inbox.recv(), Ok(2));
     // Closing where nothing can be removed still closes.
     let out = Sender::<u64>::options().domain(&domain).open("box").expect("reading is enough");
-    assert_eq!(inbox.close().uncollected, 0);
+    assert_eq!(inbox.close(), Ok(tubepost::Closed { uncollected: 0 }));
     assert!(out.is_closed());
     cue.say("done");
 }

@@ -147,7 +147,7 @@ fn a_dead_owner_is_named_as_such() {
         }
         // One that left in order left nothing.
         let inbox = row.own::<u64>(&place, "box");
-        inbox.close();
+        inbox.close().expect("its own mailbox");
         assert!(!place.file("box").exists(), "closed and still there");
         match Sender::<u64>::options().domain(place.domain()).open("box") {
             Err(Error::NoSuchName { .. }) => {}

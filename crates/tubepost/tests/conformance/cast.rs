@@ -37,7 +37,7 @@ fn owner(cue: &mut Cue) {
                     Err(RecvError::Failed(error)) => format!("failed {error}"),
                 });
             }
-            ["close"] => cue.say(closed_word(inbox_now.close())),
+            ["close"] => cue.say(closed_word(inbox_now.close().expect("its own mailbox"))),
             ["drop"] => {
                 inbox = None;
                 cue.say("dropped");
@@ -86,7 +86,7 @@ fn user(cue: &mut Cue) {
             }),
             ["send", message] => say_waiting(cue, || send(out, message)),
             ["send_for", message] => say_waiting(cue, || send_for(out, message)),
-            ["closed"] => say_waiting(cue, || closed_word(out.closed())),
+            ["closed"] => say_waiting(cue, || closed_word(out.closed().expect("a handle of this process"))),
             _ => panic!("the user does not know {line:?}"),
         }
     }

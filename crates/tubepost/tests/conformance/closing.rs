@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use tubepost::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+use tubepost::{
+    Closed, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
 
-use crate::cast::{closed_word, outcome, set_waiting, start_owner, start_user};
+use crate::cast::{outcome, set_waiting, start_owner, start_user};
 use crate::rows::{Row, on_every_row, open};
 use crate::stage::{Child, Dice, PATIENCE, Place, eventually, now_ns, thread_id, until_asleep};
 
@@ -68,21 +70,21 @@ fn everyone_is_told_the_same_number() {
             for user in waiting.iter_mut().chain([&mut idle]) {
                 assert_eq!(user.ask("try 1"), told, "{end:?}");
             }
-            assert_eq!(out.closed_timeout(PATIENCE).map(closed_word), Some(told.clone()));
+            assert_eq!(out.closed_timeout(PATIENCE), Ok(Some(Closed { uncollected: row.n() })));
             closed_at_once(&out, row.n());
         }
     });
 }
 
 fn closed_at_once(out: &tubepost::Sender<u64>, uncollected: u64) {
-    let closed = tubepost::Closed { uncollected };
+    let closed = Closed { uncollected };
     let start = Instant::now();
     assert_eq!(out.try_send(1), Err(TrySendError::Closed(1, closed)));
     assert_eq!(out.send(2), Err(SendError::Closed(2, closed)));
     assert_eq!(out.send_timeout(3, PATIENCE), Err(SendTimeoutError::Closed(3, closed)));
     assert_eq!(out.send_deadline(4, Instant::now() + PATIENCE), Err(SendTimeoutError::Closed(4, closed)));
-    assert_eq!(out.closed(), closed);
-    assert_eq!(out.closed_deadline(Instant::now()), Some(closed));
+    assert_eq!(out.closed(), Ok(closed));
+    assert_eq!(out.closed_deadline(Instant::now()), Ok(Some(closed)));
     assert!(out.is_closed());
     let error = out.try_send(1).expect_err("it is closed");
     assert!(error.is_closed() && error.is_disconnected() && !error.is_full());
@@ -150,7 +152,7 @@ fn clones_of_the_receiver_are_told() {
                 waiter
             })
             .collect();
-        let closed = inbox.close();
+        let closed = inbox.close().expect("its own mailbox");
         assert_eq!(closed.uncollected, 0);
         for waiter in waiters {
             assert_eq!(waiter.join().expect("no panic"), Err(RecvError::Closed(closed)));
@@ -159,7 +161,7 @@ fn clones_of_the_receiver_are_told() {
         assert_eq!(inbox.recv(), Err(RecvError::Closed(closed)));
         assert_eq!(inbox.recv_timeout(PATIENCE), Err(RecvTimeoutError::Closed(closed)));
         assert_eq!(inbox.recv_into(&mut 0), Err(RecvError::Closed(closed)));
-        assert_eq!(inbox.close(), closed, "closing again says the same");
+        assert_eq!(inbox.close(), Ok(closed), "closing again says the same");
         assert_eq!(inbox.iter().next(), None);
     });
 }
@@ -207,7 +209,7 @@ fn the_number_is_right_in_the_middle_of_a_stream() {
             for _ in 0..received {
                 inbox.recv_timeout(PATIENCE).expect("a message soon");
             }
-            let closed = inbox.close();
+            let closed = inbox.close().expect("its own mailbox");
             let ends = senders.map(|sender| sender.join().expect("no panic"));
             assert_eq!((ends[0].1, ends[1].1), (closed, closed));
             assert_eq!(ends[0].0 + ends[1].0, received + closed.uncollected, "round {round}");
@@ -286,10 +288,7 @@ fn the_name_is_free_at_once() {
                 let new = open::<u64>(&place, "box");
                 assert_ne!(old.id(), new.id());
                 assert_eq!(new.try_send(2), Ok(()));
-                assert_eq!(
-                    old.try_send(3),
-                    Err(TrySendError::Closed(3, tubepost::Closed { uncollected: 1 }))
-                );
+                assert_eq!(old.try_send(3), Err(TrySendError::Closed(3, Closed { uncollected: 1 })));
                 assert_eq!(inbox.try_recv(), Ok(2), "nothing of the old one");
                 assert_eq!(inbox.try_recv(), Err(TryRecvError::Empty));
             }

@@ -24,7 +24,7 @@ fn a_stopped_owner_closes_nothing() {
         }
         assert_eq!(out.try_send(7), Err(TrySendError::Full(7)));
         assert_eq!(out.send_timeout(7, A_MOMENT), Err(SendTimeoutError::Timeout(7)));
-        assert_eq!(out.closed_timeout(A_MOMENT), None);
+        assert_eq!(out.closed_timeout(A_MOMENT), Ok(None));
         assert!(!out.is_closed());
         assert!(place.domain().stat("box").expect("it exists").owner.alive);
         assert!(
