@@ -101,8 +101,40 @@ fn word<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
+/// A file that may be a mailbox: its bytes, and how long it is with the hole that follows them.
+#[derive(Clone)]
+struct Image {
+    what: String,
+    bytes: Vec<u8>,
+    length: u64,
+    /// Whether it must be refused as no mailbox at all.
+    hopeless: bool,
+}
+
+impl Image {
+    /// This one, a little different.
+    fn but(&self, what: String, change: impl FnOnce(&mut Vec<u8>)) -> Image {
+        let mut image = Image { what, ..self.clone() };
+        change(&mut image.bytes);
+        image
+    }
+
+    fn hopeless(self, hopeless: bool) -> Image {
+        Image { hopeless, ..self }
+    }
+
+    /// Puts it in the place of a mailbox, as a process of an unknown kind could have.
+    fn put(&self, place: &Place) {
+        let file = place.file("box");
+        let _ = fs::remove_file(&file);
+        let file = File::options().write(true).create_new(true).mode(0o600).open(file).expect("a fresh file");
+        file.write_all_at(&self.bytes, 0).expect("room for it");
+        file.set_len(self.length).expect("a hole takes no room");
+    }
+}
+
 /// A real segment with messages in it.
-fn real_image() -> Vec<u8> {
+fn real_image() -> Image {
     let place = Place::new();
     let inbox = Mailbox::<[u8]>::options()
         .domain(place.domain())
@@ -119,78 +151,95 @@ fn real_image() -> Vec<u8> {
             inbox.recv().expect("it was sent");
         }
     }
-    let image = fs::read(place.file("box")).expect("it lies there");
-    assert_eq!(&image[..8], MAGIC, "docs/format.md: the magic");
-    assert_eq!(word_at(&image, TOTAL_AT), image.len() as u64, "docs/format.md: the total size");
-    image
+    let mut bytes = fs::read(place.file("box")).expect("it lies there");
+    let length = bytes.len() as u64;
+    assert_eq!(&bytes[..8], MAGIC, "docs/format.md: the magic");
+    assert_eq!(u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes")), length, "the total size");
+    // Without the hole at its end.
+    let data = bytes.iter().rposition(|it| *it != 0).expect("it is not empty") + 1;
+    bytes.truncate(data.next_multiple_of(4096));
+    Image { what: "the real one".into(), bytes, length, hopeless: false }
 }
 
-fn word_at(image: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(image[at..at + 8].try_into().expect("eight bytes"))
-}
-
-/// What an image is called, its bytes, and whether it must be refused as no mailbox at all.
-type Image = (String, Vec<u8>, bool);
-
-fn cut(real: &[u8]) -> Vec<Image> {
-    let mut lengths: Vec<usize> =
+fn cut(real: &Image) -> Vec<Image> {
+    let data = real.bytes.len() as u64;
+    let mut lengths: Vec<u64> =
         vec![0, 1, 7, 8, 9, 11, 12, 15, 16, 23, 24, 25, 31, 32, 63, 64, 65, 127, 128, 256, 511];
     let mut dice = Dice::new(1);
-    lengths.extend((0..60).map(|_| dice.below(real.len() as u64) as usize));
-    lengths.extend((1..real.len()).step_by(4096).chain([real.len() - 4096, real.len() - 64, real.len() - 1]));
-    lengths.into_iter().map(|length| (format!("cut to {length}"), real[..length].to_vec(), true)).collect()
-}
-
-fn zeroed(real: &[u8]) -> Vec<Image> {
-    let mut images: Vec<Image> =
-        [1, 64, 4096, real.len()].map(|length| (format!("{length} zeros"), vec![0; length], true)).into();
-    for start in (0..4096.min(real.len())).step_by(64) {
-        let mut image = real.to_vec();
-        image[start..start + 64].fill(0);
-        images.push((format!("zeros at {start}"), image, start == 0));
+    lengths.extend((0..60).map(|_| dice.below(data)));
+    lengths.extend([data - 4096, data - 64, data - 1, data, data + 1, real.length - 4096, real.length - 1]);
+    let cut_to = |length: u64| {
+        let image = real.but(format!("cut to {length}"), |bytes| bytes.truncate(length as usize));
+        Image { length, ..image }.hopeless(true)
+    };
+    let mut images: Vec<Image> = lengths.into_iter().map(cut_to).collect();
+    images.push(Image { length: real.length + 4096, ..real.but("too long".into(), |_| ()) }.hopeless(true));
+    // As long as it should be, but nothing is behind it.
+    for pages in 0..data / 4096 {
+        let image =
+            real.but(format!("{pages} pages and a hole"), |bytes| bytes.truncate(pages as usize * 4096));
+        images.push(image.hopeless(true));
     }
     images
 }
 
-fn random(real: &[u8]) -> Vec<Image> {
+fn zeroed(real: &Image) -> Vec<Image> {
+    let zeros = |length: u64| {
+        let image =
+            real.but(format!("{length} zeros"), |bytes| *bytes = vec![0; length.min(65_536) as usize]);
+        Image { length, ..image }.hopeless(true)
+    };
+    let mut images: Vec<Image> = [1, 64, 4096, real.length].map(zeros).into();
+    for start in (0..4096).step_by(64) {
+        let image = real.but(format!("zeros at {start}"), |bytes| bytes[start..start + 64].fill(0));
+        images.push(image.hopeless(start == 0));
+    }
+    images
+}
+
+fn random(real: &Image) -> Vec<Image> {
     (0..240)
         .map(|seed| {
             let mut dice = Dice::new(seed);
-            let length = if seed % 3 == 0 { dice.below(20_000) as usize + 32 } else { real.len() };
-            let mut image = dice.bytes(length);
-            let right = seed % 4 != 0;
-            if right {
-                // So that it gets past the first look.
-                image[..TOTAL_AT].copy_from_slice(&real[..TOTAL_AT]);
-                image[TOTAL_AT..TOTAL_AT + 8].copy_from_slice(&(length as u64).to_le_bytes());
-            }
-            (format!("random bytes of seed {seed}"), image, !right)
+            let size = if seed % 3 == 0 { dice.below(20_000) as usize + 32 } else { real.bytes.len() };
+            let length = if seed % 3 == 1 { real.length } else { size as u64 };
+            let plausible = seed % 4 != 0;
+            let image = real.but(format!("random bytes of seed {seed}"), |bytes| {
+                let mut random = dice.bytes(size);
+                if plausible {
+                    // So that it gets past the first look.
+                    random[..TOTAL_AT].copy_from_slice(&bytes[..TOTAL_AT]);
+                    random[TOTAL_AT..TOTAL_AT + 8].copy_from_slice(&length.to_le_bytes());
+                }
+                *bytes = random;
+            });
+            Image { length, ..image }.hopeless(!plausible)
         })
         .collect()
 }
 
-fn flipped(real: &[u8]) -> Vec<Image> {
+fn flipped(real: &Image) -> Vec<Image> {
     (0..250)
         .map(|seed| {
             let mut dice = Dice::new(seed);
-            let mut image = real.to_vec();
-            let reach = if seed % 2 == 0 { 512 } else { image.len() as u64 };
-            for _ in 0..=dice.below(8) {
-                image[dice.below(reach) as usize] ^= 1 << dice.below(8);
-            }
-            (format!("bits flipped by seed {seed}"), image, false)
+            real.but(format!("bits flipped by seed {seed}"), |bytes| {
+                let reach = if seed % 2 == 0 { 512 } else { bytes.len() as u64 };
+                for _ in 0..=dice.below(8) {
+                    bytes[dice.below(reach) as usize] ^= 1 << dice.below(8);
+                }
+            })
         })
         .collect()
 }
 
 /// Every word of the header, with every value that is on an edge.
-fn extreme(real: &[u8]) -> Vec<Image> {
+fn extreme(real: &Image) -> Vec<Image> {
     let mut images = Vec::new();
-    for at in (0..256).step_by(8) {
+    for at in (0..384).step_by(8) {
         for value in [0, 1, 3, u64::from(u32::MAX), 1 << 32, i64::MAX as u64, u64::MAX, u64::MAX - 63] {
-            let mut image = real.to_vec();
-            image[at..at + 8].copy_from_slice(&value.to_le_bytes());
-            images.push((format!("{value:#x} at {at}"), image, at == 0));
+            let what = format!("{value:#x} at {at}");
+            let image = real.but(what, |bytes| bytes[at..at + 8].copy_from_slice(&value.to_le_bytes()));
+            images.push(image.hopeless(at == 0));
         }
     }
     images
@@ -203,12 +252,13 @@ fn rubbish_is_no_mailbox() {
     let images = [cut(&real), zeroed(&real), random(&real), flipped(&real), extreme(&real)].concat();
     assert!(images.len() >= 500, "{} images", images.len());
     let mut prober = Child::start("prober", &[&place.arg()]);
-    // The real one first: a dead one's, and what the probing of the others has to differ from.
-    put(&place, &real);
+    // The real one first: what a dead process left, swept by the first who opens it.
+    real.put(&place);
     let said = prober.ask("box");
-    assert!(said.starts_with("stat gone, listed true, open gone, open u64 gone, own ok"), "{said}");
-    for (what, image, hopeless) in &images {
-        put(&place, image);
+    assert!(said.starts_with("stat gone, listed true, open gone, open u64 nothing, own ok"), "{said}");
+    for image in &images {
+        let what = &image.what;
+        image.put(&place);
         prober.say("box");
         let said = match prober.hear_or_end() {
             Ok(said) => said,
@@ -216,21 +266,13 @@ fn rubbish_is_no_mailbox() {
             Err(Some(status)) => panic!("{what}: the prober ended by {status}"),
         };
         assert!(said.contains("listed true"), "{what}: {said}");
-        if *hopeless {
+        if image.hopeless {
             for good in ["stat ok", "stat gone", "open ok", "open u64 ok", "open gone", "own ok"] {
                 assert!(!said.contains(good), "{what}: {said}");
             }
         }
     }
     println!("{} images of rubbish probed", images.len());
-}
-
-/// Puts an image in the place of a mailbox, as a process of an unknown kind could have.
-fn put(place: &Place, image: &[u8]) {
-    let file = place.file("box");
-    let _ = fs::remove_file(&file);
-    let file = File::options().write(true).create_new(true).mode(0o600).open(file).expect("a fresh file");
-    file.write_all_at(image, 0).expect("room for it");
 }
 
 /// Owns a fresh mailbox when told so, uses it, closes it; the argument is the domain.
@@ -318,11 +360,13 @@ fn scribbling_on_a_mailbox_in_use() {
 
 /// Flips bits, overwrites words with extremes, or fills lines with noise; in the header, the ledgers and the slots.
 fn scribble(place: &Place, seed: u64) {
-    let file = File::options().read(true).write(true).open(place.file("box")).expect("it lies there");
+    // Gone already, if the first scribbling said that it was over.
+    let Ok(file) = File::options().read(true).write(true).open(place.file("box")) else { return };
     let length = file.metadata().expect("open").len();
     let mut dice = Dice::new(seed);
     for _ in 0..=dice.below(10) {
-        let reach = [512, 1024, 4096, length][dice.below(4) as usize].min(length);
+        // The rows for members to come lie in a hole behind all of this.
+        let reach = [512, 1024, 4096, 16_384][dice.below(4) as usize].min(length);
         let at = dice.below(reach / 8) * 8;
         let mut word = [0; 8];
         file.read_exact_at(&mut word, at).expect("within the file");

@@ -1,5 +1,8 @@
 //! Too much asked, too little there: absurd options, a full file system, no descriptors.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
 use tubepost::{Domain, Error, Mailbox, Options, RecvTimeoutError, Sender};
 
 use crate::stage::{
@@ -122,6 +125,11 @@ fn no_files(cue: &mut Cue) {
     let options = || -> Options<u64> { Mailbox::<u64>::options().domain(&domain) };
     let ready = options().own("ready").expect("a free name");
     let out = Sender::<u64>::options().domain(&domain).open("ready").expect("it exists");
+    // The limit is about numbers: none below the highest may be free.
+    let mut fillers = vec![File::open("/dev/null").expect("there is one")];
+    while (fillers[fillers.len() - 1].as_raw_fd() as usize) < descriptors() - 1 {
+        fillers.push(File::open("/dev/null").expect("there is one"));
+    }
     let open_now = descriptors() as u64;
     for spare in 0..4 {
         let before = limit_files(open_now + spare);

@@ -12,7 +12,7 @@ fn lengths(max: usize) -> Vec<usize> {
     let borders = [8, 16, 32, 48, 56, 64, 120, 128, 256, 1000, 1024, 2048, 4032, 4088, 4096];
     let mut all: Vec<usize> = (0..=9).collect();
     for border in borders {
-        all.extend(border - 9..=border + 9);
+        all.extend(border.max(9) - 9..=border + 9);
     }
     all.retain(|length| *length <= max);
     all.sort_unstable();
