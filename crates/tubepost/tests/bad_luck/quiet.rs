@@ -88,14 +88,15 @@ fn exchange_with_a_monk() -> Result<(), u64> {
 }
 
 /// Under seccomp's strict mode the kernel kills whoever makes another call than read, write and exit. Who was
-/// off the processor for some milliseconds in the middle may ask the kernel whether the other still lives.
-/// Both have a processor to themselves where that is permitted, and several attempts tell a habit from an
-/// accident.
+/// off the processor for some milliseconds may ask the kernel whether the other still lives, so both have a
+/// processor to themselves where that is permitted, and several attempts tell a habit from an accident.
 #[test]
 fn a_spinning_exchange_makes_no_system_call() {
-    let broken: Vec<u64> = (0..20).map_while(|_| exchange_with_a_monk().err()).collect();
-    println!("attempts with a system call, after so many exchanges: {broken:?}");
-    assert!(broken.len() < 20, "a system call each time, after {broken:?} exchanges");
+    let alone = std::thread::spawn(|| take_processor(1)).join().expect("no panic");
+    let (attempts, accidents) = if alone { (12, 2) } else { (20, 19) };
+    let broken: Vec<u64> = (0..attempts).filter_map(|_| exchange_with_a_monk().err()).collect();
+    println!("{} of {attempts} attempts with a system call, after {broken:?} exchanges", broken.len());
+    assert!(broken.len() <= accidents, "system calls in {} of {attempts} attempts", broken.len());
 }
 
 /// Waits in the call that it is told; the argument is the domain.

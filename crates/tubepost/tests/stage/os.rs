@@ -32,19 +32,19 @@ pub fn die_with_parent() {
 }
 
 /// Gives this thread a processor of its own, the first or the second that it may use, which no ordinary
-/// thread takes from it. Where that is not permitted or there are not two, it stays an ordinary thread.
-pub fn take_processor(which: usize) {
+/// thread takes from it. `false`: that is not permitted or there are not two; it stays an ordinary thread.
+pub fn take_processor(which: usize) -> bool {
     let all = rustix::thread::sched_getaffinity(None).expect("our own affinity");
     let usable: Vec<usize> = (0..1024).filter(|at| all.is_set(*at)).collect();
     if usable.len() < 2 {
-        return;
+        return false;
     }
     let mut one = rustix::thread::CpuSet::new();
     one.set(usable[which]);
-    let _ = rustix::thread::sched_setaffinity(None, &one);
+    let pinned = rustix::thread::sched_setaffinity(None, &one).is_ok();
     let first_in = libc::sched_param { sched_priority: 1 };
     // SAFETY: the parameters are ours for the length of the call; 0 is this thread.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &first_in) };
+    pinned && unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &first_in) } == 0
 }
 
 /// From here on this thread may read, write and exit; any other system call kills it.
