@@ -367,7 +367,15 @@ fn scribble(place: &Place, seed: u64) {
     for _ in 0..=dice.below(10) {
         // The rows for members to come lie in a hole behind all of this.
         let reach = [512, 1024, 4096, 16_384][dice.below(4) as usize].min(length);
-        let at = dice.below(reach / 8) * 8;
+        let mut at = dice.below(reach / 8) * 8;
+        if dice.below(4) > 0 {
+            // A word that is in use: most of the segment is not.
+            let mut head = vec![0; 16_384.min(length as usize)];
+            file.read_exact_at(&mut head, 0).expect("within the file");
+            let used: Vec<usize> =
+                (0..head.len() / 8).filter(|word| head[word * 8..word * 8 + 8] != [0; 8]).collect();
+            at = used[dice.below(used.len() as u64) as usize] as u64 * 8;
+        }
         let mut word = [0; 8];
         file.read_exact_at(&mut word, at).expect("within the file");
         let value = u64::from_le_bytes(word);

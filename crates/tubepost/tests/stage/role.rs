@@ -164,6 +164,11 @@ impl Child {
         self.process.wait().expect("our own child");
     }
 
+    /// Whether it has ended; does not wait.
+    pub fn is_dead(&mut self) -> bool {
+        self.process.try_wait().expect("our own child").is_some()
+    }
+
     /// SIGKILL without waiting for the end.
     pub fn strike(&mut self) {
         self.process.kill().expect("our own child");
