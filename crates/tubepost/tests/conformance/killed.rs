@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tubepost::{Domain, Sender};
 
@@ -14,7 +14,7 @@ use crate::order::Ledger;
 use crate::rows::{Row, on_every_row, open};
 use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, spin_for};
 
-pub const ROLES: &[Role] = &[("victim", victim), ("heavy victim", heavy_victim), ("survivor", survivor)];
+pub const ROLES: &[Role] = &[("victim", victim), ("survivor", survivor)];
 
 /// Sends until it is killed, and notes after each send that it was accepted; the arguments are domain, name
 /// and the file for the notes.
@@ -27,25 +27,6 @@ fn victim(cue: &mut Cue) {
         out.send(Stamp::new(std::process::id(), 0, count)).expect("the owner lives");
         notes.write_all_at(&(count + 1).to_le_bytes(), 0).expect("a note");
     }
-}
-
-/// Sends the longest messages as fast as it can until it is killed, so that it spends most of its time between
-/// claim and publication; the arguments are domain and name.
-fn heavy_victim(cue: &mut Cue) {
-    let domain = Domain::open(cue.arg(0)).expect("the test's domain");
-    let out = Sender::<[u8]>::options().domain(&domain).open(cue.arg(1)).expect("it exists");
-    let mut message = [0; 4096];
-    cue.say("ready");
-    for count in 0.. {
-        write_heavy(&mut message, count);
-        out.send(&message).expect("the owner lives");
-    }
-}
-
-/// The count, and bytes that change with every message.
-fn write_heavy(message: &mut [u8; 4096], count: u64) {
-    message.fill(count as u8);
-    message[..8].copy_from_slice(&count.to_le_bytes());
 }
 
 /// Sends a given number among the dying; the arguments are domain, name, count.
@@ -173,56 +154,6 @@ fn all_senders_killed_at_once() {
             }
         }
     });
-}
-
-/// The kill that hurts is the one between claim and publication. What a dead one claimed is skipped: no
-/// message, but a hole in the numbers, and nobody is held up by it.
-#[test]
-fn senders_killed_in_the_middle_of_a_message() {
-    const KILLS: usize = 20;
-    let (mut holes, mut kills) = (0, 0);
-    let totals = std::cell::RefCell::new((&mut holes, &mut kills));
-    on_every_row(|row| {
-        let place = Place::new();
-        let inbox = row.own::<[u8]>(&place, "box");
-        let out = open::<[u8]>(&place, "box");
-        let (mut dice, mut received) = (Dice::new(row.n() ^ 7), 0);
-        for _ in 0..KILLS {
-            let mut victim = Child::start("heavy victim", &[&place.arg(), "box"]);
-            victim.expect("ready");
-            let (mut expected, mut buffer, mut came) = ([0; 4096], [0; 4096], 0);
-            let mut take = || {
-                let taken = inbox.try_recv_into(&mut buffer).is_ok();
-                if taken {
-                    write_heavy(&mut expected, came);
-                    assert!(buffer == expected, "message {came} is torn, missing or not the next");
-                    came += 1;
-                }
-                taken
-            };
-            // It never waits for us when it is killed: we are at its heels.
-            let start = Instant::now();
-            let life = Duration::from_micros(dice.below(1500));
-            while start.elapsed() < life {
-                take();
-            }
-            victim.strike();
-            while !victim.is_dead() {
-                take();
-            }
-            while take() {}
-            // The next message is behind whatever it left.
-            out.send_timeout(b"behind it", PATIENCE).expect("room soon");
-            let next = inbox.recv_envelope_timeout(PATIENCE).expect("it is not held up");
-            assert_eq!(next.message, b"behind it");
-            received += came + 1;
-            let mut totals = totals.borrow_mut();
-            *totals.0 += next.seq + 1 - received;
-            *totals.1 += 1;
-            received = next.seq + 1;
-        }
-    });
-    println!("{holes} of {kills} senders were killed between claim and publication");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! | `closing` | however the owner goes, every user is told, and told the same number |
 //! | `stopped` | a stopped process is not a dead one |
 //! | `killed` | a process killed at any moment leaves the others working |
+//! | `stepped` | the same, with the instruction of the kill chosen |
 //! | `agreement` | formats and names: each refusal shows both sides |
 
 #[path = "../stage/mod.rs"]
@@ -29,11 +30,19 @@ mod killed;
 mod letters;
 mod order;
 mod rows;
+mod stepped;
 mod stopped;
 mod variable;
 
 /// Not a test: other processes of this suite start here.
 #[test]
 fn role() {
-    stage::enter(&[cast::ROLES, order::ROLES, killed::ROLES, stopped::ROLES, agreement::ROLES]);
+    stage::enter(&[
+        cast::ROLES,
+        order::ROLES,
+        killed::ROLES,
+        stepped::ROLES,
+        stopped::ROLES,
+        agreement::ROLES,
+    ]);
 }

@@ -11,6 +11,7 @@ mod dice;
 mod os;
 mod place;
 mod role;
+mod step;
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ pub use dice::Dice;
 pub use os::*;
 pub use place::Place;
 pub use role::{Child, Cue, Role, enter};
+pub use step::{Walk, kill_there, mark, walk};
 
 /// How long anything may take before a test calls it a hang. Only failing tests wait this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
