@@ -5,7 +5,7 @@
 //! thread. Whoever is told twice ends at once.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -107,15 +107,4 @@ impl Ending {
 
 fn take_byte(mut told: &UnixStream) {
     let _ = told.read(&mut [0]);
-}
-
-/// Whether standard output is something that can lose its reader.
-pub fn has_reader(output: BorrowedFd<'_>) -> bool {
-    rustix::fs::fstat(output).is_ok_and(|stat| {
-        use rustix::fs::FileType;
-        matches!(
-            FileType::from_raw_mode(stat.st_mode),
-            FileType::Fifo | FileType::Socket
-        )
-    })
 }

@@ -1,27 +1,21 @@
 //! The far process: spawned once, told what to do on its standard input, answering on its output.
 //!
-//! It dies with the near one whatever it is doing, even in a spin: it asks the kernel to see to that. The
-//! other way round a thread of the near process waits for the far one's end, and an end that was not
-//! asked for ends the benchmark.
+//! It dies with the near one whatever it is doing, even in a spin. The other way round a thread of the
+//! near process waits for the far one's end, and an end that was not asked for ends the benchmark.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, waitid,
-};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde::{Deserialize, Serialize};
 
 use super::job::Job;
 use super::measure::{Found, Measured};
 use crate::exit::Failure;
-
-/// The hidden subcommand that the far process runs.
-pub const SUBCOMMAND: &str = "bench-far";
+use crate::second::{self, end_with_parent};
 
 /// What the far process says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,12 +42,9 @@ impl Far {
                 "the second process of the benchmark did not start: {e}"
             ))
         };
-        let mut child = Command::new("/proc/self/exe")
-            .args([SUBCOMMAND.as_ref(), directory.as_os_str()])
-            .arg(std::process::id().to_string())
+        let mut child = second::command(super::FAR, &[directory.as_os_str()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .process_group(0)
             .spawn()
             .map_err(trouble)?;
         let (input, output) = (
@@ -122,17 +113,7 @@ pub struct Near {
 impl Near {
     /// To be called first thing by the far process.
     pub fn attach(parent: u32) -> Measured<Self> {
-        set_parent_process_death_signal(Some(Signal::KILL))
-            .map_err(|e| Failure::failed(format!("could not tie itself to the benchmark: {e}")))?;
-        if rustix::process::getppid()
-            .map(Pid::as_raw_nonzero)
-            .map(|pid| pid.get() as u32)
-            != Some(parent)
-        {
-            return Err(Failure::failed(
-                "the benchmark ended before its second process began",
-            ));
-        }
+        end_with_parent(parent)?;
         Ok(Self {
             input: BufReader::new(std::io::stdin()),
             output: std::io::stdout(),

@@ -15,7 +15,7 @@ mod row;
 mod table;
 mod work;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,8 +29,12 @@ use self::plan::{Entry, Filter, Group};
 use self::row::Row;
 use self::work::Bench;
 use crate::ending::Ending;
-use crate::exit::Failure;
+use crate::exit::{Failure, complain};
+use crate::output::{print, print_json};
 use crate::scratch::Scratch;
+
+/// The verb of the far process.
+pub const FAR: &str = "bench-far";
 
 /// How often and how long. Many short rounds beat few long ones: processors and virtual machines change
 /// pace every few hundred milliseconds, and a limit and its subject should meet the same one. Only where
@@ -100,9 +104,7 @@ pub fn run(words: &[String], quick: bool, json: bool) -> Result<(), Failure> {
     let mut far = Far::spawn(scratch.path(), {
         let remove_scratch = remove_scratch.clone();
         move || {
-            eprintln!(
-                "tubepost: the second process of the benchmark ended too early; run it again"
-            );
+            complain("the second process of the benchmark ended too early; run it again");
             remove_scratch();
             std::process::exit(1);
         }
@@ -128,12 +130,7 @@ pub fn run(words: &[String], quick: bool, json: bool) -> Result<(), Failure> {
         all.extend(rows);
     }
     if json {
-        let report = serde_json::to_string_pretty(&Report {
-            machine: &machine,
-            rows: &all,
-        })
-        .map_err(Failure::failed)?;
-        print(&format!("{report}\n"))?;
+        print_json(&Report { machine: &machine, rows: &all })?;
     }
     Ok(())
 }
@@ -179,13 +176,6 @@ fn measure_group(
         eprint!("\r\x1b[K");
     }
     found
-}
-
-fn print(text: &str) -> Measured<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(Failure::failed)
 }
 
 /// The far process's whole life.
