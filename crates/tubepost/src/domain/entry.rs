@@ -1,0 +1,278 @@
+//! What exists: segments and their names.
+//!
+//! A segment is built whole in a file without a name, its owner's row locked and filled in,
+//! and then linked: nothing half-made ever has a name. A name passes from a dead owner's
+//! segment to a new one in two steps, each of which anybody may repeat:
+//!
+//! ```text
+//! retire   lock byte 0 of the segment that the name means
+//!          look again: does the name still mean it? is the owner still dead?
+//!          life = RETIRED, unlink the name, unlock
+//! link     the new segment; somebody was faster: start over
+//! ```
+//!
+//! Only the holder of the lock on byte 0 of the very segment that the name means may unlink
+//! the name, so two takers can't remove each other's new segment. Who opens a segment by
+//! name and finds it RETIRED opens by name again.
+//!
+//! **What if it dies here?** Before the link: the nameless file vanishes with its maker.
+//! Holding byte 0: the lock goes with it and the next one does the same again; RETIRED and
+//! the missing name are as good as half of the work done.
+
+use super::member::{self, Introduction};
+use super::name::Name;
+use super::{Domain, cleanup, failed};
+use crate::error::Error;
+use crate::os::{Errno, file, lock, map::Map, pid};
+use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
+use crate::queue::mapped::Mapped;
+use crate::queue::rows::{self, HeaderOf, Rows};
+use crate::queue::slots::{Member, Slots};
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::time::Duration;
+
+/// The byte whose lock permits unlinking the name.
+const NAME_BYTE: u64 = 0;
+/// How often, a millisecond apart, to try for that lock before saying that somebody is busy.
+const TRIES: u32 = 100;
+
+/// The id of a mailbox: never used again, even by another of the same name.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-id-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// let options = tubepost::Mailbox::<u64>::options().domain(&domain);
+/// let first = options.clone().own("readings")?.id();
+/// let second = options.own("readings")?.id();
+/// assert_ne!(first, second);
+/// assert_eq!(first.to_string().len(), 32);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id([u64; 2]);
+
+impl Id {
+    fn fresh() -> Id {
+        let mut bytes = [0; 16];
+        let mut have = 0;
+        while have < 16 {
+            let flags = rustix::rand::GetRandomFlags::empty();
+            have += rustix::rand::getrandom(&mut bytes[have..], flags).unwrap_or(0);
+        }
+        let (words, _) = bytes.as_chunks::<8>();
+        Id([u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])])
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
+    }
+}
+
+/// An object of a domain, mapped.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) domain: Domain,
+    pub(crate) name: Name,
+    pub(crate) geometry: Geometry,
+    pub(crate) slots: Slots<Mapped>,
+    pub(crate) rows: Rows,
+    inode: file::Inode,
+    map: Arc<Map>,
+    header: HeaderOf,
+    id: Id,
+}
+
+impl Segment {
+    fn new(domain: &Domain, name: &Name, inode: file::Inode, map: Map, geometry: Geometry) -> Segment {
+        let map = Arc::new(map);
+        let header = HeaderOf::new(Arc::clone(&map));
+        Segment {
+            id: Id([0, 1].map(|word: usize| header.id[word].load(Acquire))),
+            domain: domain.clone(),
+            name: name.clone(),
+            slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.capacity),
+            rows: Rows::new(Arc::clone(&map), &geometry),
+            geometry,
+            header,
+            inode,
+            map,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Whether this is the process that mapped it, and not a forked child.
+    #[inline]
+    pub(crate) fn is_ours(&self) -> bool {
+        self.map.is_ours()
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.domain.file(&self.name)
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The text that describes the messages.
+    pub(crate) fn format(&self) -> Vec<u8> {
+        rows::format(&self.map, &self.geometry)
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.header().life.state.load(Acquire) == RETIRED
+    }
+
+    /// Says for good that this is over. For its owner; others [`retire`](Self::retire) it.
+    pub(crate) fn mark_retired(&self) {
+        self.header().life.state.store(RETIRED, Release);
+    }
+
+    /// A new descriptor of this very object, if its name still means it.
+    pub(crate) fn reopen(&self) -> Option<OwnedFd> {
+        let fd = file::open_file(&self.path()).ok()?;
+        (file::facts(&fd).ok()?.inode == self.inode).then_some(fd)
+    }
+
+    /// Whether the member is known to be dead or gone.
+    pub(crate) fn is_dead(&self, member: Member) -> bool {
+        member::is_dead(&self.rows, member, || self.reopen())
+    }
+
+    /// Whether nobody will ever receive from it again.
+    pub(crate) fn is_ownerless(&self) -> bool {
+        self.is_retired() || self.is_dead(OWNER)
+    }
+
+    /// What its owner says of itself.
+    pub(crate) fn owner(&self) -> member::Peer {
+        self.rows.get(OWNER).map_or(member::Peer { pid: 0, name: String::new() }, member::peer)
+    }
+
+    /// Where the next claim will be, found from the hint.
+    pub(crate) fn tail(&self) -> u64 {
+        self.slots.tail(self.header().tail.hint.load(Acquire)).0
+    }
+
+    /// Takes the name away, if it still means this object and `agreed` still holds when
+    /// nobody else can be doing the same. `false`: another is at it and does not finish.
+    pub(crate) fn retire(&self, agreed: impl Fn() -> bool) -> bool {
+        for _ in 0..TRIES {
+            let Some(fd) = self.reopen() else { return true };
+            if matches!(lock::try_lock(fd.as_fd(), NAME_BYTE), Ok(true)) {
+                let path = self.path();
+                let still = file::facts_at(&path).is_ok_and(|facts| facts.inode == self.inode);
+                if still && agreed() {
+                    self.header().life.state.store(RETIRED, Release);
+                    let _ = file::remove(&path);
+                }
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        false
+    }
+}
+
+/// What a new segment is to be.
+pub(crate) struct Plan<'a> {
+    pub(crate) geometry: Geometry,
+    pub(crate) format: &'a str,
+    pub(crate) mode: u32,
+    pub(crate) owner: &'a str,
+}
+
+/// Builds a segment that this process owns and gives it its name.
+pub(crate) fn create(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<Segment, Error> {
+    let path = domain.file(name);
+    let (fd, segment) = build(domain, name, plan)?;
+    for _ in 0..TRIES {
+        match file::publish(fd.as_fd(), &path) {
+            Ok(()) => return Ok(segment), // the descriptor closes; the mapping keeps the lock
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed("to create", &path, errno)),
+        }
+        match open(domain, name) {
+            Ok((_, old)) if old.is_ownerless() => {
+                if !cleanup::bury(&old) {
+                    break;
+                }
+            }
+            Ok((_, old)) => {
+                let owner = old.owner();
+                return Err(Error::Exists { name: name.to_string(), owner: owner.name, pid: owner.pid });
+            }
+            Err(Error::NoSuchName { .. }) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Err(Error::Busy { name: name.to_string() })
+}
+
+fn build(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<(OwnedFd, Segment), Error> {
+    let directory = domain.path();
+    let geometry = plan.geometry;
+    let trouble = |errno| match errno {
+        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG => Error::NoMemory {
+            wanted: geometry.reserved(),
+            available: file::available(directory),
+            path: directory.into(),
+        },
+        _ => failed("to create a file in", directory, errno),
+    };
+    let fd =
+        file::make_nameless(directory, geometry.total, geometry.reserved(), plan.mode).map_err(trouble)?;
+    let inode = file::facts(&fd).map_err(trouble)?.inode;
+    let map = Map::new(fd.as_fd(), geometry.total as usize).map_err(trouble)?;
+    rows::set_format(&map, &geometry, plan.format.as_bytes());
+    geometry.describe(rows::header(&map), Id::fresh().0, plan.mode);
+    let segment = Segment::new(domain, name, inode, map, geometry);
+    let introduction = introduction(plan.owner);
+    member::register_owner(fd.as_fd(), &segment.rows, &introduction).map_err(trouble)?;
+    Ok((fd, segment))
+}
+
+/// What this process says of itself.
+pub(crate) fn introduction(name: &str) -> Introduction<'_> {
+    Introduction { pid: pid::own(), namespace: pid::namespace(), name }
+}
+
+/// Opens what the name means now, and checks that it is what it should be. The descriptor
+/// is the one that the mapping came from: a lock on it lives as long as the segment.
+pub(crate) fn open(domain: &Domain, name: &Name) -> Result<(OwnedFd, Segment), Error> {
+    let path = domain.file(name);
+    let damaged = |what: &str| Error::Damaged { name: name.to_string(), what: what.into() };
+    let fd = match file::open_file(&path) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => {
+            return Err(Error::NoSuchName { name: name.to_string(), domain: domain.path().into() });
+        }
+        Err(Errno::LOOP) => return Err(damaged("it is a symbolic link")),
+        Err(Errno::ISDIR | Errno::NXIO) => return Err(damaged("it is not a regular file")),
+        Err(errno) => return Err(failed("to open", &path, errno)),
+    };
+    let facts = file::facts(&fd).map_err(|errno| failed("to inspect", &path, errno))?;
+    if !facts.is_file {
+        return Err(damaged("it is not a regular file"));
+    }
+    if facts.length < size_of::<Header>() as u64 || facts.occupied == 0 {
+        return Err(damaged(&format!("it has only {} bytes", facts.length.min(facts.occupied))));
+    }
+    let length = usize::try_from(facts.length).map_err(|_| damaged("it is larger than memory"))?;
+    let map = Map::new(fd.as_fd(), length).map_err(|errno| failed("to map", &path, errno))?;
+    // The first page may be a hole, and the file system full.
+    map.reserve(0, length.min(4096)).map_err(|errno| failed("to read", &path, errno))?;
+    let geometry = Geometry::read(rows::header(&map), name.as_str(), facts.length, facts.occupied)?;
+    Ok((fd, Segment::new(domain, name, facts.inode, map, geometry)))
+}

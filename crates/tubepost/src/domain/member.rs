@@ -1,0 +1,240 @@
+//! Who is alive.
+//!
+//! A member is one open handle. It opens the object's file privately, locks the byte that
+//! has its row's number, maps the file and closes the descriptor: the kernel then holds the
+//! lock exactly as long as the mapping lives, whatever way the process ends, and a forked
+//! child has no part in it. Holding the lock *is* being a member; nothing else says so, and
+//! no clock is asked.
+//!
+//! A row's word is (generation, phase):
+//!
+//! | phase | meaning | who may leave it |
+//! |---|---|---|
+//! | CLEAN | nobody's; free to take once head has passed `left_at` | who holds the byte's lock |
+//! | ACTIVE | the lock's holder is a member; if nobody holds it, the member died | the member (to CLEAN), or who got the lock of a dead one (to SWEEPING) |
+//! | SWEEPING | a dead one's row is being put in order; its member counts as dead | who holds the lock |
+//!
+//! **Reuse.** Messages in the queue and claims in the ledger name their sender by row. A
+//! leaver, or whoever sweeps a dead one's row, notes in `left_at` the tail at that time: all
+//! that names it lies before. The row is taken again only when head has passed that.
+//!
+//! **Is it dead?** Ask only after reading the word that names the member, and act by a CAS
+//! on what was read: a verdict is never remembered. Not ACTIVE: gone. ACTIVE and the byte
+//! unlocked: dead. Anything that cannot be found out: not known to be dead.
+//!
+//! **What if it dies here?** While registering: the byte is unlocked again; a row already
+//! ACTIVE is a dead member's, one in SWEEPING is swept again. While leaving, before CLEAN:
+//! the same. Sweeping twice does no harm: tail only grows.
+
+use crate::os::{Errno, lock};
+use crate::queue::layout::{MAX_MEMBER_NAME, OWNER, ROWS, Row};
+use crate::queue::rows::Rows;
+use crate::queue::slots::Member;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+const PHASE: u64 = 3;
+const CLEAN: u64 = 0;
+const ACTIVE: u64 = 1;
+const SWEEPING: u64 = 2;
+
+/// Dead rows that one registration is willing to sweep before it takes a fresh one.
+const PATIENCE: u32 = 8;
+
+/// So many rows in succession that nobody ever took mean that there are no more.
+const VIRGINS: u32 = 64;
+
+fn phase(word: u64) -> u64 {
+    word & PHASE
+}
+
+fn next_generation(word: u64) -> u64 {
+    (word & !PHASE).wrapping_add(PHASE + 1)
+}
+
+/// Who sent a message, who owns a mailbox.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-peer-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("readings")?;
+/// let out = tubepost::Sender::<u64>::options().domain(&domain).member("sensor-7").open("readings")?;
+/// out.send(1)?;
+/// let envelope = inbox.recv_envelope()?;
+/// assert_eq!(envelope.sender.name, "sensor-7");
+/// assert_eq!(envelope.sender.pid, std::process::id());
+/// # drop(inbox);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// Its process id, in its own pid namespace.
+    pub pid: u32,
+    /// The name it gave itself; by default the program's.
+    pub name: String,
+}
+
+/// What a new member says about itself.
+pub(crate) struct Introduction<'a> {
+    pub(crate) pid: u32,
+    pub(crate) namespace: u64,
+    pub(crate) name: &'a str,
+}
+
+/// Why there is no row for a new member.
+pub(crate) enum NoRow {
+    AllTaken,
+    Os(Errno),
+}
+
+impl From<Errno> for NoRow {
+    fn from(errno: Errno) -> NoRow {
+        NoRow::Os(errno)
+    }
+}
+
+fn introduce(row: &Row, member: &Introduction<'_>) {
+    row.pid.store(member.pid.into(), Relaxed);
+    row.namespace.store(member.namespace, Relaxed);
+    let mut end = member.name.len().min(MAX_MEMBER_NAME);
+    while !member.name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut bytes = [0; MAX_MEMBER_NAME];
+    bytes[..end].copy_from_slice(&member.name.as_bytes()[..end]);
+    for (word, eight) in row.name.iter().zip(bytes.as_chunks().0) {
+        word.store(u64::from_le_bytes(*eight), Relaxed);
+    }
+    row.name_length.store(end as u64, Relaxed);
+}
+
+/// What a row says about its member.
+pub(crate) fn peer(row: &Row) -> Peer {
+    let mut bytes = [0; MAX_MEMBER_NAME];
+    for (word, eight) in row.name.iter().zip(bytes.as_chunks_mut().0) {
+        *eight = u64::to_le_bytes(word.load(Relaxed));
+    }
+    let length = row.name_length.load(Relaxed).min(MAX_MEMBER_NAME as u64) as usize;
+    Peer { pid: row.pid.load(Relaxed) as u32, name: String::from_utf8_lossy(&bytes[..length]).into_owned() }
+}
+
+/// Makes the creator of a segment, which nobody else can see yet, its owner.
+pub(crate) fn register_owner(fd: BorrowedFd<'_>, rows: &Rows, owner: &Introduction<'_>) -> Result<(), Errno> {
+    if !lock::try_lock(fd, OWNER.into())? {
+        return Err(Errno::AGAIN);
+    }
+    let row = rows.get(OWNER)?;
+    introduce(row, owner);
+    row.word.store(next_generation(0) | ACTIVE, Release);
+    Ok(())
+}
+
+/// Makes the description behind `fd` a member: finds a row, locks it, fills it in.
+/// `tail` gives the queue's tail, `head` what has been received.
+pub(crate) fn register(
+    fd: BorrowedFd<'_>,
+    rows: &Rows,
+    member: &Introduction<'_>,
+    head: impl Fn() -> u64,
+    tail: impl Fn() -> u64,
+) -> Result<Member, NoRow> {
+    let mut patience = PATIENCE;
+    // Twice: the first time without insisting on rows of the dead.
+    for insist in [false, true] {
+        for number in u64::from(OWNER) + 1..ROWS {
+            let number = number as Member;
+            let row = rows.get(number)?;
+            let word = row.word.load(Acquire);
+            if phase(word) == CLEAN {
+                if !may_be_taken(row, word, &head) || !lock::try_lock(fd, number.into())? {
+                    continue;
+                }
+            } else {
+                if !insist && patience == 0 {
+                    continue;
+                }
+                patience = patience.saturating_sub(1);
+                if !lock::try_lock(fd, number.into())? {
+                    continue;
+                }
+                sweep(row, &tail);
+            }
+            // Ours by the lock; the word may have changed before we got it.
+            let word = row.word.load(Acquire);
+            if phase(word) == CLEAN && may_be_taken(row, word, &head) {
+                introduce(row, member);
+                row.word.store(next_generation(word) | ACTIVE, Release);
+                return Ok(number);
+            }
+            if phase(word) != CLEAN {
+                sweep(row, &tail);
+            }
+            lock::unlock(fd, number.into());
+        }
+    }
+    Err(NoRow::AllTaken)
+}
+
+fn may_be_taken(row: &Row, word: u64, head: &impl Fn() -> u64) -> bool {
+    word == 0 || head() >= row.left_at.load(Acquire)
+}
+
+/// Puts a dead one's row in order. The caller holds its lock.
+fn sweep(row: &Row, tail: &impl Fn() -> u64) {
+    let word = row.word.load(Acquire);
+    if phase(word) == CLEAN {
+        return;
+    }
+    row.word.store(word & !PHASE | SWEEPING, Release);
+    row.left_at.store(tail(), Release);
+    row.word.store(word & !PHASE | CLEAN, Release);
+}
+
+/// Sweeps the rows of all who died; gives their number. For `gc`.
+pub(crate) fn sweep_dead(fd: BorrowedFd<'_>, rows: &Rows, tail: impl Fn() -> u64) -> Result<u64, Errno> {
+    let (mut swept, mut virgins) = (0, 0);
+    for number in u64::from(OWNER) + 1..ROWS {
+        let row = rows.get(number as Member)?;
+        let word = row.word.load(Acquire);
+        // Rows are taken from the front. A few virgin ones may stand before used ones: where
+        // a process died, or was overtaken, while it took the row.
+        virgins = if word == 0 { virgins + 1 } else { 0 };
+        if virgins == VIRGINS {
+            break;
+        }
+        if phase(word) != CLEAN && lock::try_lock(fd, number)? {
+            swept += u64::from(phase(row.word.load(Acquire)) != CLEAN);
+            sweep(row, &tail);
+            lock::unlock(fd, number);
+        }
+    }
+    Ok(swept)
+}
+
+/// A member leaves in an orderly way: all it claimed is published and lies before `tail`.
+pub(crate) fn leave(rows: &Rows, member: Member, tail: u64) {
+    if let Ok(row) = rows.get(member) {
+        let word = row.word.load(Relaxed);
+        row.left_at.store(tail, Release);
+        row.word.store(word & !PHASE | CLEAN, Release);
+    }
+}
+
+/// Whether the member is known to be dead or gone. `open` gives a descriptor of the object,
+/// or nothing if it can't be had.
+pub(crate) fn is_dead<F: std::os::fd::AsFd>(
+    rows: &Rows,
+    member: Member,
+    open: impl FnOnce() -> Option<F>,
+) -> bool {
+    let Ok(row) = rows.get(member) else { return false };
+    let word = row.word.load(Acquire);
+    if phase(word) != ACTIVE {
+        return true;
+    }
+    let Some(fd) = open() else { return false };
+    // Somebody may just be trying the lock of a dead one's row: then it looks alive, and
+    // the next look will tell.
+    matches!(lock::is_locked(fd.as_fd(), member.into()), Ok(false)) && row.word.load(Acquire) == word
+}

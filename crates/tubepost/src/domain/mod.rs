@@ -1,0 +1,178 @@
+//! Domains: directories of everything that exists.
+//!
+//! A domain is a directory on a file system in memory that belongs to one user. Every
+//! object is one file in it, whole from the moment it has a name. No descriptor of it is
+//! kept: it is reached by path, and what is found is compared with what is meant.
+
+pub(crate) mod cleanup;
+pub(crate) mod entry;
+pub(crate) mod member;
+pub(crate) mod name;
+pub(crate) mod stat;
+
+use crate::error::Error;
+use crate::os::{Errno, file, lock, map::Map};
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A directory of everything that exists: the name space that mailboxes live in.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-domain-{}", std::process::id());
+/// let domain = tubepost::Domain::open(&dir)?;
+/// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("readings")?;
+/// assert_eq!(domain.stat("readings")?.capacity, 1024);
+/// # drop(inbox);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Domain {
+    path: Arc<Path>,
+}
+
+impl Domain {
+    /// The user's domain: what the environment variable `TUBEPOST_DOMAIN` says (a name or a
+    /// path), else a directory of the user's own on `/dev/shm`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    ///
+    /// ```
+    /// let domain = tubepost::Domain::open_default()?;
+    /// println!("{}", domain.path().display());
+    /// # Ok::<(), tubepost::Error>(())
+    /// ```
+    pub fn open_default() -> Result<Domain, Error> {
+        match std::env::var_os("TUBEPOST_DOMAIN") {
+            Some(chosen) if !chosen.is_empty() => Domain::open(chosen),
+            _ => Domain::open_at(&default_path()),
+        }
+    }
+
+    /// The domain with this name or, if there is a `/` in it, this path. It is created, for
+    /// its user alone, if it doesn't exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`] for a name that is none, [`Error::DomainRefused`] for a directory
+    /// of somebody else's, one that others may write to, or one on a file system that can't
+    /// tell who is alive; [`Error::Denied`], [`Error::Os`].
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-open-{}", std::process::id());
+    /// let domain = tubepost::Domain::open(&dir)?;
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), tubepost::Error>(())
+    /// ```
+    pub fn open(name_or_path: impl AsRef<OsStr>) -> Result<Domain, Error> {
+        let given = name_or_path.as_ref();
+        if given.as_encoded_bytes().contains(&b'/') {
+            return Domain::open_at(Path::new(given));
+        }
+        let name = name::Name::new(&given.to_string_lossy())?;
+        let mut path = default_path().into_os_string();
+        path.push(".");
+        path.push(name.as_str());
+        Domain::open_at(Path::new(&path))
+    }
+
+    /// Where it is.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-path-{}", std::process::id());
+    /// assert_eq!(tubepost::Domain::open(&dir)?.path(), std::path::Path::new(&dir));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), tubepost::Error>(())
+    /// ```
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open_at(path: &Path) -> Result<Domain, Error> {
+        // Relative to where we are now, not to where we may have gone by the next call.
+        let path = std::path::absolute(path)
+            .map_err(|error| failed("to find", path, Errno::from_io_error(&error).unwrap_or(Errno::INVAL)))?;
+        // Without a trailing slash, which would make the system follow a symbolic link.
+        let path = &*path.components().collect::<PathBuf>();
+        let refused = |why: &str| Error::DomainRefused { path: path.into(), why: why.into() };
+        match file::make_directory(path) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            // A read-only parent does not matter if the directory is there.
+            Err(errno) if file::facts_at(path).is_err() => return Err(failed("to create", path, errno)),
+            Err(_) => {}
+        }
+        let directory = match file::open_directory(path) {
+            Ok(directory) => directory,
+            Err(Errno::LOOP) => return Err(refused("it is a symbolic link; name the directory itself")),
+            Err(Errno::NOTDIR) => {
+                return Err(refused("it is not a directory; name a directory, or none to be created"));
+            }
+            Err(errno) => return Err(failed("to open", path, errno)),
+        };
+        let facts = file::facts(&directory).map_err(|errno| failed("to inspect", path, errno))?;
+        let own = rustix::process::geteuid().as_raw();
+        if facts.owner != own {
+            return Err(refused(&format!(
+                "it belongs to user {}, not to you ({own}); choose another with --domain or TUBEPOST_DOMAIN",
+                facts.owner
+            )));
+        }
+        if facts.mode & 0o077 != 0 {
+            return Err(refused(&format!(
+                "its mode {:04o} lets others in; make it private with `chmod 700`",
+                facts.mode
+            )));
+        }
+        debug_assert!(facts.is_directory);
+        if !file::is_memory(directory.as_fd()) {
+            locks_outlive_descriptors(path)?;
+        }
+        Ok(Domain { path: path.into() })
+    }
+
+    /// The file that an object of this name is, if it exists.
+    pub(crate) fn file(&self, name: &name::Name) -> PathBuf {
+        self.path.join(name.file())
+    }
+}
+
+fn default_path() -> PathBuf {
+    format!("/dev/shm/tubepost-{}", rustix::process::geteuid().as_raw()).into()
+}
+
+/// Turns what the system said into an error that tells what was tried on what.
+pub(crate) fn failed(doing: &'static str, path: &Path, errno: Errno) -> Error {
+    let path = path.into();
+    match errno {
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => Error::Denied { doing, path },
+        _ => Error::Os { doing, path, errno: errno.raw_os_error() },
+    }
+}
+
+/// Who is alive is told by locks that live as long as a mapping. Some file systems
+/// (overlayfs) drop them when the descriptor is closed: no domain can be there.
+fn locks_outlive_descriptors(path: &Path) -> Result<(), Error> {
+    let os = |errno| failed("to test the file system of", path, errno);
+    let unfit = |why: &str| Error::DomainRefused {
+        path: path.into(),
+        why: format!("{why}; use a directory on a tmpfs such as /dev/shm"),
+    };
+    let held = match file::make_nameless(path, 4096, 4096, 0o600) {
+        Ok(held) => held,
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+            return Err(unfit("its file system has no nameless files"));
+        }
+        Err(errno) => return Err(os(errno)),
+    };
+    let other = file::open_again(held.as_fd()).map_err(os)?;
+    lock::try_lock(held.as_fd(), 0).map_err(os)?;
+    let map = Map::new(held.as_fd(), 4096).map_err(os)?;
+    drop(held);
+    let outlived = lock::is_locked(other.as_fd(), 0).map_err(os)?;
+    drop(map);
+    if outlived { Ok(()) } else { Err(unfit("its file system forgets locks when a file is closed")) }
+}

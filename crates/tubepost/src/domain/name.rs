@@ -1,0 +1,75 @@
+//! What a thing may be called, and the file it is called so in.
+
+use crate::error::Error;
+use std::fmt;
+
+/// The most bytes in a name.
+pub(crate) const MAX_NAME: usize = 255;
+
+/// A checked name: components of letters, digits, `.`, `_` and `-`, separated by `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Name(String);
+
+impl Name {
+    pub(crate) fn new(name: &str) -> Result<Name, Error> {
+        let wrong = |why| Err(Error::BadName { name: name.chars().take(300).collect(), why });
+        if name.is_empty() {
+            return wrong("it is empty");
+        }
+        if name.len() > MAX_NAME {
+            return wrong("it is longer than 255 bytes");
+        }
+        for component in name.split('/') {
+            match component {
+                "" => return wrong("it has an empty component"),
+                "." | ".." => return wrong("\".\" and \"..\" cannot be components"),
+                _ => {}
+            }
+        }
+        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+        if !name.chars().all(fine) {
+            return wrong("it has a character that is not allowed");
+        }
+        Ok(Name(name.into()))
+    }
+
+    /// The file's name: a domain is one flat directory, so that `a` and `a/b` can coexist.
+    pub(crate) fn file(&self) -> String {
+        self.0.replace('/', ",")
+    }
+
+    /// The name that a file of the domain stands for, if it does.
+    pub(crate) fn of_file(file: &str) -> Option<Name> {
+        (!file.contains('/')).then(|| file.replace(',', "/")).and_then(|name| Name::new(&name).ok())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_files_correspond() {
+        for name in ["a", "a/b", "x..y", ".hidden", "-", "A_1/b.c/d-e", &"n".repeat(255)] {
+            let checked = Name::new(name).unwrap();
+            assert_eq!(Name::of_file(&checked.file()), Some(checked.clone()));
+            assert!(checked.file().len() <= 255 && !checked.file().contains('/'));
+        }
+        for name in
+            ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a b", "a\0", "ä", "a,b", &"n".repeat(256)]
+        {
+            assert!(matches!(Name::new(name), Err(Error::BadName { .. })), "{name:?}");
+        }
+        assert_eq!(Name::of_file("a,,b"), None);
+    }
+}

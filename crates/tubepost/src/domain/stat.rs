@@ -1,0 +1,233 @@
+//! What exists, told to people and programs.
+
+use super::entry::{self, Id, Segment};
+use super::name::Name;
+use super::{Domain, failed};
+use crate::error::Error;
+use crate::format::Format;
+use crate::os::{Errno, file};
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What kind of thing a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A mailbox.
+    Mailbox,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Mailbox => "mailbox",
+        })
+    }
+}
+
+/// How the messages of a mailbox travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// Through memory that sender and receiver share.
+    Shared,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Strategy::Shared => "shared",
+        })
+    }
+}
+
+/// Who a mailbox belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OwnerKind {
+    /// A process: the mailbox ends with it.
+    Process,
+}
+
+impl fmt::Display for OwnerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OwnerKind::Process => "process",
+        })
+    }
+}
+
+/// The owner of a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Process or system.
+    pub kind: OwnerKind,
+    /// The owning process.
+    pub pid: Option<u32>,
+    /// The name it gave itself.
+    pub name: String,
+    /// Whether it lives.
+    pub alive: bool,
+}
+
+/// Everything there is to know about a mailbox at one moment.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-stat-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// let inbox = tubepost::Mailbox::<[u8]>::options().domain(&domain).bounded(16).own("jobs")?;
+/// let stat = inbox.stat()?;
+/// assert_eq!((stat.capacity, stat.depth, stat.owner.alive), (16, 0, true));
+/// # drop(inbox);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stat {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its id, never used again.
+    pub id: Id,
+    /// How its messages travel.
+    pub strategy: Strategy,
+    /// Who owns it.
+    pub owner: Owner,
+    /// How many messages can wait.
+    pub capacity: u64,
+    /// How many wait now.
+    pub depth: u64,
+    /// How many were taken and not accepted yet.
+    pub held: u64,
+    /// The longest message in bytes.
+    pub max_message: u64,
+    /// The label of variable-length messages, or the description of the fixed type.
+    pub format: String,
+    /// Whether messages are of variable length.
+    pub variable: bool,
+    /// Permission bits of the file.
+    pub mode: u32,
+    /// How many messages were accepted so far.
+    pub sent: u64,
+    /// How many were received so far.
+    pub received: u64,
+    /// How many bytes of memory it occupies.
+    pub bytes: u64,
+}
+
+/// One line of [`Domain::list`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name; the file's, if that is no name.
+    pub name: String,
+    /// What is known of it, or why it can't be read.
+    pub stat: Result<Stat, Error>,
+}
+
+impl Domain {
+    /// What a name stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchName`]; [`Error::OwnerGone`] if what is there was left by a dead
+    /// process; [`Error::Damaged`], [`Error::WrongVersion`] if it can't be read.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-stat2-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// assert!(matches!(domain.stat("nobody"), Err(tubepost::Error::NoSuchName { .. })));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), tubepost::Error>(())
+    /// ```
+    pub fn stat(&self, name: &str) -> Result<Stat, Error> {
+        let name = Name::new(name)?;
+        let stat = self.look(&name)?;
+        if stat.owner.alive {
+            Ok(stat)
+        } else {
+            Err(Error::OwnerGone { name: name.to_string(), pid: stat.owner.pid.unwrap_or(0) })
+        }
+    }
+
+    /// Everything that exists, sorted by name: what a dead process left too, and files that
+    /// can't be read with the reason.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] or [`Error::Os`] if the directory can't be read.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-list-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// assert!(domain.list()?.is_empty());
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), tubepost::Error>(())
+    /// ```
+    pub fn list(&self) -> Result<Vec<Listed>, Error> {
+        let trouble = |error: std::io::Error| {
+            failed("to list", self.path(), Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        };
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(self.path()).map_err(trouble)? {
+            let file = entry.map_err(trouble)?.file_name();
+            let file = file.to_string_lossy();
+            let (name, stat) = match Name::of_file(&file) {
+                Some(name) => (name.to_string(), self.look(&name)),
+                None => {
+                    let what = "no tubepost file is called so".to_string();
+                    (file.to_string(), Err(Error::Damaged { name: file.to_string(), what }))
+                }
+            };
+            // What vanished while we looked is not there.
+            if !matches!(stat, Err(Error::NoSuchName { .. })) {
+                all.push(Listed { name, stat });
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    fn look(&self, name: &Name) -> Result<Stat, Error> {
+        let (_, segment) = entry::open(self, name)?;
+        of(&segment)
+    }
+}
+
+/// What is known of a mapped mailbox.
+pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
+    let geometry = &segment.geometry;
+    let header = segment.header();
+    let text = String::from_utf8_lossy(&segment.format()).into_owned();
+    let format = Format::decode(geometry.variable, &text)
+        .map_err(|what| Error::Damaged { name: segment.name.to_string(), what })?;
+    let head = header.head.position.load(Relaxed);
+    let tail = segment.tail();
+    let skipped = header.head.skipped.load(Relaxed);
+    let depth = segment.slots.count(head, tail, |member| segment.is_dead(member));
+    let owner = segment.owner();
+    let facts = file::facts_at(&segment.path()).ok();
+    Ok(Stat {
+        kind: Kind::Mailbox,
+        name: segment.name.to_string(),
+        id: segment.id(),
+        strategy: Strategy::Shared,
+        owner: Owner {
+            kind: OwnerKind::Process,
+            pid: Some(owner.pid),
+            name: owner.name,
+            alive: !segment.is_ownerless(),
+        },
+        capacity: geometry.capacity,
+        depth,
+        held: 0,
+        max_message: geometry.max_message,
+        format: format.label().map_or_else(|| format.to_string(), str::to_owned),
+        variable: geometry.variable,
+        mode: facts.map_or(header.mode.load(Relaxed) as u32 & 0o7777, |facts| facts.mode),
+        sent: head.wrapping_sub(skipped).wrapping_add(depth),
+        received: head.wrapping_sub(skipped),
+        bytes: facts.map_or(geometry.reserved(), |facts| facts.occupied),
+    })
+}

@@ -1,0 +1,331 @@
+//! Every way a call can fail.
+//!
+//! Calls on the hot path have a small enum each, named as in `crossbeam-channel`: what
+//! stopped the call, with the unsent message handed back. Everything that is not part of
+//! normal operation is one type, [`Error`]; its text says what was wrong, what was
+//! expected and what to do.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The mailbox is closed: its owner closed it, ended or was killed.
+///
+/// ```
+/// let closed = tubepost::Closed { uncollected: 3 };
+/// assert!(closed.to_string().contains("3 messages"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Closed {
+    /// How many accepted messages nobody collected. Everyone is told the same number.
+    pub uncollected: u64,
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.uncollected {
+            0 => f.write_str("the mailbox is closed, its owner is gone; every message was collected"),
+            1 => f.write_str("the mailbox is closed, its owner is gone; 1 message was never collected"),
+            n => write!(f, "the mailbox is closed, its owner is gone; {n} messages were never collected"),
+        }
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// What can go wrong outside the normal course of sending and receiving.
+///
+/// ```
+/// let error = tubepost::Sender::<u64>::open("no//such").unwrap_err();
+/// assert!(matches!(error, tubepost::Error::BadName { .. }));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name is not one that a mailbox can have.
+    #[error(
+        "{name:?} is not a name: {why}; use components of letters, digits, '.', '_' and '-', \
+         separated by '/', 1 to 255 bytes in all"
+    )]
+    BadName {
+        /// The name as given.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Nothing of this name exists in the domain.
+    #[error("nothing is called {name:?} in {}; start its owner, or see `tubepost ls`", domain.display())]
+    NoSuchName {
+        /// The name that was looked for.
+        name: String,
+        /// Where it was looked for.
+        domain: PathBuf,
+    },
+    /// The name exists, but the process that owned it is dead.
+    #[error(
+        "the owner of {name:?}, process {pid}, is gone; start it again, or remove what it left with `tubepost gc`"
+    )]
+    OwnerGone {
+        /// The name.
+        name: String,
+        /// The process that owned it.
+        pid: u32,
+    },
+    /// The name is taken by something that lives.
+    #[error(
+        "{name:?} is already owned by process {pid} ({owner}); choose another name, or end that process first"
+    )]
+    Exists {
+        /// The name.
+        name: String,
+        /// The owner's member name.
+        owner: String,
+        /// The owner's process id.
+        pid: u32,
+    },
+    /// Both sides disagree about what a message is.
+    #[error(
+        "{name:?} carries {theirs}, but this side wants {ours}; both sides have to name the same message format"
+    )]
+    WrongFormat {
+        /// The name.
+        name: String,
+        /// What the mailbox carries.
+        theirs: String,
+        /// What the caller asked for.
+        ours: String,
+    },
+    /// The shared memory was laid out by an incompatible version of tubepost.
+    #[error(
+        "{name:?} has shared format version {found}, this program speaks version {supported}; \
+         use the same version of tubepost on both sides"
+    )]
+    WrongVersion {
+        /// The name.
+        name: String,
+        /// The version found.
+        found: u32,
+        /// The version that this library speaks.
+        supported: u32,
+    },
+    /// The shared memory does not hold what it must hold.
+    #[error("{name:?} is damaged or no tubepost object: {what}; if nobody uses it, remove the file")]
+    Damaged {
+        /// The name.
+        name: String,
+        /// What was found and what was expected.
+        what: String,
+    },
+    /// A message or a buffer has the wrong length.
+    #[error("a message of {length} bytes does not fit: at most {max} bytes do here")]
+    TooLong {
+        /// The message's length in bytes.
+        length: u64,
+        /// The longest possible in bytes.
+        max: u64,
+    },
+    /// A message that should have been text is not valid UTF-8. It was consumed.
+    #[error("a message is not valid UTF-8; receive it as [u8], or have the sender send text")]
+    BadText,
+    /// An option has a value that is not possible.
+    #[error("{what} cannot be {given}: {allowed}")]
+    BadOption {
+        /// Which option.
+        what: &'static str,
+        /// The value given.
+        given: String,
+        /// What is possible.
+        allowed: String,
+    },
+    /// The kernel does not permit it.
+    #[error("no permission {doing} {}; ask its owner, or use a domain of your own", path.display())]
+    Denied {
+        /// What was tried, as in "to open".
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+    },
+    /// The directory is not one that a domain may live in.
+    #[error("{} cannot be used as a domain: {why}", path.display())]
+    DomainRefused {
+        /// The directory.
+        path: PathBuf,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// The file system that holds the domain is full.
+    #[error(
+        "no memory: {wanted} bytes were wanted in {}, {available} are available; \
+         free some, choose a smaller capacity or a domain on a larger file system", path.display()
+    )]
+    NoMemory {
+        /// How many bytes were wanted.
+        wanted: u64,
+        /// How many the file system still has.
+        available: u64,
+        /// Where.
+        path: PathBuf,
+    },
+    /// All rows for members of this mailbox are taken.
+    #[error("{name:?} already has {max} members; close some handles first")]
+    TooManyMembers {
+        /// The name.
+        name: String,
+        /// The most there can be.
+        max: u32,
+    },
+    /// The handle belongs to the process from which this one was forked.
+    #[error("this handle belongs to the parent process; open the mailbox again after fork()")]
+    Forked,
+    /// Another process is just creating or removing this name and does not finish (it may be stopped).
+    #[error("another process is busy creating or removing {name:?}; try again")]
+    Busy {
+        /// The name.
+        name: String,
+    },
+    /// The system refused something it usually grants.
+    #[error("{doing} {} failed: {}", path.display(), std::io::Error::from_raw_os_error(*errno))]
+    Os {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's error number.
+        errno: i32,
+    },
+}
+
+/// Why [`Sender::send`](crate::Sender::send) failed; the message comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendError<S> {
+    /// The owner is gone.
+    Closed(S, Closed),
+    /// Something else is wrong.
+    Failed(S, Error),
+}
+
+/// Why [`Sender::try_send`](crate::Sender::try_send) failed; the message comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrySendError<S> {
+    /// All places are taken.
+    Full(S),
+    /// The owner is gone.
+    Closed(S, Closed),
+    /// Something else is wrong.
+    Failed(S, Error),
+}
+
+/// Why [`Sender::send_timeout`](crate::Sender::send_timeout) failed; the message comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendTimeoutError<S> {
+    /// No place became free in time.
+    Timeout(S),
+    /// The owner is gone.
+    Closed(S, Closed),
+    /// Something else is wrong.
+    Failed(S, Error),
+}
+
+/// Why [`Receiver::recv`](crate::Receiver::recv) failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecvError {
+    /// The mailbox was closed.
+    Closed(Closed),
+    /// Something else is wrong.
+    Failed(Error),
+}
+
+/// Why [`Receiver::try_recv`](crate::Receiver::try_recv) failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TryRecvError {
+    /// No message is waiting.
+    Empty,
+    /// The mailbox was closed.
+    Closed(Closed),
+    /// Something else is wrong.
+    Failed(Error),
+}
+
+/// Why [`Receiver::recv_timeout`](crate::Receiver::recv_timeout) failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecvTimeoutError {
+    /// No message came in time.
+    Timeout,
+    /// The mailbox was closed.
+    Closed(Closed),
+    /// Something else is wrong.
+    Failed(Error),
+}
+
+macro_rules! sending {
+    ($name:ident, $($waiting:ident, $is:ident, $text:literal)?) => {
+        impl<S> $name<S> {
+            /// The message that was not sent.
+            pub fn into_inner(self) -> S {
+                match self {
+                    $(Self::$waiting(message) => message,)?
+                    Self::Closed(message, _) | Self::Failed(message, _) => message,
+                }
+            }
+            /// Whether the mailbox is closed.
+            pub fn is_closed(&self) -> bool {
+                matches!(self, Self::Closed(..))
+            }
+            /// [`is_closed`](Self::is_closed), in the words of `std` and `crossbeam-channel`.
+            pub fn is_disconnected(&self) -> bool {
+                self.is_closed()
+            }
+            $(
+            #[doc = concat!("Whether the reason is that ", $text, ".")]
+            pub fn $is(&self) -> bool {
+                matches!(self, Self::$waiting(_))
+            })?
+        }
+        impl<S> fmt::Display for $name<S> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$waiting(_) => f.write_str($text),)?
+                    Self::Closed(_, closed) => closed.fmt(f),
+                    Self::Failed(_, error) => error.fmt(f),
+                }
+            }
+        }
+        impl<S: fmt::Debug> std::error::Error for $name<S> {}
+    };
+}
+
+macro_rules! receiving {
+    ($name:ident, $($waiting:ident, $is:ident, $text:literal)?) => {
+        impl $name {
+            /// Whether the mailbox is closed.
+            pub fn is_closed(&self) -> bool {
+                matches!(self, Self::Closed(_))
+            }
+            /// [`is_closed`](Self::is_closed), in the words of `std` and `crossbeam-channel`.
+            pub fn is_disconnected(&self) -> bool {
+                self.is_closed()
+            }
+            $(
+            #[doc = concat!("Whether the reason is that ", $text, ".")]
+            pub fn $is(&self) -> bool {
+                matches!(self, Self::$waiting)
+            })?
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$waiting => f.write_str($text),)?
+                    Self::Closed(closed) => closed.fmt(f),
+                    Self::Failed(error) => error.fmt(f),
+                }
+            }
+        }
+        impl std::error::Error for $name {}
+    };
+}
+
+sending!(SendError,);
+sending!(TrySendError, Full, is_full, "the mailbox is full");
+sending!(SendTimeoutError, Timeout, is_timeout, "no place became free in time");
+receiving!(RecvError,);
+receiving!(TryRecvError, Empty, is_empty, "no message is waiting");
+receiving!(RecvTimeoutError, Timeout, is_timeout, "no message came in time");

@@ -1,0 +1,236 @@
+//! What sender and receiver agree on before the first message.
+//!
+//! A mailbox keeps the format it was created with as text; who attaches compares its own. A
+//! plain type describes itself (name, size, alignment, fields), so that a struct that changed between
+//! two builds is caught. Variable-length messages can't describe themselves: their owner declares a
+//! label, and the other side must declare the same one.
+//!
+//! The text comes out of shared memory, so it is checked before it reaches anyone's terminal.
+
+use crate::memory::plain::Plain;
+use crate::message::Message;
+use std::fmt;
+
+/// The most bytes a label has.
+const LABEL_MAX: usize = 255;
+
+/// What a mailbox carries: the layout of a plain type, or the label of variable-length messages.
+///
+/// Its text shows both sides of a disagreement.
+///
+/// ```
+/// use tubepost::{Format, Message};
+///
+/// #[derive(Message, Clone, Copy)]
+/// #[repr(C)]
+/// struct Reading {
+///     sensor: u32,
+///     celsius: f32,
+/// }
+///
+/// let reading = Format::of::<Reading>();
+/// assert_eq!(reading.to_string(), "Reading { sensor: u32 @0, celsius: f32 @4 } (8 bytes, align 4)");
+/// assert_eq!(Format::labelled("jobs/v2").unwrap().to_string(), r#"bytes labelled "jobs/v2""#);
+/// assert_ne!(reading, Format::of::<u64>());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Format(Agreed);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Agreed {
+    /// The description of a plain type, size and alignment included.
+    Fixed(String),
+    /// The label of variable-length messages.
+    Variable(String),
+}
+
+impl Format {
+    /// The format of a type of message: `str` has the label "str", `[u8]` the empty one.
+    ///
+    /// ```
+    /// use tubepost::Format;
+    ///
+    /// assert_eq!(Format::of::<u64>().to_string(), "u64 (8 bytes, align 8)");
+    /// assert_eq!(Format::of::<str>().label(), Some("str"));
+    /// ```
+    pub fn of<M: Message + ?Sized>() -> Format {
+        M::own_format()
+    }
+
+    /// The format of variable-length messages with a label of their own.
+    ///
+    /// ```
+    /// use tubepost::Format;
+    ///
+    /// assert_eq!(Format::labelled("jobs/v2").unwrap().label(), Some("jobs/v2"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The reason, in words, if the label has more than 255 bytes or a control character.
+    ///
+    /// ```
+    /// # use tubepost::Format;
+    /// assert!(Format::labelled("two\nlines").unwrap_err().contains("control character"));
+    /// ```
+    pub fn labelled(label: &str) -> Result<Format, String> {
+        if label.len() > LABEL_MAX {
+            return Err(format!("a label has at most {LABEL_MAX} bytes, this one has {}", label.len()));
+        }
+        if let Some(c) = label.chars().find(|c| c.is_control()) {
+            return Err(format!("a label has no control characters, this one has {c:?}"));
+        }
+        Ok(Format(Agreed::Variable(label.to_owned())))
+    }
+
+    /// The label of variable-length messages; `None` for a plain type.
+    ///
+    /// ```
+    /// use tubepost::Format;
+    ///
+    /// assert_eq!(Format::of::<[u8]>().label(), Some(""));
+    /// assert_eq!(Format::of::<u64>().label(), None);
+    /// ```
+    pub fn label(&self) -> Option<&str> {
+        match &self.0 {
+            Agreed::Variable(label) => Some(label),
+            Agreed::Fixed(_) => None,
+        }
+    }
+
+    /// Whether messages differ in length.
+    ///
+    /// ```
+    /// use tubepost::Format;
+    ///
+    /// assert!(Format::of::<str>().is_variable());
+    /// assert!(!Format::of::<[u32; 3]>().is_variable());
+    /// ```
+    pub fn is_variable(&self) -> bool {
+        self.label().is_some()
+    }
+
+    /// The text a segment keeps; it and [`is_variable`](Self::is_variable) make the format again.
+    ///
+    /// ```
+    /// use tubepost::Format;
+    ///
+    /// let format = Format::of::<u64>();
+    /// assert_eq!(Format::decode(format.is_variable(), &format.encode()), Ok(format));
+    /// ```
+    pub fn encode(&self) -> String {
+        match &self.0 {
+            Agreed::Fixed(text) | Agreed::Variable(text) => text.clone(),
+        }
+    }
+
+    /// The format that a segment's text stands for.
+    ///
+    /// ```
+    /// use tubepost::Format;
+    ///
+    /// assert_eq!(Format::decode(true, "jobs/v2"), Format::labelled("jobs/v2"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The reason, in words, if no format has this text.
+    ///
+    /// ```
+    /// # use tubepost::Format;
+    /// assert!(Format::decode(false, "\u{1b}[2J").unwrap_err().contains("control character"));
+    /// ```
+    pub fn decode(variable: bool, text: &str) -> Result<Format, String> {
+        if variable {
+            return Format::labelled(text);
+        }
+        if text.is_empty() {
+            return Err("the description of a type is never empty, this one is".to_owned());
+        }
+        if let Some(c) = text.chars().find(|c| c.is_control()) {
+            return Err(format!("the description of a type has no control characters, this one has {c:?}"));
+        }
+        Ok(Format(Agreed::Fixed(text.to_owned())))
+    }
+
+    pub(crate) fn plain<T: Plain>() -> Format {
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        let s = if size == 1 { "" } else { "s" };
+        Format(Agreed::Fixed(format!("{} ({size} byte{s}, align {align})", T::SHAPE)))
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Agreed::Fixed(text) => f.write_str(text),
+            Agreed::Variable(label) if label.is_empty() => f.write_str("bytes without a label"),
+            Agreed::Variable(label) => write!(f, "bytes labelled {label:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tubepost_derive::Message;
+
+    #[test]
+    fn label_is_limited_in_bytes_not_characters() {
+        assert!(Format::labelled(&"x".repeat(255)).is_ok());
+        assert!(Format::labelled(&"é".repeat(127)).is_ok());
+        let why = Format::labelled(&"é".repeat(128)).unwrap_err();
+        assert_eq!(why, "a label has at most 255 bytes, this one has 256");
+        for control in ["\0", "\n", "\u{7f}", "\u{85}"] {
+            assert!(Format::labelled(control).is_err());
+        }
+    }
+
+    #[test]
+    fn text_of_another_kind_is_another_format() {
+        assert_ne!(Format::decode(true, "u8 (1 byte, align 1)"), Ok(Format::of::<u8>()));
+        assert_eq!(Format::decode(false, "u8 (1 byte, align 1)"), Ok(Format::of::<u8>()));
+        assert!(Format::decode(false, "").is_err());
+        assert_eq!(Format::decode(true, ""), Ok(Format::of::<[u8]>()));
+    }
+
+    #[test]
+    fn what_changes_the_layout_changes_the_format() {
+        mod old {
+            #[derive(super::Message, Clone, Copy)]
+            #[repr(C)]
+            pub struct Reading {
+                pub sensor: u32,
+                pub celsius: f32,
+            }
+        }
+        mod renamed {
+            #[derive(super::Message, Clone, Copy)]
+            #[repr(C)]
+            pub struct Reading {
+                pub sensor: u32,
+                pub kelvin: f32,
+            }
+        }
+        mod aligned {
+            #[derive(super::Message, Clone, Copy)]
+            #[repr(C, align(8))]
+            pub struct Reading {
+                pub sensor: u32,
+                pub celsius: f32,
+            }
+        }
+        mod same {
+            #[derive(super::Message, Clone, Copy)]
+            #[repr(C)]
+            pub struct Reading {
+                pub sensor: u32,
+                pub celsius: f32,
+            }
+        }
+        let format = Format::of::<old::Reading>();
+        assert_ne!(format, Format::of::<renamed::Reading>());
+        assert_ne!(format, Format::of::<aligned::Reading>());
+        assert_eq!(format, Format::of::<same::Reading>());
+    }
+}

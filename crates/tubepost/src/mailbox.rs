@@ -1,0 +1,248 @@
+//! Mailboxes: making one, and what both ends have in common.
+
+use crate::domain::Domain;
+use crate::domain::name::Name;
+use crate::error::Error;
+use crate::format::Format;
+use crate::message::Message;
+use crate::queue::layout::{Geometry, MAX_FORMAT, MAX_IN_LINE, MAX_MEMBER_NAME};
+use crate::receiver::Receiver;
+use crate::strategy::shared::{Inlet, Wish};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// How many messages a mailbox holds unless told otherwise.
+const CAPACITY: u64 = 1024;
+/// How long a blocking call polls before it sleeps, unless told otherwise. Waking a sleeper
+/// costs 2 to 50 µs; polling about as long as that never costs more than twice the best.
+const SPIN: Duration = Duration::from_micros(30);
+
+/// A queue of messages with a name: many send, one receives.
+///
+/// There is no value of this type; it is where a mailbox begins:
+/// [`Mailbox::options`], then [`Options::own`]. Others send with [`Sender`](crate::Sender).
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-mailbox-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// use tubepost::{Mailbox, Message, Sender};
+///
+/// #[derive(Message, Clone, Copy, Debug, PartialEq)]
+/// #[repr(C)]
+/// struct Reading {
+///     sensor: u32,
+///     celsius: f32,
+/// }
+///
+/// let inbox = Mailbox::<Reading>::options().domain(&domain).bounded(64).own("readings")?;
+///
+/// // In any other process of the same user:
+/// let out = Sender::<Reading>::options().domain(&domain).open("readings")?;
+/// out.send(Reading { sensor: 7, celsius: 21.5 })?;
+///
+/// assert_eq!(inbox.recv()?, Reading { sensor: 7, celsius: 21.5 });
+/// # drop(inbox);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Mailbox<M: Message + ?Sized> {
+    never: std::convert::Infallible,
+    _of: PhantomData<fn() -> Box<M>>,
+}
+
+impl<M: Message + ?Sized> Mailbox<M> {
+    /// The choices to make before a mailbox exists; each has a default.
+    ///
+    /// ```
+    /// let options = tubepost::Mailbox::<[u8]>::options().bounded(16).max_message(512);
+    /// ```
+    pub fn options() -> Options<M> {
+        Options { common: Common::default(), capacity: CAPACITY, max_message: None, _of: PhantomData }
+    }
+}
+
+impl<M: Message + ?Sized> std::fmt::Debug for Mailbox<M> {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.never {}
+    }
+}
+
+/// The choices to make before a mailbox exists.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-options-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// let jobs = tubepost::Mailbox::<[u8]>::options()
+///     .domain(&domain)
+///     .bounded(100)
+///     .max_message(2000)
+///     .format("jobs/v2")
+///     .own("jobs")?;
+/// assert_eq!(jobs.capacity(), 100);
+/// # drop(jobs);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[must_use]
+pub struct Options<M: Message + ?Sized> {
+    common: Common,
+    capacity: u64,
+    max_message: Option<u64>,
+    _of: PhantomData<fn() -> Box<M>>,
+}
+
+impl<M: Message + ?Sized> Clone for Options<M> {
+    fn clone(&self) -> Self {
+        Options { common: self.common.clone(), ..*self }
+    }
+}
+
+impl<M: Message + ?Sized> std::fmt::Debug for Options<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("capacity", &self.capacity)
+            .field("max_message", &self.max_message)
+            .field("common", &self.common)
+            .finish()
+    }
+}
+
+impl<M: Message + ?Sized> Options<M> {
+    /// Exactly so many messages can wait: 1 to 2^24, 1024 by default.
+    pub fn bounded(mut self, capacity: u64) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// The longest variable-length message in bytes: at most 4096, which is the default.
+    pub fn max_message(mut self, bytes: u64) -> Self {
+        self.max_message = Some(bytes);
+        self
+    }
+
+    /// What variable-length messages are, in a few words: senders have to say the same.
+    pub fn format(mut self, label: impl Into<String>) -> Self {
+        self.common.label = Some(label.into());
+        self
+    }
+
+    /// Where the name lives; by default in [`Domain::open_default`].
+    pub fn domain(mut self, domain: &Domain) -> Self {
+        self.common.domain = Some(domain.clone());
+        self
+    }
+
+    /// What this process is called in errors and listings, at most 64 bytes; by default as
+    /// the program is.
+    pub fn member(mut self, name: impl Into<String>) -> Self {
+        self.common.member = Some(name.into());
+        self
+    }
+
+    /// How long a blocking call polls before it sleeps: 30 µs by default; zero saves the
+    /// processor, more saves the wake-up.
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.common.spin = spin;
+        self
+    }
+
+    /// Creates the mailbox under this name. This process owns it: it alone receives, and
+    /// the mailbox ends when the last clone of the receiver does, or the process.
+    ///
+    /// The name of a dead owner's mailbox is taken over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] if a living process owns the name; [`Error::BadName`],
+    /// [`Error::BadOption`] for what can't be; [`Error::NoMemory`] if the file system that
+    /// holds the domain is full; [`Error::Damaged`] or [`Error::WrongVersion`] if something
+    /// unknown has the name; errors of [`Domain::open`].
+    pub fn own(&self, name: &str) -> Result<Receiver<M>, Error> {
+        let name = Name::new(name)?;
+        let (max_message, align) = match M::FIXED {
+            Some((size, align)) => {
+                if let Some(given) = self.max_message {
+                    let allowed =
+                        format!("this type has a fixed length of {size} bytes; leave max_message out");
+                    let given = given.to_string();
+                    return Err(Error::BadOption { what: "max_message", given, allowed });
+                }
+                (size as u64, align as u64)
+            }
+            None => (self.max_message.unwrap_or(MAX_IN_LINE), 1),
+        };
+        let format = self.common.format::<M>()?;
+        let text = format.encode();
+        if text.len() as u64 > MAX_FORMAT {
+            return Err(Error::BadOption {
+                what: "the description of the message type",
+                given: format!("{} bytes long", text.len()),
+                allowed: format!("at most {MAX_FORMAT} bytes; use arrays instead of many fields"),
+            });
+        }
+        let geometry =
+            Geometry::new(self.capacity, max_message, align, format.is_variable(), text.len() as u64)?;
+        let domain = self.common.domain()?;
+        let inlet = Inlet::own(&self.common.wish(&domain, &name, &format)?, geometry, &text)?;
+        Ok(Receiver::new(inlet))
+    }
+}
+
+/// The choices that owners and senders have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub(crate) domain: Option<Domain>,
+    pub(crate) label: Option<String>,
+    pub(crate) member: Option<String>,
+    pub(crate) spin: Duration,
+}
+
+impl Default for Common {
+    fn default() -> Common {
+        Common { domain: None, label: None, member: None, spin: SPIN }
+    }
+}
+
+impl Common {
+    pub(crate) fn domain(&self) -> Result<Domain, Error> {
+        self.domain.clone().map_or_else(Domain::open_default, Ok)
+    }
+
+    pub(crate) fn format<M: Message + ?Sized>(&self) -> Result<Format, Error> {
+        M::format(self.label.as_deref()).map_err(|allowed| Error::BadOption {
+            what: "the format",
+            given: format!("{:?}", self.label.as_deref().unwrap_or_default()),
+            allowed,
+        })
+    }
+
+    pub(crate) fn wish<'a>(
+        &'a self,
+        domain: &'a Domain,
+        name: &'a Name,
+        format: &'a Format,
+    ) -> Result<Wish<'a>, Error> {
+        let member = match &self.member {
+            Some(member) => member,
+            None => program(),
+        };
+        if self.member.is_some() && (member.len() > MAX_MEMBER_NAME || member.chars().any(char::is_control)) {
+            return Err(Error::BadOption {
+                what: "the member name",
+                given: format!("{member:?}"),
+                allowed: format!("at most {MAX_MEMBER_NAME} bytes without control characters"),
+            });
+        }
+        Ok(Wish { domain, name, format, member, spin: self.spin })
+    }
+}
+
+/// What this program is called.
+fn program() -> &'static str {
+    static PROGRAM: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let path = std::env::args_os().next().unwrap_or_default();
+        let file = std::path::Path::new(&path).file_name().unwrap_or_default();
+        file.to_string_lossy().chars().filter(|c| !c.is_control()).collect()
+    })
+}

@@ -1,0 +1,73 @@
+//! Shared mappings that a forked child does not get.
+
+use super::{Errno, fork};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+/// A file mapped for reading and writing, shared with other processes.
+#[derive(Debug)]
+pub(crate) struct Map {
+    start: NonNull<u8>,
+    length: usize,
+    epoch: u64,
+}
+
+// SAFETY: a mapping is memory that any thread may use; what is in it is only ever reached
+// through atomics and the copy routines of `memory::copy`.
+unsafe impl Send for Map {}
+// SAFETY: as above.
+unsafe impl Sync for Map {}
+
+impl Map {
+    /// Maps the first `length` bytes of the file.
+    pub(crate) fn new(fd: BorrowedFd<'_>, length: usize) -> Result<Map, Errno> {
+        let epoch = fork::epoch();
+        // SAFETY: the kernel chooses an address where nothing is.
+        let start = unsafe {
+            mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd, 0)
+        }?;
+        let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
+        let map = Map { start, length, epoch };
+        // SAFETY: our own fresh mapping.
+        unsafe { madvise(start.as_ptr().cast(), length, Advice::LinuxDontFork) }?;
+        Ok(map)
+    }
+
+    /// Makes sure that these bytes are memory, so that touching them cannot be a SIGBUS.
+    /// `Err` means that the file system is full.
+    pub(crate) fn reserve(&self, from: usize, length: usize) -> Result<(), Errno> {
+        assert!(from % 4096 == 0 && from <= self.length && length <= self.length - from);
+        // SAFETY: within our own mapping; populating changes no content.
+        unsafe {
+            let at = self.start.as_ptr().add(from);
+            madvise(at.cast(), length, Advice::LinuxPopulateWrite)
+        }
+    }
+
+    #[inline]
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    #[inline]
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Whether this is still the process that made the mapping.
+    #[inline]
+    pub(crate) fn is_ours(&self) -> bool {
+        fork::is_current(self.epoch)
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // In a forked child the range is not mapped, or is something else's by now.
+        if self.is_ours() {
+            // SAFETY: ours, and nothing borrows from it any more.
+            let _ = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
+        }
+    }
+}

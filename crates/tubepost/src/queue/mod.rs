@@ -1,0 +1,14 @@
+//! The queues, over memory that others may write to, and the layout of that memory.
+//!
+//! # Safety
+//!
+//! `unsafe` is allowed in this folder: turning checked offsets into references.
+#![allow(unsafe_code)]
+
+#[cfg(not(loom))]
+pub(crate) mod layout;
+#[cfg(not(loom))]
+pub(crate) mod mapped;
+#[cfg(not(loom))]
+pub(crate) mod rows;
+pub(crate) mod slots;

@@ -1,0 +1,369 @@
+//! The bounded queue: exactly n places, many senders, one receiver.
+//!
+//! Prior art: a ring of slots with a turn in each (Vyukov's bounded queue, crossbeam's
+//! array flavour), whose claim word is moved out of the slot into a dense *ledger* that the
+//! receiver does not poll, and names the claimant.
+//!
+//! A position is a full 64-bit number that never repeats; it means slot `position % n` in
+//! turn `position / n`. Positions are claimed strictly one after the other.
+//!
+//! ```text
+//! claims   | 0 | 1 | 2 | …        word i: (turn + 1, closed?, member)     zero: never claimed
+//! slots    | state payload | …     state:  (turn, FREE or FULL, member)    zero: FREE(0)
+//!
+//! send     walk from a hint to the first position p whose claim word is of an older turn
+//!          slot must be FREE(turn), else full        closed bit: closed
+//!          CAS the claim word -> (turn + 1, me)      the claim says who, in one store
+//!          write the payload
+//!          state = FULL(turn, me)                    published
+//! receive  state at head: FREE(turn) -> nothing there     beyond my turn -> skipped, walk on
+//!          FULL(turn) -> read the payload, state = FREE(turn + 1), head + 1
+//! ```
+//!
+//! A slot's state is changed by one party at a time: FREE(turn) by the claimant of this
+//! turn or whoever skips it for being dead, FULL(turn) by the receiver.
+//!
+//! Invariants:
+//! 1. The claimed positions are 0..tail, without gaps: a claim needs all before it.
+//! 2. FULL(turn) is stored only by the claimant of that turn, after the whole payload.
+//! 3. Claims are at most n ahead of head: a claim needs the slot FREE in its turn.
+//! 4. Between the claim and FULL only the claimant touches the payload; between FULL and
+//!    FREE(turn + 1) only the receiver does.
+//!
+//! **Order of memory.** FULL is stored with release and loaded with acquire, so the payload
+//! is seen whole; FREE(turn + 1) likewise, so the next writer's stores come after the last
+//! reader's loads. The claim's CAS orders nothing that matters to the payload.
+//!
+//! **What if it dies here?**
+//! - before the claim: nothing happened.
+//! - between claim and FULL: the claim names the dead. Whoever needs that slot reads the
+//!   claim word, *then* asks whether the claimant is dead, then CASes FREE(turn) ->
+//!   FREE(turn + 1): skipped. The receiver does so at head, a sender that finds the queue
+//!   full does so too (the slot it needs is the oldest one). Any number may try; the turn
+//!   lets exactly one succeed, and none if the claimant was alive after all and published.
+//! - the receiver, anywhere: it is the owner, so the mailbox ends; see `strategy::shared`.
+//!
+//! **Closing** sets the closed bit in the claim word at tail, so nobody can claim from then
+//! on: the word is not what a sender's CAS expects.
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// A row in the table of members; 0 is nobody.
+pub(crate) type Member = u16;
+
+const TURN_SHIFT: u32 = 19;
+const FULL: u64 = 1 << 17;
+const CLOSED: u64 = 1 << 16;
+const MEMBER: u64 = 0xFFFF;
+
+/// How far turn `a` (as stored: modulo 2^45) is ahead of turn `b`.
+#[inline]
+fn ahead(a: u64, b: u64) -> i64 {
+    (a.wrapping_sub(b) << TURN_SHIFT) as i64 >> TURN_SHIFT
+}
+
+/// The word in front of each payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct State(u64);
+
+impl State {
+    #[inline]
+    fn free(turn: u64) -> State {
+        State(turn << TURN_SHIFT)
+    }
+    #[inline]
+    fn full(turn: u64, member: Member) -> State {
+        State(turn << TURN_SHIFT | FULL | u64::from(member))
+    }
+    #[inline]
+    fn is_full(self) -> bool {
+        self.0 & FULL != 0
+    }
+    /// How many turns this state is ahead of `turn`.
+    #[inline]
+    fn ahead_of(self, turn: u64) -> i64 {
+        ahead(self.0 >> TURN_SHIFT, turn)
+    }
+    #[inline]
+    pub(crate) fn member(self) -> Member {
+        (self.0 & MEMBER) as Member
+    }
+}
+
+/// A word of the ledger of claims.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Claim(u64);
+
+impl Claim {
+    #[inline]
+    fn new(turn: u64, member: Member) -> Claim {
+        Claim(turn.wrapping_add(1) << TURN_SHIFT | u64::from(member))
+    }
+    /// How many turns this claim is ahead of `turn`: 0 means claimed in just this turn.
+    #[inline]
+    fn ahead_of(self, turn: u64) -> i64 {
+        ahead(self.0 >> TURN_SHIFT, turn.wrapping_add(1))
+    }
+    #[inline]
+    fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
+    }
+    #[inline]
+    fn closed(self) -> Claim {
+        Claim(self.0 | CLOSED)
+    }
+    #[inline]
+    fn member(self) -> Member {
+        (self.0 & MEMBER) as Member
+    }
+}
+
+/// The words of the queue, wherever they are.
+pub(crate) trait Words {
+    /// The claim word of slot `index`, which is below the capacity.
+    fn claim(&self, index: usize) -> &AtomicU64;
+    /// The state word of slot `index`, which is below the capacity.
+    fn state(&self, index: usize) -> &AtomicU64;
+    /// Asks the processor to fetch the slot for writing.
+    fn prefetch(&self, index: usize);
+}
+
+/// A position, and where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) position: u64,
+    pub(crate) index: usize,
+    turn: u64,
+}
+
+/// Why no place could be claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// All n places are taken; this is the one that has to become free.
+    Full(Place),
+    /// Closed at this position.
+    Closed(Place),
+}
+
+/// What is at the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// A message; `free` it after reading.
+    Message(Place, State),
+    /// Nothing is published there (yet).
+    Empty(Place),
+    /// The claimant died and was skipped: go on with the next position.
+    Skipped,
+}
+
+/// What stands at a position that is not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unpublished {
+    /// Nobody claimed it.
+    Unclaimed,
+    /// Somebody who lives is about to publish, or has just done so.
+    Pending(Member),
+    /// Its claimant was dead; it is skipped now.
+    Recovered,
+}
+
+/// The queue: an algorithm over borrowed words.
+#[derive(Debug)]
+pub(crate) struct Slots<W> {
+    pub(crate) words: W,
+    capacity: u64,
+    /// log2 of the capacity, if it is a power of two.
+    shift: Option<u32>,
+}
+
+/// Slots that a sender fetches ahead of the one it writes.
+const FETCH_AHEAD: u64 = 8;
+
+impl<W: Words> Slots<W> {
+    pub(crate) fn new(words: W, capacity: u64) -> Slots<W> {
+        assert!(capacity > 0);
+        let shift = capacity.is_power_of_two().then(|| capacity.trailing_zeros());
+        Slots { words, capacity, shift }
+    }
+
+    #[inline]
+    pub(crate) fn place(&self, position: u64) -> Place {
+        let (turn, index) = match self.shift {
+            Some(shift) => (position >> shift, position & (self.capacity - 1)),
+            None => (position / self.capacity, position % self.capacity),
+        };
+        Place { position, index: index as usize, turn }
+    }
+
+    #[inline]
+    fn claim_at(&self, place: Place) -> Claim {
+        Claim(self.words.claim(place.index).load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn state_at(&self, place: Place) -> State {
+        State(self.words.state(place.index).load(Ordering::Acquire))
+    }
+
+    /// The position after the one at `place`, which somebody claimed `ahead` turns later.
+    #[inline]
+    fn walk_on(&self, place: Place, ahead: i64) -> u64 {
+        (ahead as u64).wrapping_mul(self.capacity).wrapping_add(place.position).wrapping_add(1)
+    }
+
+    /// Claims the next position at or after `from`, a position that was once tail or less.
+    ///
+    /// A walk that rubbish in the ledger would make endless ends as [`Refused::Full`].
+    #[inline]
+    pub(crate) fn claim(&self, from: u64, me: Member) -> Result<Place, Refused> {
+        let mut position = from;
+        let mut steps = self.capacity.saturating_mul(2) + 1024;
+        loop {
+            let place = self.place(position);
+            let seen = self.claim_at(place);
+            let ahead = seen.ahead_of(place.turn);
+            if ahead >= 0 {
+                position = self.walk_on(place, ahead);
+                steps -= 1;
+                if steps == 0 {
+                    return Err(Refused::Full(place));
+                }
+                continue;
+            }
+            if seen.is_closed() {
+                return Err(Refused::Closed(place));
+            }
+            if self.capacity > FETCH_AHEAD {
+                self.words.prefetch(self.place(position.wrapping_add(FETCH_AHEAD)).index);
+            }
+            if self.state_at(place) != State::free(place.turn) {
+                if self.claim_at(place) == seen {
+                    return Err(Refused::Full(place));
+                }
+                continue; // claimed between the two looks
+            }
+            let mine = Claim::new(place.turn, me);
+            let word = self.words.claim(place.index);
+            if word.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Ok(place);
+            }
+        }
+    }
+
+    /// Publishes a claimed place whose payload is written.
+    #[inline]
+    pub(crate) fn publish(&self, place: Place, me: Member) {
+        self.words.state(place.index).store(State::full(place.turn, me).0, Ordering::Release);
+    }
+
+    /// Looks at the head. Only the receiver moves it.
+    #[inline]
+    pub(crate) fn head(&self, position: u64) -> Head {
+        let place = self.place(position);
+        let state = self.state_at(place);
+        if state == State::free(place.turn) {
+            Head::Empty(place)
+        } else if state.is_full() && state.ahead_of(place.turn) == 0 {
+            Head::Message(place, state)
+        } else if state.ahead_of(place.turn) > 0 {
+            Head::Skipped
+        } else {
+            Head::Empty(place) // no state we ever wrote: wait for something sensible
+        }
+    }
+
+    /// Frees the place of a message that was read.
+    #[inline]
+    pub(crate) fn free(&self, place: Place) {
+        let next = State::free(place.turn.wrapping_add(1));
+        self.words.state(place.index).store(next.0, Ordering::Release);
+    }
+
+    /// Looks at a position that is not published, and skips it if its claimant is dead.
+    pub(crate) fn recover(&self, place: Place, dead: impl FnOnce(Member) -> bool) -> Unpublished {
+        let claim = self.claim_at(place);
+        if claim.ahead_of(place.turn) != 0 {
+            return Unpublished::Unclaimed;
+        }
+        let member = claim.member();
+        if self.state_at(place) != State::free(place.turn) || !dead(member) {
+            return Unpublished::Pending(member);
+        }
+        let (from, to) = (State::free(place.turn), State::free(place.turn.wrapping_add(1)));
+        let word = self.words.state(place.index);
+        match word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => Unpublished::Recovered,
+            Err(_) => Unpublished::Pending(member), // published before it died, or skipped by another
+        }
+    }
+
+    /// Whether a message was published at `place`, or freed since.
+    pub(crate) fn is_published(&self, place: Place) -> bool {
+        self.state_at(place) != State::free(place.turn)
+    }
+
+    /// The position that a sender was refused at `place` for: the same slot, one turn ago.
+    pub(crate) fn before(&self, place: Place) -> Option<Place> {
+        place.position.checked_sub(self.capacity).map(|position| self.place(position))
+    }
+
+    /// The first unclaimed position at or after `from`, and whether the queue is closed there.
+    pub(crate) fn tail(&self, from: u64) -> (u64, bool) {
+        let mut position = from;
+        for _ in 0..self.capacity.saturating_mul(2) + 1024 {
+            let place = self.place(position);
+            let seen = self.claim_at(place);
+            let ahead = seen.ahead_of(place.turn);
+            if ahead < 0 {
+                return (position, seen.is_closed());
+            }
+            position = self.walk_on(place, ahead);
+        }
+        (position, false)
+    }
+
+    /// Closes the queue at tail: no claim succeeds from now on. Gives the tail.
+    pub(crate) fn close(&self, from: u64) -> u64 {
+        let mut position = from;
+        for _ in 0..self.capacity.saturating_mul(4) + 4096 {
+            let (tail, closed) = self.tail(position);
+            position = tail;
+            if closed {
+                break;
+            }
+            let place = self.place(tail);
+            let seen = self.claim_at(place);
+            if seen.ahead_of(place.turn) >= 0 || seen.is_closed() {
+                continue;
+            }
+            let word = self.words.claim(place.index);
+            let closed = seen.closed();
+            if word.compare_exchange(seen.0, closed.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                break;
+            }
+        }
+        position
+    }
+
+    /// How many of the positions from head to tail hold a message, published or about to be.
+    pub(crate) fn count(&self, head: u64, tail: u64, mut dead: impl FnMut(Member) -> bool) -> u64 {
+        let waiting = tail.wrapping_sub(head).min(self.capacity);
+        let head = tail.wrapping_sub(waiting); // a rubbish head cannot make us count more
+        let mut messages = 0;
+        for offset in 0..waiting {
+            let place = self.place(head.wrapping_add(offset));
+            let state = self.state_at(place);
+            let ahead = state.ahead_of(place.turn);
+            let there = if ahead == 0 && state.is_full() {
+                true
+            } else if ahead == 0 {
+                let claim = self.claim_at(place);
+                claim.ahead_of(place.turn) == 0 && !dead(claim.member())
+            } else {
+                false
+            };
+            messages += u64::from(there);
+        }
+        messages
+    }
+}

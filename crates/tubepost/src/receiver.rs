@@ -1,0 +1,413 @@
+//! The receiving end.
+
+use crate::domain::entry::Id;
+use crate::domain::member::Peer;
+use crate::domain::stat::Stat;
+use crate::error::{Closed, Error, RecvError, RecvTimeoutError, TryRecvError};
+use crate::memory::payload::{Payload, Unfit};
+use crate::message::{Buffer, Message};
+use crate::queue::mapped::SlotPayload;
+use crate::strategy::Refusal;
+use crate::strategy::shared::{Inlet, Origin};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Receives from a mailbox that this process owns.
+///
+/// It can't send. It may be shared by threads, and cloned; when the last clone goes, or the
+/// process ends in whatever way, the mailbox is closed and its name is free.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-receiver-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// use std::time::Duration;
+/// use tubepost::{Mailbox, RecvTimeoutError, Sender};
+///
+/// let inbox = Mailbox::<u64>::options().domain(&domain).own("numbers")?;
+/// let out = Sender::<u64>::options().domain(&domain).open("numbers")?;
+/// for number in 1..=3 {
+///     out.send(number)?;
+/// }
+/// assert_eq!(inbox.try_iter().sum::<u64>(), 6);
+/// assert_eq!(inbox.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+///
+/// out.send(4)?;
+/// assert_eq!(inbox.close()?.uncollected, 1);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Receiver<M: Message + ?Sized> {
+    inlet: Arc<Inlet>,
+    _of: PhantomData<fn() -> Box<M>>,
+}
+
+impl<M: Message + ?Sized> Clone for Receiver<M> {
+    fn clone(&self) -> Self {
+        Receiver { inlet: Arc::clone(&self.inlet), _of: PhantomData }
+    }
+}
+
+/// A message with what is known about it.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-envelope-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("numbers")?;
+/// let out = tubepost::Sender::<u64>::options().domain(&domain).open("numbers")?;
+/// out.send(7)?;
+/// let envelope = inbox.recv_envelope()?;
+/// println!("{} from process {}", envelope.message, envelope.sender.pid);
+/// assert_eq!((envelope.seq, envelope.redelivered), (0, 0));
+/// # drop(inbox);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Envelope<M: Message + ?Sized> {
+    /// The message.
+    pub message: M::Received,
+    /// Its place in the order of the mailbox; it never repeats, and skips where a sender died.
+    pub seq: u64,
+    /// Who sent it.
+    pub sender: Peer,
+    /// How often it was delivered before.
+    pub redelivered: u32,
+}
+
+impl<M: Message + ?Sized> std::fmt::Debug for Envelope<M>
+where
+    M::Received: std::fmt::Debug,
+{
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Envelope")
+            .field("message", &self.message)
+            .field("seq", &self.seq)
+            .field("sender", &self.sender)
+            .field("redelivered", &self.redelivered)
+            .finish()
+    }
+}
+
+fn message<M: Message + ?Sized>(payload: &SlotPayload<'_>, _: &Origin<'_>) -> Result<M::Received, Unfit> {
+    M::receive(payload)
+}
+
+fn envelope<M: Message + ?Sized>(
+    payload: &SlotPayload<'_>,
+    origin: &Origin<'_>,
+) -> Result<Envelope<M>, Unfit> {
+    Ok(Envelope {
+        message: M::receive(payload)?,
+        seq: origin.position,
+        sender: origin.peer(),
+        redelivered: 0,
+    })
+}
+
+fn into<'b, M: Message + ?Sized, B: Buffer<M> + ?Sized>(
+    buffer: &'b mut B,
+) -> impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<usize, Unfit> + use<'b, M, B> {
+    |payload, _| {
+        let (length, room) = (payload.len(), buffer.room());
+        if length > room {
+            return Err(Unfit::TooShort { length, room });
+        }
+        buffer.fill_from(payload)
+    }
+}
+
+fn blocking<R>(done: Result<R, Refusal>) -> Result<R, RecvError> {
+    done.map_err(|refusal| match refusal {
+        Refusal::Closed(closed) => RecvError::Closed(closed),
+        Refusal::Failed(error) => RecvError::Failed(error),
+        Refusal::Waiting => unreachable!("a wait without a deadline does not end early"),
+    })
+}
+
+fn trying<R>(done: Result<R, Refusal>) -> Result<R, TryRecvError> {
+    done.map_err(|refusal| match refusal {
+        Refusal::Waiting => TryRecvError::Empty,
+        Refusal::Closed(closed) => TryRecvError::Closed(closed),
+        Refusal::Failed(error) => TryRecvError::Failed(error),
+    })
+}
+
+fn limited<R>(done: Result<R, Refusal>) -> Result<R, RecvTimeoutError> {
+    done.map_err(|refusal| match refusal {
+        Refusal::Waiting => RecvTimeoutError::Timeout,
+        Refusal::Closed(closed) => RecvTimeoutError::Closed(closed),
+        Refusal::Failed(error) => RecvTimeoutError::Failed(error),
+    })
+}
+
+/// A time too far away to be told is no limit.
+fn after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+impl<M: Message + ?Sized> Receiver<M> {
+    pub(crate) fn new(inlet: Inlet) -> Self {
+        Receiver { inlet: Arc::new(inlet), _of: PhantomData }
+    }
+
+    /// Receives the next message, waiting for it as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`] after [`close`](Self::close).
+    #[inline]
+    pub fn recv(&self) -> Result<M::Received, RecvError> {
+        blocking(self.inlet.recv(None, message::<M>))
+    }
+
+    /// Receives the next message if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if there is none; [`TryRecvError::Closed`] after
+    /// [`close`](Self::close).
+    #[inline]
+    pub fn try_recv(&self) -> Result<M::Received, TryRecvError> {
+        trying(self.inlet.try_recv(message::<M>))
+    }
+
+    /// Receives the next message, waiting for it for at most so long.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] if none came; [`RecvTimeoutError::Closed`] after
+    /// [`close`](Self::close).
+    #[inline]
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<M::Received, RecvTimeoutError> {
+        limited(self.inlet.recv(after(timeout), message::<M>))
+    }
+
+    /// Receives the next message, waiting for it until then at most.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    #[inline]
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<M::Received, RecvTimeoutError> {
+        limited(self.inlet.recv(Some(deadline), message::<M>))
+    }
+
+    /// Receives into a buffer of the caller's own: a value for plain types; a slice or a
+    /// `Vec` for bytes; a `String` for text. Gives the message's length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](Self::recv); [`Error::TooLong`] if it does not fit: it stays.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-into-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<[u8]>::options().domain(&domain).own("bytes")?;
+    /// let out = tubepost::Sender::<[u8]>::options().domain(&domain).open("bytes")?;
+    /// out.send(b"seven by seven")?;
+    /// let mut buffer = [0; 64];
+    /// let length = inbox.recv_into(&mut buffer)?;
+    /// assert_eq!(&buffer[..length], b"seven by seven");
+    /// # drop(inbox);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn recv_into<B: Buffer<M> + ?Sized>(&self, buffer: &mut B) -> Result<usize, RecvError> {
+        blocking(self.inlet.recv(None, into::<M, B>(buffer)))
+    }
+
+    /// [`recv_into`](Self::recv_into) that does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_recv`](Self::try_recv); [`Error::TooLong`] if it does not fit: it stays.
+    #[inline]
+    pub fn try_recv_into<B: Buffer<M> + ?Sized>(&self, buffer: &mut B) -> Result<usize, TryRecvError> {
+        trying(self.inlet.try_recv(into::<M, B>(buffer)))
+    }
+
+    /// [`recv_into`](Self::recv_into) that waits for at most so long.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv_timeout`](Self::recv_timeout); [`Error::TooLong`] if it does not fit: it
+    /// stays.
+    #[inline]
+    pub fn recv_into_timeout<B: Buffer<M> + ?Sized>(
+        &self,
+        buffer: &mut B,
+        timeout: Duration,
+    ) -> Result<usize, RecvTimeoutError> {
+        limited(self.inlet.recv(after(timeout), into::<M, B>(buffer)))
+    }
+
+    /// [`recv_into`](Self::recv_into) that waits until then at most.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv_into_timeout`](Self::recv_into_timeout).
+    #[inline]
+    pub fn recv_into_deadline<B: Buffer<M> + ?Sized>(
+        &self,
+        buffer: &mut B,
+        deadline: Instant,
+    ) -> Result<usize, RecvTimeoutError> {
+        limited(self.inlet.recv(Some(deadline), into::<M, B>(buffer)))
+    }
+
+    /// Receives the next message and who sent it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](Self::recv).
+    pub fn recv_envelope(&self) -> Result<Envelope<M>, RecvError> {
+        blocking(self.inlet.recv(None, envelope::<M>))
+    }
+
+    /// [`recv_envelope`](Self::recv_envelope) that does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_recv`](Self::try_recv).
+    pub fn try_recv_envelope(&self) -> Result<Envelope<M>, TryRecvError> {
+        trying(self.inlet.try_recv(envelope::<M>))
+    }
+
+    /// [`recv_envelope`](Self::recv_envelope) that waits for at most so long.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_envelope_timeout(&self, timeout: Duration) -> Result<Envelope<M>, RecvTimeoutError> {
+        limited(self.inlet.recv(after(timeout), envelope::<M>))
+    }
+
+    /// [`recv_envelope`](Self::recv_envelope) that waits until then at most.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_envelope_deadline(&self, deadline: Instant) -> Result<Envelope<M>, RecvTimeoutError> {
+        limited(self.inlet.recv(Some(deadline), envelope::<M>))
+    }
+
+    /// Receives until the mailbox is closed.
+    pub fn iter(&self) -> Iter<'_, M> {
+        Iter { receiver: self }
+    }
+
+    /// Receives what there is now.
+    pub fn try_iter(&self) -> TryIter<'_, M> {
+        TryIter { receiver: self }
+    }
+
+    /// Ends the mailbox for all its users, and says how many messages were never collected.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`] in a forked child.
+    pub fn close(&self) -> Result<Closed, Error> {
+        self.inlet.close()
+    }
+
+    /// How many messages wait. Takes time in proportion to that number.
+    pub fn len(&self) -> usize {
+        self.inlet.at.length() as usize
+    }
+
+    /// How many messages can wait.
+    pub fn capacity(&self) -> usize {
+        self.inlet.at.segment.geometry.capacity as usize
+    }
+
+    /// Whether no message waits.
+    pub fn is_empty(&self) -> bool {
+        self.inlet.at.is_empty()
+    }
+
+    /// Whether all places are taken.
+    pub fn is_full(&self) -> bool {
+        self.inlet.at.is_full()
+    }
+
+    /// The mailbox's id, never used again.
+    pub fn id(&self) -> Id {
+        self.inlet.at.segment.id()
+    }
+
+    /// The mailbox's name.
+    pub fn name(&self) -> &str {
+        self.inlet.at.segment.name.as_str()
+    }
+
+    /// Everything there is to know about the mailbox now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`] in a forked child.
+    pub fn stat(&self) -> Result<Stat, Error> {
+        self.inlet.at.stat()
+    }
+}
+
+/// See [`Receiver::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, M: Message + ?Sized> {
+    receiver: &'a Receiver<M>,
+}
+
+impl<M: Message + ?Sized> Iterator for Iter<'_, M> {
+    type Item = M::Received;
+
+    fn next(&mut self) -> Option<M::Received> {
+        self.receiver.recv().ok()
+    }
+}
+
+/// See [`Receiver::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, M: Message + ?Sized> {
+    receiver: &'a Receiver<M>,
+}
+
+impl<M: Message + ?Sized> Iterator for TryIter<'_, M> {
+    type Item = M::Received;
+
+    fn next(&mut self) -> Option<M::Received> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// A receiver that is iterated over by value.
+#[derive(Debug)]
+pub struct IntoIter<M: Message + ?Sized> {
+    receiver: Receiver<M>,
+}
+
+impl<M: Message + ?Sized> Iterator for IntoIter<M> {
+    type Item = M::Received;
+
+    fn next(&mut self) -> Option<M::Received> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<'a, M: Message + ?Sized> IntoIterator for &'a Receiver<M> {
+    type Item = M::Received;
+    type IntoIter = Iter<'a, M>;
+
+    fn into_iter(self) -> Iter<'a, M> {
+        self.iter()
+    }
+}
+
+impl<M: Message + ?Sized> IntoIterator for Receiver<M> {
+    type Item = M::Received;
+    type IntoIter = IntoIter<M>;
+
+    fn into_iter(self) -> IntoIter<M> {
+        IntoIter { receiver: self }
+    }
+}

@@ -1,0 +1,25 @@
+//! How messages travel. One module per strategy, and the contract that all of them keep.
+//!
+//! - A strategy moves bytes; it knows nothing of types. What it lends to a receiver is a
+//!   [`Payload`](crate::memory::payload::Payload) that is copied out once.
+//! - `try_` never sleeps. Everything else sleeps only in `sync::wait`, ends at its deadline,
+//!   at close and at the owner's death, and never lets EINTR out.
+//! - No lock that another process may hold is ever waited for without a bound.
+//! - Nothing that may block, allocate or run a caller's code happens between a claim and its
+//!   publication.
+//! - A handle used after `fork` in the child gives `Error::Forked` and touches nothing.
+
+pub(crate) mod shared;
+
+use crate::error::{Closed, Error};
+
+/// Why a strategy did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// No room, no message; after a wait: the deadline came first.
+    Waiting,
+    /// The mailbox is closed.
+    Closed(Closed),
+    /// Something else is wrong.
+    Failed(Error),
+}

@@ -1,0 +1,225 @@
+//! Sleeping until somebody publishes something, and waking those who sleep.
+//!
+//! A [`Bell`] is a word (sequence, asleep?) in shared memory for one reason to wait:
+//! messages, room, the end.
+//!
+//! ```text
+//! sleeper                                     publisher
+//!   CAS word -> (seq + 1, asleep)               publish (a plain store)
+//!   make sure that publishers fence             look at `fence`; unless NONE: full fence
+//!   look again at what it waits for             look at word: nobody asleep -> done
+//!   futex sleep on exactly the word it wrote    CAS word -> (seq + 1, nobody), futex wake all
+//! ```
+//!
+//! **No lost wake-up.** The publisher's store must be visible before it reads the word, or
+//! the sleeper's word before it looks again: one side needs a full fence *between*. A fence
+//! per message costs a sole sender most of its rate, so by default the sleeper pays: the
+//! `fence` word says who does. It is (epoch, state):
+//!
+//! | state | publishers | a sleeper that reads it |
+//! |---|---|---|
+//! | NONE | no fence | CAS to SETTING, a barrier on every CPU (`membarrier`), CAS to SET |
+//! | SETTING | fence | the same barrier and CAS: whoever set it may be stopped or dead |
+//! | SET | fence | nothing: publishers fence since before it looked |
+//! | PINNED | fence, for good | nothing: some member cannot be reached by the barrier |
+//!
+//! A publisher that met no sleeper in [`QUIET`] messages CASes SET back to NONE with the
+//! next epoch. A sleeper writes its word *before* it reads `fence`: if it then reads SET, a
+//! later reset comes after its word, so whoever reads NONE after that sees it asleep. The
+//! epoch keeps a slow sleeper's CAS to SET from vouching for a barrier of a later round.
+//!
+//! **What if it dies here?** A sleeper that dies leaves `asleep` set: one needless wake. A
+//! publisher that dies between publishing and waking leaves others asleep; nobody sleeps
+//! longer than [`SLICE`] without looking again, and a death that a watch sees wakes all.
+//! A setter that dies in SETTING: see the table.
+
+use super::atomic::{AtomicU32, Ordering, fence};
+use super::kernel;
+use std::time::{Duration, Instant};
+
+/// Nobody sleeps longer than this without looking again.
+pub(crate) const SLICE: Duration = Duration::from_secs(1);
+/// After this many messages without a sleeper, publishers stop fencing.
+const QUIET: u32 = 4096;
+/// Between two looks at the clock while spinning.
+const POLLS: u32 = 32;
+
+const ASLEEP: u32 = 1;
+
+const NONE: u32 = 0;
+const SETTING: u32 = 1;
+const SET: u32 = 2;
+const PINNED: u32 = 3;
+
+fn state(fence: u32) -> u32 {
+    fence & 3
+}
+
+fn next_epoch(fence: u32) -> u32 {
+    (fence & !3).wrapping_add(4) | NONE
+}
+
+/// One reason to wait, as every process sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Bell<'a> {
+    word: &'a AtomicU32,
+    fence: &'a AtomicU32,
+}
+
+/// How many messages this handle published since it last met a sleeper.
+#[derive(Debug, Default)]
+pub(crate) struct Quiet(std::sync::atomic::AtomicU32);
+
+impl<'a> Bell<'a> {
+    pub(crate) fn new(word: &'a AtomicU32, fence: &'a AtomicU32) -> Bell<'a> {
+        Bell { word, fence }
+    }
+
+    /// Publishers must fence from now on, for good.
+    pub(crate) fn pin(fence: &AtomicU32) {
+        fence.store(PINNED, Ordering::SeqCst);
+    }
+
+    /// Wakes the sleepers, if any. The caller has just published what they wait for.
+    #[inline]
+    pub(crate) fn ring(self, quiet: &Quiet) {
+        // The processor may still hold the published store back; the compiler must not.
+        std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+        let seen = self.fence.load(Ordering::Acquire);
+        if state(seen) != NONE {
+            self.ring_fenced(seen, quiet);
+        } else if self.word.load(Ordering::Acquire) & ASLEEP != 0 {
+            self.wake();
+        }
+    }
+
+    #[inline(never)]
+    fn ring_fenced(self, seen: u32, quiet: &Quiet) {
+        fence(Ordering::SeqCst);
+        if self.word.load(Ordering::Acquire) & ASLEEP != 0 {
+            quiet.0.store(0, Ordering::Relaxed);
+            self.wake();
+            return;
+        }
+        let messages = quiet.0.load(Ordering::Relaxed) + 1;
+        if messages < QUIET {
+            quiet.0.store(messages, Ordering::Relaxed);
+            return;
+        }
+        quiet.0.store(0, Ordering::Relaxed);
+        if state(seen) == SET {
+            let next = next_epoch(seen);
+            let _ = self.fence.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes whoever sleeps here. For rare events; [`ring`](Self::ring) is for messages.
+    #[cold]
+    pub(crate) fn wake(self) {
+        let mut word = self.word.load(Ordering::SeqCst);
+        while word & ASLEEP != 0 {
+            let awake = (word & !ASLEEP).wrapping_add(2);
+            match self.word.compare_exchange(word, awake, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => {
+                    kernel::wake_all(self.word);
+                    return;
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Says "asleep" and makes sure that publishers will see it. The caller then looks
+    /// again, and sleeps on the value returned.
+    fn register(self) -> u32 {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let asleep = (word | ASLEEP).wrapping_add(2);
+            match self.word.compare_exchange(word, asleep, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => {
+                    self.arm();
+                    return asleep;
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    fn arm(self) {
+        let mut seen = self.fence.load(Ordering::SeqCst);
+        if state(seen) == NONE {
+            let setting = seen & !3 | SETTING;
+            seen = match self.fence.compare_exchange(seen, setting, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => setting,
+                Err(now) => now,
+            };
+        }
+        match state(seen) {
+            // Reset under our hands: the reset came after our word, so everyone sees it.
+            NONE | SET | PINNED => {}
+            _ => {
+                if kernel::barrier_everywhere() {
+                    let set = seen & !3 | SET;
+                    let _ = self.fence.compare_exchange(seen, set, Ordering::SeqCst, Ordering::SeqCst);
+                } else {
+                    Bell::pin(self.fence);
+                }
+            }
+        }
+    }
+
+    /// Waits until `attempt` gives something, at the latest until `deadline` (`None`: no
+    /// limit). Polls for `spin` first. `look` is asked before each sleep; it does what is
+    /// too dear for every poll, and says how long to sleep at most, or what to return.
+    pub(crate) fn wait<R>(
+        self,
+        spin: Duration,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut() -> Option<R>,
+        mut look: impl FnMut() -> Result<Duration, R>,
+    ) -> Option<R> {
+        if !spin.is_zero()
+            && let Some(done) = poll(spin, deadline, &mut attempt)
+        {
+            return Some(done);
+        }
+        loop {
+            let asleep = self.register();
+            if let Some(done) = attempt() {
+                return Some(done);
+            }
+            let mut longest = match look() {
+                Ok(longest) => longest.min(SLICE),
+                Err(done) => return Some(done),
+            };
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return attempt();
+                }
+                longest = longest.min(left);
+            }
+            kernel::sleep(self.word, asleep, longest);
+            if let Some(done) = attempt() {
+                return Some(done);
+            }
+        }
+    }
+}
+
+/// Asks again and again for a while.
+fn poll<R>(spin: Duration, deadline: Option<Instant>, attempt: &mut impl FnMut() -> Option<R>) -> Option<R> {
+    let start = Instant::now();
+    let spin = deadline.map_or(spin, |deadline| spin.min(deadline.saturating_duration_since(start)));
+    loop {
+        for _ in 0..POLLS {
+            if let Some(done) = attempt() {
+                return Some(done);
+            }
+            std::hint::spin_loop();
+        }
+        if start.elapsed() >= spin {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,19 @@
+// says: `Colour` is not plain data, so it can't be in a message of fixed length
+// says: not every bit pattern is a valid value: use an integer
+
+use tubepost::Message;
+
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Colour {
+    Red,
+    Green,
+}
+
+#[derive(Message, Clone, Copy)]
+#[repr(C)]
+struct Bad {
+    value: Colour,
+}
+
+fn main() {}
