@@ -50,10 +50,7 @@ impl Ending {
             Ok(told)
         };
         let trouble = |e| Failure::failed(format!("could not prepare for signals: {e}"));
-        Ok(Self {
-            interrupt: listen(SIGINT).map_err(trouble)?,
-            terminate: listen(SIGTERM).map_err(trouble)?,
-        })
+        Ok(Self { interrupt: listen(SIGINT).map_err(trouble)?, terminate: listen(SIGTERM).map_err(trouble)? })
     }
 
     /// Starts the thread that calls `act` once there is a reason. Whether the process ends then is up to

@@ -21,7 +21,8 @@ pub fn man(directory: Option<&Path>) -> Result<(), Failure> {
         clap_mangen::Man::new(public()).render(&mut text)?;
         return print(text);
     };
-    let trouble = |e| Failure::failed(format!("{}: {e}; name a directory that can be written to", directory.display()));
+    let trouble =
+        |e| Failure::failed(format!("{}: {e}; name a directory that can be written to", directory.display()));
     std::fs::create_dir_all(directory).map_err(trouble)?;
     clap_mangen::generate_to(public(), directory).map_err(trouble)
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// `100ms`, `1.5s`, `2m`: a number and its unit.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "expected a number and a unit, such as 100ms, 2s or 1m".to_string())
+    humantime::parse_duration(text)
+        .map_err(|_| "expected a number and a unit, such as 100ms, 2s or 1m".to_string())
 }
 
 /// `4096`, `64KiB`, `1MiB`: a number of bytes, or of binary multiples of them.
@@ -29,7 +30,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, micros) in [("100ms", 100_000), ("2s", 2_000_000), ("1m", 60_000_000), ("1.5s", 1_500_000), ("500us", 500)] {
+        for (text, micros) in
+            [("100ms", 100_000), ("2s", 2_000_000), ("1m", 60_000_000), ("1.5s", 1_500_000), ("500us", 500)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_micros(micros)), "{text}");
         }
         for text in ["", "5", "s", "-1s", "1 fortnight", "1e3s"] {
@@ -42,7 +45,9 @@ mod tests {
         for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65536), ("1MiB", 1 << 20), ("7B", 7)] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "KiB", "-1", "1.5KiB", "64kb", "4 KiB", "99999999999999999999", "18446744073709551615KiB"] {
+        for text in
+            ["", "KiB", "-1", "1.5KiB", "64kb", "4 KiB", "99999999999999999999", "18446744073709551615KiB"]
+        {
             assert!(size(text).is_err(), "{text}");
         }
     }

@@ -33,7 +33,7 @@ pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
     let mut out = output::buffered()?;
     let outcome = receive_all(&receiver, args, &mut out);
     let flushed = out.flush();
-    receiver.close();
+    let _ = receiver.close();
     if let Some(&reason) = told.get() {
         return Err(Failure::quiet(Reason::code(reason)));
     }
@@ -60,7 +60,7 @@ fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
 fn close_when_told(receiver: Receiver<[u8]>, told: Arc<OnceLock<Reason>>) -> impl FnOnce(Reason) + Send {
     move |reason| {
         let _ = told.set(reason);
-        receiver.close();
+        let _ = receiver.close();
         std::thread::spawn(move || {
             std::thread::sleep(LAST_WORDS);
             std::process::exit(reason.code().into());

@@ -26,10 +26,7 @@ pub struct Scratch {
 impl Scratch {
     /// Makes one for `purpose` and removes what earlier, killed runs for that purpose left.
     pub fn new(purpose: &str) -> Result<Self, Failure> {
-        let prefix = format!(
-            "tubepost-{purpose}.{}.",
-            rustix::process::geteuid().as_raw()
-        );
+        let prefix = format!("tubepost-{purpose}.{}.", rustix::process::geteuid().as_raw());
         remove_abandoned(&prefix);
         let trouble = |e: io::Error| {
             Failure::failed(format!(
@@ -81,8 +78,7 @@ fn remove_abandoned(prefix: &str) {
         return;
     };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix) && lock(&entry.path()).is_some()
-        {
+        if entry.file_name().to_string_lossy().starts_with(prefix) && lock(&entry.path()).is_some() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

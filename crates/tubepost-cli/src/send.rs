@@ -4,7 +4,7 @@ use std::io::{BufRead, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use tubepost::{Closed, Domain, Sender};
+use tubepost::{Domain, Sender};
 
 use crate::cli::Send;
 use crate::ending::Ending;
@@ -91,7 +91,8 @@ fn send_one(sender: &Sender<[u8]>, args: &Send, message: &[u8]) -> Result<(), Fa
 fn end_with(sender: Sender<[u8]>, name: &str) {
     let name = name.to_string();
     std::thread::spawn(move || {
-        let closed: Closed = sender.closed();
+        // If it cannot be waited for, the next message will tell.
+        let Ok(closed) = sender.closed() else { return };
         std::thread::sleep(GRACE);
         let failure = Failure::from(closed).about(name);
         failure.report();

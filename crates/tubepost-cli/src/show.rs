@@ -43,7 +43,11 @@ impl<'a> Shown<'a> {
             name: &stat.name,
             id: stat.id.to_string(),
             strategy: stat.strategy.to_string(),
-            owner: ShownOwner { kind: stat.owner.kind.to_string(), pid: stat.owner.pid, alive: stat.owner.alive },
+            owner: ShownOwner {
+                kind: stat.owner.kind.to_string(),
+                pid: stat.owner.pid,
+                alive: stat.owner.alive,
+            },
             capacity: stat.capacity,
             depth: stat.depth,
             held: stat.held,
@@ -97,7 +101,8 @@ pub fn gc(domain: &Domain) -> Result<(), Failure> {
     print(text)
 }
 
-const HEADER: [&str; 10] = ["NAME", "OWNER", "STATE", "WAITING", "CAPACITY", "HELD", "SENT", "RECEIVED", "BYTES", "FORMAT"];
+const HEADER: [&str; 10] =
+    ["NAME", "OWNER", "STATE", "WAITING", "CAPACITY", "HELD", "SENT", "RECEIVED", "BYTES", "FORMAT"];
 /// Words to the left, numbers to the right.
 const LEFT: [usize; 3] = [0, 2, 9];
 

@@ -37,20 +37,13 @@ pub struct Far {
 impl Far {
     /// Starts it; `lost` is called if it ends before this handle does.
     pub fn spawn(directory: &Path, lost: impl FnOnce() + Send + 'static) -> Measured<Self> {
-        let trouble = |e| {
-            Failure::failed(format!(
-                "the second process of the benchmark did not start: {e}"
-            ))
-        };
+        let trouble = |e| Failure::failed(format!("the second process of the benchmark did not start: {e}"));
         let mut child = second::command(super::FAR, &[directory.as_os_str()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(trouble)?;
-        let (input, output) = (
-            child.stdin.take().expect("piped"),
-            child.stdout.take().expect("piped"),
-        );
+        let (input, output) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
         let wanted = Arc::new(AtomicBool::new(true));
         let still_wanted = wanted.clone();
         let pid = Pid::from_child(&child);
@@ -62,12 +55,7 @@ impl Far {
                 lost();
             }
         });
-        Ok(Self {
-            child,
-            input,
-            output: BufReader::new(output),
-            wanted,
-        })
+        Ok(Self { child, input, output: BufReader::new(output), wanted })
     }
 
     /// Has it begin a round.
@@ -114,10 +102,7 @@ impl Near {
     /// To be called first thing by the far process.
     pub fn attach(parent: u32) -> Measured<Self> {
         end_with_parent(parent)?;
-        Ok(Self {
-            input: BufReader::new(std::io::stdin()),
-            output: std::io::stdout(),
-        })
+        Ok(Self { input: BufReader::new(std::io::stdin()), output: std::io::stdout() })
     }
 
     /// The next round, or none if there are no more.
@@ -137,9 +122,7 @@ impl Near {
 fn say(to: &mut impl Write, what: &impl Serialize) -> Measured<()> {
     let mut line = serde_json::to_vec(what).map_err(Failure::failed)?;
     line.push(b'\n');
-    to.write_all(&line)
-        .and_then(|()| to.flush())
-        .map_err(|_| lost_thread())
+    to.write_all(&line).and_then(|()| to.flush()).map_err(|_| lost_thread())
 }
 
 fn hear<T: for<'a> Deserialize<'a>>(from: &mut impl BufRead) -> Measured<Option<T>> {
@@ -148,9 +131,7 @@ fn hear<T: for<'a> Deserialize<'a>>(from: &mut impl BufRead) -> Measured<Option<
     if length == 0 {
         return Ok(None);
     }
-    serde_json::from_str(&line)
-        .map(Some)
-        .map_err(Failure::failed)
+    serde_json::from_str(&line).map(Some).map_err(Failure::failed)
 }
 
 fn lost_thread() -> Failure {

@@ -48,10 +48,7 @@ pub enum Place {
 
 /// The word for a value, as it stands in the JSON and on the command line.
 pub fn word<V: ValueEnum>(value: V) -> String {
-    value
-        .to_possible_value()
-        .map(|value| value.get_name().to_string())
-        .unwrap_or_default()
+    value.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
 }
 
 /// The lengths that are measured.

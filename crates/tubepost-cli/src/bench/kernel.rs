@@ -32,17 +32,12 @@ pub struct Names {
 
 impl Names {
     pub fn in_directory(directory: &Path) -> Self {
-        Self {
-            ping: directory.join("bench-ping"),
-            pong: directory.join("bench-pong"),
-        }
+        Self { ping: directory.join("bench-ping"), pong: directory.join("bench-pong") }
     }
 
     pub fn make_pipes(&self) -> Measured<()> {
         let make = |path: &Path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
-        make(&self.ping)
-            .and_then(|()| make(&self.pong))
-            .map_err(|e| trouble(e.into()))
+        make(&self.ping).and_then(|()| make(&self.pong)).map_err(|e| trouble(e.into()))
     }
 
     pub fn listen(&self) -> Measured<UnixListener> {
@@ -71,10 +66,7 @@ impl<const N: usize> Pipe<N> {
 }
 
 fn open(options: &mut OpenOptions, path: &Path) -> Measured<File> {
-    options
-        .custom_flags(OFlags::CLOEXEC.bits() as i32)
-        .open(path)
-        .map_err(trouble)
+    options.custom_flags(OFlags::CLOEXEC.bits() as i32).open(path).map_err(trouble)
 }
 
 impl<const N: usize> Socket<N> {
@@ -89,11 +81,7 @@ impl<const N: usize> Socket<N> {
 
     fn over(stream: UnixStream, spin: bool) -> Measured<Self> {
         let output = stream.try_clone().map_err(trouble)?;
-        Self {
-            input: stream,
-            output,
-        }
-        .waiting(spin)
+        Self { input: stream, output }.waiting(spin)
     }
 }
 
@@ -103,16 +91,10 @@ impl<R: Read + AsFd, W: Write + AsFd, const N: usize> Kernel<R, W, N> {
             let flags = rustix::fs::fcntl_getfl(fd)?;
             rustix::fs::fcntl_setfl(
                 fd,
-                if spin {
-                    flags | OFlags::NONBLOCK
-                } else {
-                    flags - OFlags::NONBLOCK
-                },
+                if spin { flags | OFlags::NONBLOCK } else { flags - OFlags::NONBLOCK },
             )
         };
-        set(self.input.as_fd())
-            .and_then(|()| set(self.output.as_fd()))
-            .map_err(|e| trouble(e.into()))?;
+        set(self.input.as_fd()).and_then(|()| set(self.output.as_fd())).map_err(|e| trouble(e.into()))?;
         Ok(self)
     }
 
@@ -132,18 +114,14 @@ impl<R: Read + AsFd, W: Write + AsFd, const N: usize> Kernel<R, W, N> {
         while done < N {
             done += progress(self.input.read(&mut message[done..]))?;
         }
-        Ok(u64::from_ne_bytes(
-            message[..8].try_into().expect("eight bytes"),
-        ))
+        Ok(u64::from_ne_bytes(message[..8].try_into().expect("eight bytes")))
     }
 }
 
 /// How far a call came: not at all if it would have had to wait.
 fn progress(call: io::Result<usize>) -> Measured<usize> {
     match call {
-        Ok(0) => Err(Failure::failed(
-            "the other process of the benchmark went away",
-        )),
+        Ok(0) => Err(Failure::failed("the other process of the benchmark went away")),
         Ok(bytes) => Ok(bytes),
         Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
             std::hint::spin_loop();

@@ -42,13 +42,10 @@ impl Machine {
             Some(line.split_once(':')?.1.trim().to_string())
         };
         let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-        let os = os_release
-            .lines()
-            .find_map(|line| line.strip_prefix("PRETTY_NAME="));
+        let os = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
         let flags = value("flags").unwrap_or_default();
         Ok(Self {
-            cpu: value("model name")
-                .unwrap_or_else(|| uname.machine().to_string_lossy().into_owned()),
+            cpu: value("model name").unwrap_or_else(|| uname.machine().to_string_lossy().into_owned()),
             cpus: allowed.len(),
             pinned: choose(&allowed),
             kernel: uname.release().to_string_lossy().into_owned(),
@@ -64,11 +61,8 @@ impl Machine {
 }
 
 fn allowed_cpus() -> Result<Vec<usize>, Failure> {
-    let set = sched_getaffinity(None)
-        .map_err(|e| Failure::failed(format!("which CPUs may be used: {e}")))?;
-    Ok((0..CpuSet::MAX_CPU)
-        .filter(|&cpu| set.is_set(cpu))
-        .collect())
+    let set = sched_getaffinity(None).map_err(|e| Failure::failed(format!("which CPUs may be used: {e}")))?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
 }
 
 /// Two CPUs that are not two threads of one core, in one package, where there are such; else any two.
@@ -83,13 +77,9 @@ fn choose(allowed: &[usize]) -> Vec<usize> {
     let package = topology(first, "physical_package_id");
     let core = topology(first, "core_id");
     let others = || allowed[1..].iter().copied();
-    let neighbour = others().find(|&cpu| {
-        topology(cpu, "physical_package_id") == package && topology(cpu, "core_id") != core
-    });
-    [first]
-        .into_iter()
-        .chain(neighbour.or_else(|| others().next()))
-        .collect()
+    let neighbour = others()
+        .find(|&cpu| topology(cpu, "physical_package_id") == package && topology(cpu, "core_id") != core);
+    [first].into_iter().chain(neighbour.or_else(|| others().next())).collect()
 }
 
 fn clock_cost_ns() -> f64 {
@@ -105,28 +95,18 @@ fn clock_cost_ns() -> f64 {
 pub fn pin(cpu: usize) -> Result<(), Failure> {
     let mut set = CpuSet::new();
     set.set(cpu);
-    sched_setaffinity(None, &set)
-        .map_err(|e| Failure::failed(format!("could not stay on CPU {cpu}: {e}")))
+    sched_setaffinity(None, &set).map_err(|e| Failure::failed(format!("could not stay on CPU {cpu}: {e}")))
 }
 
 /// Asks idle CPUs to poll instead of sleeping, for as long as it is held.
-pub struct IdlePoll(
-    #[expect(
-        dead_code,
-        reason = "held, not used: closing it takes the request back"
-    )]
-    File,
-);
+pub struct IdlePoll(#[expect(dead_code, reason = "held, not used: closing it takes the request back")] File);
 
 impl IdlePoll {
     const PATH: &str = "/dev/cpu_dma_latency";
 
     /// None where that is not permitted.
     pub fn hold() -> Option<Self> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .open(Path::new(Self::PATH))
-            .ok()?;
+        let mut file = OpenOptions::new().write(true).open(Path::new(Self::PATH)).ok()?;
         file.write_all(&0i32.to_ne_bytes()).ok()?;
         Some(Self(file))
     }

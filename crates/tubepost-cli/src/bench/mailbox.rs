@@ -107,11 +107,7 @@ fn open<T: Numbered>(domain: &Domain, name: &str, mode: Mode) -> Measured<Sender
 
 impl<T: Numbered> Ends<T> {
     pub fn new(output: Sender<T>, input: Receiver<T>, mode: Mode) -> Self {
-        Self {
-            output,
-            input,
-            mode,
-        }
+        Self { output, input, mode }
     }
 }
 

@@ -78,10 +78,7 @@ pub fn round_trips(mut subject: impl Exchange, time: Duration) -> Measured<Found
     subject.exchange(STOP)?;
     samples.sort_unstable();
     let one_way = |share| percentile(&samples, share) / 2.0;
-    Ok(Found {
-        latency_ns: Some([one_way(0.5), one_way(0.99), one_way(0.999)]),
-        msgs_per_s: None,
-    })
+    Ok(Found { latency_ns: Some([one_way(0.5), one_way(0.99), one_way(0.999)]), msgs_per_s: None })
 }
 
 /// A percentile of sorted samples, finer than the clock's step.
@@ -92,17 +89,10 @@ pub fn round_trips(mut subject: impl Exchange, time: Duration) -> Measured<Found
 fn percentile(samples: &[u32], share: f64) -> f64 {
     let rank = (samples.len() - 1) as f64 * share;
     let value = samples[rank as usize];
-    let (below, above) = (
-        samples.partition_point(|&v| v < value),
-        samples.partition_point(|&v| v <= value),
-    );
+    let (below, above) = (samples.partition_point(|&v| v < value), samples.partition_point(|&v| v <= value));
     let from = below.checked_sub(1).map(|at| samples[at]);
     let to = samples.get(above).copied();
-    let step = [from.map(|v| value - v), to.map(|v| v - value)]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(0);
+    let step = [from.map(|v| value - v), to.map(|v| v - value)].into_iter().flatten().min().unwrap_or(0);
     let within = (rank - below as f64 + 0.5) / (above - below) as f64;
     f64::from(value) + f64::from(step) * (within - 0.5)
 }
@@ -112,9 +102,7 @@ fn trip(subject: &mut impl Exchange, seq: &mut u64) -> Measured<()> {
     *seq += 1;
     let echoed = subject.exchange(*seq)?;
     if echoed != *seq {
-        return Err(Failure::failed(format!(
-            "message {seq} went out and {echoed} came back"
-        )));
+        return Err(Failure::failed(format!("message {seq} went out and {echoed} came back")));
     }
     Ok(())
 }
@@ -163,10 +151,7 @@ pub fn drain(mut subject: impl Drain, time: Duration) -> Measured<Found> {
     let (begin, first) = (Instant::now(), next);
     while take(&mut subject, &mut next)? {}
     let rate = (next - first) as f64 / begin.elapsed().as_secs_f64();
-    Ok(Found {
-        latency_ns: None,
-        msgs_per_s: Some(rate),
-    })
+    Ok(Found { latency_ns: None, msgs_per_s: Some(rate) })
 }
 
 /// Takes the next message; false if it is the end.
@@ -180,7 +165,5 @@ fn take(subject: &mut impl Drain, next: &mut u64) -> Measured<bool> {
     if seq == STOP {
         return Ok(false);
     }
-    Err(Failure::failed(format!(
-        "message {seq} came where {next} was due"
-    )))
+    Err(Failure::failed(format!("message {seq} came where {next} was due")))
 }

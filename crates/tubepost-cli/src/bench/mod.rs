@@ -59,10 +59,7 @@ const QUICK: Effort = Effort {
     block: Duration::from_millis(50),
 };
 const FULL: Effort = Effort {
-    rounds: Rounds {
-        spin: 51,
-        block: 15,
-    },
+    rounds: Rounds { spin: 51, block: 15 },
     spin: Duration::from_millis(30),
     block: Duration::from_millis(150),
 };
@@ -80,15 +77,11 @@ pub fn run(words: &[String], quick: bool, json: bool) -> Result<(), Failure> {
     let mut machine = Machine::look(effort.rounds, quick)?;
     let mut groups = filter.apply(plan::groups(machine.pinned.len()));
     if machine.pinned.len() < 2 {
-        machine.notes.push(
-            "there is one CPU to run on: rows that spin or need two are left out".to_string(),
-        );
+        machine.notes.push("there is one CPU to run on: rows that spin or need two are left out".to_string());
     }
     if groups.iter().any(|group| group.place == Place::IdlePoll) && IdlePoll::hold().is_none() {
         groups.retain(|group| group.place != Place::IdlePoll);
-        machine.notes.push(
-            "/dev/cpu_dma_latency may not be opened: idle-poll rows are left out".to_string(),
-        );
+        machine.notes.push("/dev/cpu_dma_latency may not be opened: idle-poll rows are left out".to_string());
     }
     if groups.is_empty() {
         let what = words.join(" ");
@@ -143,11 +136,7 @@ fn measure_group(
     effort: &Effort,
     cpus: &[usize],
 ) -> Measured<Vec<Vec<Found>>> {
-    let _idle_poll = if group.place == Place::IdlePoll {
-        IdlePoll::hold()
-    } else {
-        None
-    };
+    let _idle_poll = if group.place == Place::IdlePoll { IdlePoll::hold() } else { None };
     let (near_cpu, far_cpu) = match group.place {
         Place::OneCore => (cpus[0], cpus[0]),
         Place::TwoCores | Place::IdlePoll => (cpus[0], cpus[1]),
@@ -164,11 +153,7 @@ fn measure_group(
         }
         let time = if round == 0 { time / 4 } else { time };
         let mut row = |entry: &Entry| bench.near(&entry.job(far_cpu, time), far);
-        group
-            .entries
-            .iter()
-            .map(&mut row)
-            .collect::<Measured<Vec<Found>>>()
+        group.entries.iter().map(&mut row).collect::<Measured<Vec<Found>>>()
     };
     one_round(0, far)?;
     let found = (1..=rounds).map(|round| one_round(round, far)).collect();

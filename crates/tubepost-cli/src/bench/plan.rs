@@ -26,14 +26,7 @@ pub struct Entry {
 impl Entry {
     /// One round of it, with the far process on `cpu`.
     pub fn job(&self, cpu: usize, time: Duration) -> Job {
-        Job {
-            what: self.what,
-            measure: self.measure,
-            mode: self.mode,
-            bytes: self.bytes,
-            cpu,
-            time,
-        }
+        Job { what: self.what, measure: self.measure, mode: self.mode, bytes: self.bytes, cpu, time }
     }
 }
 
@@ -52,19 +45,13 @@ pub fn groups(cpus: usize) -> Vec<Group> {
     let mut groups = Vec::new();
     if cpus > 1 {
         groups.push(spinning_latency());
-        groups.push(blocking_latency(
-            "latency one way, blocking, a CPU each",
-            Place::TwoCores,
-        ));
+        groups.push(blocking_latency("latency one way, blocking, a CPU each", Place::TwoCores));
         groups.push(blocking_latency(
             "latency one way, blocking, a CPU each, idle CPUs polling",
             Place::IdlePoll,
         ));
     }
-    groups.push(blocking_latency(
-        "latency one way, blocking, both on one CPU",
-        Place::OneCore,
-    ));
+    groups.push(blocking_latency("latency one way, blocking, both on one CPU", Place::OneCore));
     if cpus > 1 {
         groups.push(streams());
     }
@@ -73,16 +60,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
 
 fn spinning_latency() -> Group {
     use What::{CacheLine, Copy, Mailbox, Pipe, UnixSocket};
-    let row = |what, bytes, limit| {
-        entry(
-            what,
-            Measure::Latency,
-            Mode::Spin,
-            Place::TwoCores,
-            bytes,
-            limit,
-        )
-    };
+    let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, bytes, limit);
     let line = Some((CacheLine, 8));
     let entries = vec![
         row(CacheLine, 8, None),
@@ -111,35 +89,21 @@ fn blocking_latency(title: &'static str, place: Place) -> Group {
     let mut entries = vec![row(What::Futex, 8, None)];
     entries.extend(LENGTHS.map(|bytes| row(What::Mailbox, bytes, limit)));
     entries.extend([What::Pipe, What::UnixSocket].map(|what| row(what, 8, limit)));
-    Group {
-        title,
-        mode: Mode::Block,
-        place,
-        entries,
-    }
+    Group { title, mode: Mode::Block, place, entries }
 }
 
 fn streams() -> Group {
-    let row = |what, mode, bytes, limit| {
-        entry(what, Measure::Stream, mode, Place::TwoCores, bytes, limit)
-    };
+    let row = |what, mode, bytes, limit| entry(what, Measure::Stream, mode, Place::TwoCores, bytes, limit);
     let mut entries = Vec::new();
     for bytes in LENGTHS {
         let limit = Some((What::Ring, bytes));
         entries.push(row(What::Ring, Mode::Spin, bytes, None));
         entries.push(row(What::Mailbox, Mode::Spin, bytes, limit));
         if matches!(bytes, 8 | 1024) {
-            entries.extend(
-                [What::Pipe, What::UnixSocket].map(|what| row(what, Mode::Block, bytes, limit)),
-            );
+            entries.extend([What::Pipe, What::UnixSocket].map(|what| row(what, Mode::Block, bytes, limit)));
         }
     }
-    Group {
-        title: "stream, one sender, a CPU each",
-        mode: Mode::Spin,
-        place: Place::TwoCores,
-        entries,
-    }
+    Group { title: "stream, one sender, a CPU each", mode: Mode::Spin, place: Place::TwoCores, entries }
 }
 
 fn entry(
@@ -150,14 +114,7 @@ fn entry(
     bytes: u64,
     limit: Option<(What, u64)>,
 ) -> Entry {
-    Entry {
-        what,
-        measure,
-        mode,
-        place,
-        bytes,
-        limit,
-    }
+    Entry { what, measure, mode, place, bytes, limit }
 }
 
 /// The rows that `words` ask for: words about the same field widen the choice, words about different
@@ -193,17 +150,10 @@ impl Filter {
     /// Leaves what was asked for, and the limits it is held against.
     pub fn apply(&self, groups: Vec<Group>) -> Vec<Group> {
         let groups = groups.into_iter().map(|mut group| {
-            let chosen: Vec<Entry> = group
-                .entries
-                .iter()
-                .copied()
-                .filter(|entry| self.wants(entry))
-                .collect();
+            let chosen: Vec<Entry> =
+                group.entries.iter().copied().filter(|entry| self.wants(entry)).collect();
             group.entries.retain(|entry| {
-                chosen.contains(entry)
-                    || chosen
-                        .iter()
-                        .any(|c| c.limit == Some((entry.what, entry.bytes)))
+                chosen.contains(entry) || chosen.iter().any(|c| c.limit == Some((entry.what, entry.bytes)))
             });
             group
         });
@@ -231,11 +181,7 @@ fn learn<V: ValueEnum>(chosen: &mut Vec<V>, word: &str) -> bool {
 
 fn unknown(given: &str) -> Failure {
     fn words<V: ValueEnum>() -> String {
-        V::value_variants()
-            .iter()
-            .map(|value| word(value.clone()))
-            .collect::<Vec<_>>()
-            .join(", ")
+        V::value_variants().iter().map(|value| word(value.clone())).collect::<Vec<_>>().join(", ")
     }
     Failure::usage(format!(
         "nothing to measure is called {given:?}; expected any of: {}; {}; {}; {}; or a length: {}",

@@ -31,35 +31,19 @@ pub struct Row {
 pub fn rows(entries: &[Entry], rounds: &[Vec<Found>]) -> Vec<Row> {
     let figures: Vec<_> = (0..entries.len())
         .map(|at| {
-            let latency = |which: usize| {
-                median(
-                    rounds
-                        .iter()
-                        .filter_map(|round| Some(round[at].latency_ns?[which])),
-                )
-            };
+            let latency =
+                |which: usize| median(rounds.iter().filter_map(|round| Some(round[at].latency_ns?[which])));
             let rate = median(rounds.iter().filter_map(|round| round[at].msgs_per_s));
             ([latency(0), latency(1), latency(2)], rate)
         })
         .collect();
     let main_figure = |at: usize| figures[at].0[0].or(figures[at].1);
-    let of_round = |found: &Found| {
-        found
-            .latency_ns
-            .map(|latency| latency[0])
-            .or(found.msgs_per_s)
-    };
+    let of_round = |found: &Found| found.latency_ns.map(|latency| latency[0]).or(found.msgs_per_s);
     let ratio = |own: usize, limit: usize| {
-        median(
-            rounds
-                .iter()
-                .filter_map(|round| Some(of_round(&round[own])? / of_round(&round[limit])?)),
-        )
+        median(rounds.iter().filter_map(|round| Some(of_round(&round[own])? / of_round(&round[limit])?)))
     };
     let row = |(at, entry): (usize, &Entry)| {
-        let limit = entry
-            .limit
-            .and_then(|limit| entries.iter().position(|e| (e.what, e.bytes) == limit));
+        let limit = entry.limit.and_then(|limit| entries.iter().position(|e| (e.what, e.bytes) == limit));
         let limit_value = limit.and_then(main_figure);
         let ([p50, p99, p999], rate) = figures[at];
         Row {
@@ -75,9 +59,7 @@ pub fn rows(entries: &[Entry], rounds: &[Vec<Found>]) -> Vec<Row> {
             msgs_per_s: rate.map(f64::round),
             limit: limit.map(|at| word(entries[at].what)),
             limit_value: limit_value.map(tenths),
-            ratio: limit
-                .and_then(|limit| ratio(at, limit))
-                .map(|ratio| (ratio * 1000.0).round() / 1000.0),
+            ratio: limit.and_then(|limit| ratio(at, limit)).map(|ratio| (ratio * 1000.0).round() / 1000.0),
         }
     };
     entries.iter().enumerate().map(row).collect()

@@ -12,19 +12,10 @@ const CELLS_MAX: f64 = 36.0;
 
 /// What is being measured on.
 pub fn heading(machine: &Machine) -> String {
-    let kind = if machine.virtual_machine {
-        ", virtual machine"
-    } else {
-        ""
-    };
+    let kind = if machine.virtual_machine { ", virtual machine" } else { "" };
     let mut text = format!(
         "{} ({} CPUs{kind}), Linux {}, {}\nmedian of {} rounds ({} where they sleep); one way is half a round trip; × limit is against what this machine can do at all\n",
-        machine.cpu,
-        machine.cpus,
-        machine.kernel,
-        machine.os,
-        machine.rounds.spin,
-        machine.rounds.block
+        machine.cpu, machine.cpus, machine.kernel, machine.os, machine.rounds.spin, machine.rounds.block
     );
     for note in &machine.notes {
         let _ = writeln!(text, "note: {note}");
@@ -45,27 +36,14 @@ pub fn group(title: &str, rows: &[Row], bars: bool) -> String {
         let figures = if stream {
             format!("{:>28}", rate(row.msgs_per_s))
         } else {
-            format!(
-                "{:>9} {:>9} {:>9}",
-                time(row.p50_ns),
-                time(row.p99_ns),
-                time(row.p999_ns)
-            )
+            format!("{:>9} {:>9} {:>9}", time(row.p50_ns), time(row.p99_ns), time(row.p999_ns))
         };
         let held = match (row.ratio, &row.limit) {
             (Some(ratio), Some(limit)) => format!("{ratio:>6.2} {limit:<10}"),
             _ => "  limit".to_string(),
         };
-        let bar = if bars {
-            row.ratio.map(bar).unwrap_or_else(|| bar(1.0))
-        } else {
-            String::new()
-        };
-        let line = format!(
-            "  {:<12} {:>5} B {figures}   {held:<17} {bar}",
-            word(row.what),
-            row.bytes
-        );
+        let bar = if bars { row.ratio.map(bar).unwrap_or_else(|| bar(1.0)) } else { String::new() };
+        let line = format!("  {:<12} {:>5} B {figures}   {held:<17} {bar}", word(row.what), row.bytes);
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text

@@ -9,9 +9,7 @@ use super::job::{Job, Measure, Mode, What};
 use super::kernel::{Names, Pipe, Socket};
 use super::limits::{Copies, Futex, Line, RingReceiver, RingSender, Shared};
 use super::mailbox::{self, Bytes8, Bytes56, Bytes64, Bytes1024, Ends, Numbered, Stream};
-use super::measure::{
-    Drain, Echo, Exchange, Found, Measured, Source, drain, echo, pour, round_trips,
-};
+use super::measure::{Drain, Echo, Exchange, Found, Measured, Source, drain, echo, pour, round_trips};
 use crate::exit::Failure;
 
 /// What either side needs for any round.
@@ -28,8 +26,7 @@ impl Bench {
     pub fn create(directory: &Path) -> Measured<Self> {
         let path = directory.join(MEMORY);
         Ok(Self {
-            shared: Shared::create(&path)
-                .map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?,
+            shared: Shared::create(&path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?,
             directory: directory.to_path_buf(),
             domain: Domain::open(directory.join("domain"))?,
         })
@@ -39,8 +36,7 @@ impl Bench {
     pub fn open(directory: &Path) -> Measured<Self> {
         let path = directory.join(MEMORY);
         Ok(Self {
-            shared: Shared::open(&path)
-                .map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?,
+            shared: Shared::open(&path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?,
             directory: directory.to_path_buf(),
             domain: Domain::open(directory.join("domain"))?,
         })
@@ -149,9 +145,7 @@ impl Bench {
             (What::Pipe, Measure::Latency) => answer(Pipe::<N>::far(&names, spin)?, near),
             (What::Pipe, Measure::Stream) => collect(Pipe::<N>::far(&names, spin)?, job, near),
             (What::UnixSocket, Measure::Latency) => answer(Socket::<N>::far(&names, spin)?, near),
-            (What::UnixSocket, Measure::Stream) => {
-                collect(Socket::<N>::far(&names, spin)?, job, near)
-            }
+            (What::UnixSocket, Measure::Stream) => collect(Socket::<N>::far(&names, spin)?, job, near),
         }
     }
 }
@@ -169,12 +163,7 @@ fn stream(subject: impl Source, job: &Job, far: &mut Far) -> Measured<Found> {
     far.done()?.ok_or_else(no_figure)
 }
 
-fn either(
-    subject: impl Exchange + Source,
-    measure: Measure,
-    job: &Job,
-    far: &mut Far,
-) -> Measured<Found> {
+fn either(subject: impl Exchange + Source, measure: Measure, job: &Job, far: &mut Far) -> Measured<Found> {
     match measure {
         Measure::Latency => trips(subject, job, far),
         Measure::Stream => stream(subject, job, far),

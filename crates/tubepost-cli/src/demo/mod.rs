@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use tubepost::{Domain, Mailbox, Receiver, SendTimeoutError, Sender};
 
-pub use self::part::{Part, play};
 use self::part::{
     DOOMED, DOOMED_CAPACITY, FAR_TOO_LONG, LAST, MANY, Numbered, PING, PONG, STREAM, STREAMED, SURVIVING,
 };
+pub use self::part::{Part, play};
 use self::tell::{Story, time};
 use crate::ending::Ending;
 use crate::exit::Failure;
@@ -99,7 +99,9 @@ impl Tour<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn();
-        child.map(Other).map_err(|e| Failure::failed(format!("another process of the tour did not start: {e}")))
+        child
+            .map(Other)
+            .map_err(|e| Failure::failed(format!("another process of the tour did not start: {e}")))
     }
 
     fn own(&self, name: &str) -> Result<Receiver<Numbered>, Failure> {
@@ -138,7 +140,11 @@ impl Tour<'_> {
                 let most = 256 << 10;
                 story.promise(
                     bytes <= most,
-                    &format!("1,024 places of 8 bytes take {} bytes (at most {})", grouped(bytes), grouped(most)),
+                    &format!(
+                        "1,024 places of 8 bytes take {} bytes (at most {})",
+                        grouped(bytes),
+                        grouped(most)
+                    ),
                 )?;
             }
         }
@@ -163,7 +169,10 @@ impl Tour<'_> {
             let answer = inbox.recv_deadline(patience)?;
             trips.push(sent.elapsed());
             if answer.number != number {
-                return Err(Failure::failed(format!("message {number} went out, {} came back", answer.number)));
+                return Err(Failure::failed(format!(
+                    "message {number} went out, {} came back",
+                    answer.number
+                )));
             }
             // On a machine that has to sleep for each, fewer will do.
             if begin.elapsed() > Duration::from_secs(1) {
@@ -174,7 +183,10 @@ impl Tour<'_> {
         other.finish("the process that answers")?;
         trips.sort_unstable();
         let one_way = |percent: usize| time(trips[(trips.len() - 1) * percent / 100] / 2);
-        story.promise(true, &format!("{} round trips, every answer the right one", grouped(trips.len() as u64)))?;
+        story.promise(
+            true,
+            &format!("{} round trips, every answer the right one", grouped(trips.len() as u64)),
+        )?;
         story.tell(&format!("one way (half a round trip): {} at p50, {} at p99", one_way(50), one_way(99)))
     }
 
@@ -189,7 +201,10 @@ impl Tour<'_> {
                 begin = Instant::now();
             }
             if message.number != number {
-                return Err(Failure::failed(format!("message {} came where {number} was due", message.number)));
+                return Err(Failure::failed(format!(
+                    "message {} came where {number} was due",
+                    message.number
+                )));
             }
         }
         let took = begin.elapsed();
@@ -249,7 +264,9 @@ impl Tour<'_> {
             let returned = Instant::now();
             let killed = killer.join().map_err(|_| Failure::failed("the owner could not be killed"))?;
             match outcome {
-                Err(SendTimeoutError::Closed(_, closed)) => counted_right &= closed.uncollected == DOOMED_CAPACITY,
+                Err(SendTimeoutError::Closed(_, closed)) => {
+                    counted_right &= closed.uncollected == DOOMED_CAPACITY
+                }
                 Err(e) => return Err(e.into()),
                 Ok(()) => return Err(Failure::failed("a message was accepted by a full mailbox")),
             }
@@ -262,17 +279,24 @@ impl Tour<'_> {
         again.sort_unstable();
         let median = time(told[told.len() / 2]);
         let most = Duration::from_millis(10);
-        story.promise(told[0] <= most, &format!("the waiting call returned {median} after the kill (at most 10 ms)"))?;
+        story.promise(
+            told[0] <= most,
+            &format!("the waiting call returned {median} after the kill (at most 10 ms)"),
+        )?;
         let number = format!("and said how many messages were never collected: {DOOMED_CAPACITY}");
         story.promise(counted_right, &number)?;
-        story.promise(true, &format!("the name could be owned again at once, in {}", time(again[again.len() / 2])))
+        story.promise(
+            true,
+            &format!("the name could be owned again at once, in {}", time(again[again.len() / 2])),
+        )
     }
 
     fn nothing_left(&self, story: &mut Story) -> Result<(), Failure> {
         story.chapter("What is left")?;
         let swept = self.domain.gc()?;
         let listed = self.domain.list()?;
-        let left = format!("mailboxes: {}, files that could not be read: {}", listed.len(), swept.left_alone.len());
+        let left =
+            format!("mailboxes: {}, files that could not be read: {}", listed.len(), swept.left_alone.len());
         story.promise(listed.is_empty() && swept.left_alone.is_empty(), &left)?;
         let files = std::fs::read_dir(self.directory)?.count();
         story.promise(files <= 3, &format!("files in the domain: {files}; it is removed now"))

@@ -62,7 +62,8 @@ pub fn play(part: Part, directory: &Path, parent: u32) -> Result<(), Failure> {
         Part::Killed => pour(&open(&domain, MANY)?, LAST),
         Part::Survivor => pour(&open(&domain, MANY)?, SURVIVING),
         Part::Owner => {
-            let _mailbox = Mailbox::<Numbered>::options().domain(&domain).bounded(DOOMED_CAPACITY).own(DOOMED)?;
+            let _mailbox =
+                Mailbox::<Numbered>::options().domain(&domain).bounded(DOOMED_CAPACITY).own(DOOMED)?;
             ready()?;
             std::thread::sleep(FAR_TOO_LONG);
             Err(Failure::failed("nobody killed the owner that was to be killed"))

@@ -18,7 +18,8 @@ pub struct Story {
 
 impl Story {
     pub fn begin(domain: &Path) -> Result<Self, Failure> {
-        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let colour =
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         print(format!("tubepost {}: a tour, in {}\n", env!("CARGO_PKG_VERSION"), domain.display()))?;
         Ok(Self { begin: Instant::now(), chapters: 0, kept: 0, broken: Vec::new(), colour })
     }

@@ -27,10 +27,7 @@ pub struct Copies<'a, const N: usize> {
 
 impl<'a, const N: usize> Copies<'a, N> {
     pub fn new(memory: &'a Shared) -> Self {
-        Self {
-            memory,
-            message: Private::new(),
-        }
+        Self { memory, message: Private::new() }
     }
 
     /// Copies a message that begins with `seq` in, and says so.

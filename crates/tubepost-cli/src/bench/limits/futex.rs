@@ -39,8 +39,7 @@ impl<'a> Futex<'a> {
         let turn = self.memory.half_word(TURN);
         turn.store(self.mine.wrapping_add(1), Release);
         self.mine = self.mine.wrapping_add(2);
-        futex::wake(turn, Flags::empty(), 1)
-            .map_err(|e| Failure::failed(format!("futex wake: {e}")))?;
+        futex::wake(turn, Flags::empty(), 1).map_err(|e| Failure::failed(format!("futex wake: {e}")))?;
         Ok(())
     }
 

@@ -23,11 +23,7 @@ pub struct Shared {
 impl Shared {
     /// Creates the file and maps it.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         fallocate(&file, FallocateFlags::empty(), 0, LENGTH as u64)?;
         Self::map(&file)
     }
@@ -41,14 +37,7 @@ impl Shared {
         let flags = MapFlags::SHARED | MapFlags::POPULATE;
         // SAFETY: a new mapping at an address the kernel chooses replaces nothing.
         let base = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                LENGTH,
-                ProtFlags::READ | ProtFlags::WRITE,
-                flags,
-                file,
-                0,
-            )?
+            mmap(std::ptr::null_mut(), LENGTH, ProtFlags::READ | ProtFlags::WRITE, flags, file, 0)?
         };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self { base })

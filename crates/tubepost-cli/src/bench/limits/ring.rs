@@ -42,11 +42,7 @@ impl<'a, const N: usize> RingSender<'a, N> {
         for position in 0..SLOTS {
             memory.word(slot::<N>(position)).store(position, Release);
         }
-        Self {
-            memory,
-            position: 0,
-            message: Private::new(),
-        }
+        Self { memory, position: 0, message: Private::new() }
     }
 }
 
@@ -55,11 +51,7 @@ impl<const N: usize> Source for RingSender<'_, N> {
     fn put(&mut self, seq: u64) -> Measured<()> {
         let at = slot::<N>(self.position);
         let flag = self.memory.word(at);
-        prefetch(
-            self.memory
-                .payload(slot::<N>(self.position + AHEAD), stride(N)),
-            stride(N),
-        );
+        prefetch(self.memory.payload(slot::<N>(self.position + AHEAD), stride(N)), stride(N));
         spin_until(|| flag.load(Acquire) == self.position);
         // SAFETY: the slot is free for this position, so only this side touches its payload.
         unsafe { self.message.copy_in(self.memory.payload(at + 8, N), seq) };
@@ -78,11 +70,7 @@ pub struct RingReceiver<'a, const N: usize> {
 
 impl<'a, const N: usize> RingReceiver<'a, N> {
     pub fn new(memory: &'a Shared) -> Self {
-        Self {
-            memory,
-            position: 0,
-            message: Private::new(),
-        }
+        Self { memory, position: 0, message: Private::new() }
     }
 }
 
