@@ -23,10 +23,8 @@ Exit codes:
   4 no such name, or its owner is dead   5 closed: the owner went while it was used
   130, 143 ended by SIGINT, SIGTERM")]
 pub struct Cli {
-    /// Where mailboxes are looked for: a name, or a path if it has a '/' in it; created if missing
-    ///
-    /// Without it, what the environment variable TUBEPOST_DOMAIN says, and without that the user's own
-    /// domain on /dev/shm.
+    /// Where mailboxes are: a name, or a path if it has a '/'; created if missing
+    /// [default: what TUBEPOST_DOMAIN says, else the user's own on /dev/shm]
     #[arg(long, global = true, value_name = "NAME|PATH")]
     pub domain: Option<OsString>,
 
@@ -52,7 +50,7 @@ Examples:
   tail -f app.log | tubepost send log                each line a message, as soon as it is written
   find . -print0 | tubepost send -0 files            names with any character in them
   tubepost send --whole pictures < 7.png             all of a file as one message
-  tubepost send --timeout 2s jobs 'resize 9.png'     give up (exit code 3) if there is no room for 2 s")]
+  tubepost send --timeout 2s jobs 'resize 9.png'     exit with 3 if there is no room for 2 s")]
     Send(Send),
 
     /// Own a mailbox and print the messages that arrive
