@@ -59,12 +59,8 @@ impl Ending {
     /// `output`: also watch whether somebody still reads our standard output.
     pub fn watch(self, output: bool, act: impl FnOnce(Reason) + Send + 'static) {
         std::thread::spawn(move || {
-            let mut reason = self.wait(output);
-            act(reason);
-            loop {
-                reason = self.wait(false);
-                std::process::exit(reason.code().into());
-            }
+            act(self.wait(output));
+            std::process::exit(self.wait(false).code().into());
         });
     }
 

@@ -111,14 +111,14 @@ pub fn run(words: &[String], quick: bool, json: bool) -> Result<(), Failure> {
     let out = std::io::stdout();
     let bars = out.is_terminal();
     if !json {
-        print(&table::heading(&machine))?;
+        print(table::heading(&machine))?;
     }
     let mut all = Vec::new();
     for group in &groups {
         let rounds = measure_group(&bench, &mut far, group, &effort, &machine.pinned)?;
         let rows = row::rows(&group.entries, &rounds);
         if !json {
-            print(&table::group(group.title, &rows, bars))?;
+            print(table::group(group.title, &rows, bars))?;
         }
         all.extend(rows);
     }
