@@ -21,4 +21,6 @@
 //! model has store buffers ([`memory`]).
 
 mod explorer;
+mod memory;
 mod slots;
+mod sole;
