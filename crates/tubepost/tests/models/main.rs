@@ -22,5 +22,7 @@
 
 mod explorer;
 mod memory;
+mod names;
 mod slots;
 mod sole;
+mod waiting;
