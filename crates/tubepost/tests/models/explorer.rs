@@ -3,9 +3,9 @@
 //! It keeps every state that any schedule can reach, and checks three things:
 //!
 //! 1. *safety*: [`Model::check`] accepts every state;
-//! 2. *progress*: from every state, the processes still alive can reach a state that [`Model::done`] accepts,
-//!    without anybody else being killed. A lost message, a lost wake-up or a queue blocked by a dead process
-//!    all show up here as a state that nobody can get out of;
+//! 2. *progress*: from every state, the processes still alive can reach a state that
+//!    [`Model::done`] accepts, without anybody else being killed. A lost message, a lost wake-up or
+//!    a queue blocked by a dead process all show up here as a state that nobody can get out of;
 //! 3. *size*: a model that outgrows [`LIMIT`] states fails instead of eating the machine.
 //!
 //! Breadth first, so the schedule printed for a violation is a shortest one.
@@ -20,7 +20,8 @@ const LIMIT: usize = 4_000_000;
 
 /// A protocol: states, and what each process may do next in each of them.
 pub trait Model {
-    /// Everything: shared words, each process's place and local variables, what is recorded for the checks.
+    /// Everything: shared words, each process's place and local variables, what is recorded for the
+    /// checks.
     type State: Clone + Eq + Hash + Debug;
 
     fn initial(&self) -> Self::State;
@@ -311,7 +312,8 @@ impl Hasher for WordHasher {
     }
 }
 
-/// Two processes that add one to a counter in two steps each: the explorer must find the lost update.
+/// Two processes that add one to a counter in two steps each: the explorer must find the lost
+/// update.
 mod tests {
     use super::*;
 

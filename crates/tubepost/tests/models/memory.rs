@@ -1,10 +1,12 @@
-//! Memory as an x86 shows it (total store order): each process has a first-in-first-out *store buffer*.
+//! Memory as an x86 shows it (total store order): each process has a first-in-first-out *store
+//! buffer*.
 //!
-//! A plain store goes into the buffer and reaches memory some time later, at a moment that the explorer chooses.
-//! A load sees the process's own buffered stores first, then memory: so a load may overtake an older store, the
-//! one reordering of this architecture, and the one that loses wake-ups. A compare-and-swap and a fence wait for the
-//! buffer to empty. `membarrier` empties the buffers of all processes: it interrupts the processors they
-//! run on, and whoever isn't running went through a context switch, which empties the buffer too.
+//! A plain store goes into the buffer and reaches memory some time later, at a moment that the
+//! explorer chooses. A load sees the process's own buffered stores first, then memory: so a load
+//! may overtake an older store, the one reordering of this architecture, and the one that loses
+//! wake-ups. A compare-and-swap and a fence wait for the buffer to empty. `membarrier` empties the
+//! buffers of all processes: it interrupts the processors they run on, and whoever isn't running
+//! went through a context switch, which empties the buffer too.
 //!
 //! A killed process's buffered stores still reach memory: they had been executed.
 

@@ -7,26 +7,31 @@
 //! rows          one per user, registered
 //! ```
 //!
-//! *Retiring* an object, by its owner that closes, by a taker of the name, by gc: lock byte 0; check that the name *still* means
-//! this object; mark it RETIRED; wake its registered users; unlink the name; unlock. All but the owner first ask whether the
-//! object's owner is alive, each time anew.
+//! *Retiring* an object, by its owner that closes, by a taker of the name, by gc: lock byte 0;
+//! check that the name *still* means this object; mark it RETIRED; wake its registered users;
+//! unlink the name; unlock. All but the owner first ask whether the object's owner is alive, each
+//! time anew.
 //!
-//! *Taker.* Build an object with its owner lock held, nameless. Link it. The name exists: open it; the owner lives: the name is
-//! taken. Else retire that object. Whoever cannot lock byte 0, or finds that the name means something else by now, or finds
-//! the name linked again: starts over.
+//! *Taker.* Build an object with its owner lock held, nameless. Link it. The name exists: open it;
+//! the owner lives: the name is taken. Else retire that object. Whoever cannot lock byte 0, or
+//! finds that the name means something else by now, or finds the name linked again: starts over.
 //!
-//! *Opener.* Open by name, register a row, *then* read the life word. RETIRED: open by name once more. The owner dead: no such name.
+//! *Opener.* Open by name, register a row, *then* read the life word. RETIRED: open by name once
+//! more. The owner dead: no such name.
 //!
 //! # Invariants
-//! 1. An object is unlinked only by the holder of its byte 0 that saw the name mean it while holding: so the name still means it.
-//! 2. An object whose owner lives is retired by that owner only: a verdict "dead" about an object stays true, since
-//!    the owner lock is taken once, before there is a name.
-//! 3. Whatever is not linked any more is RETIRED; whoever is attached to it has been told, or finds RETIRED after registering.
+//! 1. An object is unlinked only by the holder of its byte 0 that saw the name mean it while
+//!    holding: so the name still means it.
+//! 2. An object whose owner lives is retired by that owner only: a verdict "dead" about an object
+//!    stays true, since the owner lock is taken once, before there is a name.
+//! 3. Whatever is not linked any more is RETIRED; whoever is attached to it has been told, or finds
+//!    RETIRED after registering.
 //!
 //! # What if it dies here?
 //! - holding byte 0, before RETIRED: the lock is gone, nothing happened.
-//! - after RETIRED, before waking or unlinking: the name still means the object; its owner is dead or closing, and the next one
-//!   does the same again. That is why waking comes before unlinking: nobody finds an object without a name.
+//! - after RETIRED, before waking or unlinking: the name still means the object; its owner is dead
+//!   or closing, and the next one does the same again. That is why waking comes before unlinking:
+//!   nobody finds an object without a name.
 //! - after unlinking: nothing is left to do. A nameless object vanishes with its last user.
 //! - a taker before its link: its object never had a name.
 
@@ -340,7 +345,8 @@ impl Names {
                     At::AskOwnerToo
                 };
                 if retired {
-                    // Still there under the same name: its owner is dead, or has closed it. Neither is worth waiting for.
+                    // Still there under the same name: its owner is dead, or has closed it. Neither
+                    // is worth waiting for.
                     let same = s.name == Some(me.open);
                     *my = Process::at(if same { At::NoSuchName } else { At::Open });
                 }

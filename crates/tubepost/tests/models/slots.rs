@@ -1,6 +1,7 @@
 //! The bounded queue: `n` slots, many senders, one receiver (the owner).
 //!
-//! Positions are numbered 0, 1, 2, …; position `p` uses slot `p % n` in turn `p / n`. Per slot there is
+//! Positions are numbered 0, 1, 2, …; position `p` uses slot `p % n` in turn `p / n`. Per slot
+//! there is
 //!
 //! ```text
 //! state   (turn, FREE | FULL, member)   zeroed: FREE in turn 0. FREE(t) awaits turn t, FULL(t) holds its message
@@ -8,35 +9,44 @@
 //! payload                               two halves here, so that a torn message shows
 //! ```
 //!
-//! *Sender.* From its own cursor it walks the claims to the first one older than that position's turn t. The slot must
-//! be FREE(t); an older state means that all n places are taken. It CASes the claim from the word seen to (t + 1, me),
-//! writes the payload and stores FULL(t, me): published.
+//! *Sender.* From its own cursor it walks the claims to the first one older than that position's
+//! turn t. The slot must be FREE(t); an older state means that all n places are taken. It CASes the
+//! claim from the word seen to (t + 1, me), writes the payload and stores FULL(t, me): published.
 //!
-//! *Receiver.* At its head: FULL(t) → read the payload, store FREE(t + 1), move the head on. A later turn → somebody
-//! recovered this position: move on. FREE(t), and claimed by a dead member → recover. Otherwise: empty.
+//! *Receiver.* At its head: FULL(t) → read the payload, store FREE(t + 1), move the head on. A
+//! later turn → somebody recovered this position: move on. FREE(t), and claimed by a dead member →
+//! recover. Otherwise: empty.
 //!
-//! *Recovery*, by the receiver, or by a sender that finds the queue full (the slot it needs is then the very slot at
-//! the head, one lap earlier): read the claim word, *then* ask whether that member is alive (row word, then the kernel's
-//! lock), then CAS the slot FREE(t) → FREE(t + 1). A verdict is never kept for later.
+//! *Recovery*, by the receiver, or by a sender that finds the queue full (the slot it needs is then
+//! the very slot at the head, one lap earlier): read the claim word, *then* ask whether that member
+//! is alive (row word, then the kernel's lock), then CAS the slot FREE(t) → FREE(t + 1). A verdict
+//! is never kept for later.
 //!
-//! *Rows.* A member is known by its row: ACTIVE while its lock is held is alive; anything else is dead. Who wants a row
-//! locks it; if its predecessor did not leave it CLEAN, it marks it SWEEPING, walks the claims to the tail, records that
-//! as the *leave position* and marks it CLEAN. A leaver records its own. The row is ACTIVE again only once the head
-//! has reached the leave position: until then claims and messages under the old tag are still in the queue.
+//! *Rows.* A member is known by its row: ACTIVE while its lock is held is alive; anything else is
+//! dead. Who wants a row locks it; if its predecessor did not leave it CLEAN, it marks it SWEEPING,
+//! walks the claims to the tail, records that as the *leave position* and marks it CLEAN. A leaver
+//! records its own. The row is ACTIVE again only once the head has reached the leave position:
+//! until then claims and messages under the old tag are still in the queue.
 //!
 //! # Invariants
-//! 1. Slot and claim turns only grow; claim(turn) ≤ slot(turn) + 1, so never more than n positions are claimed and not freed.
-//! 2. A position is freed after all positions before it, so an unfreed one a lap before the tail is the oldest of all.
-//! 3. FULL(t) is stored only by t's claimant, FREE(t) → FREE(t + 1) only happens to a claimant that is dead, and
-//!    FULL(t) → FREE(t + 1) only by the receiver: each of the plain stores has one possible author.
-//! 4. A tag read in a claim or a message belongs to whoever wrote it, as long as the head has not passed it.
+//! 1. Slot and claim turns only grow; claim(turn) ≤ slot(turn) + 1, so never more than n positions
+//!    are claimed and not freed.
+//! 2. A position is freed after all positions before it, so an unfreed one a lap before the tail is
+//!    the oldest of all.
+//! 3. FULL(t) is stored only by t's claimant, FREE(t) → FREE(t + 1) only happens to a claimant that
+//!    is dead, and FULL(t) → FREE(t + 1) only by the receiver: each of the plain stores has one
+//!    possible author.
+//! 4. A tag read in a claim or a message belongs to whoever wrote it, as long as the head has not
+//!    passed it.
 //!
 //! # What if it dies here?
 //! - before the claim's CAS: nothing happened.
-//! - between claim and FULL: the claim says who; whoever needs the slot recovers it. The message was not accepted.
+//! - between claim and FULL: the claim says who; whoever needs the slot recovers it. The message
+//!   was not accepted.
 //! - after FULL: accepted, and received as any other. Its row waits for the head.
 //! - in a recovery: the CAS either happened or not; the next one sees which.
-//! - in a sweep: the kernel drops the lock, the row is still SWEEPING or ACTIVE without a lock: the next one starts over.
+//! - in a sweep: the kernel drops the lock, the row is still SWEEPING or ACTIVE without a lock: the
+//!   next one starts over.
 //! - the receiver: then the mailbox closes, see `close`.
 
 mod steps;
@@ -48,7 +58,8 @@ const MAX_PROCESSES: usize = 4;
 const ROWS: usize = 2;
 const NOBODY: u8 = 9;
 
-/// Message ids are `process * PER_PROCESS + count`; payloads are id + 1, since 0 is an unwritten half.
+/// Message ids are `process * PER_PROCESS + count`; payloads are id + 1, since 0 is an unwritten
+/// half.
 const PER_PROCESS: u8 = 2;
 
 #[derive(Clone, Copy)]

@@ -1,5 +1,5 @@
-//! A lock biased towards the one thread that nearly always takes it, in a process: entering costs that thread two plain
-//! stores and a load; whoever else comes pays for both.
+//! A lock biased towards the one thread that nearly always takes it, in a process: entering costs
+//! that thread two plain stores and a load; whoever else comes pays for both.
 //!
 //! ```text
 //! bias thread                            any other thread
@@ -12,14 +12,14 @@
 //! The bias is revoked once and for good; `revoked` is only written under the mutex.
 //!
 //! # Invariants
-//! 1. A bias thread that read `revoked == 0` did so before the membarrier, so its `busy = 1`, an older store, is in
-//!    memory after it: the other thread sees it and waits.
+//! 1. A bias thread that read `revoked == 0` did so before the membarrier, so its `busy = 1`, an
+//!    older store, is in memory after it: the other thread sees it and waits.
 //! 2. Stores reach memory in order, so when `busy == 0` is seen, so is everything written inside.
 //! 3. Whoever finds `revoked` set, under the mutex, knows that the one who set it has waited.
 //!
 //! # What if it dies here?
-//! Nothing to recover: both sides are threads of one process and go together, and the words are private to it. A stopped
-//! bias thread inside holds the others up, as with any lock.
+//! Nothing to recover: both sides are threads of one process and go together, and the words are
+//! private to it. A stopped bias thread inside holds the others up, as with any lock.
 
 use crate::explorer::{Model, Steps, breaks, holds};
 use crate::memory::Memory;

@@ -5,13 +5,14 @@
 //! fence word  (epoch, state)       one per object. state: 0 NONE, 1 SETTING, 2 SET, 3 PINNED
 //! ```
 //!
-//! *Publisher* (of a message, or of room). Store it; load the fence word; unless NONE, fence; load the wait word. Nobody
-//! asleep: done. Else CAS (s, asleep) → (s + 1, none) and wake all who sleep on the word. The fence word is loaded *before* the
-//! wait word (an acquire load where loads may be reordered). A publisher that met no sleeper may, now and then, CAS
-//! the fence word (e, SET) → (e + 1, NONE), so that the messages that follow cost no fence.
+//! *Publisher* (of a message, or of room). Store it; load the fence word; unless NONE, fence; load
+//! the wait word. Nobody asleep: done. Else CAS (s, asleep) → (s + 1, none) and wake all who sleep
+//! on the word. The fence word is loaded *before* the wait word (an acquire load where loads may be
+//! reordered). A publisher that met no sleeper may, now and then, CAS the fence word (e, SET) → (e
+//! + 1, NONE), so that the messages that follow cost no fence.
 //!
-//! *Sleeper.* Look; nothing there: register, by CAS of the wait word to (s + 1, asleep), or by joining those who are
-//! registered in it already. Then load the fence word:
+//! *Sleeper.* Look; nothing there: register, by CAS of the wait word to (s + 1, asleep), or by
+//! joining those who are registered in it already. Then load the fence word:
 //!
 //! ```text
 //! NONE      CAS → (e, SETTING), membarrier, CAS → (e, SET)
@@ -19,19 +20,23 @@
 //! SET       nothing to do;   PINNED  nothing to do
 //! ```
 //!
-//! Look again; nothing there: futex_wait for exactly the value registered. Woken, or the value has changed: from the start.
+//! Look again; nothing there: futex_wait for exactly the value registered. Woken, or the value has
+//! changed: from the start.
 //!
-//! *Pinning.* A member that cannot take part in membarrier makes every publisher fence, for good, before it exchanges anything:
-//! SET → PINNED by CAS; from NONE it goes through SETTING too, and lets a grace period pass in which every store begun before
-//! is bound to arrive (all it can do instead of a membarrier; a few milliseconds are an eternity here), then CAS → (e, PINNED).
+//! *Pinning.* A member that cannot take part in membarrier makes every publisher fence, for good,
+//! before it exchanges anything: SET → PINNED by CAS; from NONE it goes through SETTING too, and
+//! lets a grace period pass in which every store begun before is bound to arrive (all it can do
+//! instead of a membarrier; a few milliseconds are an eternity here), then CAS → (e, PINNED).
 //!
-//! *Deaths.* Whoever waits is told of any death: the wait words are bumped to (s + 1, none) and their sleepers woken.
+//! *Deaths.* Whoever waits is told of any death: the wait words are bumped to (s + 1, none) and
+//! their sleepers woken.
 //!
 //! # Invariants
-//! 1. A publisher that saw NONE and does not fence loaded the fence word before SETTING was stored, so its message is in memory
-//!    after the membarrier of whoever saw or made SETTING in that epoch; and SET means that one has been done since.
-//! 2. A publisher that saw NONE after a reset loads the wait word later still: it sees whoever registered before the reset,
-//!    and everybody registers before looking at the fence word.
+//! 1. A publisher that saw NONE and does not fence loaded the fence word before SETTING was stored,
+//!    so its message is in memory after the membarrier of whoever saw or made SETTING in that
+//!    epoch; and SET means that one has been done since.
+//! 2. A publisher that saw NONE after a reset loads the wait word later still: it sees whoever
+//!    registered before the reset, and everybody registers before looking at the fence word.
 //! 3. SET is stored only in the epoch in which its author saw SETTING, after its own membarrier.
 //! 4. A sleeper sleeps only on the value under which it looked the second time.
 //!
@@ -39,8 +44,9 @@
 //! - a publisher before its wake-up: its death wakes the sleepers, after its stores have arrived.
 //! - a publisher after clearing *asleep*, before waking: the same.
 //! - a sleeper registered: the next publisher clears the word and wakes nobody.
-//! - a sleeper in SETTING: the next sleeper does its own membarrier and completes it. (If it did not complete it, everything
-//!   would still be right, but each publisher would fence and each sleeper call membarrier for ever after.)
+//! - a sleeper in SETTING: the next sleeper does its own membarrier and completes it. (If it did
+//!   not complete it, everything would still be right, but each publisher would fence and each
+//!   sleeper call membarrier for ever after.)
 
 mod processes;
 
@@ -58,7 +64,8 @@ const MAX_PROCESSES: usize = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Op {
-    /// Wait, on the word `on`, for one of `cells` to hold `value`. `take`: competing with others, so swap it to 0.
+    /// Wait, on the word `on`, for one of `cells` to hold `value`. `take`: competing with others,
+    /// so swap it to 0.
     Await {
         on: usize,
         cells: &'static [usize],
@@ -96,7 +103,8 @@ enum Planted {
     SettingTakenForSet,
     /// The sleeper does not look again between registering and sleeping.
     NoSecondLook,
-    /// The publisher's two loads are reordered: the wait word before the fence word, as weaker architectures may.
+    /// The publisher's two loads are reordered: the wait word before the fence word, as weaker
+    /// architectures may.
     WaitWordFirst,
     /// The fence word goes through its states without an epoch.
     NoEpoch,
@@ -112,7 +120,8 @@ struct Waiting {
     kills: u8,
     /// Whether a sleeper that sees SETTING completes it after its own membarrier.
     helpers_complete: bool,
-    /// Whether a sleeper joins those who are registered already, instead of registering afresh each time.
+    /// Whether a sleeper joins those who are registered already, instead of registering afresh each
+    /// time.
     join: bool,
     planted: Planted,
 }
@@ -179,8 +188,8 @@ impl FenceWord {
     }
 }
 
-/// (sequence, asleep). The sequence is short, so that two sleepers that keep each other from sleeping by registering
-/// afresh stay within finitely many states.
+/// (sequence, asleep). The sequence is short, so that two sleepers that keep each other from
+/// sleeping by registering afresh stay within finitely many states.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct WaitWord(u8);
 
@@ -362,7 +371,8 @@ mod tests {
         wakes: MESSAGES,
     };
 
-    /// One slot: a sender that waits for room, a receiver that waits for messages; each wakes the other.
+    /// One slot: a sender that waits for room, a receiver that waits for messages; each wakes the
+    /// other.
     const SENDER: &[Op] = &[
         Op::Await {
             on: ROOM,
@@ -560,8 +570,9 @@ mod tests {
         );
     }
 
-    /// The epoch is what lets helpers complete: a setter stopped before its last step must not complete another's
-    /// SETTING. If only setters complete, nobody can come between, and the epoch is idle.
+    /// The epoch is what lets helpers complete: a setter stopped before its last step must not
+    /// complete another's SETTING. If only setters complete, nobody can come between, and the epoch
+    /// is idle.
     #[test]
     fn completing_needs_the_epoch() {
         let without = planted(LONG_ONE_TO_TWO, 1, Planted::NoEpoch);

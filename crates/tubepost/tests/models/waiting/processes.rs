@@ -139,7 +139,8 @@ impl Waiting {
                 out.add(|| format!("takes what is in cell {i}: {taken}"), t);
             }
             At::Register => {
-                // The loop of load and compare-and-swap, in one step: it ends with an atomic change of the word seen.
+                // The loop of load and compare-and-swap, in one step: it ends with an atomic change
+                // of the word seen.
                 let word = WaitWord(t.memory.load(p, on));
                 let next = if word.is_asleep() && self.join {
                     word
@@ -278,7 +279,8 @@ impl Waiting {
         }
     }
 
-    /// Both words are loaded: somebody to wake, or done; a publisher that met no sleeper may reset the fence word first.
+    /// Both words are loaded: somebody to wake, or done; a publisher that met no sleeper may reset
+    /// the fence word first.
     fn saw_both(&self, t: &mut State, p: usize, out: &mut Steps<State>) {
         if t.processes[p].wait.is_asleep() {
             t.processes[p].at = At::ClearAsleep;
