@@ -30,7 +30,7 @@ pub trait Model {
     fn name(&self, p: usize) -> String;
     /// Adds every step that `p` may take next. None: it waits, is done, or is dead.
     fn steps(&self, state: &Self::State, p: usize, out: &mut Steps<Self::State>);
-    /// The state after `p` was killed; `None` where the model kills nobody (any more).
+    /// The state after `p` was killed (or stopped for good); `None` where the model kills nobody (any more).
     fn kill(&self, _state: &Self::State, _p: usize) -> Option<Self::State> {
         None
     }
@@ -255,7 +255,7 @@ impl<'m, M: Model> Graph<'m, M> {
             let before = origin.parent as usize;
             let process = usize::from(origin.process);
             let label = if origin.killed {
-                "is KILLED".to_owned()
+                "is KILLED (or stopped for good, where the model says so)".to_owned()
             } else {
                 self.label(before, process, at)
             };

@@ -22,11 +22,14 @@
 //! is alive (row word, then the kernel's lock), then CAS the slot FREE(t) → FREE(t + 1). A verdict
 //! is never kept for later.
 //!
-//! *Rows.* A member is known by its row: ACTIVE while its lock is held is alive; anything else is
-//! dead. Who wants a row locks it; if its predecessor did not leave it CLEAN, it marks it SWEEPING,
-//! walks the claims to the tail, records that as the *leave position* and marks it CLEAN. A leaver
-//! records its own. The row is ACTIVE again only once the head has reached the leave position:
-//! until then claims and messages under the old tag are still in the queue.
+//! *Rows.* A member is known by its row: while the row is ACTIVE and its life lock is held, it is
+//! alive; anything else is dead. Who wants a row takes the row's *joining* lock, another byte, and
+//! sees that the life lock is free. If its predecessor did not leave the row CLEAN, it marks it
+//! SWEEPING, walks the claims to the tail, records that as the *leave position* and marks it CLEAN.
+//! (A leaver records its own.) It waits until the head has reached the leave position, since until
+//! then claims and messages under the old tag are in the queue. Only then it takes the life lock,
+//! marks the row ACTIVE and drops the joining lock. So the life lock is never held over a
+//! predecessor's ACTIVE row, where it would make a dead claimant look alive.
 //!
 //! # Invariants
 //! 1. Slot and claim turns only grow; claim(turn) ≤ slot(turn) + 1, so never more than n positions
@@ -45,8 +48,8 @@
 //!   was not accepted.
 //! - after FULL: accepted, and received as any other. Its row waits for the head.
 //! - in a recovery: the CAS either happened or not; the next one sees which.
-//! - in a sweep: the kernel drops the lock, the row is still SWEEPING or ACTIVE without a lock: the
-//!   next one starts over.
+//! - in a sweep: the kernel drops the joining lock, the row is still SWEEPING or ACTIVE without a
+//!   life lock: the next one starts over. Stopped there, it keeps a row from others, no more.
 //! - the receiver: then the mailbox closes, see `close`.
 
 mod steps;
@@ -87,6 +90,8 @@ enum Planted {
     RecoveryByPlainStore,
     /// A row is reused as soon as it is CLEAN.
     RowReusedBeforeHead,
+    /// Joining takes the life lock at once, over whatever the predecessor left, and no other.
+    JoinedUnderLifeLock,
     /// FULL is stored before the payload.
     PublishedBeforeWritten,
     /// The claim does not look whether the slot is free.
@@ -99,6 +104,8 @@ struct Slots {
     n: u8,
     roles: &'static [Role],
     kills: u8,
+    /// A newcomer is not killed but stopped for good while it joins: it keeps its locks.
+    stops: bool,
     planted: Planted,
 }
 
@@ -129,8 +136,10 @@ enum RowWord {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Row {
     word: RowWord,
-    /// The process that holds the kernel's lock on it.
+    /// The process that holds the kernel's lock of the member's life.
     lock: u8,
+    /// The process that holds the kernel's lock for joining here.
+    joining: u8,
     leave: u8,
     /// For checks: the process that was last ACTIVE here.
     who: u8,
@@ -157,6 +166,9 @@ enum At {
     RecordTail,
     MarkSwept,
     AwaitHead,
+    LockLife,
+    Activate,
+    ReleaseJoining,
     // recovering
     ReadClaim,
     AskRow,
@@ -171,6 +183,7 @@ enum At {
     //
     Done,
     Dead,
+    Stopped,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -214,6 +227,10 @@ impl Slots {
         matches!(self.roles[p], Role::Receiver)
     }
 
+    fn is_gone(&self, s: &State, p: usize) -> bool {
+        matches!(s.processes[p].at, At::Done | At::Dead | At::Stopped)
+    }
+
     fn index(&self, position: u8) -> usize {
         usize::from(position % self.n)
     }
@@ -243,6 +260,19 @@ const GONE: Process = Process {
     verdict: NOBODY,
 };
 
+/// Between the first lock of joining and the last.
+fn is_joining(at: At) -> bool {
+    use At::{
+        Activate, AwaitHead, FindTail, LockLife, MarkSweeping, MarkSwept, ReadRow, RecordTail,
+        ReleaseJoining,
+    };
+    match at {
+        ReadRow | MarkSweeping | FindTail | RecordTail | MarkSwept | AwaitHead => true,
+        LockLife | Activate | ReleaseJoining => true,
+        _ => false,
+    }
+}
+
 impl Model for Slots {
     type State = State;
 
@@ -257,6 +287,7 @@ impl Model for Slots {
         let row = Row {
             word: RowWord::Clean,
             lock: NOBODY,
+            joining: NOBODY,
             leave: 0,
             who: NOBODY,
         };
@@ -278,6 +309,7 @@ impl Model for Slots {
                     s.rows[usize::from(row)] = Row {
                         word: RowWord::Active,
                         lock: who,
+                        joining: NOBODY,
                         leave: 0,
                         who,
                     };
@@ -311,16 +343,21 @@ impl Model for Slots {
     }
 
     fn kill(&self, s: &State, p: usize) -> Option<State> {
-        let gone = matches!(s.processes[p].at, At::Done | At::Dead);
-        if s.kills == 0 || gone || self.is_receiver(p) {
+        if s.kills == 0 || self.is_gone(s, p) || self.is_receiver(p) {
             return None;
         }
         let mut t = *s;
         t.kills -= 1;
         t.processes[p] = GONE;
+        if self.stops && matches!(self.roles[p], Role::Newcomer { .. }) {
+            t.processes[p].at = At::Stopped;
+            return is_joining(s.processes[p].at).then_some(t);
+        }
         for row in &mut t.rows {
-            if usize::from(row.lock) == p {
-                row.lock = NOBODY;
+            for byte in [&mut row.lock, &mut row.joining] {
+                if usize::from(*byte) == p {
+                    *byte = NOBODY;
+                }
             }
         }
         Some(t)
@@ -337,8 +374,7 @@ impl Model for Slots {
     }
 
     fn done(&self, s: &State) -> bool {
-        let done =
-            |p: usize| self.is_receiver(p) || matches!(s.processes[p].at, At::Done | At::Dead);
+        let done = |p: usize| self.is_receiver(p) || self.is_gone(s, p);
         (0..self.roles.len()).all(done) && s.accepted & !s.received == 0
     }
 }
@@ -386,6 +422,7 @@ mod tests {
             n,
             roles,
             kills,
+            stops: false,
             planted: Planted::Nothing,
         }
     }
@@ -395,6 +432,7 @@ mod tests {
             n: 1,
             roles: REUSE,
             kills: 1,
+            stops: false,
             planted,
         }
     }
@@ -418,6 +456,28 @@ mod tests {
     fn rows_pass_from_newcomer_to_newcomer() {
         holds("slots n=1, two newcomers", &queue(1, TWO_NEWCOMERS, 2));
         holds("slots n=2, two newcomers", &queue(2, TWO_NEWCOMERS, 2));
+    }
+
+    /// "Stopped" costs a process nothing but its own time, also while it joins.
+    #[test]
+    fn a_newcomer_stopped_for_good_holds_nobody_up() {
+        for n in [1, 2] {
+            let stopping = Slots {
+                stops: true,
+                ..queue(n, REUSE, 2)
+            };
+            holds("slots, newcomer stopped", &stopping);
+        }
+    }
+
+    #[test]
+    fn joining_under_the_life_lock_makes_the_dead_look_alive() {
+        let stopping = Slots {
+            stops: true,
+            kills: 2,
+            ..planted(Planted::JoinedUnderLifeLock)
+        };
+        breaks("joined under the life lock", &stopping, "stuck");
     }
 
     #[test]

@@ -119,7 +119,7 @@ struct Waiting {
     programs: &'static [Program],
     kills: u8,
     /// Whether a sleeper that sees SETTING completes it after its own membarrier.
-    helpers_complete: bool,
+    others_complete: bool,
     /// Whether a sleeper joins those who are registered already, instead of registering afresh each
     /// time.
     join: bool,
@@ -442,7 +442,7 @@ mod tests {
         Waiting {
             programs,
             kills,
-            helpers_complete: true,
+            others_complete: true,
             join: true,
             planted: Planted::Nothing,
         }
@@ -479,12 +479,12 @@ mod tests {
     }
 
     #[test]
-    fn helpers_that_do_not_complete_hold_too() {
+    fn others_that_do_not_complete_hold_too() {
         for programs in [ONE_TO_TWO, RING] {
             holds(
-                "waiting, helpers only call",
+                "waiting, others only call",
                 &Waiting {
-                    helpers_complete: false,
+                    others_complete: false,
                     ..sound(programs, 1)
                 },
             );
@@ -570,15 +570,15 @@ mod tests {
         );
     }
 
-    /// The epoch is what lets helpers complete: a setter stopped before its last step must not
+    /// The epoch is what lets others complete: a setter stopped before its last step must not
     /// complete another's SETTING. If only setters complete, nobody can come between, and the epoch
     /// is idle.
     #[test]
     fn completing_needs_the_epoch() {
         let without = planted(LONG_ONE_TO_TWO, 1, Planted::NoEpoch);
-        breaks("no epoch, helpers complete", &without, "lost wake-up");
+        breaks("no epoch, others complete", &without, "lost wake-up");
         let idle = Waiting {
-            helpers_complete: false,
+            others_complete: false,
             ..without
         };
         assert!(explore(&idle).violation.is_none());

@@ -111,6 +111,7 @@ impl Slots {
         let me = s.processes[p];
         let tag = u8::try_from(p).expect("few");
         let r = usize::from(me.row);
+        let joins_under_life_lock = self.planted == Planted::JoinedUnderLifeLock;
         let mut t = *s;
         let my = &mut t.processes[p];
         match me.at {
@@ -133,18 +134,29 @@ impl Slots {
                 out.add(|| format!("unlocks row {r}"), t);
             }
             At::LockRow => {
-                for (row, seen) in s
-                    .rows
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, row)| row.lock == NOBODY)
-                {
+                for (row, seen) in s.rows.iter().enumerate() {
+                    let free = seen.lock == NOBODY && seen.joining == NOBODY;
+                    if !free {
+                        continue;
+                    }
                     let mut t = *s;
-                    t.rows[row].lock = tag;
+                    let byte = match self.planted {
+                        Planted::JoinedUnderLifeLock => &mut t.rows[row].lock,
+                        _ => &mut t.rows[row].joining,
+                    };
+                    *byte = tag;
                     t.processes[p].row = u8::try_from(row).expect("few");
                     t.processes[p].at = At::ReadRow;
-                    out.add(|| format!("locks row {row} ({:?})", seen.word), t);
+                    out.add(|| format!("locks row {row} to join ({:?})", seen.word), t);
                 }
+            }
+            At::ReadRow if !joins_under_life_lock && s.rows[r].lock != NOBODY => {
+                *my = Process {
+                    at: At::LockRow,
+                    ..GONE
+                };
+                t.rows[r].joining = NOBODY;
+                out.add(|| format!("finds row {r} taken meanwhile"), t);
             }
             At::ReadRow => {
                 let clean = s.rows[r].word == RowWord::Clean;
@@ -178,12 +190,35 @@ impl Slots {
                 t.rows[r].word = RowWord::Clean;
                 out.add(|| format!("marks row {r} CLEAN"), t);
             }
-            At::AwaitHead
-                if s.head >= s.rows[r].leave || self.planted == Planted::RowReusedBeforeHead =>
-            {
-                (my.at, my.cursor) = (At::Walk, s.head);
+            At::AwaitHead => {
+                let passed = s.head >= s.rows[r].leave;
+                if !passed && self.planted != Planted::RowReusedBeforeHead {
+                    return;
+                }
+                my.at = if joins_under_life_lock {
+                    At::Activate
+                } else {
+                    At::LockLife
+                };
+                out.add(|| format!("sees the head at {}", s.head), t);
+            }
+            At::LockLife => {
+                my.at = At::Activate;
+                t.rows[r].lock = tag;
+                out.add(|| format!("locks row {r} as its own"), t);
+            }
+            At::Activate => {
+                my.at = At::ReleaseJoining;
                 (t.rows[r].word, t.rows[r].who) = (RowWord::Active, tag);
                 out.add(|| format!("marks row {r} ACTIVE: a member"), t);
+            }
+            At::ReleaseJoining => {
+                (my.at, my.cursor) = (At::Walk, s.head);
+                t.rows[r].joining = NOBODY;
+                out.add(
+                    || format!("lets others join at row {r} after it, starts at {}", s.head),
+                    t,
+                );
             }
             _ => {}
         }

@@ -180,7 +180,7 @@ impl Waiting {
             At::Membarrier => {
                 self.membarrier(&mut t);
                 let helping = me.fence.state() == SETTING;
-                let completes = !helping || self.helpers_complete;
+                let completes = !helping || self.others_complete;
                 t.processes[p].at = if completes {
                     At::StoreSet
                 } else {
