@@ -262,15 +262,12 @@ const GONE: Process = Process {
 
 /// Between the first lock of joining and the last.
 fn is_joining(at: At) -> bool {
-    use At::{
-        Activate, AwaitHead, FindTail, LockLife, MarkSweeping, MarkSwept, ReadRow, RecordTail,
-        ReleaseJoining,
-    };
-    match at {
-        ReadRow | MarkSweeping | FindTail | RecordTail | MarkSwept | AwaitHead => true,
-        LockLife | Activate | ReleaseJoining => true,
-        _ => false,
-    }
+    let sweeping = matches!(
+        at,
+        At::MarkSweeping | At::FindTail | At::RecordTail | At::MarkSwept
+    );
+    let entering = matches!(at, At::LockLife | At::Activate | At::ReleaseJoining);
+    sweeping || entering || matches!(at, At::ReadRow | At::AwaitHead)
 }
 
 impl Model for Slots {
