@@ -29,6 +29,7 @@ use crate::domain::{Domain, cleanup, failed};
 use crate::error::{Closed, Error};
 use crate::format::Format;
 use crate::memory::payload::Unfit;
+use crate::os::cpu::Company;
 use crate::os::{clock, cpu, pid};
 use crate::queue::layout::{Geometry, OWNER, ROWS};
 use crate::queue::mapped::SlotPayload;
@@ -55,6 +56,10 @@ const HINT_EVERY: u64 = 64;
 /// After a death was told that can't be confirmed yet (the kernel is still at it): so many
 /// looks, a millisecond apart.
 const GRIEF: u32 = 100;
+/// Polling that failed so often in a row is given up …
+const IN_VAIN: u32 = 4;
+/// … until so many waits have passed.
+const TRY_AGAIN: u32 = 256;
 
 /// A handle's part in a segment: a row, and what it heard of deaths.
 #[derive(Debug)]
@@ -66,13 +71,15 @@ pub(crate) struct Attachment {
     /// Looks still to be taken because somebody died.
     grief: AtomicU32,
     watches_owner: AtomicBool,
+    /// Waits since polling last helped.
+    vain: AtomicU32,
 }
 
 impl Bereaved for Attachment {
     fn process_died(&self, _pid: u32) {
         if self.segment.is_ours() {
             self.grief.store(GRIEF, Release);
-            cleanup::wake_all(self.segment.header());
+            self.segment.wake_all();
         }
     }
 }
@@ -89,6 +96,7 @@ impl Attachment {
             quiet: Quiet::default(),
             grief: AtomicU32::new(0),
             watches_owner: AtomicBool::new(false),
+            vain: AtomicU32::new(0),
         })
     }
 
@@ -107,9 +115,29 @@ impl Attachment {
         Bell::new(&bells.end, &bells.fence)
     }
 
-    /// How long to poll before sleeping: not at all with one processor.
+    /// How long to poll before sleeping. Not at all with one processor; and where this thread
+    /// is bound to one and polling was in vain a few times, the other end is most probably
+    /// bound to the same: then only now and then.
     fn spin(&self) -> Duration {
-        if !self.spin.is_zero() && cpu::can_spin() { self.spin } else { Duration::ZERO }
+        if self.spin.is_zero() {
+            return Duration::ZERO;
+        }
+        match cpu::company() {
+            Company::Likely => self.spin,
+            Company::Alone => Duration::ZERO,
+            Company::Unsure => {
+                let vain = self.vain.load(Relaxed);
+                self.vain.store(if vain >= TRY_AGAIN { 0 } else { vain + 1 }, Relaxed);
+                if vain < IN_VAIN { self.spin } else { Duration::ZERO }
+            }
+        }
+    }
+
+    /// The wait was over before it came to sleeping.
+    fn spun_well(&self) {
+        if self.vain.load(Relaxed) != 0 {
+            self.vain.store(0, Relaxed);
+        }
     }
 
     /// Asks to be told when the member's process ends.
@@ -399,7 +427,7 @@ impl Outlet {
             let cursor = self.cursor.load(Relaxed);
             back_off(cursor.wrapping_sub(self.full_at.swap(cursor, Relaxed)));
         }
-        let mut slept = false;
+        let (mut slept, mut asleep) = (false, false);
         let done = at.room().wait(
             spin,
             deadline,
@@ -408,6 +436,7 @@ impl Outlet {
                 done => Some(done),
             },
             || {
+                asleep = true;
                 let patience = at.look_for_owner(&mut slept).map_err(Err)?;
                 let refused = at.segment.slots.place(self.cursor.load(Relaxed));
                 if let Some(oldest) = at.segment.slots.before(refused)
@@ -418,6 +447,9 @@ impl Outlet {
                 Ok(patience)
             },
         );
+        if !asleep {
+            at.spun_well();
+        }
         done.unwrap_or(Err(Refusal::Waiting))
     }
 
@@ -628,6 +660,7 @@ impl Inlet {
             let head = self.head.load(Relaxed);
             back_off(head.wrapping_sub(self.empty_at.swap(head, Relaxed)));
         }
+        let mut asleep = false;
         let done = at.messages().wait(
             spin,
             deadline,
@@ -635,8 +668,14 @@ impl Inlet {
                 Err(Refusal::Waiting) => None,
                 done => Some(done),
             },
-            || Ok(if self.recover_head() { Duration::ZERO } else { at.patience() }),
+            || {
+                asleep = true;
+                Ok(if self.recover_head() { Duration::ZERO } else { at.patience() })
+            },
         );
+        if !asleep {
+            at.spun_well();
+        }
         done.unwrap_or(Err(Refusal::Waiting))
     }
 
@@ -652,8 +691,8 @@ impl Inlet {
             cleanup::finish(segment)
         };
         segment.mark_retired();
+        segment.wake_all();
         segment.retire(|| true);
-        cleanup::wake_all(segment.header());
         Ok(closed)
     }
 }
