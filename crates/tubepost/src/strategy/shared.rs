@@ -34,7 +34,7 @@ use crate::os::{clock, cpu, pid};
 use crate::queue::layout::{Geometry, OWNER, ROWS};
 use crate::queue::mapped::SlotPayload;
 use crate::queue::slots::{Head, Member, Place, Refused, Unpublished};
-use crate::sync::sole::Sole;
+use crate::sync::sole::{Held, Sole};
 use crate::sync::wait::{Bell, Quiet, SLICE};
 use crate::sync::watch::{self, Bereaved};
 use std::os::fd::AsFd;
@@ -325,7 +325,7 @@ impl Outlet {
     pub(crate) fn try_send(&self, bytes: &[u8]) -> Result<(), Refusal> {
         let at = &*self.at;
         if !at.segment.is_ours() {
-            return Err(Refusal::Failed(Error::Forked));
+            return Err(forked());
         }
         if bytes.len() as u64 > at.segment.geometry.max_message {
             return Err(too_long(bytes.len() as u64, at.segment.geometry.max_message));
@@ -346,14 +346,9 @@ impl Outlet {
                 }
                 Err(Refused::Full(place)) if !self.make_room(place) => return Err(Refusal::Waiting),
                 Err(Refused::Full(_)) => {}
-                Err(Refused::Closed(_)) => return Err(self.closed_now()),
+                Err(Refused::Closed(_)) => return Err(closed(&at.segment)),
             }
         }
-    }
-
-    #[cold]
-    fn closed_now(&self) -> Refusal {
-        Refusal::Closed(cleanup::finish(&self.at.segment))
     }
 
     /// The queue is full unless the oldest place was claimed by somebody who died.
@@ -457,7 +452,7 @@ impl Outlet {
     pub(crate) fn closed(&self, deadline: Option<Instant>) -> Result<Closed, Refusal> {
         let at = &self.at;
         if !at.segment.is_ours() {
-            return Err(Refusal::Failed(Error::Forked));
+            return Err(forked());
         }
         let mut slept = true; // so that the first look asks the kernel
         let done = at.end().wait(
@@ -498,17 +493,46 @@ pub(crate) struct Inlet {
     tick: AtomicU64,
 }
 
-/// What is known of a message beside its bytes.
-pub(crate) struct Origin<'a> {
-    at: &'a Attachment,
+/// The message at the head, to be read and [`consume`](Self::consume)d; dropped, it stays.
+/// Nobody else receives meanwhile.
+pub(crate) struct Taken<'a> {
+    inlet: &'a Inlet,
+    held: Held<'a>,
+    place: Place,
     member: Member,
-    pub(crate) position: u64,
+    pub(crate) payload: SlotPayload<'a>,
 }
 
-impl Origin<'_> {
-    pub(crate) fn peer(&self) -> Peer {
-        let row = self.at.segment.rows.get(self.member);
+impl Taken<'_> {
+    pub(crate) fn position(&self) -> u64 {
+        self.place.position
+    }
+
+    pub(crate) fn sender(&self) -> Peer {
+        let row = self.inlet.at.segment.rows.get(self.member);
         row.map_or_else(|_| Peer { pid: 0, name: String::new() }, member::peer)
+    }
+
+    /// The message was read: its place is free.
+    #[inline]
+    pub(crate) fn consume(self) {
+        let at = &*self.inlet.at;
+        at.segment.slots.free(self.place);
+        self.inlet.move_head(self.place.position);
+        drop(self.held);
+        at.room().ring(&at.quiet);
+    }
+
+    /// The bytes make no message, for this reason. What doesn't fit the buffer stays.
+    #[cold]
+    pub(crate) fn unfit(self, unfit: Unfit) -> Refusal {
+        let error = match unfit {
+            Unfit::TooShort { length, room } => return too_long(length as u64, room as u64),
+            Unfit::NotText => Error::BadText,
+            Unfit::WrongLength { .. } => self.inlet.impossible_length(),
+        };
+        self.consume();
+        error.into()
     }
 }
 
@@ -528,49 +552,50 @@ impl Inlet {
         })
     }
 
-    /// Takes the next message if there is one. `read` makes something of it; what it calls
-    /// too long for its buffer stays.
-    #[inline]
-    fn take<R>(
-        &self,
-        read: &mut impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<R, Unfit>,
-    ) -> Result<R, Refusal> {
+    /// Takes the next message if there is one.
+    #[inline(always)]
+    fn take(&self) -> Result<Taken<'_>, Refusal> {
         let at = &*self.at;
         if !at.segment.is_ours() {
-            return Err(Refusal::Failed(Error::Forked));
+            return Err(forked());
         }
         let held = self.sole.hold();
         if self.closed.load(Relaxed) {
-            return Err(Refusal::Closed(cleanup::finish(&at.segment)));
+            return Err(closed(&at.segment));
         }
         let slots = &at.segment.slots;
         loop {
             let head = self.head.load(Relaxed);
             match slots.head(head) {
                 Head::Message(place, state) => {
-                    let origin = Origin { at, member: state.member(), position: head };
-                    let got = match slots.words.payload(place) {
-                        Some(payload) => read(&payload, &origin),
-                        None => Err(Unfit::WrongLength { length: usize::MAX, expected: 0 }),
+                    let Some(payload) = slots.words.payload(place) else {
+                        slots.free(place);
+                        self.move_head(head);
+                        return Err(self.impossible_length().into());
                     };
-                    if let Err(Unfit::TooShort { length, room }) = got {
-                        return Err(too_long(length as u64, room as u64));
-                    }
-                    slots.free(place);
-                    self.move_head(head);
-                    drop(held);
-                    at.room().ring(&at.quiet);
-                    return got.map_err(|unfit| self.unfit(unfit));
+                    return Ok(Taken { inlet: self, held, place, member: state.member(), payload });
                 }
-                Head::Skipped => {
-                    let skipped = self.skipped.load(Relaxed) + 1;
-                    self.skipped.store(skipped, Relaxed);
-                    at.segment.header().head.skipped.store(skipped, Relaxed);
-                    self.move_head(head);
-                }
+                Head::Skipped => self.skip(head),
                 Head::Empty(_) => return Err(Refusal::Waiting),
             }
         }
+    }
+
+    #[cold]
+    fn impossible_length(&self) -> Error {
+        Error::Damaged {
+            name: self.at.segment.name.to_string(),
+            what: "a message has an impossible length; it was dropped".into(),
+        }
+    }
+
+    /// Walks over a place whose claimant died. The caller holds the lock.
+    #[cold]
+    fn skip(&self, head: u64) {
+        let skipped = self.skipped.load(Relaxed) + 1;
+        self.skipped.store(skipped, Relaxed);
+        self.at.segment.header().head.skipped.store(skipped, Relaxed);
+        self.move_head(head);
     }
 
     #[inline]
@@ -579,27 +604,14 @@ impl Inlet {
         self.at.segment.header().head.position.store(head + 1, Release);
     }
 
-    #[cold]
-    fn unfit(&self, unfit: Unfit) -> Refusal {
-        Refusal::Failed(match unfit {
-            Unfit::NotText => Error::BadText,
-            Unfit::TooShort { length, room } => Error::TooLong { length: length as u64, max: room as u64 },
-            Unfit::WrongLength { .. } => Error::Damaged {
-                name: self.at.segment.name.to_string(),
-                what: "a message has an impossible length; it was dropped".into(),
-            },
-        })
-    }
-
     /// Takes the next message if there is one now.
-    #[inline]
-    pub(crate) fn try_recv<R>(
-        &self,
-        mut read: impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<R, Unfit>,
-    ) -> Result<R, Refusal> {
-        match self.take(&mut read) {
-            Err(Refusal::Waiting) if self.head_was_recovered() => self.take(&mut read),
-            done => done,
+    #[inline(always)]
+    pub(crate) fn try_recv(&self) -> Result<Taken<'_>, Refusal> {
+        loop {
+            match self.take() {
+                Err(Refusal::Waiting) if self.head_was_recovered() => {}
+                done => return done,
+            }
         }
     }
 
@@ -627,33 +639,25 @@ impl Inlet {
             let _held = self.sole.hold();
             let head = self.head.load(Relaxed);
             if slots.head(head) == Head::Skipped {
-                let skipped = self.skipped.load(Relaxed) + 1;
-                self.skipped.store(skipped, Relaxed);
-                self.at.segment.header().head.skipped.store(skipped, Relaxed);
-                self.move_head(head);
+                self.skip(head);
             }
         }
     }
 
     /// Takes the next message, waiting for it until the deadline.
-    #[inline]
-    pub(crate) fn recv<R>(
-        &self,
-        deadline: Option<Instant>,
-        mut read: impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<R, Unfit>,
-    ) -> Result<R, Refusal> {
-        match self.take(&mut read) {
-            Err(Refusal::Waiting) => self.recv_later(deadline, &mut read),
-            done => done,
+    #[inline(always)]
+    pub(crate) fn recv(&self, deadline: Option<Instant>) -> Result<Taken<'_>, Refusal> {
+        loop {
+            match self.take() {
+                Err(Refusal::Waiting) => self.wait_for_message(deadline)?,
+                done => return done,
+            }
         }
     }
 
+    /// Waits until there seems to be a message, or the mailbox is closed.
     #[cold]
-    fn recv_later<R>(
-        &self,
-        deadline: Option<Instant>,
-        read: &mut impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<R, Unfit>,
-    ) -> Result<R, Refusal> {
+    fn wait_for_message(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
         let at = &self.at;
         let spin = at.spin();
         if !spin.is_zero() {
@@ -664,10 +668,7 @@ impl Inlet {
         let done = at.messages().wait(
             spin,
             deadline,
-            || match self.take(read) {
-                Err(Refusal::Waiting) => None,
-                done => Some(done),
-            },
+            || self.may_take().then_some(()),
             || {
                 asleep = true;
                 Ok(if self.recover_head() { Duration::ZERO } else { at.patience() })
@@ -676,7 +677,13 @@ impl Inlet {
         if !asleep {
             at.spun_well();
         }
-        done.unwrap_or(Err(Refusal::Waiting))
+        done.ok_or(Refusal::Waiting)
+    }
+
+    #[inline]
+    fn may_take(&self) -> bool {
+        let head = self.at.segment.slots.head(self.head.load(Relaxed));
+        !matches!(head, Head::Empty(_)) || self.closed.load(Relaxed)
     }
 
     /// Ends the mailbox: nothing is received from now on, nobody can send, the name is free.
@@ -704,8 +711,18 @@ impl Drop for Inlet {
 }
 
 #[cold]
+fn closed(segment: &Segment) -> Refusal {
+    Refusal::Closed(cleanup::finish(segment))
+}
+
+#[cold]
 fn too_long(length: u64, max: u64) -> Refusal {
-    Refusal::Failed(Error::TooLong { length, max })
+    Error::TooLong { length, max }.into()
+}
+
+#[cold]
+fn forked() -> Refusal {
+    Error::Forked.into()
 }
 
 /// Lets the other end get ahead; see the module's text.
