@@ -1,8 +1,8 @@
 //! What the dead leave, and how it is put away.
 //!
 //! A mailbox whose owner is dead is *buried* by whoever meets it: closed, so that nobody
-//! can send into the void; its uncollected messages counted, once for all; its name taken
-//! away; everybody who waits woken. Each step may be repeated, by any number of processes at
+//! can send into the void; its uncollected messages counted, once for all; everybody who
+//! waits woken; its name taken away. Each step may be repeated, by any number of processes at
 //! once, and any of them may die in it.
 
 use super::entry::{self, Segment};
@@ -10,8 +10,6 @@ use super::name::Name;
 use super::stat::Listed;
 use super::{Domain, member};
 use crate::error::{Closed, Error};
-use crate::queue::layout::Header;
-use crate::sync::wait::Bell;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -110,15 +108,5 @@ pub(crate) fn finish(segment: &Segment) -> Closed {
 /// process is at it and does not finish.
 pub(crate) fn bury(segment: &Segment) -> bool {
     finish(segment);
-    let gone = segment.retire(|| segment.is_ownerless());
-    wake_all(segment.header());
-    gone
-}
-
-/// Wakes everybody who waits for anything here.
-pub(crate) fn wake_all(header: &Header) {
-    let bells = &header.bells;
-    for word in [&bells.messages, &bells.room, &bells.end] {
-        Bell::new(word, &bells.fence).wake();
-    }
+    segment.retire(|| segment.is_ownerless())
 }

@@ -7,7 +7,7 @@
 //! ```text
 //! retire   lock byte 0 of the segment that the name means
 //!          look again: does the name still mean it? is the owner still dead?
-//!          life = RETIRED, unlink the name, unlock
+//!          life = RETIRED, wake everybody, unlink the name, unlock
 //! link     the new segment; somebody was faster: start over
 //! ```
 //!
@@ -16,8 +16,8 @@
 //! name and finds it RETIRED opens by name again.
 //!
 //! **What if it dies here?** Before the link: the nameless file vanishes with its maker.
-//! Holding byte 0: the lock goes with it and the next one does the same again; RETIRED and
-//! the missing name are as good as half of the work done.
+//! Holding byte 0: the lock goes with it and the next one does the same again, because the
+//! name is still there: taking it away is the last step.
 
 use super::member::{self, Introduction};
 use super::name::Name;
@@ -28,6 +28,7 @@ use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
 use crate::queue::mapped::Mapped;
 use crate::queue::rows::{self, HeaderOf, Rows};
 use crate::queue::slots::{Member, Slots};
+use crate::sync::wait::Bell;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -139,6 +140,14 @@ impl Segment {
         self.header().life.state.store(RETIRED, Release);
     }
 
+    /// Wakes everybody who waits for anything here.
+    pub(crate) fn wake_all(&self) {
+        let bells = &self.header().bells;
+        for word in [&bells.messages, &bells.room, &bells.end] {
+            Bell::new(word, &bells.fence).alarm();
+        }
+    }
+
     /// A new descriptor of this very object, if its name still means it.
     pub(crate) fn reopen(&self) -> Option<OwnedFd> {
         let fd = file::open_file(&self.path()).ok()?;
@@ -174,7 +183,8 @@ impl Segment {
                 let path = self.path();
                 let still = file::facts_at(&path).is_ok_and(|facts| facts.inode == self.inode);
                 if still && agreed() {
-                    self.header().life.state.store(RETIRED, Release);
+                    self.mark_retired();
+                    self.wake_all();
                     let _ = file::remove(&path);
                 }
                 return true;

@@ -37,7 +37,7 @@ impl Map {
     /// Makes sure that these bytes are memory, so that touching them cannot be a SIGBUS.
     /// `Err` means that the file system is full.
     pub(crate) fn reserve(&self, from: usize, length: usize) -> Result<(), Errno> {
-        assert!(from % 4096 == 0 && from <= self.length && length <= self.length - from);
+        assert!(from.is_multiple_of(4096) && from <= self.length && length <= self.length - from);
         // SAFETY: within our own mapping; populating changes no content.
         unsafe {
             let at = self.start.as_ptr().add(from);

@@ -36,7 +36,7 @@ impl Mapped {
     pub(crate) fn new(map: Arc<Map>, geometry: &Geometry) -> Mapped {
         let capacity = geometry.capacity as usize;
         let (claims_at, slots_at) = (geometry.claims_at as usize, geometry.slots_at as usize);
-        assert!(claims_at % 64 == 0 && slots_at % 64 == 0 && geometry.stride % 64 == 0);
+        assert!(claims_at % 64 == 0 && slots_at % 64 == 0 && geometry.stride.is_multiple_of(64));
         assert!(claims_at + capacity * 8 <= slots_at);
         assert!(slots_at + capacity * geometry.stride as usize <= map.length());
         let start = map.start().as_ptr();

@@ -302,6 +302,15 @@ impl<W: Words> Slots<W> {
         self.state_at(place) != State::free(place.turn)
     }
 
+    fn holds_message(&self, place: Place) -> bool {
+        let state = self.state_at(place);
+        state.is_full() && state.ahead_of(place.turn) == 0
+    }
+
+    fn was_skipped(&self, place: Place) -> bool {
+        self.state_at(place).ahead_of(place.turn) > 0
+    }
+
     /// The position that a sender was refused at `place` for: the same slot, one turn ago.
     pub(crate) fn before(&self, place: Place) -> Option<Place> {
         place.position.checked_sub(self.capacity).map(|position| self.place(position))
@@ -346,21 +355,17 @@ impl<W: Words> Slots<W> {
     }
 
     /// How many of the positions from head to tail hold a message, published or about to be.
+    /// Claims of the dead are skipped for good on the way.
     pub(crate) fn count(&self, head: u64, tail: u64, mut dead: impl FnMut(Member) -> bool) -> u64 {
         let waiting = tail.wrapping_sub(head).min(self.capacity);
         let head = tail.wrapping_sub(waiting); // a rubbish head cannot make us count more
         let mut messages = 0;
         for offset in 0..waiting {
             let place = self.place(head.wrapping_add(offset));
-            let state = self.state_at(place);
-            let ahead = state.ahead_of(place.turn);
-            let there = if ahead == 0 && state.is_full() {
-                true
-            } else if ahead == 0 {
-                let claim = self.claim_at(place);
-                claim.ahead_of(place.turn) == 0 && !dead(claim.member())
-            } else {
-                false
+            let there = self.holds_message(place) || {
+                let claimed = self.recover(place, &mut dead);
+                // A second look: it may have published between the first and its death.
+                matches!(claimed, Unpublished::Pending(_)) && !self.was_skipped(place)
             };
             messages += u64::from(there);
         }

@@ -29,11 +29,12 @@ use crate::domain::{Domain, cleanup, failed};
 use crate::error::{Closed, Error};
 use crate::format::Format;
 use crate::memory::payload::Unfit;
+use crate::os::cpu::Company;
 use crate::os::{clock, cpu, pid};
 use crate::queue::layout::{Geometry, OWNER, ROWS};
 use crate::queue::mapped::SlotPayload;
 use crate::queue::slots::{Head, Member, Place, Refused, Unpublished};
-use crate::sync::sole::Sole;
+use crate::sync::sole::{Held, Sole};
 use crate::sync::wait::{Bell, Quiet, SLICE};
 use crate::sync::watch::{self, Bereaved};
 use std::os::fd::AsFd;
@@ -55,6 +56,10 @@ const HINT_EVERY: u64 = 64;
 /// After a death was told that can't be confirmed yet (the kernel is still at it): so many
 /// looks, a millisecond apart.
 const GRIEF: u32 = 100;
+/// Polling that failed so often in a row is given up …
+const IN_VAIN: u32 = 4;
+/// … until so many waits have passed.
+const TRY_AGAIN: u32 = 256;
 
 /// A handle's part in a segment: a row, and what it heard of deaths.
 #[derive(Debug)]
@@ -66,13 +71,15 @@ pub(crate) struct Attachment {
     /// Looks still to be taken because somebody died.
     grief: AtomicU32,
     watches_owner: AtomicBool,
+    /// Waits since polling last helped.
+    vain: AtomicU32,
 }
 
 impl Bereaved for Attachment {
     fn process_died(&self, _pid: u32) {
         if self.segment.is_ours() {
             self.grief.store(GRIEF, Release);
-            cleanup::wake_all(self.segment.header());
+            self.segment.wake_all();
         }
     }
 }
@@ -89,6 +96,7 @@ impl Attachment {
             quiet: Quiet::default(),
             grief: AtomicU32::new(0),
             watches_owner: AtomicBool::new(false),
+            vain: AtomicU32::new(0),
         })
     }
 
@@ -107,9 +115,29 @@ impl Attachment {
         Bell::new(&bells.end, &bells.fence)
     }
 
-    /// How long to poll before sleeping: not at all with one processor.
+    /// How long to poll before sleeping. Not at all with one processor; and where this thread
+    /// is bound to one and polling was in vain a few times, the other end is most probably
+    /// bound to the same: then only now and then.
     fn spin(&self) -> Duration {
-        if !self.spin.is_zero() && cpu::can_spin() { self.spin } else { Duration::ZERO }
+        if self.spin.is_zero() {
+            return Duration::ZERO;
+        }
+        match cpu::company() {
+            Company::Likely => self.spin,
+            Company::Alone => Duration::ZERO,
+            Company::Unsure => {
+                let vain = self.vain.load(Relaxed);
+                self.vain.store(if vain >= TRY_AGAIN { 0 } else { vain + 1 }, Relaxed);
+                if vain < IN_VAIN { self.spin } else { Duration::ZERO }
+            }
+        }
+    }
+
+    /// The wait was over before it came to sleeping.
+    fn spun_well(&self) {
+        if self.vain.load(Relaxed) != 0 {
+            self.vain.store(0, Relaxed);
+        }
     }
 
     /// Asks to be told when the member's process ends.
@@ -297,7 +325,7 @@ impl Outlet {
     pub(crate) fn try_send(&self, bytes: &[u8]) -> Result<(), Refusal> {
         let at = &*self.at;
         if !at.segment.is_ours() {
-            return Err(Refusal::Failed(Error::Forked));
+            return Err(forked());
         }
         if bytes.len() as u64 > at.segment.geometry.max_message {
             return Err(too_long(bytes.len() as u64, at.segment.geometry.max_message));
@@ -318,14 +346,9 @@ impl Outlet {
                 }
                 Err(Refused::Full(place)) if !self.make_room(place) => return Err(Refusal::Waiting),
                 Err(Refused::Full(_)) => {}
-                Err(Refused::Closed(_)) => return Err(self.closed_now()),
+                Err(Refused::Closed(_)) => return Err(closed(&at.segment)),
             }
         }
-    }
-
-    #[cold]
-    fn closed_now(&self) -> Refusal {
-        Refusal::Closed(cleanup::finish(&self.at.segment))
     }
 
     /// The queue is full unless the oldest place was claimed by somebody who died.
@@ -399,7 +422,7 @@ impl Outlet {
             let cursor = self.cursor.load(Relaxed);
             back_off(cursor.wrapping_sub(self.full_at.swap(cursor, Relaxed)));
         }
-        let mut slept = false;
+        let (mut slept, mut asleep) = (false, false);
         let done = at.room().wait(
             spin,
             deadline,
@@ -408,6 +431,7 @@ impl Outlet {
                 done => Some(done),
             },
             || {
+                asleep = true;
                 let patience = at.look_for_owner(&mut slept).map_err(Err)?;
                 let refused = at.segment.slots.place(self.cursor.load(Relaxed));
                 if let Some(oldest) = at.segment.slots.before(refused)
@@ -418,6 +442,9 @@ impl Outlet {
                 Ok(patience)
             },
         );
+        if !asleep {
+            at.spun_well();
+        }
         done.unwrap_or(Err(Refusal::Waiting))
     }
 
@@ -425,7 +452,7 @@ impl Outlet {
     pub(crate) fn closed(&self, deadline: Option<Instant>) -> Result<Closed, Refusal> {
         let at = &self.at;
         if !at.segment.is_ours() {
-            return Err(Refusal::Failed(Error::Forked));
+            return Err(forked());
         }
         let mut slept = true; // so that the first look asks the kernel
         let done = at.end().wait(
@@ -466,17 +493,46 @@ pub(crate) struct Inlet {
     tick: AtomicU64,
 }
 
-/// What is known of a message beside its bytes.
-pub(crate) struct Origin<'a> {
-    at: &'a Attachment,
+/// The message at the head, to be read and [`consume`](Self::consume)d; dropped, it stays.
+/// Nobody else receives meanwhile.
+pub(crate) struct Taken<'a> {
+    inlet: &'a Inlet,
+    held: Held<'a>,
+    place: Place,
     member: Member,
-    pub(crate) position: u64,
+    pub(crate) payload: SlotPayload<'a>,
 }
 
-impl Origin<'_> {
-    pub(crate) fn peer(&self) -> Peer {
-        let row = self.at.segment.rows.get(self.member);
+impl Taken<'_> {
+    pub(crate) fn position(&self) -> u64 {
+        self.place.position
+    }
+
+    pub(crate) fn sender(&self) -> Peer {
+        let row = self.inlet.at.segment.rows.get(self.member);
         row.map_or_else(|_| Peer { pid: 0, name: String::new() }, member::peer)
+    }
+
+    /// The message was read: its place is free.
+    #[inline]
+    pub(crate) fn consume(self) {
+        let at = &*self.inlet.at;
+        at.segment.slots.free(self.place);
+        self.inlet.move_head(self.place.position);
+        drop(self.held);
+        at.room().ring(&at.quiet);
+    }
+
+    /// The bytes make no message, for this reason. What doesn't fit the buffer stays.
+    #[cold]
+    pub(crate) fn unfit(self, unfit: Unfit) -> Refusal {
+        let error = match unfit {
+            Unfit::TooShort { length, room } => return too_long(length as u64, room as u64),
+            Unfit::NotText => Error::BadText,
+            Unfit::WrongLength { .. } => self.inlet.impossible_length(),
+        };
+        self.consume();
+        error.into()
     }
 }
 
@@ -496,49 +552,50 @@ impl Inlet {
         })
     }
 
-    /// Takes the next message if there is one. `read` makes something of it; what it calls
-    /// too long for its buffer stays.
-    #[inline]
-    fn take<R>(
-        &self,
-        read: &mut impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<R, Unfit>,
-    ) -> Result<R, Refusal> {
+    /// Takes the next message if there is one.
+    #[inline(always)]
+    fn take(&self) -> Result<Taken<'_>, Refusal> {
         let at = &*self.at;
         if !at.segment.is_ours() {
-            return Err(Refusal::Failed(Error::Forked));
+            return Err(forked());
         }
         let held = self.sole.hold();
         if self.closed.load(Relaxed) {
-            return Err(Refusal::Closed(cleanup::finish(&at.segment)));
+            return Err(closed(&at.segment));
         }
         let slots = &at.segment.slots;
         loop {
             let head = self.head.load(Relaxed);
             match slots.head(head) {
                 Head::Message(place, state) => {
-                    let origin = Origin { at, member: state.member(), position: head };
-                    let got = match slots.words.payload(place) {
-                        Some(payload) => read(&payload, &origin),
-                        None => Err(Unfit::WrongLength { length: usize::MAX, expected: 0 }),
+                    let Some(payload) = slots.words.payload(place) else {
+                        slots.free(place);
+                        self.move_head(head);
+                        return Err(self.impossible_length().into());
                     };
-                    if let Err(Unfit::TooShort { length, room }) = got {
-                        return Err(too_long(length as u64, room as u64));
-                    }
-                    slots.free(place);
-                    self.move_head(head);
-                    drop(held);
-                    at.room().ring(&at.quiet);
-                    return got.map_err(|unfit| self.unfit(unfit));
+                    return Ok(Taken { inlet: self, held, place, member: state.member(), payload });
                 }
-                Head::Skipped => {
-                    let skipped = self.skipped.load(Relaxed) + 1;
-                    self.skipped.store(skipped, Relaxed);
-                    at.segment.header().head.skipped.store(skipped, Relaxed);
-                    self.move_head(head);
-                }
+                Head::Skipped => self.skip(head),
                 Head::Empty(_) => return Err(Refusal::Waiting),
             }
         }
+    }
+
+    #[cold]
+    fn impossible_length(&self) -> Error {
+        Error::Damaged {
+            name: self.at.segment.name.to_string(),
+            what: "a message has an impossible length; it was dropped".into(),
+        }
+    }
+
+    /// Walks over a place whose claimant died. The caller holds the lock.
+    #[cold]
+    fn skip(&self, head: u64) {
+        let skipped = self.skipped.load(Relaxed) + 1;
+        self.skipped.store(skipped, Relaxed);
+        self.at.segment.header().head.skipped.store(skipped, Relaxed);
+        self.move_head(head);
     }
 
     #[inline]
@@ -547,27 +604,14 @@ impl Inlet {
         self.at.segment.header().head.position.store(head + 1, Release);
     }
 
-    #[cold]
-    fn unfit(&self, unfit: Unfit) -> Refusal {
-        Refusal::Failed(match unfit {
-            Unfit::NotText => Error::BadText,
-            Unfit::TooShort { length, room } => Error::TooLong { length: length as u64, max: room as u64 },
-            Unfit::WrongLength { .. } => Error::Damaged {
-                name: self.at.segment.name.to_string(),
-                what: "a message has an impossible length; it was dropped".into(),
-            },
-        })
-    }
-
     /// Takes the next message if there is one now.
-    #[inline]
-    pub(crate) fn try_recv<R>(
-        &self,
-        mut read: impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<R, Unfit>,
-    ) -> Result<R, Refusal> {
-        match self.take(&mut read) {
-            Err(Refusal::Waiting) if self.head_was_recovered() => self.take(&mut read),
-            done => done,
+    #[inline(always)]
+    pub(crate) fn try_recv(&self) -> Result<Taken<'_>, Refusal> {
+        loop {
+            match self.take() {
+                Err(Refusal::Waiting) if self.head_was_recovered() => {}
+                done => return done,
+            }
         }
     }
 
@@ -595,49 +639,51 @@ impl Inlet {
             let _held = self.sole.hold();
             let head = self.head.load(Relaxed);
             if slots.head(head) == Head::Skipped {
-                let skipped = self.skipped.load(Relaxed) + 1;
-                self.skipped.store(skipped, Relaxed);
-                self.at.segment.header().head.skipped.store(skipped, Relaxed);
-                self.move_head(head);
+                self.skip(head);
             }
         }
     }
 
     /// Takes the next message, waiting for it until the deadline.
-    #[inline]
-    pub(crate) fn recv<R>(
-        &self,
-        deadline: Option<Instant>,
-        mut read: impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<R, Unfit>,
-    ) -> Result<R, Refusal> {
-        match self.take(&mut read) {
-            Err(Refusal::Waiting) => self.recv_later(deadline, &mut read),
-            done => done,
+    #[inline(always)]
+    pub(crate) fn recv(&self, deadline: Option<Instant>) -> Result<Taken<'_>, Refusal> {
+        loop {
+            match self.take() {
+                Err(Refusal::Waiting) => self.wait_for_message(deadline)?,
+                done => return done,
+            }
         }
     }
 
+    /// Waits until there seems to be a message, or the mailbox is closed.
     #[cold]
-    fn recv_later<R>(
-        &self,
-        deadline: Option<Instant>,
-        read: &mut impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<R, Unfit>,
-    ) -> Result<R, Refusal> {
+    fn wait_for_message(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
         let at = &self.at;
         let spin = at.spin();
         if !spin.is_zero() {
             let head = self.head.load(Relaxed);
             back_off(head.wrapping_sub(self.empty_at.swap(head, Relaxed)));
         }
+        let mut asleep = false;
         let done = at.messages().wait(
             spin,
             deadline,
-            || match self.take(read) {
-                Err(Refusal::Waiting) => None,
-                done => Some(done),
+            || self.may_take().then_some(()),
+            || {
+                asleep = true;
+                Ok(if self.recover_head() { Duration::ZERO } else { at.patience() })
             },
-            || Ok(if self.recover_head() { Duration::ZERO } else { at.patience() }),
         );
-        done.unwrap_or(Err(Refusal::Waiting))
+        if !asleep {
+            at.spun_well();
+        }
+        done.ok_or(Refusal::Waiting)
+    }
+
+    #[inline]
+    fn may_take(&self) -> bool {
+        let head = self.at.segment.slots.head(self.head.load(Relaxed));
+        !matches!(head, Head::Empty(_)) || self.closed.load(Relaxed)
     }
 
     /// Ends the mailbox: nothing is received from now on, nobody can send, the name is free.
@@ -652,8 +698,8 @@ impl Inlet {
             cleanup::finish(segment)
         };
         segment.mark_retired();
+        segment.wake_all();
         segment.retire(|| true);
-        cleanup::wake_all(segment.header());
         Ok(closed)
     }
 }
@@ -665,8 +711,18 @@ impl Drop for Inlet {
 }
 
 #[cold]
+fn closed(segment: &Segment) -> Refusal {
+    Refusal::Closed(cleanup::finish(segment))
+}
+
+#[cold]
 fn too_long(length: u64, max: u64) -> Refusal {
-    Refusal::Failed(Error::TooLong { length, max })
+    Error::TooLong { length, max }.into()
+}
+
+#[cold]
+fn forked() -> Refusal {
+    Error::Forked.into()
 }
 
 /// Lets the other end get ahead; see the module's text.
