@@ -8,7 +8,7 @@ use super::far::{Far, Near};
 use super::job::{Job, Measure, Mode, What};
 use super::kernel::{Names, Pipe, Socket};
 use super::limits::{Copies, Futex, Line, RingReceiver, RingSender, Shared};
-use super::mailbox::{self, Bytes8, Bytes56, Bytes64, Bytes1024, Ends, Numbered, Stream};
+use super::mailbox::{Bytes8, Bytes56, Bytes64, Bytes1024, Ends, Input, Numbered, Output};
 use super::measure::{Drain, Echo, Exchange, Found, Measured, Source, drain, echo, pour, round_trips};
 use crate::exit::Failure;
 
@@ -90,19 +90,19 @@ impl Bench {
                 stream(ring, job, far)
             }
             (What::Mailbox, Measure::Latency) => {
-                let input = mailbox::own_pong::<T>(&self.domain, job.mode)?;
+                let input = Input::<T>::pong(&self.domain, job.mode)?;
                 far.begin(job)?;
                 far.ready()?;
-                let output = mailbox::open_ping::<T>(&self.domain, job.mode)?;
-                let found = round_trips(Ends::new(output, input, job.mode), job.time)?;
+                let output = Output::<T>::ping(&self.domain, job.mode)?;
+                let found = round_trips(Ends(output, input), job.time)?;
                 far.done()?;
                 Ok(found)
             }
             (What::Mailbox, Measure::Stream) => {
                 far.begin(job)?;
                 far.ready()?;
-                let output = mailbox::open_ping::<T>(&self.domain, job.mode)?;
-                pour(Stream(output, job.mode), job.time)?;
+                let output = Output::<T>::ping(&self.domain, job.mode)?;
+                pour(output, job.time)?;
                 far.done()?.ok_or_else(no_figure)
             }
             (What::Pipe, measure) => {
@@ -134,14 +134,11 @@ impl Bench {
             (What::Futex, _) => answer(Futex::far(shared), near),
             (What::Ring, _) => collect(RingReceiver::<N>::new(shared), job, near),
             (What::Mailbox, Measure::Latency) => {
-                let input = mailbox::own_ping::<T>(&self.domain, job.mode)?;
-                let output = mailbox::open_pong::<T>(&self.domain, job.mode)?;
-                answer(Ends::new(output, input, job.mode), near)
+                let input = Input::<T>::ping(&self.domain, job.mode)?;
+                let output = Output::<T>::pong(&self.domain, job.mode)?;
+                answer(Ends(output, input), near)
             }
-            (What::Mailbox, Measure::Stream) => {
-                let input = mailbox::own_ping::<T>(&self.domain, job.mode)?;
-                collect(Stream(input, job.mode), job, near)
-            }
+            (What::Mailbox, Measure::Stream) => collect(Input::<T>::ping(&self.domain, job.mode)?, job, near),
             (What::Pipe, Measure::Latency) => answer(Pipe::<N>::far(&names, spin)?, near),
             (What::Pipe, Measure::Stream) => collect(Pipe::<N>::far(&names, spin)?, job, near),
             (What::UnixSocket, Measure::Latency) => answer(Socket::<N>::far(&names, spin)?, near),

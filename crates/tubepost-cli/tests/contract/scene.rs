@@ -164,7 +164,7 @@ impl Running {
         let output = self.output.as_mut().expect("an open standard output");
         while line.last() != Some(&b'\n') {
             if output.buffer().is_empty() {
-                let readable = wait_for(&*output.get_ref(), PollFlags::IN);
+                let readable = wait_for(output.get_ref(), PollFlags::IN);
                 assert!(readable, "no line came; so far {:?}", String::from_utf8_lossy(&line));
             }
             let more = output.fill_buf().expect("its output");
