@@ -23,7 +23,7 @@ use super::member::{self, Introduction};
 use super::name::Name;
 use super::{Domain, cleanup, failed};
 use crate::error::Error;
-use crate::os::{Errno, file, lock, map::Map, pid};
+use crate::os::{Errno, file, fork, lock, map::Map, pid};
 use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
 use crate::queue::mapped::Mapped;
 use crate::queue::rows::{self, HeaderOf, Rows};
@@ -88,6 +88,7 @@ pub(crate) struct Segment {
     map: Arc<Map>,
     header: HeaderOf,
     id: Id,
+    epoch: u64,
 }
 
 impl Segment {
@@ -101,6 +102,7 @@ impl Segment {
             slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.capacity),
             rows: Rows::new(Arc::clone(&map), &geometry),
             geometry,
+            epoch: map.epoch(),
             header,
             inode,
             map,
@@ -115,7 +117,7 @@ impl Segment {
     /// Whether this is the process that mapped it, and not a forked child.
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
-        self.map.is_ours()
+        fork::is_current(self.epoch)
     }
 
     pub(crate) fn path(&self) -> PathBuf {

@@ -55,17 +55,16 @@ impl Map {
         self.length
     }
 
-    /// Whether this is still the process that made the mapping.
-    #[inline]
-    pub(crate) fn is_ours(&self) -> bool {
-        fork::is_current(self.epoch)
+    /// The process that made the mapping; see `os::fork`.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 }
 
 impl Drop for Map {
     fn drop(&mut self) {
         // In a forked child the range is not mapped, or is something else's by now.
-        if self.is_ours() {
+        if fork::is_current(self.epoch) {
             // SAFETY: ours, and nothing borrows from it any more.
             let _ = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
         }

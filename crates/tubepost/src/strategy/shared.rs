@@ -33,7 +33,7 @@ use crate::os::cpu::Company;
 use crate::os::{clock, cpu, pid};
 use crate::queue::layout::{Geometry, OWNER, ROWS};
 use crate::queue::mapped::SlotPayload;
-use crate::queue::slots::{Head, Member, Place, Refused, Unpublished};
+use crate::queue::slots::{Head, Member, Place, Refused, Unpublished, Words};
 use crate::sync::sole::{Held, Sole};
 use crate::sync::wait::{Bell, Quiet, SLICE};
 use crate::sync::watch::{self, Bereaved};
@@ -47,8 +47,8 @@ use std::time::{Duration, Instant};
 const DENSE: u32 = 64;
 /// A streaming sender looks at the clock every so many messages.
 const STRIDE: u32 = 16;
-/// The owner's progress proves that it lives if both looks lie within this many milliseconds.
-const PROGRESS: u64 = 12;
+/// The owner's progress proves that it lives if both looks lie within this many nanoseconds.
+const PROGRESS: u64 = 12_000_000;
 /// The most pauses in a back-off.
 const PAUSES: u64 = 16;
 /// A sender moves the shared hint once in so many positions.
@@ -342,6 +342,7 @@ impl Outlet {
                         at.segment.header().tail.hint.fetch_max(place.position, Release);
                     }
                     at.messages().ring(&at.quiet);
+                    slots.words.fetch_after(place.index);
                     return Ok(());
                 }
                 Err(Refused::Full(place)) if !self.make_room(place) => return Err(Refusal::Waiting),
@@ -362,7 +363,7 @@ impl Outlet {
         }
         // Most probably it is being written this instant: ask the kernel only if the clock
         // ticks meanwhile.
-        let now = clock::coarse_ms();
+        let now = clock::coarse();
         if self.tick.swap(now, Relaxed) == now {
             return false;
         }
@@ -377,7 +378,7 @@ impl Outlet {
             self.unlooked.store(unlooked - 1, Relaxed);
             return Ok(());
         }
-        let now = clock::coarse_ms();
+        let now = clock::coarse();
         if now == self.tick.load(Relaxed) && self.at.grief.load(Relaxed) == 0 {
             let dense = self.dense.load(Relaxed);
             if dense > DENSE {
@@ -618,7 +619,7 @@ impl Inlet {
     /// Looks whether a dead claimant holds the head back, when the clock has ticked.
     #[inline]
     fn head_was_recovered(&self) -> bool {
-        let now = clock::coarse_ms();
+        let now = clock::coarse();
         if self.tick.load(Relaxed) == now {
             return false;
         }
