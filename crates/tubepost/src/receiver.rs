@@ -7,7 +7,7 @@ use crate::error::{Closed, Error, RecvError, RecvTimeoutError, TryRecvError};
 use crate::memory::payload::{Payload, Unfit};
 use crate::message::{Buffer, Message};
 use crate::strategy::Refusal;
-use crate::strategy::shared::{Inlet, Taken};
+use crate::strategy::shared::inlet::{Inlet, Taken};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use crate::error::{Closed, Error, SendError, SendTimeoutError, TrySendError};
 use crate::mailbox::Common;
 use crate::message::Message;
 use crate::strategy::Refusal;
-use crate::strategy::shared::Outlet;
+use crate::strategy::shared::outlet::Outlet;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 

@@ -67,7 +67,7 @@ impl Domain {
     }
 
     fn clean(&self, name: &str, swept: &mut Swept) -> Result<(), Error> {
-        let (fd, segment) = entry::open(self, &Name::new(name)?)?;
+        let (_, segment) = entry::open(self, &Name::new(name)?)?;
         if segment.is_ownerless() {
             if !bury(&segment) {
                 return Err(Error::Busy { name: name.into() });
@@ -75,9 +75,7 @@ impl Domain {
             swept.removed.push(name.into());
             return Ok(());
         }
-        // A description of its own: locks on it go when it is closed, mapping or not.
-        drop(fd);
-        if let Some(fd) = segment.reopen() {
+        if let Some(fd) = segment.descriptor() {
             let rows = member::sweep_dead(fd.as_fd(), &segment.rows, || segment.tail());
             swept.rows += rows.map_err(|errno| super::failed("to sweep", &segment.path(), errno))?;
         }
