@@ -1,0 +1,177 @@
+//! Too much asked, too little there: absurd options, a full file system, no descriptors.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use tubepost::{Domain, Error, Mailbox, Options, RecvTimeoutError, Sender};
+
+use crate::stage::{
+    Child, Cue, PATIENCE, Place, Role, descriptors, files_in, limit_files, mount_tmpfs, skip,
+};
+
+pub const ROLES: &[Role] = &[("full", full), ("no-files", no_files)];
+
+#[track_caller]
+fn bad_option<T>(place: &Place, result: Result<T, Error>, given: u64) {
+    match result.map(|_| ()) {
+        Err(error @ Error::BadOption { .. }) => {
+            assert!(error.to_string().contains(&given.to_string()), "{error} says {given}");
+        }
+        other => panic!("{given} is absurd, but {other:?}"),
+    }
+    assert!(!place.file("box").exists(), "half-made");
+}
+
+#[test]
+fn absurd_capacities_are_refused() {
+    let place = Place::new();
+    for n in [0, (1 << 24) + 1, 1 << 32, 1 << 63, u64::MAX] {
+        bad_option(&place, Mailbox::<u64>::options().domain(place.domain()).bounded(n).own("box"), n);
+        bad_option(&place, Mailbox::<[u8]>::options().domain(place.domain()).bounded(n).own("box"), n);
+    }
+}
+
+#[test]
+fn absurd_lengths_are_refused() {
+    let place = Place::new();
+    for max in [0, 4097, 1 << 32, u64::MAX] {
+        bad_option(
+            &place,
+            Mailbox::<[u8]>::options().domain(place.domain()).max_message(max).own("box"),
+            max,
+        );
+        bad_option(&place, Mailbox::<str>::options().domain(place.domain()).max_message(max).own("box"), max);
+    }
+}
+
+/// The largest capacity that is allowed can be had, or memory is what is missing.
+#[test]
+fn the_largest_capacity() {
+    let place = Place::new();
+    match Mailbox::<u64>::options().domain(place.domain()).bounded(1 << 24).own("box") {
+        Ok(inbox) => {
+            assert_eq!(inbox.capacity(), 1 << 24);
+            let out = Sender::<u64>::options().domain(place.domain()).open("box").expect("it exists");
+            out.send(1).expect("it lives");
+            assert_eq!(inbox.recv(), Ok(1));
+        }
+        Err(Error::NoMemory { wanted, .. }) => assert!(wanted > 1 << 24),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// A domain on a file system of 512 KiB; the argument is where to mount it.
+fn full(cue: &mut Cue) {
+    let path = cue.arg(0);
+    if let Err(error) = mount_tmpfs(path, "size=512k,mode=0700") {
+        cue.say(format!("skip cannot mount a tmpfs here: {error}"));
+        return;
+    }
+    let domain = Domain::open(path).expect("a fresh directory of our own");
+    let own = |name: &str, n: u64| Mailbox::<[u8]>::options().domain(&domain).bounded(n).own(name);
+    let before = files_in(path.as_ref());
+    let mut last = 0;
+    for n in [200, 1024, 1 << 16, 1 << 24] {
+        match own("big", n).map(|_| ()) {
+            Err(error @ Error::NoMemory { .. }) => {
+                let text = error.to_string();
+                let Error::NoMemory { wanted, path: place, .. } = error else { unreachable!() };
+                assert!(wanted > n * 4096 && wanted > last, "{wanted} bytes for {n} messages");
+                assert!(place.starts_with(path), "{}", place.display());
+                assert!(text.contains(&wanted.to_string()), "{text}");
+                last = wanted;
+            }
+            other => panic!("{n} × 4096 bytes in 512 KiB: {other:?}"),
+        }
+        assert_eq!(files_in(path.as_ref()), before, "half-made");
+    }
+    // It takes no more than it gave back: the same, again and again, and then what fits.
+    for _ in 0..50 {
+        assert!(own("big", 1024).is_err());
+    }
+    let small = own("small", 20).expect("what fits");
+    // Fill the rest to the last byte. Everything in use goes on: its memory was reserved.
+    let filler = std::fs::write(format!("{path}/filler"), vec![1; 512 << 10]);
+    assert!(filler.is_err(), "full now");
+    assert!(matches!(own("tiny", 1).map(|_| ()), Err(Error::NoMemory { .. })));
+    let out = Sender::<[u8]>::options().domain(&domain).open("small").expect("opening needs no memory");
+    for lap in 0..3 {
+        (0..20).for_each(|_| out.try_send(&[lap; 4096]).expect("a free place"));
+        (0..20).for_each(|_| assert_eq!(small.try_recv(), Ok(vec![lap; 4096])));
+    }
+    std::fs::remove_file(format!("{path}/filler")).expect("our own");
+    own("tiny", 1).expect("room again");
+    cue.say("done");
+}
+
+#[test]
+fn a_full_file_system_is_an_error() {
+    let path = Place::unused();
+    std::fs::create_dir(&path).expect("fresh");
+    let arg = path.to_str().expect("our own path");
+    match Child::start_in_namespace("full", &[arg]) {
+        Err(why) => skip("a_full_file_system_is_an_error", &why),
+        Ok(mut full) => match full.hear().strip_prefix("skip ") {
+            Some(why) => skip("a_full_file_system_is_an_error", why),
+            None => full.finish(),
+        },
+    }
+    std::fs::remove_dir(&path).expect("nothing was written outside the namespace");
+}
+
+/// Lives with no descriptor to spare; the argument is the domain.
+fn no_files(cue: &mut Cue) {
+    let domain = Domain::open(cue.arg(0)).expect("the test's domain");
+    let options = || -> Options<u64> { Mailbox::<u64>::options().domain(&domain) };
+    let ready = options().own("ready").expect("a free name");
+    let out = Sender::<u64>::options().domain(&domain).open("ready").expect("it exists");
+    // The limit is about numbers: none below the highest may be free.
+    let mut fillers = vec![File::open("/dev/null").expect("there is one")];
+    while (fillers[fillers.len() - 1].as_raw_fd() as usize) < descriptors() - 1 {
+        fillers.push(File::open("/dev/null").expect("there is one"));
+    }
+    let open_now = descriptors() as u64;
+    for spare in 0..4 {
+        let before = limit_files(open_now + spare);
+        // Either it needs no more than there is, or it says what is missing.
+        for (what, result) in [
+            ("own", options().own("box").map(|_| ())),
+            ("open", Sender::<u64>::options().domain(&domain).open("ready").map(|_| ())),
+            ("stat", domain.stat("ready").map(|_| ())),
+            ("list", domain.list().map(|_| ())),
+            ("gc", domain.gc().map(|_| ())),
+            ("domain", Domain::open(cue.arg(0)).map(|_| ())),
+        ] {
+            match result {
+                Ok(()) => assert!(spare > 0 || what == "domain", "{what} without a descriptor"),
+                Err(Error::Os { errno: libc::EMFILE, .. }) => {}
+                Err(other) => panic!("{what} with {spare} descriptors: {other:?}"),
+            }
+        }
+        // What is open goes on, waiting too.
+        out.try_send(spare).expect("a free place");
+        assert_eq!(ready.try_recv(), Ok(spare));
+        match ready.recv_timeout(std::time::Duration::from_millis(5)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Failed(Error::Os { errno: libc::EMFILE, .. })) => {}
+            other => panic!("waiting without descriptors: {other:?}"),
+        }
+        limit_files(before);
+    }
+    // With descriptors again, everything is as if nothing had been.
+    let inbox = options().own("box").expect("a free name, nothing half-made");
+    let out = Sender::<u64>::options().domain(&domain).open("box").expect("it exists");
+    let sender = std::thread::spawn(move || out.send_timeout(5, PATIENCE).map(|()| out.closed()));
+    assert_eq!(inbox.recv_timeout(PATIENCE), Ok(5));
+    let closed = inbox.close();
+    assert_eq!(sender.join().expect("no panic"), Ok(closed));
+    cue.say("done");
+}
+
+#[test]
+fn without_descriptors() {
+    let place = Place::new();
+    let mut child = Child::start("no-files", &[&place.arg()]);
+    child.expect("done");
+    child.finish();
+}

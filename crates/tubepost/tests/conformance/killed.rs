@@ -1,0 +1,278 @@
+//! Senders killed at any moment (P1): the receiver gets of each one a whole, gapless beginning with all that
+//! was accepted in it, nothing twice, and the others go on.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use tubepost::{Domain, Sender};
+
+use crate::cast::{set_waiting, start_user};
+use crate::letters::Stamp;
+use crate::order::Ledger;
+use crate::rows::{Row, on_every_row, open};
+use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, spin_for};
+
+pub const ROLES: &[Role] = &[("victim", victim), ("heavy victim", heavy_victim), ("survivor", survivor)];
+
+/// Sends until it is killed, and notes after each send that it was accepted; the arguments are domain, name
+/// and the file for the notes.
+fn victim(cue: &mut Cue) {
+    let domain = Domain::open(cue.arg(0)).expect("the test's domain");
+    let out = Sender::<Stamp>::options().domain(&domain).open(cue.arg(1)).expect("it exists");
+    let notes = File::options().write(true).open(cue.arg(2)).expect("the test's file");
+    cue.say("ready");
+    for count in 0.. {
+        out.send(Stamp::new(std::process::id(), 0, count)).expect("the owner lives");
+        notes.write_all_at(&(count + 1).to_le_bytes(), 0).expect("a note");
+    }
+}
+
+/// Sends the longest messages as fast as it can until it is killed, so that it spends most of its time between
+/// claim and publication; the arguments are domain and name.
+fn heavy_victim(cue: &mut Cue) {
+    let domain = Domain::open(cue.arg(0)).expect("the test's domain");
+    let out = Sender::<[u8]>::options().domain(&domain).open(cue.arg(1)).expect("it exists");
+    let mut message = [0; 4096];
+    cue.say("ready");
+    for count in 0.. {
+        write_heavy(&mut message, count);
+        out.send(&message).expect("the owner lives");
+    }
+}
+
+/// The count, and bytes that change with every message.
+fn write_heavy(message: &mut [u8; 4096], count: u64) {
+    message.fill(count as u8);
+    message[..8].copy_from_slice(&count.to_le_bytes());
+}
+
+/// Sends a given number among the dying; the arguments are domain, name, count.
+fn survivor(cue: &mut Cue) {
+    let domain = Domain::open(cue.arg(0)).expect("the test's domain");
+    let out = Sender::<Stamp>::options().domain(&domain).open(cue.arg(1)).expect("it exists");
+    cue.say("ready");
+    for count in 0..cue.number(2) {
+        out.send_timeout(Stamp::new(std::process::id(), 0, count), PATIENCE).expect("room soon");
+    }
+    cue.say("sent");
+}
+
+/// One that will be killed, with its notes.
+struct Victim {
+    child: Child,
+    notes: File,
+}
+
+impl Victim {
+    fn start(place: &Place, at: usize) -> Victim {
+        let path = place.path().with_extension(format!("notes-{at}"));
+        let notes =
+            File::options().read(true).write(true).create_new(true).open(&path).expect("a fresh file");
+        notes.write_all_at(&[0; 8], 0).expect("the first note");
+        let mut child = Child::start("victim", &[&place.arg(), "box", path.to_str().expect("our own path")]);
+        child.expect("ready");
+        std::fs::remove_file(&path).expect("our own file");
+        Victim { child, notes }
+    }
+
+    /// How many messages it knew to be accepted.
+    fn accepted(&self) -> u64 {
+        let mut note = [0; 8];
+        self.notes.read_exact_at(&mut note, 0).expect("the last note");
+        u64::from_le_bytes(note)
+    }
+}
+
+/// 6 rows × 36 kills, two victims at a time, beside a survivor.
+#[test]
+fn senders_killed_at_random_moments() {
+    const KILLS: usize = 36;
+    const SURVIVES: u64 = 5_000;
+    let kills = std::cell::Cell::new(0);
+    on_every_row(|row: &Row| {
+        let place = Place::new();
+        let inbox = row.own::<Stamp>(&place, "box");
+        let mut survivor = Child::start("survivor", &[&place.arg(), "box", &SURVIVES.to_string()]);
+        survivor.expect("ready");
+        let (mut ledger, mut dice) = (Ledger::default(), Dice::new(row.n()));
+        let mut dead: HashMap<u32, u64> = HashMap::new();
+        let mut victims = Vec::new();
+        for at in 0..KILLS + 2 {
+            if at < KILLS {
+                victims.push(Victim::start(&place, at));
+            }
+            if at < 2 {
+                continue;
+            }
+            // While the elder of the two dies, everything streams.
+            for _ in 0..dice.below(200) {
+                ledger.enter_envelope(&inbox.recv_envelope_timeout(PATIENCE).expect("a message soon"));
+            }
+            spin_for(Duration::from_nanos(dice.below(20_000)));
+            let mut victim = victims.remove(0);
+            victim.child.kill();
+            kills.set(kills.get() + 1);
+            dead.insert(victim.child.pid(), victim.accepted());
+        }
+        // All victims are dead. What is left is theirs and the survivor's.
+        while ledger.from(survivor.pid()) < SURVIVES {
+            ledger.enter_envelope(&inbox.recv_envelope_timeout(PATIENCE).expect("a message soon"));
+        }
+        survivor.expect("sent");
+        while let Ok(envelope) = inbox.try_recv_envelope() {
+            ledger.enter_envelope(&envelope);
+        }
+        for (pid, accepted) in dead {
+            let came = ledger.from(pid);
+            // Killed between the send and the note, it had sent one more.
+            assert!(came == accepted || came == accepted + 1, "of {accepted} accepted {came} came");
+        }
+        // Nothing stays behind: all n places serve again.
+        let out = open::<Stamp>(&place, "box");
+        for count in 0..row.n() {
+            out.try_send(Stamp::new(1, 0, count)).expect("all places are free again");
+        }
+        assert!(out.try_send(Stamp::new(1, 0, row.n())).is_err_and(|error| error.is_full()));
+        assert_eq!(inbox.try_iter().count() as u64, row.n());
+    });
+    println!("{} senders killed in the middle of a stream", kills.get());
+    assert!(kills.get() >= 200);
+}
+
+/// Many die at once, so that dead claims lie side by side and cover a whole lap of a small ring.
+#[test]
+fn all_senders_killed_at_once() {
+    on_every_row(|row| {
+        let place = Place::new();
+        let inbox = row.own::<Stamp>(&place, "box");
+        let mut ledger = Ledger::default();
+        let mut dice = Dice::new(row.n() ^ 99);
+        for _ in 0..4 {
+            let mut victims: Vec<Victim> = (0..3).map(|at| Victim::start(&place, at)).collect();
+            for _ in 0..dice.below(300) {
+                ledger.enter(&inbox.recv_timeout(PATIENCE).expect("a message soon"));
+            }
+            victims.iter_mut().for_each(|victim| victim.child.strike());
+            victims.iter_mut().for_each(|victim| victim.child.kill());
+            // A living sender gets through whatever they left.
+            let out = open::<Stamp>(&place, "box");
+            let mark = ledger.from(1);
+            let sender = std::thread::spawn(move || {
+                out.send_timeout(Stamp::new(1, 0, mark), PATIENCE).expect("room soon");
+            });
+            while ledger.from(1) == mark {
+                ledger.enter(&inbox.recv_timeout(PATIENCE).expect("a message soon"));
+            }
+            sender.join().expect("no panic");
+            assert!(inbox.try_recv().is_err_and(|error| error.is_empty()));
+            for victim in victims {
+                let (accepted, came) = (victim.accepted(), ledger.from(victim.child.pid()));
+                assert!(came == accepted || came == accepted + 1, "of {accepted} accepted {came} came");
+            }
+        }
+    });
+}
+
+/// The kill that hurts is the one between claim and publication. What a dead one claimed is skipped: no
+/// message, but a hole in the numbers, and nobody is held up by it.
+#[test]
+fn senders_killed_in_the_middle_of_a_message() {
+    const KILLS: usize = 20;
+    let (mut holes, mut kills) = (0, 0);
+    let totals = std::cell::RefCell::new((&mut holes, &mut kills));
+    on_every_row(|row| {
+        let place = Place::new();
+        let inbox = row.own::<[u8]>(&place, "box");
+        let out = open::<[u8]>(&place, "box");
+        let (mut dice, mut received) = (Dice::new(row.n() ^ 7), 0);
+        for _ in 0..KILLS {
+            let mut victim = Child::start("heavy victim", &[&place.arg(), "box"]);
+            victim.expect("ready");
+            let (mut expected, mut buffer, mut came) = ([0; 4096], [0; 4096], 0);
+            let mut take = || {
+                let taken = inbox.try_recv_into(&mut buffer).is_ok();
+                if taken {
+                    write_heavy(&mut expected, came);
+                    assert!(buffer == expected, "message {came} is torn, missing or not the next");
+                    came += 1;
+                }
+                taken
+            };
+            // It never waits for us when it is killed: we are at its heels.
+            let start = Instant::now();
+            let life = Duration::from_micros(dice.below(1500));
+            while start.elapsed() < life {
+                take();
+            }
+            victim.strike();
+            while !victim.is_dead() {
+                take();
+            }
+            while take() {}
+            // The next message is behind whatever it left.
+            out.send_timeout(b"behind it", PATIENCE).expect("room soon");
+            let next = inbox.recv_envelope_timeout(PATIENCE).expect("it is not held up");
+            assert_eq!(next.message, b"behind it");
+            received += came + 1;
+            let mut totals = totals.borrow_mut();
+            *totals.0 += next.seq + 1 - received;
+            *totals.1 += 1;
+            received = next.seq + 1;
+        }
+    });
+    println!("{holes} of {kills} senders were killed between claim and publication");
+}
+
+#[test]
+fn a_sender_killed_while_the_queue_is_full() {
+    on_every_row(|row| {
+        let place = Place::new();
+        let inbox = row.own::<u64>(&place, "box");
+        let out = open::<u64>(&place, "box");
+        for round in 0..5 {
+            (0..row.n()).for_each(|at| out.try_send(at).expect("a free place"));
+            let mut user = start_user(&place, "box");
+            set_waiting(&mut user, if round % 2 == 0 { "send 7" } else { "send_for 7" });
+            user.kill();
+            assert!(out.try_send(8).is_err_and(|error| error.is_full()));
+            for at in 0..row.n() {
+                assert_eq!(inbox.recv_timeout(PATIENCE), Ok(at));
+            }
+            assert!(inbox.try_recv().is_err_and(|error| error.is_empty()), "the dead one's never went in");
+        }
+    });
+}
+
+/// The owner is killed in the middle of a stream: every sender is told the same number, and none hangs.
+#[test]
+fn an_owner_killed_in_the_middle_of_a_stream() {
+    on_every_row(|row| {
+        for round in 0..6 {
+            let place = Place::new();
+            let mut owner = crate::cast::start_owner(&place, "box", row);
+            let outs = [open::<u64>(&place, "box"), open::<u64>(&place, "box")];
+            owner.say("take 1000000000");
+            let senders = outs.map(|out| {
+                std::thread::spawn(move || {
+                    let mut accepted = 0;
+                    loop {
+                        match out.send_timeout(accepted, PATIENCE) {
+                            Ok(()) => accepted += 1,
+                            Err(tubepost::SendTimeoutError::Closed(_, closed)) => return (accepted, closed),
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                })
+            });
+            let mut dice = Dice::new(row.n() ^ round << 20);
+            std::thread::sleep(Duration::from_micros(dice.below(10_000)));
+            owner.kill();
+            let ends = senders.map(|sender| sender.join().expect("no panic"));
+            assert_eq!(ends[0].1, ends[1].1, "everyone is told the same");
+            assert!(ends[0].1.uncollected <= row.n(), "no more than fit: {}", ends[0].1.uncollected);
+            assert!(ends[0].1.uncollected <= ends[0].0 + ends[1].0, "no more than were sent");
+        }
+    });
+}

@@ -1,0 +1,39 @@
+//! The conformance suite: what a mailbox promises, on every strategy × capacity, between real processes.
+//!
+//! One suite, many rows: `rows.rs` has the table, each test runs on all of it and names the row that fails.
+//! A new strategy or capacity is a new row there, not a new test here.
+//!
+//! | module | promise |
+//! |---|---|
+//! | `order` | one order, per sender as sent, every message exactly once |
+//! | `capacity` | exactly n wait, never more, never fewer; `len` and its kin |
+//! | `fixed`, `variable` | every size, alignment and length arrives whole; too long is refused, not cut |
+//! | `calls` | the words mean what they mean in crossbeam-channel; the message comes back in the error |
+//! | `envelope` | who sent it, which one it is, what `stat` and `list` say, ids are never used again |
+//! | `closing` | however the owner goes, every user is told, and told the same number |
+//! | `stopped` | a stopped process is not a dead one |
+//! | `killed` | a process killed at any moment leaves the others working |
+//! | `agreement` | formats and names: each refusal shows both sides |
+
+#[path = "../stage/mod.rs"]
+mod stage;
+
+mod agreement;
+mod calls;
+mod capacity;
+mod cast;
+mod closing;
+mod envelope;
+mod fixed;
+mod killed;
+mod letters;
+mod order;
+mod rows;
+mod stopped;
+mod variable;
+
+/// Not a test: other processes of this suite start here.
+#[test]
+fn role() {
+    stage::enter(&[cast::ROLES, order::ROLES, killed::ROLES, stopped::ROLES, agreement::ROLES]);
+}

@@ -1,0 +1,159 @@
+//! The few system calls that the tests need, each behind a safe name, and what /proc says of a process.
+#![allow(unsafe_code)]
+
+use std::time::Duration;
+
+pub use super::place::files_in;
+
+/// Nanoseconds on the clock that all processes share.
+pub fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+pub fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+pub fn signal(pid: u32, signal: i32) {
+    // SAFETY: kill takes numbers only; the pid is that of a child not yet waited for, so it is still that child's.
+    let done = unsafe { libc::kill(pid as i32, signal) };
+    assert_eq!(done, 0, "signal {signal} to {pid}");
+}
+
+/// A role does not outlive the test thread that started it.
+pub fn die_with_parent() {
+    // SAFETY: PR_SET_PDEATHSIG takes a number and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Gives this thread a processor of its own, the first or the second that it may use, which no ordinary
+/// thread takes from it. `false`: that is not permitted or there are not two; it stays an ordinary thread.
+pub fn take_processor(which: usize) -> bool {
+    let all = rustix::thread::sched_getaffinity(None).expect("our own affinity");
+    let usable: Vec<usize> = (0..1024).filter(|at| all.is_set(*at)).collect();
+    if usable.len() < 2 {
+        return false;
+    }
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(usable[which]);
+    let pinned = rustix::thread::sched_setaffinity(None, &one).is_ok();
+    let first_in = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the parameters are ours for the length of the call; 0 is this thread.
+    pinned && unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &first_in) } == 0
+}
+
+/// From here on this thread may read, write and exit; any other system call kills it.
+pub fn forbid_system_calls() {
+    // SAFETY: takes numbers only.
+    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
+    assert_eq!(done, 0, "seccomp strict mode: {}", std::io::Error::last_os_error());
+}
+
+/// Ends this thread only, by the one exit that seccomp's strict mode allows.
+pub fn exit_thread() -> ! {
+    // SAFETY: the thread leaves for good; the role keeps nothing on its stack that others use.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("the thread has left")
+}
+
+/// Writes to stdout with nothing but `write`, as the strict mode demands.
+pub fn write_raw(bytes: &[u8]) {
+    // SAFETY: stdout stays open for the life of the process, the bytes are ours for the length of the call.
+    let out = unsafe { std::os::fd::BorrowedFd::borrow_raw(1) };
+    let _ = rustix::io::write(out, bytes);
+}
+
+/// Forks; the child runs `play` and leaves by `_exit`, with 0 if it did not panic. Returns the child's pid.
+pub fn fork(play: impl FnOnce()) -> u32 {
+    // SAFETY: the child runs in the copy of this thread alone; the other thread of this process, libtest's
+    // main one, waits for us and holds no lock that the child needs (glibc takes care of malloc's).
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        0 => {
+            let well = std::panic::catch_unwind(std::panic::AssertUnwindSafe(play)).is_ok();
+            // SAFETY: ends the process without running what belongs to the parent.
+            unsafe { libc::_exit(i32::from(!well)) }
+        }
+        pid => pid as u32,
+    }
+}
+
+/// Waits for a forked child and says whether it left with 0.
+pub fn wait_for(pid: u32) -> bool {
+    let mut well = false;
+    super::eventually("the forked child ends", || {
+        let mut status = 0;
+        // SAFETY: `status` is ours for the length of the call.
+        let done = unsafe { libc::waitpid(pid as i32, &mut status, libc::WNOHANG) };
+        assert!(done >= 0, "waitpid {pid}: {}", std::io::Error::last_os_error());
+        well = status == 0;
+        done != 0
+    });
+    well
+}
+
+/// Sets the soft limit of open files, and returns the one before.
+pub fn limit_files(soft: u64) -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum: before.maximum })
+        .expect("a lower limit");
+    before.current.unwrap_or(1 << 20)
+}
+
+/// Becomes another user for good, in all threads.
+pub fn become_user(id: u32) {
+    // SAFETY: these take numbers; glibc changes every thread.
+    let done = unsafe { libc::setgroups(0, std::ptr::null()) | libc::setgid(id) | libc::setuid(id) };
+    assert_eq!(done, 0, "become user {id}: {}", std::io::Error::last_os_error());
+}
+
+pub fn mount_tmpfs(at: &str, options: &str) -> std::io::Result<()> {
+    let text = |it: &str| std::ffi::CString::new(it).expect("no NUL");
+    let (kind, at, options) = (text("tmpfs"), text(at), text(options));
+    // SAFETY: all pointers are to NUL-terminated strings that live until after the call.
+    let done = unsafe { libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// What a thread does, in ps's letters: S sleeps, R runs, T is stopped; `None` if there is no such thread.
+pub fn state_of(pid: u32, tid: u32) -> Option<char> {
+    stat_fields(&format!("/proc/{pid}/task/{tid}/stat"))?.first()?.chars().next()
+}
+
+/// Waits until a thread that said it would wait does, in the kernel.
+#[track_caller]
+pub fn until_asleep(pid: u32, tid: u32) {
+    super::eventually("the thread sleeps", || state_of(pid, tid) == Some('S'));
+}
+
+/// User and system time of a process, in ticks.
+pub fn ticks_of(pid: u32) -> u64 {
+    let fields = stat_fields(&format!("/proc/{pid}/stat")).expect("it runs");
+    fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+}
+
+/// The fields after the command's name, which may hold anything.
+fn stat_fields(path: &str) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text[text.rfind(')')? + 1..].split_whitespace().map(str::to_owned).collect())
+}
+
+/// How many descriptors this process has open.
+pub fn descriptors() -> usize {
+    // The listing itself holds one.
+    std::fs::read_dir("/proc/self/fd").expect("/proc").count() - 1
+}
+
+/// Burns about this long without giving the processor away, for moments too short to sleep.
+pub fn spin_for(time: Duration) {
+    let end = std::time::Instant::now() + time;
+    while std::time::Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}

@@ -1,0 +1,220 @@
+//! Real processes: this test binary, started again in a role.
+//!
+//! Each test binary has `#[test] fn role() { stage::enter(&[…]) }`, which passes at once in a normal run.
+//! With `TUBEPOST_TEST_ROLE` set it plays that role and leaves. libtest's own words on stdout are told
+//! from a role's by the mark that each line of a role begins with.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, os};
+
+const ROLE: &str = "TUBEPOST_TEST_ROLE";
+const ARGS: &str = "TUBEPOST_TEST_ROLE_ARGS";
+const BETWEEN_ARGS: &str = "\u{1f}";
+const MARK: &str = "@@ ";
+
+/// A name and what a process of that role does.
+pub type Role = (&'static str, fn(&mut Cue));
+
+/// Plays the role that this process was started for, if it was.
+pub fn enter(roles: &[&[Role]]) {
+    let Ok(name) = std::env::var(ROLE) else { return };
+    let args = std::env::var(ARGS).expect("a role has arguments, maybe none");
+    let (_, play) = roles.iter().copied().flatten().find(|(it, _)| *it == name).expect("a known role");
+    os::die_with_parent();
+    let args =
+        if args.is_empty() { Vec::new() } else { args.split(BETWEEN_ARGS).map(str::to_owned).collect() };
+    play(&mut Cue { args });
+    std::process::exit(0);
+}
+
+/// What a role has in hand: its arguments and the line to the test.
+pub struct Cue {
+    args: Vec<String>,
+}
+
+impl Cue {
+    pub fn arg(&self, at: usize) -> &str {
+        &self.args[at]
+    }
+
+    pub fn number(&self, at: usize) -> u64 {
+        self.args[at].parse().expect("a number")
+    }
+
+    pub fn say(&self, line: impl std::fmt::Display) {
+        let mut out = std::io::stdout().lock();
+        // libtest may have left half a line.
+        writeln!(out, "\n{MARK}{line}").and_then(|()| out.flush()).expect("the test listens");
+    }
+
+    /// The next line from the test; a test that is gone ends the role.
+    pub fn hear(&self) -> String {
+        let mut line = String::new();
+        match std::io::stdin().lock().read_line(&mut line) {
+            Ok(0) | Err(_) => std::process::exit(0),
+            Ok(_) => line.trim_end().to_owned(),
+        }
+    }
+}
+
+/// A process in a role, killed when dropped.
+pub struct Child {
+    role: String,
+    process: std::process::Child,
+    stdin: Option<ChildStdin>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Child {
+    pub fn start(role: &str, args: &[&str]) -> Child {
+        Child::start_by(Command::new(exe()), role, args)
+    }
+
+    /// Inside a mount namespace of its own where it may mount; `Err` says why there can be none.
+    pub fn start_in_namespace(role: &str, args: &[&str]) -> Result<Child, String> {
+        for flags in [&["-m"][..], &["-U", "-r", "-m"][..]] {
+            let probe = Command::new("unshare").args(flags).arg("true").stderr(Stdio::null()).status();
+            if probe.is_ok_and(|status| status.success()) {
+                let mut command = Command::new("unshare");
+                command.args(flags).arg(exe());
+                return Ok(Child::start_by(command, role, args));
+            }
+        }
+        Err("no mount namespace to be had, neither as root nor in a user namespace".into())
+    }
+
+    fn start_by(mut command: Command, role: &str, args: &[&str]) -> Child {
+        let mut process = command
+            .args(["--exact", "role", "--nocapture"])
+            .env(ROLE, role)
+            .env(ARGS, args.join(BETWEEN_ARGS))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this binary can be started again");
+        let stdout = BufReader::new(process.stdout.take().expect("piped"));
+        let (sayer, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if let Some(line) = line.strip_prefix(MARK) {
+                    let _ = sayer.send(line.to_owned());
+                }
+            }
+        });
+        let stdin = process.stdin.take();
+        Child { role: role.to_owned(), process, stdin, lines }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn say(&mut self, line: impl std::fmt::Display) {
+        let stdin = self.stdin.as_mut().expect("open until finish");
+        if let Err(error) = writeln!(stdin, "{line}").and_then(|()| stdin.flush()) {
+            panic!("the {} (pid {}) does not listen: {error}", self.role, self.process.id());
+        }
+    }
+
+    /// The next line of the role.
+    #[track_caller]
+    pub fn hear(&mut self) -> String {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the {} (pid {}) hangs", self.role, self.pid()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let status = self.status();
+                panic!("the {} (pid {}) ended without a word: {status:?}", self.role, self.pid())
+            }
+        }
+    }
+
+    /// The next line, unless the role ended without one.
+    #[track_caller]
+    pub fn hear_or_end(&mut self) -> Result<String, Option<ExitStatus>> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Ok(line),
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(None),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.status()),
+        }
+    }
+
+    /// A line if there is one by now.
+    pub fn hear_now(&mut self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+
+    #[track_caller]
+    pub fn expect(&mut self, line: &str) {
+        assert_eq!(self.hear(), line, "from the {}", self.role);
+    }
+
+    #[track_caller]
+    pub fn ask(&mut self, line: impl std::fmt::Display) -> String {
+        self.say(line);
+        self.hear()
+    }
+
+    pub fn kill(&mut self) {
+        self.process.kill().expect("our own child");
+        self.process.wait().expect("our own child");
+    }
+
+    /// Whether it has ended; does not wait.
+    pub fn is_dead(&mut self) -> bool {
+        self.process.try_wait().expect("our own child").is_some()
+    }
+
+    /// SIGKILL without waiting for the end.
+    pub fn strike(&mut self) {
+        self.process.kill().expect("our own child");
+    }
+
+    /// Stops it, and returns when it stands still.
+    pub fn stop(&self) {
+        os::signal(self.pid(), libc::SIGSTOP);
+        super::eventually("the process is stopped", || {
+            matches!(os::state_of(self.pid(), self.pid()), Some('T' | 'Z'))
+        });
+    }
+
+    pub fn go_on(&self) {
+        os::signal(self.pid(), libc::SIGCONT);
+    }
+
+    /// Lets it end by itself, and expects that all went well for it.
+    #[track_caller]
+    pub fn finish(mut self) {
+        drop(self.stdin.take());
+        match self.status() {
+            Some(status) => assert!(status.success(), "the {} failed: {status:?}", self.role),
+            None => panic!("the {} (pid {}) does not end", self.role, self.pid()),
+        }
+    }
+
+    fn status(&mut self) -> Option<ExitStatus> {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.process.try_wait().expect("our own child") {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn exe() -> std::path::PathBuf {
+    std::env::current_exe().expect("our own binary")
+}
