@@ -1,20 +1,22 @@
 //! The subject: mailboxes of 1024 places, used as a program would that minds its speed.
 //!
-//! A round trip takes two, each owned by the process that receives from it. Spinning means `try_send` and
-//! `try_recv_into` in a loop; blocking means `send` and `recv_into` of mailboxes that never poll before
-//! they sleep. As for the limits, a message stays where it is and only its number changes, and is received
+//! A round trip takes two, each owned by the process that receives from it. Both modes are `send` and
+//! `recv_into`: spinning of handles that poll as long as it takes, blocking of handles that never poll
+//! before they sleep. As for the limits, a message stays where it is and only its number changes, and is received
 //! into memory that is there already.
 
-use std::hint::{black_box, spin_loop};
+use std::hint::black_box;
 use std::time::Duration;
 
-use tubepost::{Buffer, Domain, Mailbox, Message, Receiver, Sender, TryRecvError, TrySendError};
+use tubepost::{Buffer, Domain, Mailbox, Message, Receiver, Sender};
 
 use super::job::Mode;
 use super::measure::{Drain, Echo, Exchange, Measured, Source};
 
 const PING: &str = "bench/ping";
 const PONG: &str = "bench/pong";
+/// Longer than any round.
+const FOR_EVER: Duration = Duration::from_secs(60);
 
 /// A message that carries a number, and fills its length.
 pub trait Numbered: for<'a> Message<Sent<'a> = Self, Received = Self> + Buffer<Self> + Copy {
@@ -56,14 +58,12 @@ numbered!(Bytes8: 0 words, Bytes56: 6 words, Bytes64: 7 words, Bytes1024: 127 wo
 pub struct Output<T: Message> {
     sender: Sender<T>,
     message: T,
-    mode: Mode,
 }
 
 /// The receiving end of one mailbox; messages are received into memory of its own.
 pub struct Input<T: Message> {
     receiver: Receiver<T>,
     message: T,
-    mode: Mode,
 }
 
 impl<T: Numbered> Output<T> {
@@ -80,10 +80,10 @@ impl<T: Numbered> Output<T> {
     fn open(domain: &Domain, name: &str, mode: Mode) -> Measured<Self> {
         let options = Sender::<T>::options().domain(domain);
         let sender = match mode {
-            Mode::Spin => options.open(name)?,
+            Mode::Spin => options.spin(FOR_EVER).open(name)?,
             Mode::Block => options.spin(Duration::ZERO).open(name)?,
         };
-        Ok(Self { sender, message: T::blank(), mode })
+        Ok(Self { sender, message: T::blank() })
     }
 }
 
@@ -101,10 +101,10 @@ impl<T: Numbered> Input<T> {
     fn own(domain: &Domain, name: &str, mode: Mode) -> Measured<Self> {
         let options = Mailbox::<T>::options().bounded(1024).domain(domain);
         let receiver = match mode {
-            Mode::Spin => options.own(name)?,
+            Mode::Spin => options.spin(FOR_EVER).own(name)?,
             Mode::Block => options.spin(Duration::ZERO).own(name)?,
         };
-        Ok(Self { receiver, message: T::blank(), mode })
+        Ok(Self { receiver, message: T::blank() })
     }
 }
 
@@ -113,33 +113,15 @@ impl<T: Numbered> Source for Output<T> {
     fn put(&mut self, seq: u64) -> Measured<()> {
         let message = black_box(&mut self.message);
         message.set_seq(seq);
-        if self.mode == Mode::Block {
-            return Ok(self.sender.send(*message)?);
-        }
-        loop {
-            match self.sender.try_send(*message) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(_)) => spin_loop(),
-                Err(e) => return Err(e.into()),
-            }
-        }
+        Ok(self.sender.send(*message)?)
     }
 }
 
 impl<T: Numbered> Drain for Input<T> {
     #[inline(always)]
     fn get(&mut self) -> Measured<u64> {
-        if self.mode == Mode::Block {
-            self.receiver.recv_into(&mut self.message)?;
-            return Ok(black_box(&self.message).seq());
-        }
-        loop {
-            match self.receiver.try_recv_into(&mut self.message) {
-                Ok(_) => return Ok(black_box(&self.message).seq()),
-                Err(TryRecvError::Empty) => spin_loop(),
-                Err(e) => return Err(e.into()),
-            }
-        }
+        self.receiver.recv_into(&mut self.message)?;
+        Ok(black_box(&self.message).seq())
     }
 }
 

@@ -1,9 +1,8 @@
 //! What this machine can do at best: the yardsticks the library is held against.
 //!
 //! Each limit does the least that moves a message between two processes, and nothing else: no
-//! ownership, no recovery, no names, no checks. A limit is honest only if nothing about it is slower
-//! than it has to be, so these files may use what the library uses (prefetching, a spin without system
-//! calls, a copy of a length the compiler knows), and each says which variants were tried.
+//! ownership, no recovery, no names, no checks; the plain form of it, as a careful program would be
+//! written that needs nothing else.
 //!
 //! | limit | what it is | held against it |
 //! |---|---|---|

@@ -41,23 +41,3 @@ impl<const N: usize> Private<N> {
         u64::from_ne_bytes(first.try_into().expect("eight bytes"))
     }
 }
-
-/// Asks for the lines at `at`, to be written.
-#[inline(always)]
-pub fn prefetch(at: *const u8, len: usize) {
-    for line in (0..len).step_by(64) {
-        let line = at.wrapping_add(line);
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch reads and writes nothing, whatever the address.
-        unsafe {
-            std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags))
-        };
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: a prefetch reads and writes nothing, whatever the address.
-        unsafe {
-            std::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags))
-        };
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        let _ = line;
-    }
-}
