@@ -182,6 +182,16 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The mailbox is closed. Calls have enums of their own for this; it is what they become
+    /// in a function that returns this type.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// No room or no message now; from a `try_` call, as for [`Closed`](Self::Closed).
+    #[error("this would have to wait: the mailbox is full, or there is no message")]
+    WouldWait,
+    /// No room or no message in time; as for [`Closed`](Self::Closed).
+    #[error("this would have to wait longer: the mailbox is full, or there is no message")]
+    TimedOut,
     /// The system refused something it usually grants.
     #[error("{doing} {} failed: {}", path.display(), std::io::Error::from_raw_os_error(*errno))]
     Os {
@@ -195,7 +205,7 @@ pub enum Error {
 }
 
 /// Why [`Sender::send`](crate::Sender::send) failed; the message comes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum SendError<S> {
     /// The owner is gone.
     Closed(S, Closed),
@@ -204,7 +214,7 @@ pub enum SendError<S> {
 }
 
 /// Why [`Sender::try_send`](crate::Sender::try_send) failed; the message comes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum TrySendError<S> {
     /// All places are taken.
     Full(S),
@@ -215,7 +225,7 @@ pub enum TrySendError<S> {
 }
 
 /// Why [`Sender::send_timeout`](crate::Sender::send_timeout) failed; the message comes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum SendTimeoutError<S> {
     /// No place became free in time.
     Timeout(S),
@@ -257,7 +267,7 @@ pub enum RecvTimeoutError {
 }
 
 macro_rules! sending {
-    ($name:ident, $($waiting:ident, $is:ident, $text:literal)?) => {
+    ($name:ident, $($waiting:ident, $is:ident, $becomes:ident, $text:literal)?) => {
         impl<S> $name<S> {
             /// The message that was not sent.
             pub fn into_inner(self) -> S {
@@ -289,12 +299,31 @@ macro_rules! sending {
                 }
             }
         }
-        impl<S: fmt::Debug> std::error::Error for $name<S> {}
+        impl<S> std::error::Error for $name<S> {}
+        // Without asking that of the message, so that `?` works for all of them.
+        impl<S> fmt::Debug for $name<S> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$waiting(_) => f.write_str(concat!(stringify!($waiting), "(..)")),)?
+                    Self::Closed(_, closed) => write!(f, "Closed(.., {closed:?})"),
+                    Self::Failed(_, error) => write!(f, "Failed(.., {error:?})"),
+                }
+            }
+        }
+        impl<S> From<$name<S>> for Error {
+            fn from(error: $name<S>) -> Error {
+                match error {
+                    $($name::$waiting(_) => Error::$becomes,)?
+                    $name::Closed(_, closed) => Error::Closed(closed),
+                    $name::Failed(_, error) => error,
+                }
+            }
+        }
     };
 }
 
 macro_rules! receiving {
-    ($name:ident, $($waiting:ident, $is:ident, $text:literal)?) => {
+    ($name:ident, $($waiting:ident, $is:ident, $becomes:ident, $text:literal)?) => {
         impl $name {
             /// Whether the mailbox is closed.
             pub fn is_closed(&self) -> bool {
@@ -320,12 +349,21 @@ macro_rules! receiving {
             }
         }
         impl std::error::Error for $name {}
+        impl From<$name> for Error {
+            fn from(error: $name) -> Error {
+                match error {
+                    $($name::$waiting => Error::$becomes,)?
+                    $name::Closed(closed) => Error::Closed(closed),
+                    $name::Failed(error) => error,
+                }
+            }
+        }
     };
 }
 
 sending!(SendError,);
-sending!(TrySendError, Full, is_full, "the mailbox is full");
-sending!(SendTimeoutError, Timeout, is_timeout, "no place became free in time");
+sending!(TrySendError, Full, is_full, WouldWait, "the mailbox is full");
+sending!(SendTimeoutError, Timeout, is_timeout, TimedOut, "no place became free in time");
 receiving!(RecvError,);
-receiving!(TryRecvError, Empty, is_empty, "no message is waiting");
-receiving!(RecvTimeoutError, Timeout, is_timeout, "no message came in time");
+receiving!(TryRecvError, Empty, is_empty, WouldWait, "no message is waiting");
+receiving!(RecvTimeoutError, Timeout, is_timeout, TimedOut, "no message came in time");

@@ -7,7 +7,8 @@ use crate::format::Format;
 use crate::message::Message;
 use crate::queue::layout::{Geometry, MAX_FORMAT, MAX_IN_LINE, MAX_MEMBER_NAME};
 use crate::receiver::Receiver;
-use crate::strategy::shared::{Inlet, Wish};
+use crate::strategy::shared::Wish;
+use crate::strategy::shared::inlet::Inlet;
 use std::marker::PhantomData;
 use std::time::Duration;
 

@@ -6,9 +6,8 @@ use crate::domain::stat::Stat;
 use crate::error::{Closed, Error, RecvError, RecvTimeoutError, TryRecvError};
 use crate::memory::payload::{Payload, Unfit};
 use crate::message::{Buffer, Message};
-use crate::queue::mapped::SlotPayload;
 use crate::strategy::Refusal;
-use crate::strategy::shared::{Inlet, Origin};
+use crate::strategy::shared::inlet::{Inlet, Taken};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,38 +88,45 @@ where
     }
 }
 
-fn message<M: Message + ?Sized>(payload: &SlotPayload<'_>, _: &Origin<'_>) -> Result<M::Received, Unfit> {
-    M::receive(payload)
-}
-
-fn envelope<M: Message + ?Sized>(
-    payload: &SlotPayload<'_>,
-    origin: &Origin<'_>,
-) -> Result<Envelope<M>, Unfit> {
-    Ok(Envelope {
-        message: M::receive(payload)?,
-        seq: origin.position,
-        sender: origin.peer(),
-        redelivered: 0,
-    })
-}
-
-fn into<'b, M: Message + ?Sized, B: Buffer<M> + ?Sized>(
-    buffer: &'b mut B,
-) -> impl FnMut(&SlotPayload<'_>, &Origin<'_>) -> Result<usize, Unfit> + use<'b, M, B> {
-    |payload, _| {
-        let (length, room) = (payload.len(), buffer.room());
-        if length > room {
-            return Err(Unfit::TooShort { length, room });
+/// Makes a message of what was taken.
+#[inline(always)]
+fn message<M: Message + ?Sized>(taken: Taken<'_>) -> Result<M::Received, Refusal> {
+    match M::receive(&taken.payload) {
+        Ok(message) => {
+            taken.consume();
+            Ok(message)
         }
-        buffer.fill_from(payload)
+        Err(unfit) => Err(taken.unfit(unfit)),
+    }
+}
+
+fn envelope<M: Message + ?Sized>(taken: Taken<'_>) -> Result<Envelope<M>, Refusal> {
+    let (seq, sender) = (taken.position(), taken.sender());
+    Ok(Envelope { message: message::<M>(taken)?, seq, sender, redelivered: 0 })
+}
+
+#[inline(always)]
+fn fill<M: Message + ?Sized>(
+    buffer: &mut (impl Buffer<M> + ?Sized),
+    taken: Taken<'_>,
+) -> Result<usize, Refusal> {
+    let (length, room) = (taken.payload.len(), buffer.room());
+    if length > room {
+        return Err(taken.unfit(Unfit::TooShort { length, room }));
+    }
+    match buffer.fill_from(&taken.payload) {
+        Ok(length) => {
+            taken.consume();
+            Ok(length)
+        }
+        Err(unfit) => Err(taken.unfit(unfit)),
     }
 }
 
 fn blocking<R>(done: Result<R, Refusal>) -> Result<R, RecvError> {
     done.map_err(|refusal| match refusal {
         Refusal::Closed(closed) => RecvError::Closed(closed),
-        Refusal::Failed(error) => RecvError::Failed(error),
+        Refusal::Failed(error) => RecvError::Failed(*error),
         Refusal::Waiting => unreachable!("a wait without a deadline does not end early"),
     })
 }
@@ -129,7 +135,7 @@ fn trying<R>(done: Result<R, Refusal>) -> Result<R, TryRecvError> {
     done.map_err(|refusal| match refusal {
         Refusal::Waiting => TryRecvError::Empty,
         Refusal::Closed(closed) => TryRecvError::Closed(closed),
-        Refusal::Failed(error) => TryRecvError::Failed(error),
+        Refusal::Failed(error) => TryRecvError::Failed(*error),
     })
 }
 
@@ -137,7 +143,7 @@ fn limited<R>(done: Result<R, Refusal>) -> Result<R, RecvTimeoutError> {
     done.map_err(|refusal| match refusal {
         Refusal::Waiting => RecvTimeoutError::Timeout,
         Refusal::Closed(closed) => RecvTimeoutError::Closed(closed),
-        Refusal::Failed(error) => RecvTimeoutError::Failed(error),
+        Refusal::Failed(error) => RecvTimeoutError::Failed(*error),
     })
 }
 
@@ -158,7 +164,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// [`RecvError::Closed`] after [`close`](Self::close).
     #[inline]
     pub fn recv(&self) -> Result<M::Received, RecvError> {
-        blocking(self.inlet.recv(None, message::<M>))
+        blocking(self.inlet.recv(None).and_then(message::<M>))
     }
 
     /// Receives the next message if there is one now.
@@ -169,7 +175,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// [`close`](Self::close).
     #[inline]
     pub fn try_recv(&self) -> Result<M::Received, TryRecvError> {
-        trying(self.inlet.try_recv(message::<M>))
+        trying(self.inlet.try_recv().and_then(message::<M>))
     }
 
     /// Receives the next message, waiting for it for at most so long.
@@ -180,7 +186,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// [`close`](Self::close).
     #[inline]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<M::Received, RecvTimeoutError> {
-        limited(self.inlet.recv(after(timeout), message::<M>))
+        limited(self.inlet.recv(after(timeout)).and_then(message::<M>))
     }
 
     /// Receives the next message, waiting for it until then at most.
@@ -190,7 +196,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// As for [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<M::Received, RecvTimeoutError> {
-        limited(self.inlet.recv(Some(deadline), message::<M>))
+        limited(self.inlet.recv(Some(deadline)).and_then(message::<M>))
     }
 
     /// Receives into a buffer of the caller's own: a value for plain types; a slice or a
@@ -215,7 +221,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// ```
     #[inline]
     pub fn recv_into<B: Buffer<M> + ?Sized>(&self, buffer: &mut B) -> Result<usize, RecvError> {
-        blocking(self.inlet.recv(None, into::<M, B>(buffer)))
+        blocking(self.inlet.recv(None).and_then(|taken| fill(buffer, taken)))
     }
 
     /// [`recv_into`](Self::recv_into) that does not wait.
@@ -225,7 +231,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// As for [`try_recv`](Self::try_recv); [`Error::TooLong`] if it does not fit: it stays.
     #[inline]
     pub fn try_recv_into<B: Buffer<M> + ?Sized>(&self, buffer: &mut B) -> Result<usize, TryRecvError> {
-        trying(self.inlet.try_recv(into::<M, B>(buffer)))
+        trying(self.inlet.try_recv().and_then(|taken| fill(buffer, taken)))
     }
 
     /// [`recv_into`](Self::recv_into) that waits for at most so long.
@@ -240,7 +246,7 @@ impl<M: Message + ?Sized> Receiver<M> {
         buffer: &mut B,
         timeout: Duration,
     ) -> Result<usize, RecvTimeoutError> {
-        limited(self.inlet.recv(after(timeout), into::<M, B>(buffer)))
+        limited(self.inlet.recv(after(timeout)).and_then(|taken| fill(buffer, taken)))
     }
 
     /// [`recv_into`](Self::recv_into) that waits until then at most.
@@ -254,7 +260,7 @@ impl<M: Message + ?Sized> Receiver<M> {
         buffer: &mut B,
         deadline: Instant,
     ) -> Result<usize, RecvTimeoutError> {
-        limited(self.inlet.recv(Some(deadline), into::<M, B>(buffer)))
+        limited(self.inlet.recv(Some(deadline)).and_then(|taken| fill(buffer, taken)))
     }
 
     /// Receives the next message and who sent it.
@@ -263,7 +269,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`recv`](Self::recv).
     pub fn recv_envelope(&self) -> Result<Envelope<M>, RecvError> {
-        blocking(self.inlet.recv(None, envelope::<M>))
+        blocking(self.inlet.recv(None).and_then(envelope::<M>))
     }
 
     /// [`recv_envelope`](Self::recv_envelope) that does not wait.
@@ -272,7 +278,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`try_recv`](Self::try_recv).
     pub fn try_recv_envelope(&self) -> Result<Envelope<M>, TryRecvError> {
-        trying(self.inlet.try_recv(envelope::<M>))
+        trying(self.inlet.try_recv().and_then(envelope::<M>))
     }
 
     /// [`recv_envelope`](Self::recv_envelope) that waits for at most so long.
@@ -281,7 +287,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`recv_timeout`](Self::recv_timeout).
     pub fn recv_envelope_timeout(&self, timeout: Duration) -> Result<Envelope<M>, RecvTimeoutError> {
-        limited(self.inlet.recv(after(timeout), envelope::<M>))
+        limited(self.inlet.recv(after(timeout)).and_then(envelope::<M>))
     }
 
     /// [`recv_envelope`](Self::recv_envelope) that waits until then at most.
@@ -290,7 +296,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`recv_timeout`](Self::recv_timeout).
     pub fn recv_envelope_deadline(&self, deadline: Instant) -> Result<Envelope<M>, RecvTimeoutError> {
-        limited(self.inlet.recv(Some(deadline), envelope::<M>))
+        limited(self.inlet.recv(Some(deadline)).and_then(envelope::<M>))
     }
 
     /// Receives until the mailbox is closed.

@@ -8,7 +8,7 @@ use crate::error::{Closed, Error, SendError, SendTimeoutError, TrySendError};
 use crate::mailbox::Common;
 use crate::message::Message;
 use crate::strategy::Refusal;
-use crate::strategy::shared::Outlet;
+use crate::strategy::shared::outlet::Outlet;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
@@ -136,7 +136,7 @@ impl<M: Message + ?Sized> Sender<M> {
         match self.outlet.send(M::bytes(&message), None) {
             Ok(()) => Ok(()),
             Err(Refusal::Closed(closed)) => Err(SendError::Closed(message, closed)),
-            Err(Refusal::Failed(error)) => Err(SendError::Failed(message, error)),
+            Err(Refusal::Failed(error)) => Err(SendError::Failed(message, *error)),
             Err(Refusal::Waiting) => unreachable!("a wait without a deadline does not end early"),
         }
     }
@@ -153,7 +153,7 @@ impl<M: Message + ?Sized> Sender<M> {
             Ok(()) => Ok(()),
             Err(Refusal::Waiting) => Err(TrySendError::Full(message)),
             Err(Refusal::Closed(closed)) => Err(TrySendError::Closed(message, closed)),
-            Err(Refusal::Failed(error)) => Err(TrySendError::Failed(message, error)),
+            Err(Refusal::Failed(error)) => Err(TrySendError::Failed(message, *error)),
         }
     }
 
@@ -197,7 +197,7 @@ impl<M: Message + ?Sized> Sender<M> {
             Ok(()) => Ok(()),
             Err(Refusal::Waiting) => Err(SendTimeoutError::Timeout(message)),
             Err(Refusal::Closed(closed)) => Err(SendTimeoutError::Closed(message, closed)),
-            Err(Refusal::Failed(error)) => Err(SendTimeoutError::Failed(message, error)),
+            Err(Refusal::Failed(error)) => Err(SendTimeoutError::Failed(message, *error)),
         }
     }
 
@@ -236,7 +236,7 @@ impl<M: Message + ?Sized> Sender<M> {
         match self.outlet.closed(deadline) {
             Ok(closed) | Err(Refusal::Closed(closed)) => Ok(Some(closed)),
             Err(Refusal::Waiting) => Ok(None),
-            Err(Refusal::Failed(error)) => Err(error),
+            Err(Refusal::Failed(error)) => Err(*error),
         }
     }
 

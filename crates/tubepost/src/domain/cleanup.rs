@@ -1,8 +1,8 @@
 //! What the dead leave, and how it is put away.
 //!
 //! A mailbox whose owner is dead is *buried* by whoever meets it: closed, so that nobody
-//! can send into the void; its uncollected messages counted, once for all; its name taken
-//! away; everybody who waits woken. Each step may be repeated, by any number of processes at
+//! can send into the void; its uncollected messages counted, once for all; everybody who
+//! waits woken; its name taken away. Each step may be repeated, by any number of processes at
 //! once, and any of them may die in it.
 
 use super::entry::{self, Segment};
@@ -10,8 +10,6 @@ use super::name::Name;
 use super::stat::Listed;
 use super::{Domain, member};
 use crate::error::{Closed, Error};
-use crate::queue::layout::Header;
-use crate::sync::wait::Bell;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -69,7 +67,7 @@ impl Domain {
     }
 
     fn clean(&self, name: &str, swept: &mut Swept) -> Result<(), Error> {
-        let (fd, segment) = entry::open(self, &Name::new(name)?)?;
+        let (_, segment) = entry::open(self, &Name::new(name)?)?;
         if segment.is_ownerless() {
             if !bury(&segment) {
                 return Err(Error::Busy { name: name.into() });
@@ -77,9 +75,7 @@ impl Domain {
             swept.removed.push(name.into());
             return Ok(());
         }
-        // A description of its own: locks on it go when it is closed, mapping or not.
-        drop(fd);
-        if let Some(fd) = segment.reopen() {
+        if let Some(fd) = segment.descriptor() {
             let rows = member::sweep_dead(fd.as_fd(), &segment.rows, || segment.tail());
             swept.rows += rows.map_err(|errno| super::failed("to sweep", &segment.path(), errno))?;
         }
@@ -110,15 +106,5 @@ pub(crate) fn finish(segment: &Segment) -> Closed {
 /// process is at it and does not finish.
 pub(crate) fn bury(segment: &Segment) -> bool {
     finish(segment);
-    let gone = segment.retire(|| segment.is_ownerless());
-    wake_all(segment.header());
-    gone
-}
-
-/// Wakes everybody who waits for anything here.
-pub(crate) fn wake_all(header: &Header) {
-    let bells = &header.bells;
-    for word in [&bells.messages, &bells.room, &bells.end] {
-        Bell::new(word, &bells.fence).wake();
-    }
+    segment.retire(|| segment.is_ownerless())
 }

@@ -7,7 +7,7 @@
 //! ```text
 //! retire   lock byte 0 of the segment that the name means
 //!          look again: does the name still mean it? is the owner still dead?
-//!          life = RETIRED, unlink the name, unlock
+//!          life = RETIRED, wake everybody, unlink the name, unlock
 //! link     the new segment; somebody was faster: start over
 //! ```
 //!
@@ -16,18 +16,19 @@
 //! name and finds it RETIRED opens by name again.
 //!
 //! **What if it dies here?** Before the link: the nameless file vanishes with its maker.
-//! Holding byte 0: the lock goes with it and the next one does the same again; RETIRED and
-//! the missing name are as good as half of the work done.
+//! Holding byte 0: the lock goes with it and the next one does the same again, because the
+//! name is still there: taking it away is the last step.
 
 use super::member::{self, Introduction};
 use super::name::Name;
 use super::{Domain, cleanup, failed};
 use crate::error::Error;
-use crate::os::{Errno, file, lock, map::Map, pid};
+use crate::os::{Errno, file, fork, lock, map::Map, pid};
 use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
 use crate::queue::mapped::Mapped;
 use crate::queue::rows::{self, HeaderOf, Rows};
 use crate::queue::slots::{Member, Slots};
+use crate::sync::wait::Bell;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -87,6 +88,7 @@ pub(crate) struct Segment {
     map: Arc<Map>,
     header: HeaderOf,
     id: Id,
+    epoch: u64,
 }
 
 impl Segment {
@@ -100,6 +102,7 @@ impl Segment {
             slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.capacity),
             rows: Rows::new(Arc::clone(&map), &geometry),
             geometry,
+            epoch: map.epoch(),
             header,
             inode,
             map,
@@ -114,7 +117,7 @@ impl Segment {
     /// Whether this is the process that mapped it, and not a forked child.
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
-        self.map.is_ours()
+        fork::is_current(self.epoch)
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -139,20 +142,51 @@ impl Segment {
         self.header().life.state.store(RETIRED, Release);
     }
 
-    /// A new descriptor of this very object, if its name still means it.
-    pub(crate) fn reopen(&self) -> Option<OwnedFd> {
-        let fd = file::open_file(&self.path()).ok()?;
-        (file::facts(&fd).ok()?.inode == self.inode).then_some(fd)
+    /// Wakes everybody who waits for anything here.
+    pub(crate) fn wake_all(&self) {
+        let bells = &self.header().bells;
+        for word in [&bells.messages, &bells.room, &bells.end] {
+            Bell::new(word, &bells.fence).alarm();
+        }
+    }
+
+    /// A new descriptor of this very object, by its name.
+    fn reopen(&self) -> Reopened {
+        let fd = match file::open_file(&self.path()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Reopened::Nameless,
+            Err(_) => return Reopened::Unknown,
+        };
+        match file::facts(&fd) {
+            Ok(facts) if facts.inode == self.inode => Reopened::Here(fd),
+            Ok(_) => Reopened::Nameless,
+            Err(_) => Reopened::Unknown,
+        }
+    }
+
+    /// A descriptor whose locks go when it is closed, which those of the mapping's don't.
+    pub(crate) fn descriptor(&self) -> Option<OwnedFd> {
+        match self.reopen() {
+            Reopened::Here(fd) => Some(fd),
+            Reopened::Nameless | Reopened::Unknown => None,
+        }
     }
 
     /// Whether the member is known to be dead or gone.
     pub(crate) fn is_dead(&self, member: Member) -> bool {
-        member::is_dead(&self.rows, member, || self.reopen())
+        member::is_dead(&self.rows, member, || self.descriptor())
     }
 
-    /// Whether nobody will ever receive from it again.
+    /// Whether it is over: retired, its name taken away, or its owner dead.
     pub(crate) fn is_ownerless(&self) -> bool {
-        self.is_retired() || self.is_dead(OWNER)
+        if self.is_retired() {
+            return true;
+        }
+        match self.reopen() {
+            Reopened::Here(fd) => member::is_dead(&self.rows, OWNER, || Some(fd)),
+            Reopened::Nameless => true,
+            Reopened::Unknown => false,
+        }
     }
 
     /// What its owner says of itself.
@@ -169,12 +203,18 @@ impl Segment {
     /// nobody else can be doing the same. `false`: another is at it and does not finish.
     pub(crate) fn retire(&self, agreed: impl Fn() -> bool) -> bool {
         for _ in 0..TRIES {
-            let Some(fd) = self.reopen() else { return true };
-            if matches!(lock::try_lock(fd.as_fd(), NAME_BYTE), Ok(true)) {
+            let found = self.reopen();
+            if matches!(found, Reopened::Nameless) {
+                return true;
+            }
+            if let Reopened::Here(fd) = &found
+                && matches!(lock::try_lock(fd.as_fd(), NAME_BYTE), Ok(true))
+            {
                 let path = self.path();
                 let still = file::facts_at(&path).is_ok_and(|facts| facts.inode == self.inode);
                 if still && agreed() {
-                    self.header().life.state.store(RETIRED, Release);
+                    self.mark_retired();
+                    self.wake_all();
                     let _ = file::remove(&path);
                 }
                 return true;
@@ -183,6 +223,16 @@ impl Segment {
         }
         false
     }
+}
+
+/// What was found where an object should be.
+enum Reopened {
+    /// It is there.
+    Here(OwnedFd),
+    /// Its name is gone, or another's by now.
+    Nameless,
+    /// The system would not say (no descriptors left, for example).
+    Unknown,
 }
 
 /// What a new segment is to be.
@@ -196,28 +246,36 @@ pub(crate) struct Plan<'a> {
 /// Builds a segment that this process owns and gives it its name.
 pub(crate) fn create(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<Segment, Error> {
     let path = domain.file(name);
+    // First, so that a dead one's memory is free before a new one's is wanted.
+    make_way(domain, name)?;
     let (fd, segment) = build(domain, name, plan)?;
     for _ in 0..TRIES {
         match file::publish(fd.as_fd(), &path) {
             Ok(()) => return Ok(segment), // the descriptor closes; the mapping keeps the lock
-            Err(Errno::EXIST) => {}
+            Err(Errno::EXIST) => make_way(domain, name)?,
             Err(errno) => return Err(failed("to create", &path, errno)),
-        }
-        match open(domain, name) {
-            Ok((_, old)) if old.is_ownerless() => {
-                if !cleanup::bury(&old) {
-                    break;
-                }
-            }
-            Ok((_, old)) => {
-                let owner = old.owner();
-                return Err(Error::Exists { name: name.to_string(), owner: owner.name, pid: owner.pid });
-            }
-            Err(Error::NoSuchName { .. }) => {}
-            Err(other) => return Err(other),
         }
     }
     Err(Error::Busy { name: name.to_string() })
+}
+
+/// Buries what a dead owner left under the name; an error if a living one has it.
+fn make_way(domain: &Domain, name: &Name) -> Result<(), Error> {
+    match open(domain, name) {
+        Ok((_, old)) if old.is_ownerless() => {
+            if cleanup::bury(&old) {
+                Ok(())
+            } else {
+                Err(Error::Busy { name: name.to_string() })
+            }
+        }
+        Ok((_, old)) => {
+            let owner = old.owner();
+            Err(Error::Exists { name: name.to_string(), owner: owner.name, pid: owner.pid })
+        }
+        Err(Error::NoSuchName { .. }) => Ok(()),
+        Err(other) => Err(other),
+    }
 }
 
 fn build(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<(OwnedFd, Segment), Error> {

@@ -10,9 +10,14 @@
 //!
 //! | phase | meaning | who may leave it |
 //! |---|---|---|
-//! | CLEAN | nobody's; free to take once head has passed `left_at` | who holds the byte's lock |
-//! | ACTIVE | the lock's holder is a member; if nobody holds it, the member died | the member (to CLEAN), or who got the lock of a dead one (to SWEEPING) |
-//! | SWEEPING | a dead one's row is being put in order; its member counts as dead | who holds the lock |
+//! | CLEAN | nobody's; free to take once head has passed `left_at` | who is joining |
+//! | ACTIVE | the lock's holder is a member; if nobody holds it, the member died | the member (to CLEAN), or who is joining after its death (to SWEEPING) |
+//! | SWEEPING | a dead one's row is being put in order; its member counts as dead | who is joining |
+//!
+//! **Joining** has a lock byte of its own per row: whoever wants to take or sweep a row
+//! locks that, and takes the member's byte only when the row is CLEAN and free. Otherwise a
+//! newcomer that is stopped half-way would make a dead member look alive, and the message
+//! that died with it would hold back all others for as long.
 //!
 //! **Reuse.** Messages in the queue and claims in the ledger name their sender by row. A
 //! leaver, or whoever sweeps a dead one's row, notes in `left_at` the tail at that time: all
@@ -22,7 +27,7 @@
 //! on what was read: a verdict is never remembered. Not ACTIVE: gone. ACTIVE and the byte
 //! unlocked: dead. Anything that cannot be found out: not known to be dead.
 //!
-//! **What if it dies here?** While registering: the byte is unlocked again; a row already
+//! **What if it dies here?** While joining: both bytes are unlocked again; a row already
 //! ACTIVE is a dead member's, one in SWEEPING is swept again. While leaving, before CLEAN:
 //! the same. Sweeping twice does no harm: tail only grows.
 
@@ -146,41 +151,59 @@ pub(crate) fn register(
             let number = number as Member;
             let row = rows.get(number)?;
             let word = row.word.load(Acquire);
-            if phase(word) == CLEAN {
-                if !may_be_taken(row, word, &head) || !lock::try_lock(fd, number.into())? {
-                    continue;
-                }
-            } else {
+            if phase(word) == CLEAN && !may_be_taken(row, word, &head) {
+                continue;
+            }
+            if phase(word) != CLEAN {
                 if !insist && patience == 0 {
                     continue;
                 }
                 patience = patience.saturating_sub(1);
-                if !lock::try_lock(fd, number.into())? {
-                    continue;
-                }
-                sweep(row, &tail);
             }
-            // Ours by the lock; the word may have changed before we got it.
+            let Some(joining) = Joining::of(fd, number)? else { continue };
+            sweep(row, &tail);
             let word = row.word.load(Acquire);
-            if phase(word) == CLEAN && may_be_taken(row, word, &head) {
+            // Nobody else is joining, but the member's byte may be a leaver's for a moment yet.
+            if may_be_taken(row, word, &head) && lock::try_lock(fd, number.into())? {
                 introduce(row, member);
                 row.word.store(next_generation(word) | ACTIVE, Release);
+                drop(joining);
                 return Ok(number);
             }
-            if phase(word) != CLEAN {
-                sweep(row, &tail);
-            }
-            lock::unlock(fd, number.into());
         }
     }
     Err(NoRow::AllTaken)
+}
+
+/// Permission to take or sweep a row: nobody else has it, and the row's member is dead or gone.
+struct Joining<'a> {
+    fd: BorrowedFd<'a>,
+    byte: u64,
+}
+
+impl<'a> Joining<'a> {
+    fn of(fd: BorrowedFd<'a>, member: Member) -> Result<Option<Joining<'a>>, Errno> {
+        let byte = ROWS + u64::from(member);
+        if !lock::try_lock(fd, byte)? {
+            return Ok(None);
+        }
+        let joining = Joining { fd, byte };
+        Ok((!lock::is_locked(fd, member.into())?).then_some(joining))
+    }
+}
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        // Not by closing the descriptor: the mapping would keep the lock.
+        lock::unlock(self.fd, self.byte);
+    }
 }
 
 fn may_be_taken(row: &Row, word: u64, head: &impl Fn() -> u64) -> bool {
     word == 0 || head() >= row.left_at.load(Acquire)
 }
 
-/// Puts a dead one's row in order. The caller holds its lock.
+/// Puts a dead one's row in order. The caller is joining.
 fn sweep(row: &Row, tail: &impl Fn() -> u64) {
     let word = row.word.load(Acquire);
     if phase(word) == CLEAN {
@@ -203,10 +226,11 @@ pub(crate) fn sweep_dead(fd: BorrowedFd<'_>, rows: &Rows, tail: impl Fn() -> u64
         if virgins == VIRGINS {
             break;
         }
-        if phase(word) != CLEAN && lock::try_lock(fd, number)? {
+        if phase(word) != CLEAN
+            && let Some(_joining) = Joining::of(fd, number as Member)?
+        {
             swept += u64::from(phase(row.word.load(Acquire)) != CLEAN);
             sweep(row, &tail);
-            lock::unlock(fd, number);
         }
     }
     Ok(swept)
@@ -234,7 +258,5 @@ pub(crate) fn is_dead<F: std::os::fd::AsFd>(
         return true;
     }
     let Some(fd) = open() else { return false };
-    // Somebody may just be trying the lock of a dead one's row: then it looks alive, and
-    // the next look will tell.
     matches!(lock::is_locked(fd.as_fd(), member.into()), Ok(false)) && row.word.load(Acquire) == word
 }

@@ -120,7 +120,7 @@ pub(crate) fn available(path: &Path) -> u64 {
 /// Whether the directory lies in memory (tmpfs).
 pub(crate) fn is_memory(directory: BorrowedFd<'_>) -> bool {
     const TMPFS: i64 = 0x0102_1994;
-    rustix::fs::fstatfs(directory).is_ok_and(|fs| fs.f_type as i64 == TMPFS)
+    rustix::fs::fstatfs(directory).is_ok_and(|fs| fs.f_type == TMPFS)
 }
 
 /// A second, separate description of the same file, if the system has a way to it.

@@ -37,7 +37,7 @@ impl Map {
     /// Makes sure that these bytes are memory, so that touching them cannot be a SIGBUS.
     /// `Err` means that the file system is full.
     pub(crate) fn reserve(&self, from: usize, length: usize) -> Result<(), Errno> {
-        assert!(from % 4096 == 0 && from <= self.length && length <= self.length - from);
+        assert!(from.is_multiple_of(4096) && from <= self.length && length <= self.length - from);
         // SAFETY: within our own mapping; populating changes no content.
         unsafe {
             let at = self.start.as_ptr().add(from);
@@ -55,17 +55,16 @@ impl Map {
         self.length
     }
 
-    /// Whether this is still the process that made the mapping.
-    #[inline]
-    pub(crate) fn is_ours(&self) -> bool {
-        fork::is_current(self.epoch)
+    /// The process that made the mapping; see `os::fork`.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 }
 
 impl Drop for Map {
     fn drop(&mut self) {
         // In a forked child the range is not mapped, or is something else's by now.
-        if self.is_ours() {
+        if fork::is_current(self.epoch) {
             // SAFETY: ours, and nothing borrows from it any more.
             let _ = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
         }

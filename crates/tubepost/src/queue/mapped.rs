@@ -23,8 +23,18 @@ pub(crate) struct Mapped {
     payload_at: usize,
     variable: bool,
     max_message: usize,
+    /// How many slots ahead a sender fetches, and how many lines of that slot.
+    ahead: usize,
+    lines: usize,
     _map: Arc<Map>,
 }
+
+/// A cache line.
+const LINE: usize = 64;
+/// A sender fetches about so many lines ahead of the one it writes …
+const LINES_AHEAD: usize = 8;
+/// … but no more of one slot than these.
+const LINES_OF_SLOT: usize = 20;
 
 // SAFETY: the pointers lead into a mapping that `_map` keeps; all access is atomic or by
 // the copy routine, under the queue's protocol.
@@ -36,11 +46,14 @@ impl Mapped {
     pub(crate) fn new(map: Arc<Map>, geometry: &Geometry) -> Mapped {
         let capacity = geometry.capacity as usize;
         let (claims_at, slots_at) = (geometry.claims_at as usize, geometry.slots_at as usize);
-        assert!(claims_at % 64 == 0 && slots_at % 64 == 0 && geometry.stride % 64 == 0);
+        assert!(claims_at % 64 == 0 && slots_at % 64 == 0 && geometry.stride.is_multiple_of(64));
         assert!(claims_at + capacity * 8 <= slots_at);
         assert!(slots_at + capacity * geometry.stride as usize <= map.length());
         let start = map.start().as_ptr();
+        let lines = geometry.stride as usize / LINE;
         Mapped {
+            ahead: (LINES_AHEAD / lines).max(2).min(capacity - 1),
+            lines: lines.min(LINES_OF_SLOT),
             // SAFETY: both offsets lie within the mapping, as just asserted.
             claims: unsafe { start.add(claims_at) }.cast(),
             // SAFETY: as above.
@@ -105,15 +118,28 @@ impl Words for Mapped {
     }
 
     #[inline]
-    fn prefetch(&self, index: usize) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch has no effect but on caches, whatever the address.
-        unsafe {
-            std::arch::asm!("prefetchw [{}]", in(reg) self.slot(index), options(nostack, preserves_flags));
+    fn fetch_after(&self, index: usize) {
+        let mut ahead = index + self.ahead;
+        if ahead >= self.capacity {
+            ahead -= self.capacity;
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = index;
+        let slot = self.slot(ahead);
+        for line in 0..self.lines {
+            fetch_for_writing(slot.wrapping_add(line * LINE));
+        }
     }
+}
+
+/// A prefetch has no effect but on caches, whatever the address.
+#[inline(always)]
+fn fetch_for_writing(at: *mut u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as said.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = at;
 }
 
 /// A payload that can be copied out.

@@ -124,8 +124,8 @@ pub(crate) trait Words {
     fn claim(&self, index: usize) -> &AtomicU64;
     /// The state word of slot `index`, which is below the capacity.
     fn state(&self, index: usize) -> &AtomicU64;
-    /// Asks the processor to fetch the slot for writing.
-    fn prefetch(&self, index: usize);
+    /// Asks the processor to fetch, for writing, what will be written soon after this slot.
+    fn fetch_after(&self, index: usize);
 }
 
 /// A position, and where it lies.
@@ -176,9 +176,6 @@ pub(crate) struct Slots<W> {
     shift: Option<u32>,
 }
 
-/// Slots that a sender fetches ahead of the one it writes.
-const FETCH_AHEAD: u64 = 8;
-
 impl<W: Words> Slots<W> {
     pub(crate) fn new(words: W, capacity: u64) -> Slots<W> {
         assert!(capacity > 0);
@@ -212,10 +209,24 @@ impl<W: Words> Slots<W> {
     }
 
     /// Claims the next position at or after `from`, a position that was once tail or less.
-    ///
-    /// A walk that rubbish in the ledger would make endless ends as [`Refused::Full`].
     #[inline]
     pub(crate) fn claim(&self, from: u64, me: Member) -> Result<Place, Refused> {
+        // The usual case in a straight line: `from` is still unclaimed, and its slot free.
+        let place = self.place(from);
+        let seen = self.claim_at(place);
+        if seen.ahead_of(place.turn) < 0
+            && !seen.is_closed()
+            && self.state_at(place) == State::free(place.turn)
+            && self.try_claim(place, seen, me)
+        {
+            return Ok(place);
+        }
+        self.walk(from, me)
+    }
+
+    /// A walk that rubbish in the ledger would make endless ends as [`Refused::Full`].
+    #[cold]
+    fn walk(&self, from: u64, me: Member) -> Result<Place, Refused> {
         let mut position = from;
         let mut steps = self.capacity.saturating_mul(2) + 1024;
         loop {
@@ -228,26 +239,23 @@ impl<W: Words> Slots<W> {
                 if steps == 0 {
                     return Err(Refused::Full(place));
                 }
-                continue;
-            }
-            if seen.is_closed() {
+            } else if seen.is_closed() {
                 return Err(Refused::Closed(place));
-            }
-            if self.capacity > FETCH_AHEAD {
-                self.words.prefetch(self.place(position.wrapping_add(FETCH_AHEAD)).index);
-            }
-            if self.state_at(place) != State::free(place.turn) {
+            } else if self.state_at(place) != State::free(place.turn) {
                 if self.claim_at(place) == seen {
                     return Err(Refused::Full(place));
-                }
-                continue; // claimed between the two looks
-            }
-            let mine = Claim::new(place.turn, me);
-            let word = self.words.claim(place.index);
-            if word.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                } // else claimed between the two looks
+            } else if self.try_claim(place, seen, me) {
                 return Ok(place);
             }
         }
+    }
+
+    #[inline]
+    fn try_claim(&self, place: Place, seen: Claim, me: Member) -> bool {
+        let mine = Claim::new(place.turn, me);
+        let word = self.words.claim(place.index);
+        word.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Publishes a claimed place whose payload is written.
@@ -302,6 +310,15 @@ impl<W: Words> Slots<W> {
         self.state_at(place) != State::free(place.turn)
     }
 
+    fn holds_message(&self, place: Place) -> bool {
+        let state = self.state_at(place);
+        state.is_full() && state.ahead_of(place.turn) == 0
+    }
+
+    fn was_skipped(&self, place: Place) -> bool {
+        self.state_at(place).ahead_of(place.turn) > 0
+    }
+
     /// The position that a sender was refused at `place` for: the same slot, one turn ago.
     pub(crate) fn before(&self, place: Place) -> Option<Place> {
         place.position.checked_sub(self.capacity).map(|position| self.place(position))
@@ -346,21 +363,17 @@ impl<W: Words> Slots<W> {
     }
 
     /// How many of the positions from head to tail hold a message, published or about to be.
+    /// Claims of the dead are skipped for good on the way.
     pub(crate) fn count(&self, head: u64, tail: u64, mut dead: impl FnMut(Member) -> bool) -> u64 {
         let waiting = tail.wrapping_sub(head).min(self.capacity);
         let head = tail.wrapping_sub(waiting); // a rubbish head cannot make us count more
         let mut messages = 0;
         for offset in 0..waiting {
             let place = self.place(head.wrapping_add(offset));
-            let state = self.state_at(place);
-            let ahead = state.ahead_of(place.turn);
-            let there = if ahead == 0 && state.is_full() {
-                true
-            } else if ahead == 0 {
-                let claim = self.claim_at(place);
-                claim.ahead_of(place.turn) == 0 && !dead(claim.member())
-            } else {
-                false
+            let there = self.holds_message(place) || {
+                let claimed = self.recover(place, &mut dead);
+                // A second look: it may have published between the first and its death.
+                matches!(claimed, Unpublished::Pending(_)) && !self.was_skipped(place)
             };
             messages += u64::from(there);
         }

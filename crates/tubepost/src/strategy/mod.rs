@@ -20,6 +20,13 @@ pub(crate) enum Refusal {
     Waiting,
     /// The mailbox is closed.
     Closed(Closed),
-    /// Something else is wrong.
-    Failed(Error),
+    /// Something else is wrong. In a box, so that the usual outcomes stay small.
+    Failed(Box<Error>),
+}
+
+impl From<Error> for Refusal {
+    #[cold]
+    fn from(error: Error) -> Refusal {
+        Refusal::Failed(Box::new(error))
+    }
 }

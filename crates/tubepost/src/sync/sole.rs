@@ -7,19 +7,19 @@
 //!
 //! ```text
 //! the favoured thread                    any other thread, once
-//!   busy = 1 (plain)                       lock the mutex
-//!   revoked? -> busy = 0, use the mutex    revoked = 1
+//!   busy = 1 (plain)                       wait for the slow way in
+//!   revoked? -> busy = 0, the slow way     revoked = 1
 //!   … work …                               a barrier on every CPU of this process
 //!   busy = 0 (plain)                       wait until busy is 0, then work
 //! ```
 //!
 //! After the barrier either the favoured thread's `busy` is visible to the revoker, or the
-//! favoured thread sees `revoked`. From then on everybody uses the mutex, for good.
+//! favoured thread sees `revoked`. From then on everybody comes the slow way, for good.
 //!
 //! **What if it dies here?** All of this is one process's memory: it dies whole.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// The lock. See the module's text.
 #[derive(Debug)]
@@ -27,14 +27,18 @@ pub(crate) struct Sole {
     favoured: AtomicUsize,
     busy: AtomicBool,
     revoked: AtomicBool,
-    mutex: Mutex<()>,
+    /// Whether somebody is inside who came the slow way.
+    taken: Mutex<bool>,
+    left: Condvar,
 }
 
 /// Held while working; gives the lock back when dropped.
 #[must_use]
 pub(crate) struct Held<'a> {
     sole: &'a Sole,
-    shared: Option<MutexGuard<'a, ()>>,
+    /// Came the slow way. (A flag, and not the mutex's guard, so that all of this fits a
+    /// register on the fast way.)
+    slow: bool,
 }
 
 thread_local! {
@@ -54,7 +58,8 @@ impl Sole {
             favoured: AtomicUsize::new(0),
             busy: AtomicBool::new(false),
             revoked: AtomicBool::new(!reachable),
-            mutex: Mutex::new(()),
+            taken: Mutex::new(false),
+            left: Condvar::new(),
         }
     }
 
@@ -62,9 +67,9 @@ impl Sole {
     #[inline]
     pub(crate) fn hold(&self) -> Held<'_> {
         if self.favoured.load(Ordering::Relaxed) == thread() && self.enter() {
-            return Held { sole: self, shared: None };
+            return Held { sole: self, slow: false };
         }
-        self.hold_shared()
+        self.hold_slowly()
     }
 
     #[inline]
@@ -79,14 +84,16 @@ impl Sole {
     }
 
     #[cold]
-    fn hold_shared(&self) -> Held<'_> {
+    fn hold_slowly(&self) -> Held<'_> {
         if !self.revoked.load(Ordering::Acquire) {
             let (here, relaxed) = (thread(), Ordering::Relaxed);
             if self.favoured.compare_exchange(0, here, Ordering::AcqRel, relaxed).is_ok() && self.enter() {
-                return Held { sole: self, shared: None };
+                return Held { sole: self, slow: false };
             }
         }
-        let guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.left.wait_while(taken, |taken| *taken);
+        *taken.unwrap_or_else(PoisonError::into_inner) = true;
         if !self.revoked.load(Ordering::Relaxed) {
             self.revoked.store(true, Ordering::SeqCst);
             while !super::kernel::barrier_everywhere() {
@@ -96,14 +103,24 @@ impl Sole {
         while self.busy.load(Ordering::Acquire) {
             std::thread::yield_now();
         }
-        Held { sole: self, shared: Some(guard) }
+        Held { sole: self, slow: true }
+    }
+}
+
+impl Sole {
+    #[cold]
+    fn leave_slowly(&self) {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.left.notify_one();
     }
 }
 
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.shared.is_none() {
+        if self.slow {
+            self.sole.leave_slowly();
+        } else {
             self.sole.busy.store(false, Ordering::Release);
         }
     }

@@ -5,10 +5,10 @@
 //!
 //! ```text
 //! sleeper                                     publisher
-//!   CAS word -> (seq + 1, asleep)               publish (a plain store)
+//!   word not asleep: CAS -> (seq + 1, asleep)   publish (a plain store)
 //!   make sure that publishers fence             look at `fence`; unless NONE: full fence
 //!   look again at what it waits for             look at word: nobody asleep -> done
-//!   futex sleep on exactly the word it wrote    CAS word -> (seq + 1, nobody), futex wake all
+//!   futex sleep on exactly that word            CAS word -> (seq + 1, nobody), futex wake all
 //! ```
 //!
 //! **No lost wake-up.** The publisher's store must be visible before it reads the word, or
@@ -23,6 +23,10 @@
 //! | SET | fence | nothing: publishers fence since before it looked |
 //! | PINNED | fence, for good | nothing: some member cannot be reached by the barrier |
 //!
+//! PINNED is reached the way SET is, except that the member which can't issue the barrier
+//! lets [`GRACE`] pass instead: no processor holds a store back that long. A publisher reads
+//! `fence` before the word, in that order.
+//!
 //! A publisher that met no sleeper in [`QUIET`] messages CASes SET back to NONE with the
 //! next epoch. A sleeper writes its word *before* it reads `fence`: if it then reads SET, a
 //! later reset comes after its word, so whoever reads NONE after that sees it asleep. The
@@ -30,7 +34,8 @@
 //!
 //! **What if it dies here?** A sleeper that dies leaves `asleep` set: one needless wake. A
 //! publisher that dies between publishing and waking leaves others asleep; nobody sleeps
-//! longer than [`SLICE`] without looking again, and a death that a watch sees wakes all.
+//! longer than [`SLICE`] without looking again, and a death that a watch sees wakes all by
+//! [`Bell::alarm`], which does not believe the word.
 //! A setter that dies in SETTING: see the table.
 
 use super::atomic::{AtomicU32, Ordering, fence};
@@ -41,6 +46,8 @@ use std::time::{Duration, Instant};
 pub(crate) const SLICE: Duration = Duration::from_secs(1);
 /// After this many messages without a sleeper, publishers stop fencing.
 const QUIET: u32 = 4096;
+/// After so long every store has become visible, barrier or not.
+const GRACE: Duration = Duration::from_millis(5);
 /// Between two looks at the clock while spinning.
 const POLLS: u32 = 32;
 
@@ -75,9 +82,25 @@ impl<'a> Bell<'a> {
         Bell { word, fence }
     }
 
-    /// Publishers must fence from now on, for good.
+    /// Publishers must fence from now on, for good. Exchange nothing before this returns.
     pub(crate) fn pin(fence: &AtomicU32) {
-        fence.store(PINNED, Ordering::SeqCst);
+        loop {
+            let seen = fence.load(Ordering::SeqCst);
+            let swap = |to| fence.compare_exchange(seen, to, Ordering::SeqCst, Ordering::SeqCst);
+            match state(seen) {
+                PINNED => return,
+                NONE => {
+                    let _ = swap(seen & !3 | SETTING);
+                }
+                SET => {
+                    let _ = swap(seen & !3 | PINNED);
+                }
+                _ => {
+                    std::thread::sleep(GRACE);
+                    let _ = swap(seen & !3 | PINNED);
+                }
+            }
+        }
     }
 
     /// Wakes the sleepers, if any. The caller has just published what they wait for.
@@ -130,10 +153,15 @@ impl<'a> Bell<'a> {
     }
 
     /// Says "asleep" and makes sure that publishers will see it. The caller then looks
-    /// again, and sleeps on the value returned.
+    /// again, and sleeps on the value returned. Where somebody sleeps already it joins him:
+    /// with a new value each would keep the other from ever falling asleep.
     fn register(self) -> u32 {
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut word = self.word.load(Ordering::SeqCst);
         loop {
+            if word & ASLEEP != 0 {
+                self.arm();
+                return word;
+            }
             let asleep = (word | ASLEEP).wrapping_add(2);
             match self.word.compare_exchange(word, asleep, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => {
@@ -143,6 +171,21 @@ impl<'a> Bell<'a> {
                 Err(now) => word = now,
             }
         }
+    }
+
+    /// Wakes everybody, whatever the word says: after a death the word may say that nobody
+    /// sleeps although the one who was to wake them died before doing so.
+    #[cold]
+    pub(crate) fn alarm(self) {
+        let mut word = self.word.load(Ordering::SeqCst);
+        loop {
+            let awake = (word & !ASLEEP).wrapping_add(2);
+            match self.word.compare_exchange(word, awake, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
+        kernel::wake_all(self.word);
     }
 
     fn arm(self) {

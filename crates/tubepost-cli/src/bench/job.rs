@@ -1,0 +1,67 @@
+//! One round of one row, as the near process asks the far one for it, and the words that name it.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What is measured: the library, a limit of the machine, or something to compare with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    Mailbox,
+    CacheLine,
+    Copy,
+    Ring,
+    Futex,
+    Pipe,
+    UnixSocket,
+}
+
+/// Which figure is taken of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    Latency,
+    Stream,
+}
+
+/// How the processes wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    Spin,
+    Block,
+}
+
+/// Where they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// Each on a CPU of its own, the machine as it is.
+    TwoCores,
+    /// The same, with idle CPUs asked to poll instead of to sleep.
+    IdlePoll,
+    /// Both on one CPU.
+    OneCore,
+}
+
+/// The word for a value, as it stands in the JSON and on the command line.
+pub fn word<V: ValueEnum>(value: V) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+}
+
+/// The lengths that are measured.
+pub const LENGTHS: [u64; 4] = [8, 56, 64, 1024];
+
+/// One round.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub what: What,
+    pub measure: Measure,
+    pub mode: Mode,
+    pub bytes: u64,
+    /// The CPU of the far process.
+    pub cpu: usize,
+    pub time: Duration,
+}

@@ -1,0 +1,40 @@
+//! What this machine can do at best: the yardsticks the library is held against.
+//!
+//! Each limit does the least that moves a message between two processes, and nothing else: no
+//! ownership, no recovery, no names, no checks; the plain form of it, as a careful program would be
+//! written that needs nothing else.
+//!
+//! | limit | what it is | held against it |
+//! |---|---|---|
+//! | `cache-line` | ping-pong of one word, each direction in a line of its own | spinning latency of what fits one line |
+//! | `copy` | the same, with the payload copied in and out on both sides | spinning latency of larger messages |
+//! | `ring` | one sender, one receiver, the flag in the slot | streams of the same length |
+//! | `futex` | ping-pong by wait and wake of one word, never spinning | blocking latency |
+//!
+//! # Safety
+//!
+//! This folder is the only one of the command with `unsafe` in it: it works in raw shared memory that
+//! another process writes. Flags are atomics; payload is touched only through raw pointers, and only by
+//! the side whose turn the flag says it is.
+#![allow(unsafe_code)]
+
+mod copy;
+mod futex;
+mod line;
+mod memory;
+mod private;
+mod ring;
+
+pub use copy::Copies;
+pub use futex::Futex;
+pub use line::Line;
+pub use memory::Shared;
+pub use ring::{RingReceiver, RingSender};
+
+/// How everything here that spins waits for its turn.
+#[inline(always)]
+fn spin_until(mut ready: impl FnMut() -> bool) {
+    while !ready() {
+        std::hint::spin_loop();
+    }
+}

@@ -1,0 +1,194 @@
+//! Which rows there are, what each is held against, and which of them were asked for.
+//!
+//! Rows that share a limit, a mode and a place form a group. A group is measured round by round, a limit
+//! and right after it what is held against it, so that whatever the machine does meanwhile happens to
+//! both.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::job::{Job, LENGTHS, Measure, Mode, Place, What, word};
+use crate::exit::Failure;
+
+/// One row to be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub what: What,
+    pub measure: Measure,
+    pub mode: Mode,
+    pub place: Place,
+    pub bytes: u64,
+    /// The row of the same group that this one is held against.
+    pub limit: Option<(What, u64)>,
+}
+
+impl Entry {
+    /// One round of it, with the far process on `cpu`.
+    pub fn job(&self, cpu: usize, time: Duration) -> Job {
+        Job { what: self.what, measure: self.measure, mode: self.mode, bytes: self.bytes, cpu, time }
+    }
+}
+
+/// Rows that are measured together.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub title: &'static str,
+    /// How what it is about waits; for comparison it may hold rows that wait otherwise.
+    pub mode: Mode,
+    pub place: Place,
+    pub entries: Vec<Entry>,
+}
+
+/// Everything that `cpus` CPUs can show.
+pub fn groups(cpus: usize) -> Vec<Group> {
+    let mut groups = Vec::new();
+    if cpus > 1 {
+        groups.push(spinning_latency());
+        groups.push(blocking_latency("latency one way, blocking, a CPU each", Place::TwoCores));
+        groups.push(blocking_latency(
+            "latency one way, blocking, a CPU each, idle CPUs polling",
+            Place::IdlePoll,
+        ));
+    }
+    groups.push(blocking_latency("latency one way, blocking, both on one CPU", Place::OneCore));
+    if cpus > 1 {
+        groups.push(streams());
+    }
+    groups
+}
+
+fn spinning_latency() -> Group {
+    use What::{CacheLine, Copy, Mailbox, Pipe, UnixSocket};
+    let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, bytes, limit);
+    let line = Some((CacheLine, 8));
+    let entries = vec![
+        row(CacheLine, 8, None),
+        row(Mailbox, 8, line),
+        row(Mailbox, 56, line),
+        row(Copy, 64, None),
+        row(Mailbox, 64, Some((Copy, 64))),
+        row(Copy, 1024, None),
+        row(Mailbox, 1024, Some((Copy, 1024))),
+        row(Pipe, 8, line),
+        row(Pipe, 1024, Some((Copy, 1024))),
+        row(UnixSocket, 8, line),
+        row(UnixSocket, 1024, Some((Copy, 1024))),
+    ];
+    Group {
+        title: "latency one way, spinning, a CPU each",
+        mode: Mode::Spin,
+        place: Place::TwoCores,
+        entries,
+    }
+}
+
+fn blocking_latency(title: &'static str, place: Place) -> Group {
+    let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Block, place, bytes, limit);
+    let limit = Some((What::Futex, 8));
+    let mut entries = vec![row(What::Futex, 8, None)];
+    entries.extend(LENGTHS.map(|bytes| row(What::Mailbox, bytes, limit)));
+    entries.extend([What::Pipe, What::UnixSocket].map(|what| row(what, 8, limit)));
+    Group { title, mode: Mode::Block, place, entries }
+}
+
+fn streams() -> Group {
+    let row = |what, mode, bytes, limit| entry(what, Measure::Stream, mode, Place::TwoCores, bytes, limit);
+    let mut entries = Vec::new();
+    for bytes in LENGTHS {
+        let limit = Some((What::Ring, bytes));
+        entries.push(row(What::Ring, Mode::Spin, bytes, None));
+        entries.push(row(What::Mailbox, Mode::Spin, bytes, limit));
+        if matches!(bytes, 8 | 1024) {
+            entries.extend([What::Pipe, What::UnixSocket].map(|what| row(what, Mode::Block, bytes, limit)));
+        }
+    }
+    Group { title: "stream, one sender, a CPU each", mode: Mode::Spin, place: Place::TwoCores, entries }
+}
+
+fn entry(
+    what: What,
+    measure: Measure,
+    mode: Mode,
+    place: Place,
+    bytes: u64,
+    limit: Option<(What, u64)>,
+) -> Entry {
+    Entry { what, measure, mode, place, bytes, limit }
+}
+
+/// The rows that `words` ask for: words about the same field widen the choice, words about different
+/// fields narrow it.
+#[derive(Debug, Default)]
+pub struct Filter {
+    whats: Vec<What>,
+    measures: Vec<Measure>,
+    modes: Vec<Mode>,
+    places: Vec<Place>,
+    lengths: Vec<u64>,
+}
+
+impl Filter {
+    pub fn new(words: &[String]) -> Result<Self, Failure> {
+        let mut filter = Self::default();
+        for word in words {
+            let known = learn(&mut filter.whats, word)
+                || learn(&mut filter.measures, word)
+                || learn(&mut filter.modes, word)
+                || learn(&mut filter.places, word);
+            if known {
+                continue;
+            }
+            match word.trim_end_matches(['B', 'b']).parse() {
+                Ok(bytes) if LENGTHS.contains(&bytes) => filter.lengths.push(bytes),
+                _ => return Err(unknown(word)),
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Leaves what was asked for, and the limits it is held against.
+    pub fn apply(&self, groups: Vec<Group>) -> Vec<Group> {
+        let groups = groups.into_iter().map(|mut group| {
+            let chosen: Vec<Entry> =
+                group.entries.iter().copied().filter(|entry| self.wants(entry)).collect();
+            group.entries.retain(|entry| {
+                chosen.contains(entry) || chosen.iter().any(|c| c.limit == Some((entry.what, entry.bytes)))
+            });
+            group
+        });
+        groups.filter(|group| !group.entries.is_empty()).collect()
+    }
+
+    fn wants(&self, entry: &Entry) -> bool {
+        allows(&self.whats, entry.what)
+            && allows(&self.measures, entry.measure)
+            && allows(&self.modes, entry.mode)
+            && allows(&self.places, entry.place)
+            && allows(&self.lengths, entry.bytes)
+    }
+}
+
+fn allows<V: PartialEq>(chosen: &[V], value: V) -> bool {
+    chosen.is_empty() || chosen.contains(&value)
+}
+
+fn learn<V: ValueEnum>(chosen: &mut Vec<V>, word: &str) -> bool {
+    let value = V::from_str(word, true).ok();
+    chosen.extend(value.clone());
+    value.is_some()
+}
+
+fn unknown(given: &str) -> Failure {
+    fn words<V: ValueEnum>() -> String {
+        V::value_variants().iter().map(|value| word(value.clone())).collect::<Vec<_>>().join(", ")
+    }
+    Failure::usage(format!(
+        "nothing to measure is called {given:?}; expected any of: {}; {}; {}; {}; or a length: {}",
+        words::<What>(),
+        words::<Measure>(),
+        words::<Mode>(),
+        words::<Place>(),
+        LENGTHS.map(|bytes| bytes.to_string()).join(", "),
+    ))
+}

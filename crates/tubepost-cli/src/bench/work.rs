@@ -1,0 +1,188 @@
+//! What each side does in a round, for each thing that can be measured.
+
+use std::path::{Path, PathBuf};
+
+use tubepost::Domain;
+
+use super::far::{Far, Near};
+use super::job::{Job, Measure, Mode, What};
+use super::kernel::{Names, Pipe, Socket};
+use super::limits::{Copies, Futex, Line, RingReceiver, RingSender, Shared};
+use super::mailbox::{Bytes8, Bytes56, Bytes64, Bytes1024, Ends, Input, Numbered, Output};
+use super::measure::{Drain, Echo, Exchange, Found, Measured, Source, drain, echo, pour, round_trips};
+use crate::exit::Failure;
+
+/// What either side needs for any round.
+pub struct Bench {
+    pub shared: Shared,
+    pub directory: PathBuf,
+    pub domain: Domain,
+}
+
+const MEMORY: &str = "bench-memory";
+
+impl Bench {
+    /// The near side's view, made.
+    pub fn create(directory: &Path) -> Measured<Self> {
+        let path = directory.join(MEMORY);
+        Ok(Self {
+            shared: Shared::create(&path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?,
+            directory: directory.to_path_buf(),
+            domain: Domain::open(directory.join("domain"))?,
+        })
+    }
+
+    /// The far side's view of the same.
+    pub fn open(directory: &Path) -> Measured<Self> {
+        let path = directory.join(MEMORY);
+        Ok(Self {
+            shared: Shared::open(&path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?,
+            directory: directory.to_path_buf(),
+            domain: Domain::open(directory.join("domain"))?,
+        })
+    }
+
+    /// The near side of a round.
+    pub fn near(&self, job: &Job, far: &mut Far) -> Measured<Found> {
+        match job.bytes {
+            8 => self.near_with::<8, Bytes8>(job, far),
+            56 => self.near_with::<56, Bytes56>(job, far),
+            64 => self.near_with::<64, Bytes64>(job, far),
+            1024 => self.near_with::<1024, Bytes1024>(job, far),
+            other => Err(no_such_length(other)),
+        }
+    }
+
+    /// The far side of it.
+    pub fn far(&self, job: &Job, near: &mut Near) -> Measured<()> {
+        super::machine::pin(job.cpu)?;
+        match job.bytes {
+            8 => self.far_with::<8, Bytes8>(job, near),
+            56 => self.far_with::<56, Bytes56>(job, near),
+            64 => self.far_with::<64, Bytes64>(job, near),
+            1024 => self.far_with::<1024, Bytes1024>(job, near),
+            other => Err(no_such_length(other)),
+        }
+    }
+
+    fn near_with<const N: usize, T: Numbered>(&self, job: &Job, far: &mut Far) -> Measured<Found> {
+        let spin = job.mode == Mode::Spin;
+        let shared = &self.shared;
+        match (job.what, job.measure) {
+            (What::CacheLine, _) => {
+                shared.clear();
+                far.begin(job)?;
+                trips(Line(shared), job, far)
+            }
+            (What::Copy, _) => {
+                shared.clear();
+                far.begin(job)?;
+                trips(Copies::<N>::new(shared), job, far)
+            }
+            (What::Futex, _) => {
+                shared.clear();
+                far.begin(job)?;
+                trips(Futex::near(shared), job, far)
+            }
+            (What::Ring, _) => {
+                let ring = RingSender::<N>::new(shared);
+                far.begin(job)?;
+                stream(ring, job, far)
+            }
+            (What::Mailbox, Measure::Latency) => {
+                let input = Input::<T>::pong(&self.domain, job.mode)?;
+                far.begin(job)?;
+                far.ready()?;
+                let output = Output::<T>::ping(&self.domain, job.mode)?;
+                let found = round_trips(Ends(output, input), job.time)?;
+                far.done()?;
+                Ok(found)
+            }
+            (What::Mailbox, Measure::Stream) => {
+                far.begin(job)?;
+                far.ready()?;
+                let output = Output::<T>::ping(&self.domain, job.mode)?;
+                pour(output, job.time)?;
+                far.done()?.ok_or_else(no_figure)
+            }
+            (What::Pipe, measure) => {
+                let names = Names::in_directory(&self.directory);
+                names.make_pipes()?;
+                far.begin(job)?;
+                let pipe = Pipe::<N>::near(&names, spin)?;
+                names.remove();
+                either(pipe, measure, job, far)
+            }
+            (What::UnixSocket, measure) => {
+                let names = Names::in_directory(&self.directory);
+                let listener = names.listen()?;
+                far.begin(job)?;
+                let socket = Socket::<N>::near(&listener, spin)?;
+                names.remove();
+                either(socket, measure, job, far)
+            }
+        }
+    }
+
+    fn far_with<const N: usize, T: Numbered>(&self, job: &Job, near: &mut Near) -> Measured<()> {
+        let spin = job.mode == Mode::Spin;
+        let shared = &self.shared;
+        let names = Names::in_directory(&self.directory);
+        match (job.what, job.measure) {
+            (What::CacheLine, _) => answer(Line(shared), near),
+            (What::Copy, _) => answer(Copies::<N>::new(shared), near),
+            (What::Futex, _) => answer(Futex::far(shared), near),
+            (What::Ring, _) => collect(RingReceiver::<N>::new(shared), job, near),
+            (What::Mailbox, Measure::Latency) => {
+                let input = Input::<T>::ping(&self.domain, job.mode)?;
+                let output = Output::<T>::pong(&self.domain, job.mode)?;
+                answer(Ends(output, input), near)
+            }
+            (What::Mailbox, Measure::Stream) => collect(Input::<T>::ping(&self.domain, job.mode)?, job, near),
+            (What::Pipe, Measure::Latency) => answer(Pipe::<N>::far(&names, spin)?, near),
+            (What::Pipe, Measure::Stream) => collect(Pipe::<N>::far(&names, spin)?, job, near),
+            (What::UnixSocket, Measure::Latency) => answer(Socket::<N>::far(&names, spin)?, near),
+            (What::UnixSocket, Measure::Stream) => collect(Socket::<N>::far(&names, spin)?, job, near),
+        }
+    }
+}
+
+fn trips(subject: impl Exchange, job: &Job, far: &mut Far) -> Measured<Found> {
+    far.ready()?;
+    let found = round_trips(subject, job.time)?;
+    far.done()?;
+    Ok(found)
+}
+
+fn stream(subject: impl Source, job: &Job, far: &mut Far) -> Measured<Found> {
+    far.ready()?;
+    pour(subject, job.time)?;
+    far.done()?.ok_or_else(no_figure)
+}
+
+fn either(subject: impl Exchange + Source, measure: Measure, job: &Job, far: &mut Far) -> Measured<Found> {
+    match measure {
+        Measure::Latency => trips(subject, job, far),
+        Measure::Stream => stream(subject, job, far),
+    }
+}
+
+fn answer(subject: impl Echo, near: &mut Near) -> Measured<()> {
+    near.ready()?;
+    echo(subject)?;
+    near.done(None)
+}
+
+fn collect(subject: impl Drain, job: &Job, near: &mut Near) -> Measured<()> {
+    near.ready()?;
+    let found = drain(subject, job.time)?;
+    near.done(Some(found))
+}
+
+fn no_such_length(bytes: u64) -> Failure {
+    Failure::failed(format!("messages of {bytes} bytes are not measured"))
+}
+
+fn no_figure() -> Failure {
+    Failure::failed("the receiver of a stream took no figure")
+}

@@ -1,0 +1,207 @@
+//! The command line: every verb and flag, defined once. Help, completions and man pages come from here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::quantity::{duration, size};
+
+/// Mailboxes between processes, in shared memory, from the shell
+#[derive(Debug, Parser)]
+#[command(name = "tubepost", version, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  tubepost demo                        a tour of what it does, with timings
+  tubepost recv jobs --own             in one terminal: own a mailbox and print what arrives
+  tubepost send jobs 'resize 7.png'    in another: send to it
+
+Exit codes:
+  0 done   1 failed   2 usage, a bad name too   3 would wait, or waited too long
+  4 no such name, or its owner is dead   5 closed: the owner went while it was used
+  130, 143 ended by SIGINT, SIGTERM")]
+pub struct Cli {
+    /// Where mailboxes are: a name, or a path if it has a '/'; created if missing
+    /// [default: what TUBEPOST_DOMAIN says, else the user's own on /dev/shm]
+    #[arg(long, global = true, value_name = "NAME|PATH")]
+    pub domain: Option<OsString>,
+
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// A two-process tour with timings; ends by itself in a few seconds
+    #[command(after_help = "\
+Example:
+  tubepost demo
+
+It works in a temporary domain of its own and leaves nothing behind. The exit code is 0 only if everything
+went as promised.")]
+    Demo,
+
+    /// Send messages to a mailbox
+    #[command(after_help = "\
+Examples:
+  tubepost send jobs 'resize 7.png' 'resize 8.png'   two messages
+  tail -f app.log | tubepost send log                each line a message, as soon as it is written
+  find . -print0 | tubepost send -0 files            names with any character in them
+  tubepost send --whole pictures < 7.png             all of a file as one message
+  tubepost send --timeout 2s jobs 'resize 9.png'     exit with 3 if there is no room for 2 s")]
+    Send(Send),
+
+    /// Own a mailbox and print the messages that arrive
+    #[command(after_help = "\
+Examples:
+  tubepost recv jobs --own                           until interrupted; the mailbox ends with it
+  tubepost recv jobs --own --count 10 --timeout 1m   ten messages, none more than a minute after the last
+  tubepost recv files --own -0 | xargs -0 ls -l      names with any character in them
+  tubepost recv readings --own --json | jq .sender   who sent what")]
+    Recv(Recv),
+
+    /// List everything that exists in the domain
+    #[command(after_help = "\
+Examples:
+  tubepost ls
+  tubepost ls --json | jq -r '.[] | select(.depth > 0) | .name'
+
+Files that are damaged, or no mailboxes at all, are reported on standard error.")]
+    Ls {
+        /// One JSON array
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Show everything there is to know about one mailbox
+    #[command(after_help = "\
+Examples:
+  tubepost stat jobs
+  tubepost stat jobs --json | jq .depth")]
+    Stat {
+        /// The mailbox
+        name: String,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Remove what dead processes left
+    #[command(after_help = "\
+Example:
+  tubepost gc
+
+Nothing depends on it: whoever meets a dead process's leavings puts them away. It never touches what belongs
+to a process that lives, stopped ones included.")]
+    Gc,
+
+    /// Measure it against what this machine can do at all
+    #[command(after_help = "\
+Examples:
+  tubepost bench                         everything, in under three minutes
+  tubepost bench --quick                 everything, in under 40 seconds
+  tubepost bench mailbox latency 8       only rows that are all of this
+  tubepost bench --json > figures.json
+
+WHAT is any of: mailbox, cache-line, copy, ring, futex, pipe, unix-socket; latency, stream; spin, block;
+two-cores, idle-poll, one-core; or a length: 8, 56, 64, 1024. Words about the same thing widen the choice,
+others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
+    Bench {
+        /// Words that rows must match
+        what: Vec<String>,
+        /// Fewer and shorter rounds
+        #[arg(long)]
+        quick: bool,
+        /// One JSON object: the machine, and the rows
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Print the completions for a shell
+    #[command(after_help = "\
+Examples:
+  tubepost completions bash > ~/.local/share/bash-completion/completions/tubepost
+  tubepost completions zsh > ~/.zfunc/_tubepost
+  tubepost completions fish > ~/.config/fish/completions/tubepost.fish")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+
+    /// Print the man page, or write one for each verb into a directory
+    #[command(after_help = "\
+Examples:
+  tubepost man | man -l -
+  tubepost man ~/.local/share/man/man1")]
+    Man {
+        /// Where to write them
+        directory: Option<PathBuf>,
+    },
+
+    #[command(name = crate::bench::FAR, hide = true)]
+    BenchFar { directory: PathBuf, parent: u32 },
+
+    #[command(name = crate::demo::PART, hide = true)]
+    DemoPart { part: crate::demo::Part, directory: PathBuf, parent: u32 },
+}
+
+#[derive(Debug, Args)]
+pub struct Send {
+    /// The mailbox
+    pub name: String,
+    /// A message each; without any, each line of standard input is one
+    pub text: Vec<OsString>,
+    /// Messages on standard input end with NUL instead of a newline
+    #[arg(short = '0', long = "null", conflicts_with = "text")]
+    pub null: bool,
+    /// All of standard input is one message
+    #[arg(long, conflicts_with_all = ["text", "null"])]
+    pub whole: bool,
+    /// Give up (exit code 3) when there is no room
+    #[arg(long, conflicts_with = "timeout")]
+    pub no_wait: bool,
+    /// Give up (exit code 3) when there is no room for so long; for each message anew
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Insist that the mailbox carries this format; without it, whatever it carries is right
+    #[arg(long, value_name = "LABEL")]
+    pub format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Recv {
+    /// The mailbox
+    pub name: String,
+    /// Create it, and own it while this runs
+    #[arg(long)]
+    pub own: bool,
+    /// How many messages may wait; a sender that meets as many waits
+    #[arg(long, value_name = "N", requires = "own")]
+    pub capacity: Option<u64>,
+    /// The longest message, such as 4096 or 2KiB
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
+    pub max_message: Option<u64>,
+    /// What the messages are; senders that say something else are refused
+    #[arg(long, value_name = "LABEL")]
+    pub format: Option<String>,
+    /// End after so many messages
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Take what is there and end; exit code 3 if nothing is, or less than --count
+    #[arg(long, conflicts_with = "timeout")]
+    pub no_wait: bool,
+    /// Give up (exit code 3) when no message comes for so long; for each message anew
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Nothing after a message
+    #[arg(long, group = "form")]
+    pub raw: bool,
+    /// NUL after each message instead of a newline
+    #[arg(short = '0', long = "null", group = "form")]
+    pub null: bool,
+    /// A line of JSON for each message: who sent it, its number, and the text, or base64 if it is none
+    #[arg(long, group = "form")]
+    pub json: bool,
+}

@@ -1,0 +1,176 @@
+//! Exit codes, and the one line on standard error that goes with them. Every error of the library becomes
+//! an exit code here and nowhere else.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done; also when nobody reads our output any more |
+//! | 1 | failed |
+//! | 2 | usage: an option, a name |
+//! | 3 | would wait, or waited too long |
+//! | 4 | no such name, or its owner is dead |
+//! | 5 | closed: the owner went while the mailbox was in use |
+//! | 130, 143 | interrupted, terminated |
+
+use std::fmt::Display;
+use std::io;
+
+use tubepost::{
+    Closed, Error, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
+
+/// Why the command ends, when it does not end well: an exit code, and what is said about it.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    fn new(code: u8, text: impl Display) -> Self {
+        Self { code, text: text.to_string() }
+    }
+
+    /// 1: it did not work.
+    pub fn failed(text: impl Display) -> Self {
+        Self::new(1, text)
+    }
+
+    /// 2: it was asked for in a way that cannot be.
+    pub fn usage(text: impl Display) -> Self {
+        Self::new(2, text)
+    }
+
+    /// An end that was asked for and needs no words.
+    pub fn quiet(code: u8) -> Self {
+        Self::new(code, "")
+    }
+
+    /// The same, said about something.
+    pub fn about(self, what: impl Display) -> Self {
+        if self.text.is_empty() { self } else { Self { text: format!("{what}: {}", self.text), ..self } }
+    }
+
+    /// The same, and something to know besides.
+    pub fn noting(self, what: impl Display) -> Self {
+        if self.text.is_empty() { self } else { Self { text: format!("{}; {what}", self.text), ..self } }
+    }
+
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Says it, in one line.
+    pub fn report(&self) {
+        if !self.text.is_empty() {
+            complain(&self.text);
+        }
+    }
+}
+
+/// One line on standard error. Whatever names and labels contain, it moves no cursor and stays a line.
+pub fn complain(text: impl Display) {
+    eprintln!("tubepost: {}", printable(&text.to_string()));
+}
+
+/// The text with control characters written out.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match error {
+            Error::BadName { .. } | Error::BadOption { .. } => 2,
+            Error::NoSuchName { .. } | Error::OwnerGone { .. } => 4,
+            _ => 1,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<Closed> for Failure {
+    fn from(closed: Closed) -> Self {
+        Self::new(5, closed)
+    }
+}
+
+fn would_wait(why: &str) -> Failure {
+    Failure::new(3, why)
+}
+
+const FULL: &str = "the mailbox is full; try again later, or let it wait with --timeout";
+const NO_ROOM: &str = "the mailbox stayed full for as long as --timeout allows; is its owner receiving?";
+const EMPTY: &str = "no message is waiting; try again later, or let it wait with --timeout";
+const NO_MESSAGE: &str = "no message came within --timeout";
+
+impl<S> From<SendError<S>> for Failure {
+    fn from(error: SendError<S>) -> Self {
+        match error {
+            SendError::Closed(_, closed) => closed.into(),
+            SendError::Failed(_, error) => error.into(),
+        }
+    }
+}
+
+impl<S> From<TrySendError<S>> for Failure {
+    fn from(error: TrySendError<S>) -> Self {
+        match error {
+            TrySendError::Full(_) => would_wait(FULL),
+            TrySendError::Closed(_, closed) => closed.into(),
+            TrySendError::Failed(_, error) => error.into(),
+        }
+    }
+}
+
+impl<S> From<SendTimeoutError<S>> for Failure {
+    fn from(error: SendTimeoutError<S>) -> Self {
+        match error {
+            SendTimeoutError::Timeout(_) => would_wait(NO_ROOM),
+            SendTimeoutError::Closed(_, closed) => closed.into(),
+            SendTimeoutError::Failed(_, error) => error.into(),
+        }
+    }
+}
+
+impl From<RecvError> for Failure {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Closed(closed) => closed.into(),
+            RecvError::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<TryRecvError> for Failure {
+    fn from(error: TryRecvError) -> Self {
+        match error {
+            TryRecvError::Empty => would_wait(EMPTY),
+            TryRecvError::Closed(closed) => closed.into(),
+            TryRecvError::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<RecvTimeoutError> for Failure {
+    fn from(error: RecvTimeoutError) -> Self {
+        match error {
+            RecvTimeoutError::Timeout => would_wait(NO_MESSAGE),
+            RecvTimeoutError::Closed(closed) => closed.into(),
+            RecvTimeoutError::Failed(error) => error.into(),
+        }
+    }
+}
+
+/// What writing to standard output may come to: a reader who went away has had enough.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::quiet(0),
+            _ => Self::failed(format!("standard output: {error}")),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Durations and sizes as they are written on the command line.
+
+use std::time::Duration;
+
+/// `100ms`, `1.5s`, `2m`: a number and its unit.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "expected a number and a unit, such as 100ms, 2s or 1m".to_string())
+}
+
+/// `4096`, `64KiB`, `1MiB`: a number of bytes, or of binary multiples of them.
+pub fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" | "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1u64 << 30),
+        _ => None,
+    };
+    let number: Option<u64> = number.parse().ok();
+    let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.ok_or_else(|| "expected a number of bytes, such as 4096, 64KiB or 1MiB".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, micros) in
+            [("100ms", 100_000), ("2s", 2_000_000), ("1m", 60_000_000), ("1.5s", 1_500_000), ("500us", 500)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_micros(micros)), "{text}");
+        }
+        for text in ["", "5", "s", "-1s", "1 fortnight", "1e3s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65536), ("1MiB", 1 << 20), ("7B", 7)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in
+            ["", "KiB", "-1", "1.5KiB", "64kb", "4 KiB", "99999999999999999999", "18446744073709551615KiB"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The command's contract: what it prints where, its exit codes, and what it leaves behind. Real processes
+//! throughout, each test in a domain of its own.
+
+mod bench;
+mod demo;
+mod ends;
+mod help;
+mod places;
+mod receiving;
+mod scene;
+mod sending;
+mod showing;

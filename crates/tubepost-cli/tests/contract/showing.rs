@@ -1,0 +1,157 @@
+//! `ls`, `stat`, `gc`: what is shown, and that the damaged and the dead hide nothing.
+
+use rustix::process::Signal;
+use serde_json::json;
+use tubepost::{Domain, Mailbox};
+
+use crate::scene::{Scene, fields, plant, until};
+
+/// Everything the contract names, sorted.
+const FIELDS: [&str; 14] = [
+    "bytes",
+    "capacity",
+    "depth",
+    "format",
+    "held",
+    "id",
+    "kind",
+    "max_message",
+    "mode",
+    "name",
+    "owner",
+    "received",
+    "sent",
+    "strategy",
+];
+
+#[test]
+fn json_has_exactly_the_promised_fields() {
+    let scene = Scene::new();
+    let owner =
+        scene.own("jobs/urgent", &["--capacity", "7", "--max-message", "100", "--format", "text/plain"]);
+    scene.run(&["send", "jobs/urgent", "a", "b"]).code(0);
+    until("both were received", || scene.find("jobs/urgent").is_some_and(|row| row["received"] == 2));
+    let stat = scene.run(&["stat", "jobs/urgent", "--json"]).code(0).quietly().json();
+    assert_eq!(fields(&stat), FIELDS);
+    assert_eq!(scene.list().as_slice(), std::slice::from_ref(&stat));
+    assert_eq!(stat["kind"], "mailbox");
+    assert_eq!(stat["name"], "jobs/urgent");
+    assert_eq!(stat["strategy"], "shared");
+    assert_eq!(stat["owner"], json!({"kind": "process", "pid": owner.pid(), "alive": true}));
+    assert_eq!(stat["capacity"], 7);
+    assert_eq!(stat["max_message"], 100);
+    assert_eq!(stat["format"], "text/plain");
+    assert_eq!(stat["mode"], "0600");
+    assert_eq!([&stat["depth"], &stat["held"], &stat["sent"], &stat["received"]], [0, 0, 2, 2]);
+    let id = stat["id"].as_str().expect("a string");
+    assert!(id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()), "{id}");
+    assert!(stat["bytes"].as_u64() > Some(0));
+}
+
+#[test]
+fn an_id_is_never_used_again() {
+    let scene = Scene::new();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let owner = scene.own("jobs", &[]);
+        ids.push(scene.find("jobs").expect("the mailbox")["id"].clone());
+        owner.signal(Signal::TERM);
+        owner.end().code(143);
+    }
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+}
+
+#[test]
+fn the_plain_table_is_made_for_pipes() {
+    let scene = Scene::new();
+    scene.run(&["ls"]).code(0).quietly();
+    assert_eq!(scene.run(&["ls", "--json"]).code(0).json(), json!([]));
+    let _first = scene.own("b", &["--capacity", "1000000", "--max-message", "8"]);
+    let _second = scene.own("a", &[]);
+    let text = scene.run(&["ls"]).code(0).quietly().text();
+    assert!(!text.contains(['\t', '\x1b']), "{text:?}");
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 3, "{text}");
+    assert_eq!((rows[0][0], rows[1][0], rows[2][0]), ("NAME", "a", "b"));
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()), "a word for every column: {text}");
+    assert!(rows[2].contains(&"1000000"), "numbers as programs read them: {text}");
+    let columns: Vec<_> = text.lines().map(|line| line.find("  ")).collect();
+    assert!(columns.iter().all(Option::is_some));
+}
+
+#[test]
+fn a_dead_owners_mailbox_is_shown_as_such_and_removed() {
+    let scene = Scene::new();
+    let mut owner = scene.own("jobs", &[]);
+    let _other = scene.own("other", &[]);
+    owner.signal(Signal::KILL);
+    owner.close_output();
+    until("it is dead", || !owner.is_running());
+    let row = scene.find("jobs").expect("the mailbox");
+    assert_eq!(row["owner"], json!({"kind": "process", "pid": owner.pid(), "alive": false}));
+    assert!(scene.run(&["ls"]).code(0).text().contains("dead"));
+    scene.run(&["stat", "jobs"]).code(4).complains(&["jobs", &owner.pid().to_string()]);
+    scene.run(&["gc"]).code(0).prints("removed jobs: its owner is dead\n").quietly();
+    assert_eq!(scene.list().len(), 1, "the living one is untouched");
+    assert!(scene.find("other").is_some());
+    scene.run(&["gc"]).code(0).prints("nothing to remove\n");
+}
+
+#[test]
+fn damaged_files_hide_nothing_and_break_nothing() {
+    let scene = Scene::new();
+    let owner = scene.own("good", &[]);
+    let whole = std::fs::read(scene.domain.join("good")).expect("the mailbox's file");
+    let mut flipped = whole.clone();
+    flipped[..64].reverse();
+    let damaged: [(&str, &[u8]); 6] = [
+        ("empty", b""),
+        ("short", &whole[..100]),
+        ("half", &whole[..whole.len() / 2]),
+        ("zeroes", &vec![0; whole.len()]),
+        ("rubbish", &[0xa5; 8192]),
+        ("flipped", &flipped),
+    ];
+    for (name, content) in damaged {
+        plant(&scene.domain.join(name), content);
+    }
+    let listing = scene.run(&["ls", "--json"]).code(0);
+    let rows = listing.json();
+    assert!(rows.as_array().expect("an array").iter().any(|row| row["name"] == "good"), "{rows}");
+    for (name, _) in damaged {
+        assert!(listing.complaint().contains(name), "{name} is not in {:?}", listing.complaint());
+        scene.run(&["send", name, "x"]).code(1).prints("").complains(&[name]);
+        scene.run(&["stat", name]).code(1).prints("").complains(&[name]);
+    }
+    let swept = scene.run(&["gc"]).code(0);
+    assert!(!swept.text().contains("removed"), "{}", swept.text());
+    assert!(swept.complaint().contains("left alone"), "{}", swept.complaint());
+    scene.run(&["send", "good", "still there"]).code(0);
+    drop(owner);
+}
+
+#[test]
+fn names_that_are_none_are_listed_safely() {
+    let scene = Scene::new();
+    plant(&scene.domain.join("evil\x1b[2J\nname"), b"x");
+    let listing = scene.run(&["ls"]).code(0);
+    assert!(
+        !listing.complaint().contains('\x1b') && listing.complaint().lines().count() == 1,
+        "{:?}",
+        listing.complaint()
+    );
+}
+
+#[test]
+fn a_fixed_type_is_described() {
+    let scene = Scene::new();
+    let domain = Domain::open(&scene.domain).expect("the domain");
+    let inbox = Mailbox::<u64>::options().domain(&domain).bounded(1024).own("readings").expect("a mailbox");
+    let row = scene.find("readings").expect("the mailbox");
+    assert_eq!(row["max_message"], 8);
+    assert!(row["format"].as_str().is_some_and(|format| format.contains("u64")), "{row}");
+    assert!(row["bytes"].as_u64() <= Some(256 << 10), "1024 places of 8 bytes: {row}");
+    let text = scene.run(&["stat", "readings"]).code(0).text();
+    assert!(text.contains("exactly 8 bytes") && text.contains("0 of 1,024"), "{text}");
+    drop(inbox);
+}

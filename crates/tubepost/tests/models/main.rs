@@ -1,0 +1,31 @@
+//! Exhaustive models of the protocols on which tubepost stands.
+//!
+//! A model is a protocol cut down to a handful of processes and words. [`explorer`] then visits
+//! *every* interleaving of it: any process may be killed between any two steps, and any process may
+//! be stopped for as long as it likes, because "stopped" is only "not scheduled". What holds here
+//! holds for these sizes whatever the schedule; what breaks, breaks with the shortest schedule that
+//! does it, printed step by step.
+//!
+//! | module | what it models | memory |
+//! |---|---|---|
+//! | [`slots`] | the bounded queue: claiming, publishing, recovery of the dead, reuse of their rows | in order |
+//! | [`close`] | closing it, and the one number of messages never collected | in order |
+//! | [`waiting`] | sleeping and waking without a fence per message | store buffers |
+//! | [`names`] | who may take a dead owner's name | in order |
+//! | [`sole`] | a lock biased towards one thread | store buffers |
+//!
+//! Each module has tests for the sound protocol, and for the same protocol with one rule left out:
+//! there the test asserts that the explorer *finds* the violation. A model that cannot fail proves
+//! nothing.
+//!
+//! "In order" means that the words involved are changed by compare-and-swap or published by release
+//! stores that the model shows at their visible moment; where the delay between a store and its
+//! visibility matters, the model has store buffers ([`memory`]).
+
+mod close;
+mod explorer;
+mod memory;
+mod names;
+mod slots;
+mod sole;
+mod waiting;
