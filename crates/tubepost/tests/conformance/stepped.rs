@@ -12,16 +12,6 @@ use crate::stage::{
 
 pub const ROLES: &[Role] = &[("walker", walker)];
 
-/// A step costs 20 µs on a slow machine and a call takes thousands: this many kills in each, on each row.
-fn kills(call: &str) -> u64 {
-    match call {
-        "send" => 24,
-        "recv" => 12,
-        "close" => 6,
-        _ => 10,
-    }
-}
-
 /// Makes one call between two marks; the arguments are domain, row and the call.
 fn walker(cue: &mut Cue) {
     let domain = Domain::open(cue.arg(0)).expect("the test's domain");
@@ -59,11 +49,21 @@ fn walker(cue: &mut Cue) {
     }
 }
 
-/// Walks a role into its call and kills it there, at instructions all over it. `before` prepares
-/// each time, `after` looks at what is left.
+/// Instructions all over the call. A step costs 20 µs on a slow machine and a call takes thousands.
+fn all_over(kills: u64) -> impl FnMut(u64) -> Option<u64> {
+    let (mut dice, mut kill) = (Dice::new(kills), 0);
+    move |whole| {
+        kill += 1;
+        (kill <= kills).then(|| whole * (kill - 1) / kills + dice.below(1 + whole / kills))
+    }
+}
+
+/// Walks a role into its call and kills it there, after as many instructions as `next` says, which is told how
+/// many the whole call has. `before` prepares each time, `after` looks at what is left.
 fn walks<T>(
     row: &Row,
     call: &str,
+    mut next: impl FnMut(u64) -> Option<u64>,
     mut before: impl FnMut(&Place) -> T,
     mut after: impl FnMut(&Place, T, &mut Child),
 ) {
@@ -74,10 +74,8 @@ fn walks<T>(
         (child, thread)
     };
     // Once all the way, to know how long the way is.
-    let mut dice = Dice::new(row.n());
-    let mut whole = None;
-    let kills = kills(call);
-    for kill in 0..=kills {
+    let (mut whole, mut kills) = (None, 0);
+    while let Some(steps) = whole.map_or(Some(u64::MAX), &mut next) {
         let place = Place::new();
         let mut prepared = None;
         if call == "send" || call == "open" || call == "own" {
@@ -90,15 +88,16 @@ fn walks<T>(
                 child.say("go on");
             }
         });
-        let steps =
-            whole.map_or(u64::MAX, |whole| whole * (kill - 1) / kills + dice.below(1 + whole / kills));
         match walk(&mut child, thread, steps) {
             Ok(Walk::Through(steps)) => {
                 child.expect("through");
                 whole.get_or_insert(steps);
                 child.kill();
             }
-            Ok(Walk::Stands) => kill_there(&mut child, thread),
+            Ok(Walk::Stands) => {
+                kill_there(&mut child, thread);
+                kills += 1;
+            }
             Err(why) => return skip(call, &why),
         }
         after(&place, prepared.expect("prepared by now"), &mut child);
@@ -107,17 +106,39 @@ fn walks<T>(
 }
 
 /// A sender killed in `send`: its message is there whole or not at all, and every place serves again, whoever
-/// looks for it: a receiver that sleeps or polls, a sender that sleeps or polls.
+/// looks for it: a receiver that sleeps or polls, a sender that sleeps or polls. Most kills are just before
+/// publication, where the place is claimed.
 #[test]
 fn in_send() {
-    let round = std::cell::Cell::new(0);
+    const BISECTIONS: u32 = 13;
+    const BEFORE_PUBLICATION: u32 = 16;
+    let holes = std::cell::Cell::new(0);
     on_every_row(|row| {
         if row.n() == 1 {
             return; // one place is not enough for the one before and this one
         }
+        let mut dice = Dice::new(row.n());
+        let round = std::cell::Cell::new(0);
+        // The last instruction known to be before publication, the first known to be after it.
+        let bounds = std::cell::Cell::new((0_u64, u64::MAX));
+        let asked = std::cell::Cell::new(0);
+        let next = |whole: u64| {
+            let (not_yet, published) = bounds.get();
+            if round.get() > BISECTIONS + BEFORE_PUBLICATION {
+                return None;
+            }
+            let published = published.min(whole);
+            asked.set(if round.get() <= BISECTIONS {
+                not_yet.midpoint(published)
+            } else {
+                not_yet.saturating_sub(dice.below(40))
+            });
+            Some(asked.get())
+        };
         walks(
             row,
             "send",
+            next,
             |place| row.own::<u64>(place, "box"),
             |place, inbox, _| {
                 let out = open::<u64>(place, "box");
@@ -126,11 +147,18 @@ fn in_send() {
                 if there {
                     assert_eq!(inbox.try_recv(), Ok(2));
                 }
+                let (not_yet, published) = bounds.get();
+                if round.get() > 0 && round.get() <= BISECTIONS {
+                    bounds.set(if there { (not_yet, asked.get()) } else { (asked.get(), published) });
+                }
                 round.set(round.get() + 1);
                 match round.get() % 4 {
                     0 => {
                         out.send_timeout(3, PATIENCE).expect("room soon");
-                        assert_eq!(inbox.recv_timeout(PATIENCE), Ok(3), "a receiver that sleeps finds it");
+                        let next =
+                            inbox.recv_envelope_timeout(PATIENCE).expect("a receiver that sleeps finds it");
+                        assert_eq!(next.message, 3);
+                        holes.set(holes.get() + next.seq - 1 - u64::from(there));
                     }
                     1 => {
                         out.send_timeout(3, PATIENCE).expect("room soon");
@@ -155,6 +183,10 @@ fn in_send() {
             },
         );
     });
+    println!(
+        "{} of those whose numbers were looked at were killed between claim and publication",
+        holes.get()
+    );
 }
 
 /// A process killed in `open` leaves nothing that disturbs the mailbox or its other users.
@@ -164,6 +196,7 @@ fn in_open() {
     walks(
         row,
         "open",
+        all_over(10),
         |place| row.own::<u64>(place, "box"),
         |place, inbox, _| {
             let out = open::<u64>(place, "box");
@@ -186,6 +219,7 @@ fn in_own() {
     walks(
         row,
         "own",
+        all_over(10),
         |_| (),
         |place, (), child| {
             match Sender::<u64>::options().domain(place.domain()).open("box") {
@@ -216,6 +250,7 @@ fn in_recv_and_close() {
             walks(
                 row,
                 call,
+                all_over(if call == "recv" { 12 } else { 6 }),
                 |place| {
                     let out = open::<u64>(place, "box");
                     (0..row.n()).for_each(|at| out.try_send(at).expect("a free place"));
