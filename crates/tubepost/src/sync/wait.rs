@@ -266,3 +266,6 @@ fn poll<R>(spin: Duration, deadline: Option<Instant>, attempt: &mut impl FnMut()
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;
