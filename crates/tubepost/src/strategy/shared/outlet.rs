@@ -246,6 +246,17 @@ impl Outlet {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.at.segment.is_ours() && (self.at.is_marked_closed() || self.at.segment.is_ownerless())
+        let at = &self.at;
+        if !at.segment.is_ours() {
+            return false;
+        }
+        if at.is_marked_closed() {
+            return true;
+        }
+        let gone = at.segment.is_ownerless();
+        if gone {
+            at.buried(); // so that every later call says the same
+        }
+        gone
     }
 }
