@@ -380,3 +380,6 @@ impl<W: Words> Slots<W> {
         messages
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;

@@ -1,1 +1,113 @@
+//! Atomics, and the kernel's part in waiting, for the model checker.
+//!
+//! **Loads that hide loads.** Loom runs a store before another thread's load of the same word
+//! only if that load was the last access before the store. A load by the storing thread
+//! itself, as in every "look, then publish", hides it, and the most interesting orders are
+//! never met (a known gap of loom 0.7). So each word has a *mark* that every load writes
+//! first: two who write are never hidden from each other. Nobody reads a mark, so it orders
+//! nothing.
+//!
+//! A futex is a word and a queue of sleepers; comparing the word and joining the queue are
+//! one step, because the kernel does both under one lock. So it is here: the lock is
+//! loom's, each word has a queue of its own, and all of it lasts as long as one execution.
+//!
+//! **No time passes.** A sleep lasts until somebody wakes it, however short it was meant to
+//! be: a lost wake-up, which outside would cost a slice, is a deadlock here, and loom
+//! reports it. Nobody wakes without a reason either, which the real kernel may do: that
+//! would only hide what is looked for.
+//!
+//! **No barrier on other processors.** Loom has none, so models begin with a fence word
+//! that says SET or PINNED. The protocol that gets there is modelled with store buffers, in
+//! `tests/models/waiting.rs`.
 
+pub(crate) use loom::sync::atomic::{Ordering, fence};
+
+use loom::sync::atomic as real;
+use loom::sync::{Condvar, Mutex};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+macro_rules! marked {
+    ($name:ident, $int:ty) => {
+        /// Loom's atomic, and the mark of its loads.
+        #[derive(Debug)]
+        pub(crate) struct $name {
+            word: real::$name,
+            mark: real::AtomicU32,
+        }
+
+        impl $name {
+            pub(crate) fn new(value: $int) -> $name {
+                $name { word: real::$name::new(value), mark: real::AtomicU32::new(0) }
+            }
+
+            pub(crate) fn load(&self, order: Ordering) -> $int {
+                self.mark.store(0, Ordering::Relaxed);
+                self.word.load(order)
+            }
+
+            pub(crate) fn store(&self, value: $int, order: Ordering) {
+                self.word.store(value, order);
+            }
+
+            pub(crate) fn fetch_add(&self, value: $int, order: Ordering) -> $int {
+                self.word.fetch_add(value, order)
+            }
+
+            pub(crate) fn compare_exchange(
+                &self,
+                from: $int,
+                to: $int,
+                order: Ordering,
+                failed: Ordering,
+            ) -> Result<$int, $int> {
+                self.word.compare_exchange(from, to, order, failed)
+            }
+        }
+    };
+}
+
+marked!(AtomicU32, u32);
+marked!(AtomicU64, u64);
+
+/// The queues of sleepers, by the address of their word.
+type Queues = Vec<(usize, Arc<Condvar>)>;
+
+loom::lazy_static! {
+    static ref QUEUES: Mutex<Queues> = Mutex::new(Queues::new());
+}
+
+fn address(word: &AtomicU32) -> usize {
+    std::ptr::from_ref(word).addr()
+}
+
+/// Sleeps while `word` is `expected`, until somebody wakes it.
+pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
+    if longest.is_zero() {
+        return;
+    }
+    let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    if word.load(Ordering::SeqCst) != expected {
+        return;
+    }
+    let known = queues.iter().find(|(of, _)| *of == address(word)).map(|(_, queue)| Arc::clone(queue));
+    let queue = known.unwrap_or_else(|| {
+        let queue = Arc::new(Condvar::new());
+        queues.push((address(word), Arc::clone(&queue)));
+        queue
+    });
+    drop(queue.wait(queues));
+}
+
+/// Wakes everybody who sleeps on `word`.
+pub(crate) fn wake_all(word: &AtomicU32) {
+    let queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, queue)) = queues.iter().find(|(of, _)| *of == address(word)) {
+        queue.notify_all();
+    }
+}
+
+/// There is none in a model; see the module's text.
+pub(crate) fn barrier_everywhere() -> bool {
+    panic!("a model began with a fence word that asks for a barrier on every CPU")
+}

@@ -198,8 +198,10 @@ impl<'a> Bell<'a> {
             };
         }
         match state(seen) {
-            // Reset under our hands: the reset came after our word, so everyone sees it.
-            NONE | SET | PINNED => {}
+            // Reset under our hands: the reset came after our word, so everyone sees it. The
+            // fence is this side's: between our word and the second look. (A locked
+            // instruction is one on x86; the language promises less.)
+            NONE | SET | PINNED => fence(Ordering::SeqCst),
             _ => {
                 if kernel::barrier_everywhere() {
                     let set = seen & !3 | SET;
@@ -266,3 +268,6 @@ fn poll<R>(spin: Duration, deadline: Option<Instant>, attempt: &mut impl FnMut()
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;

@@ -7,31 +7,46 @@ use std::time::{Duration, Instant};
 use tubepost::{Domain, Mailbox, Receiver, Sender};
 
 use crate::stage::{
-    Child, Cue, PATIENCE, Place, Role, descriptors, exit_thread, forbid_system_calls, state_of,
-    take_processor, thread_id, ticks_of, until_asleep, write_raw,
+    Child, Cue, PATIENCE, Place, Role, descriptors, exit_raw, refuse_system_calls, refused_calls, thread_id,
+    ticks_of, until_asleep, write_raw,
 };
 
 pub const ROLES: &[Role] = &[("monk", monk), ("sleeper", sleeper), ("hoarder", hoarder)];
 
 const WARM_UP: u64 = 1000;
 const EXCHANGES: u64 = 100_000;
+/// An exchange that takes so long was held up: one of the two was off the processor …
+const HELD_UP: Duration = Duration::from_millis(1);
+/// … and for so many exchanges after that it may be noticed.
+const NOTICED: u64 = 64;
 
-/// Answers every number with the next, under a vow that any system call breaks; the argument is the domain.
+/// Answers every number with the next, while every system call is refused and counted; the argument is the
+/// domain. A call is a broken vow unless the exchange was held up: after that it may ask whether
+/// the other still lives.
 fn monk(cue: &mut Cue) {
     let domain = Domain::open(cue.arg(0)).expect("the test's domain");
     let inbox = Mailbox::<u64>::options().domain(&domain).bounded(7).own("to-monk").expect("a free name");
     let out = Sender::<u64>::options().domain(&domain).open("from-monk").expect("the test owns it");
-    cue.say(thread_id());
-    take_processor(0);
+    cue.say("ready");
     for _ in 0..WARM_UP {
         answer(&inbox, &out);
     }
-    forbid_system_calls();
-    for _ in 0..EXCHANGES {
+    refuse_system_calls();
+    let (mut held_up, mut broken, mut excused_until) = (0u64, 0u64, 0);
+    let mut last = Instant::now();
+    for number in 0..EXCHANGES {
+        let before = refused_calls();
         answer(&inbox, &out);
+        let now = Instant::now();
+        if now - last >= HELD_UP {
+            held_up += 1;
+            excused_until = number + NOTICED;
+        }
+        last = now;
+        broken += u64::from(refused_calls() > before && number >= excused_until);
     }
-    write_raw(b"\n@@ kept the vow\n");
-    exit_thread();
+    write_raw(format!("\n@@ broken {broken} held-up {held_up}\n").as_bytes());
+    exit_raw();
 }
 
 fn answer(inbox: &Receiver<u64>, out: &Sender<u64>) {
@@ -48,55 +63,30 @@ fn answer(inbox: &Receiver<u64>, out: &Sender<u64>) {
     }
 }
 
-/// Whether the monk came through, or how many exchanges it managed.
-fn exchange_with_a_monk() -> Result<(), u64> {
+#[test]
+fn a_spinning_exchange_makes_no_system_call() {
     let place = Place::new();
     let inbox =
         Mailbox::<u64>::options().domain(place.domain()).bounded(7).own("from-monk").expect("a free name");
     let mut monk = Child::start("monk", &[&place.arg()]);
-    let thread: u32 = monk.hear().parse().expect("a thread");
+    monk.expect("ready");
     let out = Sender::<u64>::options().domain(place.domain()).open("to-monk").expect("it exists");
-    let pid = monk.pid();
-    let partner = std::thread::spawn(move || {
-        take_processor(1);
-        for number in 0..WARM_UP + EXCHANGES {
-            out.try_send(number).expect("one at a time");
-            let start = Instant::now();
-            loop {
-                match inbox.try_recv() {
-                    Ok(answer) => break assert_eq!(answer, number + 1),
-                    Err(error) => assert!(error.is_empty(), "{error}"),
-                }
-                std::hint::spin_loop();
-                if start.elapsed() > Duration::from_millis(100) {
-                    // Do not keep the processor from whoever is needed now.
-                    std::thread::sleep(Duration::from_millis(1));
-                    if matches!(state_of(pid, thread), None | Some('Z')) {
-                        return Err(number);
-                    }
-                    assert!(start.elapsed() < PATIENCE, "the monk hangs");
-                }
+    for number in 0..WARM_UP + EXCHANGES {
+        out.try_send(number).expect("one at a time");
+        let start = Instant::now();
+        let answer = loop {
+            match inbox.try_recv() {
+                Ok(answer) => break answer,
+                Err(error) => assert!(error.is_empty(), "{error}"),
             }
-        }
-        Ok(())
-    });
-    let done = partner.join().expect("no panic");
-    if done.is_ok() {
-        monk.expect("kept the vow");
+            assert!(start.elapsed() < PATIENCE, "the monk hangs");
+            std::hint::spin_loop();
+        };
+        assert_eq!(answer, number + 1);
     }
-    done
-}
-
-/// Under seccomp's strict mode the kernel kills whoever makes another call than read, write and exit. Who was
-/// off the processor for some milliseconds may ask the kernel whether the other still lives, so both have a
-/// processor to themselves where that is permitted, and several attempts tell a habit from an accident.
-#[test]
-fn a_spinning_exchange_makes_no_system_call() {
-    let alone = std::thread::spawn(|| take_processor(1)).join().expect("no panic");
-    let (attempts, accidents) = if alone { (12, 2) } else { (20, 19) };
-    let broken: Vec<u64> = (0..attempts).filter_map(|_| exchange_with_a_monk().err()).collect();
-    println!("{} of {attempts} attempts with a system call, after {broken:?} exchanges", broken.len());
-    assert!(broken.len() <= accidents, "system calls in {} of {attempts} attempts", broken.len());
+    let vow = monk.hear();
+    println!("{vow} of {EXCHANGES} exchanges");
+    assert!(vow.starts_with("broken 0 "), "{vow}");
 }
 
 /// Waits in the call that it is told; the argument is the domain.

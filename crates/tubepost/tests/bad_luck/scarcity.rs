@@ -34,7 +34,7 @@ fn absurd_capacities_are_refused() {
 #[test]
 fn absurd_lengths_are_refused() {
     let place = Place::new();
-    for max in [0, 4097, 1 << 32, u64::MAX] {
+    for max in [4097, 1 << 32, u64::MAX] {
         bad_option(
             &place,
             Mailbox::<[u8]>::options().domain(place.domain()).max_message(max).own("box"),

@@ -31,37 +31,52 @@ pub fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
-/// Gives this thread a processor of its own, the first or the second that it may use, which no ordinary
-/// thread takes from it. `false`: that is not permitted or there are not two; it stays an ordinary thread.
-pub fn take_processor(which: usize) -> bool {
-    let all = rustix::thread::sched_getaffinity(None).expect("our own affinity");
-    let usable: Vec<usize> = (0..1024).filter(|at| all.is_set(*at)).collect();
-    if usable.len() < 2 {
-        return false;
+/// System calls that this thread tried to make since [`refuse_system_calls`].
+pub fn refused_calls() -> u64 {
+    REFUSED.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+static REFUSED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+extern "C" fn refuse(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    REFUSED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: the kernel hands the handler the interrupted thread's registers.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    context.uc_mcontext.gregs[libc::REG_RAX as usize] = -i64::from(libc::ENOSYS);
+}
+
+/// From here on this thread may write, exit, and free memory; any other system call is counted and fails.
+pub fn refuse_system_calls() {
+    const NUMBER: u32 = 0; // where the filter finds the call's number
+    let allowed =
+        [libc::SYS_write, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_rt_sigreturn, libc::SYS_munmap];
+    let op = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, NUMBER, 0, 0)];
+    for call in allowed {
+        filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 0, 1));
+        filter.push(op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0));
     }
-    let mut one = rustix::thread::CpuSet::new();
-    one.set(usable[which]);
-    let pinned = rustix::thread::sched_setaffinity(None, &one).is_ok();
-    let first_in = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the parameters are ours for the length of the call; 0 is this thread.
-    pinned && unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &first_in) } == 0
+    filter.push(op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_TRAP, 0, 0));
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: plain structures, valid for the length of each call; the handler is async-signal-safe.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = refuse as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(libc::SIGSYS, &action, std::ptr::null_mut()), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let done = libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program);
+        assert_eq!(done, 0, "seccomp filter: {}", std::io::Error::last_os_error());
+    }
 }
 
-/// From here on this thread may read, write and exit; any other system call kills it.
-pub fn forbid_system_calls() {
-    // SAFETY: takes numbers only.
-    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
-    assert_eq!(done, 0, "seccomp strict mode: {}", std::io::Error::last_os_error());
+/// Ends the process, by a call that the filter allows.
+pub fn exit_raw() -> ! {
+    // SAFETY: the process leaves for good.
+    unsafe { libc::_exit(0) }
 }
 
-/// Ends this thread only, by the one exit that seccomp's strict mode allows.
-pub fn exit_thread() -> ! {
-    // SAFETY: the thread leaves for good; the role keeps nothing on its stack that others use.
-    unsafe { libc::syscall(libc::SYS_exit, 0) };
-    unreachable!("the thread has left")
-}
-
-/// Writes to stdout with nothing but `write`, as the strict mode demands.
+/// Writes to stdout with nothing but `write`, as the filter demands.
 pub fn write_raw(bytes: &[u8]) {
     // SAFETY: stdout stays open for the life of the process, the bytes are ours for the length of the call.
     let out = unsafe { std::os::fd::BorrowedFd::borrow_raw(1) };

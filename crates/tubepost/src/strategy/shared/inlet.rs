@@ -1,12 +1,12 @@
 //! The owner's end.
 
-use super::{Attachment, Wish, back_off, closed, forked, too_long};
+use super::{Attachment, Stuck, Wish, back_off, closed, forked, too_long};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan};
 use crate::domain::member::{self, Peer};
 use crate::error::{Closed, Error};
 use crate::memory::payload::Unfit;
-use crate::os::{clock, cpu};
+use crate::os::cpu;
 use crate::queue::layout::{Geometry, OWNER};
 use crate::queue::mapped::SlotPayload;
 use crate::queue::slots::{Head, Member, Place, Unpublished};
@@ -28,8 +28,8 @@ pub(crate) struct Inlet {
     skipped: AtomicU64,
     /// The head when the queue was last found empty.
     empty_at: AtomicU64,
-    /// The coarse clock when a `try_` call last looked at an unpublished head.
-    tick: AtomicU64,
+    /// The head, when it is not published.
+    stuck: Stuck,
 }
 
 /// The message at the head, to be read and [`consume`](Self::consume)d; dropped, it stays.
@@ -87,7 +87,7 @@ impl Inlet {
             head: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             empty_at: AtomicU64::new(0),
-            tick: AtomicU64::new(0),
+            stuck: Stuck::new(),
         })
     }
 
@@ -157,21 +157,18 @@ impl Inlet {
     /// Looks whether a dead claimant holds the head back, when the clock has ticked.
     #[inline]
     fn head_was_recovered(&self) -> bool {
-        let now = clock::coarse();
-        if self.tick.load(Relaxed) == now {
-            return false;
-        }
-        self.tick.store(now, Relaxed);
-        self.recover_head()
+        self.stuck.for_a_while(self.head.load(Relaxed))
+            && self.recover_head(|place| self.at.recover(place) == Unpublished::Recovered)
     }
 
+    /// Skips the dead at the head, by `recover`.
     #[cold]
-    fn recover_head(&self) -> bool {
+    fn recover_head(&self, recover: impl Fn(Place) -> bool) -> bool {
         let mut recovered = false;
         loop {
             let slots = &self.at.segment.slots;
             match slots.head(self.head.load(Relaxed)) {
-                Head::Empty(place) if self.at.recover(place) == Unpublished::Recovered => recovered = true,
+                Head::Empty(place) if recover(place) => recovered = true,
                 _ => return recovered,
             }
             // Walk over it, so that several in a row are dealt with at once.
@@ -214,7 +211,11 @@ impl Inlet {
                 if at.is_marked_closed() {
                     return Err(Err(closed(&at.segment)));
                 }
-                Ok(if self.recover_head() { Duration::ZERO } else { at.patience() })
+                Ok(if self.recover_head(|place| at.recover_or_watch(place)) {
+                    Duration::ZERO
+                } else {
+                    at.patience()
+                })
             },
         );
         if !asleep {

@@ -47,6 +47,8 @@ const PAUSES: u64 = 16;
 /// After a death was told that can't be confirmed yet (the kernel is still at it): so many
 /// looks, a millisecond apart.
 const GRIEF: u32 = 100;
+/// More than a tick of the coarse clock, in nanoseconds: nobody who runs takes so long.
+const A_WHILE: u64 = 12_000_000;
 /// Polling that failed so often in a row is given up …
 const IN_VAIN: u32 = 4;
 /// … until so many waits have passed.
@@ -181,16 +183,22 @@ impl Attachment {
     }
 
     /// Looks at a place that is claimed but not published, and skips it if its claimant died.
-    fn recover(self: &Arc<Self>, place: Place) -> Unpublished {
+    fn recover(&self, place: Place) -> Unpublished {
         let found = self.segment.slots.recover(place, |member| self.segment.is_dead(member));
-        match found {
-            Unpublished::Pending(member) => {
-                self.watch(member);
-            }
-            Unpublished::Recovered => self.room().wake(),
-            Unpublished::Unclaimed => {}
+        if found == Unpublished::Recovered {
+            self.room().wake();
         }
         found
+    }
+
+    /// The same before a sleep: whoever is about to publish there is watched meanwhile.
+    fn recover_or_watch(self: &Arc<Self>, place: Place) -> bool {
+        match self.recover(place) {
+            Unpublished::Pending(member) => {
+                !self.watch(member) && self.recover(place) == Unpublished::Recovered
+            }
+            found => found == Unpublished::Recovered,
+        }
     }
 
     /// Whether somebody closed it, for whatever reason.
@@ -234,6 +242,34 @@ impl Drop for Attachment {
         if self.segment.is_ours() {
             member::leave(&self.segment.rows, self.member, self.segment.tail());
         }
+    }
+}
+
+/// Notices, without asking the kernel, that a place stays unpublished. Most are just being
+/// written; one that was so [`A_WHILE`] ago may have been claimed by somebody who died.
+#[derive(Debug)]
+struct Stuck {
+    position: AtomicU64,
+    /// The coarse clock when it was first found so, and when this was last told.
+    since: AtomicU64,
+    told: AtomicU64,
+}
+
+impl Stuck {
+    fn new() -> Stuck {
+        Stuck { position: AtomicU64::new(u64::MAX), since: AtomicU64::new(0), told: AtomicU64::new(0) }
+    }
+
+    /// Whether this position was found unpublished some time ago already; at most once a tick.
+    #[inline]
+    fn for_a_while(&self, position: u64) -> bool {
+        let now = clock::coarse();
+        if self.position.load(Relaxed) != position {
+            self.position.store(position, Relaxed);
+            self.since.store(now, Relaxed);
+            return false;
+        }
+        now.wrapping_sub(self.since.load(Relaxed)) > A_WHILE && self.told.swap(now, Relaxed) != now
     }
 }
 

@@ -1,6 +1,6 @@
 //! A sender's end.
 
-use super::{Attachment, Wish, back_off, closed, forked, too_long};
+use super::{A_WHILE, Attachment, Stuck, Wish, back_off, closed, forked, too_long};
 use crate::domain::entry;
 use crate::domain::member::{self, NoRow};
 use crate::domain::{cleanup, failed};
@@ -20,8 +20,6 @@ use std::time::{Duration, Instant};
 const DENSE: u32 = 64;
 /// A streaming sender looks at the clock every so many messages.
 const STRIDE: u32 = 16;
-/// The owner's progress proves that it lives if both looks lie within this many nanoseconds.
-const PROGRESS: u64 = 12_000_000;
 /// A sender moves the shared hint once in so many positions.
 const HINT_EVERY: u64 = 64;
 
@@ -39,6 +37,8 @@ pub(crate) struct Outlet {
     /// Messages sent in this tick, and to be sent without a look at the clock.
     dense: AtomicU32,
     unlooked: AtomicU32,
+    /// The oldest place, when it holds the queue full without being published.
+    stuck: Stuck,
 }
 
 impl Clone for Outlet {
@@ -57,6 +57,7 @@ impl Outlet {
             progress: AtomicU64::new(0),
             dense: AtomicU32::new(0),
             unlooked: AtomicU32::new(0),
+            stuck: Stuck::new(),
         }
     }
 
@@ -142,13 +143,7 @@ impl Outlet {
         if slots.is_published(oldest) {
             return false;
         }
-        // Most probably it is being written this instant: ask the kernel only if the clock
-        // ticks meanwhile.
-        let now = clock::coarse();
-        if self.tick.swap(now, Relaxed) == now {
-            return false;
-        }
-        self.at.recover(oldest) == Unpublished::Recovered
+        self.stuck.for_a_while(oldest.position) && self.at.recover(oldest) == Unpublished::Recovered
     }
 
     /// Notices the owner's death without a system call for most messages.
@@ -178,7 +173,7 @@ impl Outlet {
         let since = now.wrapping_sub(self.tick.swap(now, Relaxed));
         let head = self.at.segment.header().head.position.load(Acquire);
         let moved = self.progress.swap(head, Relaxed) != head;
-        if moved && since <= PROGRESS && self.at.grief.load(Acquire) == 0 {
+        if moved && since <= A_WHILE && self.at.grief.load(Acquire) == 0 {
             return Ok(());
         }
         if self.at.segment.is_ownerless() {
@@ -218,7 +213,7 @@ impl Outlet {
                 let patience = at.look_for_owner().map_err(Err)?;
                 let refused = at.segment.slots.place(self.cursor.load(Relaxed));
                 if let Some(oldest) = at.segment.slots.before(refused)
-                    && at.recover(oldest) == Unpublished::Recovered
+                    && at.recover_or_watch(oldest)
                 {
                     return Ok(Duration::ZERO);
                 }
@@ -251,6 +246,17 @@ impl Outlet {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.at.segment.is_ours() && (self.at.is_marked_closed() || self.at.segment.is_ownerless())
+        let at = &self.at;
+        if !at.segment.is_ours() {
+            return false;
+        }
+        if at.is_marked_closed() {
+            return true;
+        }
+        let gone = at.segment.is_ownerless();
+        if gone {
+            at.buried(); // so that every later call says the same
+        }
+        gone
     }
 }
