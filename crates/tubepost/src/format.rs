@@ -8,7 +8,6 @@
 //! The text comes out of shared memory, so it is checked before it reaches anyone's terminal.
 
 use crate::memory::plain::Plain;
-use crate::message::Message;
 use std::fmt;
 
 /// The most bytes a label has.
@@ -45,18 +44,6 @@ enum Agreed {
 }
 
 impl Format {
-    /// The format of a type of message: `str` has the label "str", `[u8]` the empty one.
-    ///
-    /// ```
-    /// use tubepost::Format;
-    ///
-    /// assert_eq!(Format::of::<u64>().to_string(), "u64 (8 bytes, align 8)");
-    /// assert_eq!(Format::of::<str>().label(), Some("str"));
-    /// ```
-    pub fn of<M: Message + ?Sized>() -> Format {
-        M::own_format()
-    }
-
     /// The format of variable-length messages with a label of their own.
     ///
     /// ```

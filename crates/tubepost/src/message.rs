@@ -87,6 +87,20 @@ pub trait Message: sealed::Sealed + 'static {
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<Self::Received, Unfit>;
 }
 
+impl Format {
+    /// The format of a type of message: `str` has the label "str", `[u8]` the empty one.
+    ///
+    /// ```
+    /// use tubepost::Format;
+    ///
+    /// assert_eq!(Format::of::<u64>().to_string(), "u64 (8 bytes, align 8)");
+    /// assert_eq!(Format::of::<str>().label(), Some("str"));
+    /// ```
+    pub fn of<M: Message + ?Sized>() -> Format {
+        M::own_format()
+    }
+}
+
 impl<T: Plain> Message for T {
     type Sent<'a> = T;
     type Received = T;

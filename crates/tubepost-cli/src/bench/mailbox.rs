@@ -2,13 +2,14 @@
 //!
 //! A round trip takes two, each owned by the process that receives from it. Both modes are `send` and
 //! `recv_into`: spinning of handles that poll as long as it takes, blocking of handles that never poll
-//! before they sleep. As for the limits, a message stays where it is and only its number changes, and is received
-//! into memory that is there already.
+//! before they sleep. What fits a line or two is a fixed-length type, sent by value; 1 KiB is `[u8]`, sent
+//! by reference. As for the limits, a message stays where it is and only its number changes, and is
+//! received into memory that is there already.
 
 use std::hint::black_box;
 use std::time::Duration;
 
-use tubepost::{Buffer, Domain, Mailbox, Message, Receiver, Sender};
+use tubepost::{Domain, Mailbox, Message, Options, Receiver, Sender};
 
 use super::job::Mode;
 use super::measure::{Drain, Echo, Exchange, Measured, Source};
@@ -19,13 +20,21 @@ const PONG: &str = "bench/pong";
 const FOR_EVER: Duration = Duration::from_secs(60);
 
 /// A message that carries a number, and fills its length.
-pub trait Numbered: for<'a> Message<Sent<'a> = Self, Received = Self> + Buffer<Self> + Copy {
+pub trait Numbered {
+    /// What the mailbox is told it carries.
+    type Of: Message + ?Sized;
     fn blank() -> Self;
     fn seq(&self) -> u64;
     fn set_seq(&mut self, seq: u64);
+    fn send(&self, to: &Sender<Self::Of>) -> Measured<()>;
+    fn receive(&mut self, from: &Receiver<Self::Of>) -> Measured<()>;
+    /// The mailbox that it fits.
+    fn options() -> Options<Self::Of> {
+        Mailbox::options()
+    }
 }
 
-macro_rules! numbered {
+macro_rules! by_value {
     ($($name:ident: $rest:literal words),*) => {$(
         #[derive(Message, Clone, Copy)]
         #[repr(C)]
@@ -35,6 +44,8 @@ macro_rules! numbered {
         }
 
         impl Numbered for $name {
+            type Of = Self;
+
             fn blank() -> Self {
                 Self { seq: 0, rest: [0x5a; $rest] }
             }
@@ -48,21 +59,69 @@ macro_rules! numbered {
             fn set_seq(&mut self, seq: u64) {
                 self.seq = seq;
             }
+
+            #[inline(always)]
+            fn send(&self, to: &Sender<Self>) -> Measured<()> {
+                Ok(to.send(*self)?)
+            }
+
+            #[inline(always)]
+            fn receive(&mut self, from: &Receiver<Self>) -> Measured<()> {
+                from.recv_into(self)?;
+                Ok(())
+            }
         }
     )*};
 }
 
-numbered!(Bytes8: 0 words, Bytes56: 6 words, Bytes64: 7 words, Bytes1024: 127 words);
+by_value!(Bytes8: 0 words, Bytes56: 6 words, Bytes64: 7 words);
+
+/// By reference, with a length of its own.
+#[repr(align(64))]
+pub struct Bytes1024([u8; 1024]);
+
+impl Numbered for Bytes1024 {
+    type Of = [u8];
+
+    fn blank() -> Self {
+        Self([0x5a; 1024])
+    }
+
+    #[inline(always)]
+    fn seq(&self) -> u64 {
+        u64::from_ne_bytes(*self.0.first_chunk().expect("eight bytes"))
+    }
+
+    #[inline(always)]
+    fn set_seq(&mut self, seq: u64) {
+        *self.0.first_chunk_mut().expect("eight bytes") = seq.to_ne_bytes();
+    }
+
+    #[inline(always)]
+    fn send(&self, to: &Sender<[u8]>) -> Measured<()> {
+        Ok(to.send(&self.0)?)
+    }
+
+    #[inline(always)]
+    fn receive(&mut self, from: &Receiver<[u8]>) -> Measured<()> {
+        from.recv_into(&mut self.0)?;
+        Ok(())
+    }
+
+    fn options() -> Options<[u8]> {
+        Mailbox::options().max_message(1024)
+    }
+}
 
 /// The sending end of one mailbox.
-pub struct Output<T: Message> {
-    sender: Sender<T>,
+pub struct Output<T: Numbered> {
+    sender: Sender<T::Of>,
     message: T,
 }
 
 /// The receiving end of one mailbox; messages are received into memory of its own.
-pub struct Input<T: Message> {
-    receiver: Receiver<T>,
+pub struct Input<T: Numbered> {
+    receiver: Receiver<T::Of>,
     message: T,
 }
 
@@ -78,7 +137,7 @@ impl<T: Numbered> Output<T> {
     }
 
     fn open(domain: &Domain, name: &str, mode: Mode) -> Measured<Self> {
-        let options = Sender::<T>::options().domain(domain);
+        let options = Sender::<T::Of>::options().domain(domain);
         let sender = match mode {
             Mode::Spin => options.spin(FOR_EVER).open(name)?,
             Mode::Block => options.spin(Duration::ZERO).open(name)?,
@@ -99,7 +158,7 @@ impl<T: Numbered> Input<T> {
     }
 
     fn own(domain: &Domain, name: &str, mode: Mode) -> Measured<Self> {
-        let options = Mailbox::<T>::options().bounded(1024).domain(domain);
+        let options = T::options().bounded(1024).domain(domain);
         let receiver = match mode {
             Mode::Spin => options.spin(FOR_EVER).own(name)?,
             Mode::Block => options.spin(Duration::ZERO).own(name)?,
@@ -113,20 +172,20 @@ impl<T: Numbered> Source for Output<T> {
     fn put(&mut self, seq: u64) -> Measured<()> {
         let message = black_box(&mut self.message);
         message.set_seq(seq);
-        Ok(self.sender.send(*message)?)
+        message.send(&self.sender)
     }
 }
 
 impl<T: Numbered> Drain for Input<T> {
     #[inline(always)]
     fn get(&mut self) -> Measured<u64> {
-        self.receiver.recv_into(&mut self.message)?;
+        self.message.receive(&self.receiver)?;
         Ok(black_box(&self.message).seq())
     }
 }
 
 /// Either side of a round trip.
-pub struct Ends<T: Message>(pub Output<T>, pub Input<T>);
+pub struct Ends<T: Numbered>(pub Output<T>, pub Input<T>);
 
 impl<T: Numbered> Exchange for Ends<T> {
     #[inline(always)]
