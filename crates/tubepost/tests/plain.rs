@@ -3,9 +3,28 @@
 //! Each file in `plain/` but `accepted.rs` must fail to compile, with exactly the text beside it. That
 //! text is the compiler's and may be written anew (`TRYBUILD=overwrite cargo test --test plain`); the
 //! `// says:` lines at the top of a case are ours, and must be found in it.
+//!
+//! Compilers word their part differently from version to version, so the texts are compared only by the
+//! one that wrote them; with any other the accepted cases are compiled, and the texts searched for ours.
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
+
+/// The compiler whose words stand in the `.stderr` files.
+const WORDED_BY: &str = "rustc 1.95.";
+
+fn is_worded_by_this_compiler() -> bool {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version =
+        Command::new(rustc).arg("--version").output().expect("a compiler is here: it made this test");
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    let same = version.starts_with(WORDED_BY);
+    if !same {
+        println!("NOTE: refusals are not compiled: their words are {WORDED_BY}x's, this is {version}");
+    }
+    same
+}
 
 fn refused() -> Vec<PathBuf> {
     let folder = fs::read_dir("tests/plain").expect("the folder of cases");
@@ -19,8 +38,10 @@ fn refused() -> Vec<PathBuf> {
 fn compiler_refuses_what_is_not_plain_and_says_why() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/plain/accepted.rs");
-    for case in refused() {
-        cases.compile_fail(case);
+    if is_worded_by_this_compiler() {
+        for case in refused() {
+            cases.compile_fail(case);
+        }
     }
     drop(cases); // runs them
 
