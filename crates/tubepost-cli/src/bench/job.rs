@@ -64,4 +64,6 @@ pub struct Job {
     /// The CPU of the far process.
     pub cpu: usize,
     pub time: Duration,
+    /// How long the near process stays away before each round trip, so that the far one sleeps soundly.
+    pub rest: Duration,
 }

@@ -55,7 +55,10 @@ pub struct Found {
 const SAMPLES_MAX: usize = 1 << 21;
 
 /// Exchanges messages for `time` and takes each round trip's time on its own.
-pub fn round_trips(mut subject: impl Exchange, time: Duration) -> Measured<Found> {
+///
+/// Before each it stays away for `rest`. Without that, two processes that block can fall into step so that
+/// neither ever sleeps, and what is measured is not what is asked for.
+pub fn round_trips(mut subject: impl Exchange, time: Duration, rest: Duration) -> Measured<Found> {
     let expected = time.as_nanos() as usize / 50;
     // Filled and thereby mapped now: no page fault while the clock runs.
     let mut samples = vec![1u32; expected.min(SAMPLES_MAX)];
@@ -67,7 +70,7 @@ pub fn round_trips(mut subject: impl Exchange, time: Duration) -> Measured<Found
     }
     let begin = Instant::now();
     while samples.len() < samples.capacity() {
-        let sent = Instant::now();
+        let sent = stay_away(rest);
         trip(&mut subject, &mut seq)?;
         let answered = Instant::now();
         samples.push((answered - sent).as_nanos().min(u32::MAX.into()) as u32);
@@ -95,6 +98,18 @@ fn percentile(samples: &[u32], share: f64) -> f64 {
     let step = [from.map(|v| value - v), to.map(|v| v - value)].into_iter().flatten().min().unwrap_or(0);
     let within = (rank - below as f64 + 0.5) / (above - below) as f64;
     f64::from(value) + f64::from(step) * (within - 0.5)
+}
+
+/// Lets time pass without sleeping; returns the moment it is over.
+#[inline(always)]
+fn stay_away(rest: Duration) -> Instant {
+    let begin = Instant::now();
+    let mut now = begin;
+    while now - begin < rest {
+        std::hint::spin_loop();
+        now = Instant::now();
+    }
+    now
 }
 
 #[inline(always)]

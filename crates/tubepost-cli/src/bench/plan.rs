@@ -11,6 +11,9 @@ use clap::ValueEnum;
 use super::job::{Job, LENGTHS, Measure, Mode, Place, What, word};
 use crate::exit::Failure;
 
+/// Longer than it takes to fall asleep, and for a CPU to halt.
+const REST: Duration = Duration::from_micros(50);
+
 /// One row to be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -26,7 +29,12 @@ pub struct Entry {
 impl Entry {
     /// One round of it, with the far process on `cpu`.
     pub fn job(&self, cpu: usize, time: Duration) -> Job {
-        Job { what: self.what, measure: self.measure, mode: self.mode, bytes: self.bytes, cpu, time }
+        // On one CPU the far one runs only while the near one sleeps: it needs no time of its own.
+        let rest = match (self.mode, self.place) {
+            (Mode::Block, Place::TwoCores | Place::IdlePoll) => REST,
+            _ => Duration::ZERO,
+        };
+        Job { what: self.what, measure: self.measure, mode: self.mode, bytes: self.bytes, cpu, time, rest }
     }
 }
 

@@ -94,7 +94,7 @@ impl Bench {
                 far.begin(job)?;
                 far.ready()?;
                 let output = Output::<T>::ping(&self.domain, job.mode)?;
-                let found = round_trips(Ends(output, input), job.time)?;
+                let found = round_trips(Ends(output, input), job.time, job.rest)?;
                 far.done()?;
                 Ok(found)
             }
@@ -149,7 +149,7 @@ impl Bench {
 
 fn trips(subject: impl Exchange, job: &Job, far: &mut Far) -> Measured<Found> {
     far.ready()?;
-    let found = round_trips(subject, job.time)?;
+    let found = round_trips(subject, job.time, job.rest)?;
     far.done()?;
     Ok(found)
 }

@@ -76,7 +76,9 @@ impl Domain {
             return Ok(());
         }
         if let Some(fd) = segment.descriptor() {
-            let rows = member::sweep_dead(fd.as_fd(), &segment.rows, || segment.tail());
+            let used = segment.header().tail.rows.load(Acquire);
+            let named = |member| segment.named_until(member);
+            let rows = member::sweep_dead(fd.as_fd(), &segment.rows, named, used);
             swept.rows += rows.map_err(|errno| super::failed("to sweep", &segment.path(), errno))?;
         }
         Ok(())

@@ -185,7 +185,7 @@ impl Segment {
         match self.reopen() {
             Reopened::Here(fd) => member::is_dead(&self.rows, OWNER, || Some(fd)),
             Reopened::Nameless => true,
-            Reopened::Unknown => false,
+            Reopened::Unknown => self.is_dead(OWNER),
         }
     }
 
@@ -197,6 +197,16 @@ impl Segment {
     /// Where the next claim will be, found from the hint.
     pub(crate) fn tail(&self) -> u64 {
         self.slots.tail(self.header().tail.hint.load(Acquire)).0
+    }
+
+    /// Up to where the member is named in the queue.
+    pub(crate) fn named_until(&self, member: Member) -> u64 {
+        self.slots.claimed_until(member, self.header().head.position.load(Acquire), self.tail())
+    }
+
+    /// Whether the name was taken away, or means something else by now.
+    pub(crate) fn is_nameless(&self) -> bool {
+        matches!(self.reopen(), Reopened::Nameless)
     }
 
     /// Takes the name away, if it still means this object and `agreed` still holds when

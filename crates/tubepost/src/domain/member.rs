@@ -20,8 +20,8 @@
 //! that died with it would hold back all others for as long.
 //!
 //! **Reuse.** Messages in the queue and claims in the ledger name their sender by row. A
-//! leaver, or whoever sweeps a dead one's row, notes in `left_at` the tail at that time: all
-//! that names it lies before. The row is taken again only when head has passed that.
+//! leaver, or whoever sweeps a dead one's row, looks the ledger through and notes in
+//! `left_at` up to where it is named. The row is taken again only when head has passed that.
 //!
 //! **Is it dead?** Ask only after reading the word that names the member, and act by a CAS
 //! on what was read: a verdict is never remembered. Not ACTIVE: gone. ACTIVE and the byte
@@ -31,23 +31,21 @@
 //! ACTIVE is a dead member's, one in SWEEPING is swept again. While leaving, before CLEAN:
 //! the same. Sweeping twice does no harm: tail only grows.
 
-use crate::os::{Errno, lock};
+use crate::os::{Errno, lock, pid};
 use crate::queue::layout::{MAX_MEMBER_NAME, OWNER, ROWS, Row};
 use crate::queue::rows::Rows;
 use crate::queue::slots::Member;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 const PHASE: u64 = 3;
 const CLEAN: u64 = 0;
 const ACTIVE: u64 = 1;
 const SWEEPING: u64 = 2;
 
-/// Dead rows that one registration is willing to sweep before it takes a fresh one.
+/// Rows that are in use, or a dead one's, that one registration looks into before it takes a fresh one.
 const PATIENCE: u32 = 8;
-
-/// So many rows in succession that nobody ever took mean that there are no more.
-const VIRGINS: u32 = 64;
 
 fn phase(word: u64) -> u64 {
     word & PHASE
@@ -136,13 +134,15 @@ pub(crate) fn register_owner(fd: BorrowedFd<'_>, rows: &Rows, owner: &Introducti
 }
 
 /// Makes the description behind `fd` a member: finds a row, locks it, fills it in.
-/// `tail` gives the queue's tail, `head` what has been received.
+/// `head` is what has been received, `named_until` where a member is named last, and `used`
+/// the mark below which rows have been taken.
 pub(crate) fn register(
     fd: BorrowedFd<'_>,
     rows: &Rows,
     member: &Introduction<'_>,
     head: impl Fn() -> u64,
-    tail: impl Fn() -> u64,
+    named_until: impl Fn(Member) -> u64,
+    used: &AtomicU64,
 ) -> Result<Member, NoRow> {
     let mut patience = PATIENCE;
     // Twice: the first time without insisting on rows of the dead.
@@ -161,11 +161,12 @@ pub(crate) fn register(
                 patience = patience.saturating_sub(1);
             }
             let Some(joining) = Joining::of(fd, number)? else { continue };
-            sweep(row, &tail);
+            sweep(row, number, &named_until);
             let word = row.word.load(Acquire);
             // Nobody else is joining, but the member's byte may be a leaver's for a moment yet.
             if may_be_taken(row, word, &head) && lock::try_lock(fd, number.into())? {
                 introduce(row, member);
+                used.fetch_max(u64::from(number) + 1, AcqRel);
                 row.word.store(next_generation(word) | ACTIVE, Release);
                 drop(joining);
                 return Ok(number);
@@ -204,43 +205,42 @@ fn may_be_taken(row: &Row, word: u64, head: &impl Fn() -> u64) -> bool {
 }
 
 /// Puts a dead one's row in order. The caller is joining.
-fn sweep(row: &Row, tail: &impl Fn() -> u64) {
+fn sweep(row: &Row, member: Member, named_until: &impl Fn(Member) -> u64) {
     let word = row.word.load(Acquire);
     if phase(word) == CLEAN {
         return;
     }
     row.word.store(word & !PHASE | SWEEPING, Release);
-    row.left_at.store(tail(), Release);
+    row.left_at.store(named_until(member), Release);
     row.word.store(word & !PHASE | CLEAN, Release);
 }
 
-/// Sweeps the rows of all who died; gives their number. For `gc`.
-pub(crate) fn sweep_dead(fd: BorrowedFd<'_>, rows: &Rows, tail: impl Fn() -> u64) -> Result<u64, Errno> {
-    let (mut swept, mut virgins) = (0, 0);
-    for number in u64::from(OWNER) + 1..ROWS {
-        let row = rows.get(number as Member)?;
-        let word = row.word.load(Acquire);
-        // Rows are taken from the front. A few virgin ones may stand before used ones: where
-        // a process died, or was overtaken, while it took the row.
-        virgins = if word == 0 { virgins + 1 } else { 0 };
-        if virgins == VIRGINS {
-            break;
-        }
-        if phase(word) != CLEAN
-            && let Some(_joining) = Joining::of(fd, number as Member)?
+/// Sweeps the rows of all who died, of those below `used`; gives their number. For `gc`.
+pub(crate) fn sweep_dead(
+    fd: BorrowedFd<'_>,
+    rows: &Rows,
+    named_until: impl Fn(Member) -> u64,
+    used: u64,
+) -> Result<u64, Errno> {
+    let mut swept = 0;
+    for number in u64::from(OWNER) + 1..used.min(ROWS) {
+        let member = number as Member;
+        let row = rows.get(member)?;
+        if phase(row.word.load(Acquire)) != CLEAN
+            && let Some(_joining) = Joining::of(fd, member)?
         {
             swept += u64::from(phase(row.word.load(Acquire)) != CLEAN);
-            sweep(row, &tail);
+            sweep(row, member, &named_until);
         }
     }
     Ok(swept)
 }
 
-/// A member leaves in an orderly way: all it claimed is published and lies before `tail`.
-pub(crate) fn leave(rows: &Rows, member: Member, tail: u64) {
+/// A member leaves in an orderly way: all it claimed is published, up to before `named_until`.
+pub(crate) fn leave(rows: &Rows, member: Member, named_until: u64) {
     if let Ok(row) = rows.get(member) {
         let word = row.word.load(Relaxed);
-        row.left_at.store(tail, Release);
+        row.left_at.store(named_until, Release);
         row.word.store(word & !PHASE | CLEAN, Release);
     }
 }
@@ -257,6 +257,11 @@ pub(crate) fn is_dead<F: std::os::fd::AsFd>(
     if phase(word) != ACTIVE {
         return true;
     }
-    let Some(fd) = open() else { return false };
+    let Some(fd) = open() else {
+        // No descriptor to ask the kernel with. It still knows whether there is such a process.
+        return row.namespace.load(Relaxed) == pid::namespace()
+            && pid::is_gone(row.pid.load(Relaxed) as u32)
+            && row.word.load(Acquire) == word;
+    };
     matches!(lock::is_locked(fd.as_fd(), member.into()), Ok(false)) && row.word.load(Acquire) == word
 }

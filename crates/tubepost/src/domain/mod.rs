@@ -108,6 +108,9 @@ impl Domain {
         let directory = match file::open_directory(path) {
             Ok(directory) => directory,
             Err(Errno::LOOP) => return Err(refused("it is a symbolic link; name the directory itself")),
+            Err(Errno::NOTDIR) if file::facts_at(path).is_ok_and(|facts| facts.is_link) => {
+                return Err(refused("it is a symbolic link; name the directory itself"));
+            }
             Err(Errno::NOTDIR) => {
                 return Err(refused("it is not a directory; name a directory, or none to be created"));
             }
@@ -144,11 +147,17 @@ fn default_path() -> PathBuf {
     format!("/dev/shm/tubepost-{}", rustix::process::geteuid().as_raw()).into()
 }
 
+/// What is wanted at least where memory is wanted at all.
+const PAGE: u64 = 4096;
+
 /// Turns what the system said into an error that tells what was tried on what.
 pub(crate) fn failed(doing: &'static str, path: &Path, errno: Errno) -> Error {
-    let path = path.into();
+    let path: PathBuf = path.into();
     match errno {
         Errno::ACCESS | Errno::PERM | Errno::ROFS => Error::Denied { doing, path },
+        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM => {
+            Error::NoMemory { wanted: PAGE, available: file::available(&path), path }
+        }
         _ => Error::Os { doing, path, errno: errno.raw_os_error() },
     }
 }

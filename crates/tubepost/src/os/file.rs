@@ -26,6 +26,7 @@ pub(crate) struct Facts {
     pub(crate) mode: u32,
     pub(crate) is_file: bool,
     pub(crate) is_directory: bool,
+    pub(crate) is_link: bool,
 }
 
 impl From<rustix::fs::Stat> for Facts {
@@ -39,6 +40,7 @@ impl From<rustix::fs::Stat> for Facts {
             mode: stat.st_mode & 0o7777,
             is_file: kind == FileType::RegularFile,
             is_directory: kind == FileType::Directory,
+            is_link: kind == FileType::Symlink,
         }
     }
 }

@@ -43,6 +43,7 @@ impl Map {
             let at = self.start.as_ptr().add(from);
             madvise(at.cast(), length, Advice::LinuxPopulateWrite)
         }
+        .map_err(|errno| if errno == Errno::FAULT { Errno::NOSPC } else { errno })
     }
 
     #[inline]

@@ -100,10 +100,13 @@ pub(crate) struct Bells {
     pub(crate) end: AtomicU32,
 }
 
-/// A position that was claimed, not long ago. Moved by `fetch_max` only.
+/// How far things have got.
 #[repr(C, align(64))]
 pub(crate) struct Tail {
+    /// A position that was claimed, not long ago. Moved by `fetch_max` only.
     pub(crate) hint: AtomicU64,
+    /// Rows from this one on were never taken. Moved by `fetch_max` only.
+    pub(crate) rows: AtomicU64,
 }
 
 /// Written by the receiver only.

@@ -362,6 +362,18 @@ impl<W: Words> Slots<W> {
         position
     }
 
+    /// The position after the last one from head to tail that is claimed by `member`; 0 if none is.
+    pub(crate) fn claimed_until(&self, member: Member, head: u64, tail: u64) -> u64 {
+        let waiting = tail.wrapping_sub(head).min(self.capacity);
+        let positions = (0..waiting).map(|back| tail.wrapping_sub(back + 1));
+        let mut claimed = positions.filter(|&position| {
+            let place = self.place(position);
+            let claim = self.claim_at(place);
+            claim.member() == member && claim.ahead_of(place.turn) == 0
+        });
+        claimed.next().map_or(0, |last| last.wrapping_add(1))
+    }
+
     /// How many of the positions from head to tail hold a message, published or about to be.
     /// Claims of the dead are skipped for good on the way.
     pub(crate) fn count(&self, head: u64, tail: u64, mut dead: impl FnMut(Member) -> bool) -> u64 {

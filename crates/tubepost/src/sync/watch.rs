@@ -16,7 +16,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 /// Somebody who wants to hear of a death.
 pub(crate) trait Bereaved: Send + Sync {
@@ -42,7 +42,7 @@ static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
 ///
 /// `false`: it cannot be watched, or is gone already; look for yourself from time to time.
 pub(crate) fn watch(pid: u32, who: Weak<dyn Bereaved>, still: impl FnOnce() -> bool) -> bool {
-    let mut watch = WATCH.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut watch) = patiently() else { return false };
     let epoch = fork::epoch();
     if watch.as_ref().is_none_or(|watch| watch.epoch != epoch) {
         match start(epoch) {
@@ -71,6 +71,19 @@ pub(crate) fn watch(pid: u32, who: Weak<dyn Bereaved>, still: impl FnOnce() -> b
     }
     watch.peers.insert(pid, Peer { pidfd, told: vec![who] });
     true
+}
+
+/// The list, but no wait for ever: in a forked child the lock may be held by a thread that
+/// the child does not have.
+fn patiently() -> Option<MutexGuard<'static, Option<Watch>>> {
+    for _ in 0..1000 {
+        match WATCH.try_lock() {
+            Ok(watch) => return Some(watch),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
 }
 
 fn start(epoch: u64) -> Option<Watch> {

@@ -7,6 +7,7 @@
 //! | `intruders` | planted links, foreign or open directories, missing permission |
 //! | `rubbish` | segments of another version, truncated, zeroed, random, scribbled on while in use |
 //! | `scarcity` | absurd options, no memory, no descriptors |
+//! | `leftovers` | rows, memory and waits that nobody needs any more |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
 
@@ -15,6 +16,7 @@ mod stage;
 
 mod forks;
 mod intruders;
+mod leftovers;
 mod names;
 mod quiet;
 mod rubbish;
@@ -23,5 +25,12 @@ mod scarcity;
 /// Not a test: other processes of this suite start here.
 #[test]
 fn role() {
-    stage::enter(&[forks::ROLES, intruders::ROLES, quiet::ROLES, rubbish::ROLES, scarcity::ROLES]);
+    stage::enter(&[
+        forks::ROLES,
+        intruders::ROLES,
+        leftovers::ROLES,
+        quiet::ROLES,
+        rubbish::ROLES,
+        scarcity::ROLES,
+    ]);
 }

@@ -207,8 +207,8 @@ impl Inlet {
             || self.may_take().then_some(Ok(())),
             || {
                 asleep = true;
-                // Somebody else ended it: the name was taken away.
-                if at.is_marked_closed() {
+                // Somebody else ended it, or took the name away.
+                if at.is_marked_closed() || at.lost_its_name() {
                     return Err(Err(closed(&at.segment)));
                 }
                 Ok(if self.recover_head(|place| at.recover_or_watch(place)) {

@@ -175,6 +175,16 @@ impl Attachment {
         Ok(self.patience())
     }
 
+    /// What an owner does before it sleeps, once a second: can anybody still find it?
+    fn lost_its_name(&self) -> bool {
+        let now = clock::coarse();
+        if now.wrapping_sub(self.looked.load(Relaxed)) < SLICE.as_nanos() as u64 {
+            return false;
+        }
+        self.looked.store(now, Relaxed);
+        self.segment.is_nameless()
+    }
+
     #[cold]
     fn buried(&self) -> Closed {
         let closed = cleanup::finish(&self.segment);
@@ -240,7 +250,8 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         if self.segment.is_ours() {
-            member::leave(&self.segment.rows, self.member, self.segment.tail());
+            let named_until = self.segment.named_until(self.member);
+            member::leave(&self.segment.rows, self.member, named_until);
         }
     }
 }

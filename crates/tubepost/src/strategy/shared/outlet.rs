@@ -87,7 +87,9 @@ impl Outlet {
             let header = segment.header();
             let head = || header.head.position.load(Acquire);
             let introduction = entry::introduction(wish.member);
-            let row = member::register(fd.as_fd(), &segment.rows, &introduction, head, || segment.tail());
+            let named = |member| segment.named_until(member);
+            let used = &header.tail.rows;
+            let row = member::register(fd.as_fd(), &segment.rows, &introduction, head, named, used);
             let member = row.map_err(|why| match why {
                 NoRow::AllTaken => Error::TooManyMembers { name: name(), max: ROWS as u32 - 2 },
                 NoRow::Os(errno) => failed("to become a member of", &segment.path(), errno),
