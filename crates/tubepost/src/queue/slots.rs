@@ -156,6 +156,20 @@ pub(crate) enum Head {
     Skipped,
 }
 
+/// The state of one slot, as one compares it again and again.
+pub(crate) struct Gate<'a> {
+    word: &'a AtomicU64,
+    free: State,
+}
+
+impl Gate<'_> {
+    /// Whether it is free in its turn: nothing is published there, and a sender may claim it.
+    #[inline]
+    pub(crate) fn is_free(&self) -> bool {
+        self.word.load(Ordering::Acquire) == self.free.0
+    }
+}
+
 /// What stands at a position that is not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unpublished {
@@ -303,6 +317,13 @@ impl<W: Words> Slots<W> {
             Ok(_) => Unpublished::Recovered,
             Err(_) => Unpublished::Pending(member), // published before it died, or skipped by another
         }
+    }
+
+    /// The state of the slot of this position, to be polled.
+    #[inline]
+    pub(crate) fn gate(&self, position: u64) -> Gate<'_> {
+        let place = self.place(position);
+        Gate { word: self.words.state(place.index), free: State::free(place.turn) }
     }
 
     /// Whether a message was published at `place`, or freed since.

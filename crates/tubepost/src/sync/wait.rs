@@ -213,21 +213,15 @@ impl<'a> Bell<'a> {
         }
     }
 
-    /// Waits until `attempt` gives something, at the latest until `deadline` (`None`: no
-    /// limit). Polls for `spin` first. `look` is asked before each sleep; it does what is
-    /// too dear for every poll, and says how long to sleep at most, or what to return.
+    /// Sleeps until `attempt` gives something, at the latest until `deadline` (`None`: no
+    /// limit). `look` is asked before each sleep; it does what is too dear for every
+    /// attempt, and says how long to sleep at most, or what to return.
     pub(crate) fn wait<R>(
         self,
-        spin: Duration,
         deadline: Option<Instant>,
         mut attempt: impl FnMut() -> Option<R>,
         mut look: impl FnMut() -> Result<Duration, R>,
     ) -> Option<R> {
-        if !spin.is_zero()
-            && let Some(done) = poll(spin, deadline, &mut attempt)
-        {
-            return Some(done);
-        }
         loop {
             let asleep = self.register();
             if let Some(done) = attempt() {
@@ -252,19 +246,22 @@ impl<'a> Bell<'a> {
     }
 }
 
-/// Asks again and again for a while.
-fn poll<R>(spin: Duration, deadline: Option<Instant>, attempt: &mut impl FnMut() -> Option<R>) -> Option<R> {
+/// Asks again and again for a while; `false` if it is not ready by then.
+pub(crate) fn poll(spin: Duration, deadline: Option<Instant>, ready: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     let spin = deadline.map_or(spin, |deadline| spin.min(deadline.saturating_duration_since(start)));
+    if spin.is_zero() {
+        return false; // the deadline has passed: who loses every race must not try for ever
+    }
     loop {
         for _ in 0..POLLS {
-            if let Some(done) = attempt() {
-                return Some(done);
+            if ready() {
+                return true;
             }
             std::hint::spin_loop();
         }
         if start.elapsed() >= spin {
-            return None;
+            return false;
         }
     }
 }

@@ -462,7 +462,7 @@ fn a_mailbox_of_one_place_neither_stalls_nor_loses() {
                 for count in 0..2 {
                     let attempt = || queue.claim(0, 1).ok();
                     let room = Bell::new(&bells.room, &bells.fence);
-                    let place = room.wait(Duration::ZERO, None, attempt, || Ok(SLICE)).unwrap();
+                    let place = room.wait(None, attempt, || Ok(SLICE)).unwrap();
                     queue.words.write(place, message(1, count));
                     queue.publish(place, 1);
                     Bell::new(&bells.messages, &bells.fence).ring(&quiet);
@@ -474,7 +474,7 @@ fn a_mailbox_of_one_place_neither_stalls_nor_loses() {
         for _ in 0..2 {
             let attempt = || receiver.step(&FromTheStart).then_some(());
             let messages = Bell::new(&bells.messages, &bells.fence);
-            messages.wait(Duration::ZERO, None, attempt, || Ok(SLICE)).unwrap();
+            messages.wait(None, attempt, || Ok(SLICE)).unwrap();
             Bell::new(&bells.room, &bells.fence).ring(&quiet);
         }
         sender.join().unwrap();

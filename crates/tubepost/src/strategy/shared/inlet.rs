@@ -12,6 +12,7 @@ use crate::queue::mapped::SlotPayload;
 use crate::queue::slots::{Head, Member, Place, Unpublished};
 use crate::strategy::Refusal;
 use crate::sync::sole::{Held, Sole};
+use crate::sync::wait::poll;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -185,28 +186,39 @@ impl Inlet {
     pub(crate) fn recv(&self, deadline: Option<Instant>) -> Result<Taken<'_>, Refusal> {
         loop {
             match self.take() {
-                Err(Refusal::Waiting) => self.wait_for_message(deadline)?,
+                Err(Refusal::Waiting) if self.poll(deadline) => {}
+                Err(Refusal::Waiting) => self.sleep(deadline)?,
                 done => return done,
             }
         }
     }
 
-    /// Waits until there seems to be a message, or the mailbox is closed.
-    #[cold]
-    fn wait_for_message(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
-        let at = &self.at;
+    /// Looks for a message again and again for a while. `false`: there is none yet.
+    #[inline(never)]
+    fn poll(&self, deadline: Option<Instant>) -> bool {
+        let at = &*self.at;
         let spin = at.spin();
-        if !spin.is_zero() {
-            let head = self.head.load(Relaxed);
-            back_off(head.wrapping_sub(self.empty_at.swap(head, Relaxed)));
+        if spin.is_zero() {
+            return false;
         }
-        let mut asleep = false;
+        let head = self.head.load(Relaxed);
+        back_off(head.wrapping_sub(self.empty_at.swap(head, Relaxed)));
+        let gate = at.segment.slots.gate(head);
+        let ready = poll(spin, deadline, || !gate.is_free() || self.closed.load(Relaxed));
+        if ready {
+            at.spun_well();
+        }
+        ready
+    }
+
+    /// Sleeps until there seems to be a message, or the mailbox is closed.
+    #[cold]
+    fn sleep(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
+        let at = &self.at;
         let done = at.messages().wait(
-            spin,
             deadline,
             || self.may_take().then_some(Ok(())),
             || {
-                asleep = true;
                 // Somebody else ended it, or took the name away.
                 if at.is_marked_closed() || at.lost_its_name() {
                     return Err(Err(closed(&at.segment)));
@@ -218,9 +230,6 @@ impl Inlet {
                 })
             },
         );
-        if !asleep {
-            at.spun_well();
-        }
         done.unwrap_or(Err(Refusal::Waiting))
     }
 

@@ -10,6 +10,7 @@ use crate::os::clock;
 use crate::queue::layout::ROWS;
 use crate::queue::slots::{Place, Refused, Unpublished, Words};
 use crate::strategy::Refusal;
+use crate::sync::wait::poll;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -196,22 +197,20 @@ impl Outlet {
 
     #[cold]
     fn send_later(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Refusal> {
-        let at = &self.at;
-        let spin = at.spin();
-        if !spin.is_zero() {
-            let cursor = self.cursor.load(Relaxed);
-            back_off(cursor.wrapping_sub(self.full_at.swap(cursor, Relaxed)));
+        while self.poll(deadline) {
+            match self.try_send(bytes) {
+                Err(Refusal::Waiting) => {} // another was faster
+                done => return done,
+            }
         }
-        let mut asleep = false;
+        let at = &self.at;
         let done = at.room().wait(
-            spin,
             deadline,
             || match self.try_send(bytes) {
                 Err(Refusal::Waiting) => None,
                 done => Some(done),
             },
             || {
-                asleep = true;
                 let patience = at.look_for_owner().map_err(Err)?;
                 let refused = at.segment.slots.place(self.cursor.load(Relaxed));
                 if let Some(oldest) = at.segment.slots.before(refused)
@@ -222,10 +221,24 @@ impl Outlet {
                 Ok(patience)
             },
         );
-        if !asleep {
+        done.unwrap_or(Err(Refusal::Waiting))
+    }
+
+    /// Looks for room again and again for a while. `false`: there is none yet.
+    fn poll(&self, deadline: Option<Instant>) -> bool {
+        let at = &*self.at;
+        let spin = at.spin();
+        if spin.is_zero() {
+            return false;
+        }
+        let cursor = self.cursor.load(Relaxed);
+        back_off(cursor.wrapping_sub(self.full_at.swap(cursor, Relaxed)));
+        let gate = at.segment.slots.gate(cursor);
+        let ready = poll(spin, deadline, || gate.is_free() || at.is_marked_closed());
+        if ready {
             at.spun_well();
         }
-        done.unwrap_or(Err(Refusal::Waiting))
+        ready
     }
 
     /// Waits until the mailbox is closed, at most until the deadline.
@@ -235,7 +248,6 @@ impl Outlet {
             return Err(forked());
         }
         let done = at.end().wait(
-            Duration::ZERO,
             deadline,
             || at.is_marked_closed().then(|| Ok(cleanup::finish(&at.segment))),
             || match at.look_for_owner() {
