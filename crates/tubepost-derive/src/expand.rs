@@ -111,7 +111,7 @@ fn no_padding(plain: &PlainStruct<'_>, name: &str, fields: &[Field<'_>]) -> Toke
 fn limits(plain: &PlainStruct<'_>, name: &str) -> TokenStream {
     let ident = plain.ident;
     let size = format!(
-        "`{name}` is larger than 4096 bytes, the most that a message of fixed length can have: split it into several \
+        "`{name}` is larger than 1 MiB, the most that a message of fixed length can have: split it into several \
          messages"
     );
     let align = format!(

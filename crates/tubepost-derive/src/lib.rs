@@ -14,7 +14,7 @@ use proc_macro::TokenStream;
 /// Makes a struct a message of fixed length, sent and received by value.
 ///
 /// The struct is `Copy` and `#[repr(C)]` (or `#[repr(transparent)]`), has no generics and no
-/// padding, at most 4096 bytes and an alignment of at most 64, and each field is plain data: `u8`
+/// padding, at most 1 MiB and an alignment of at most 64, and each field is plain data: `u8`
 /// to `u128`, `i8` to `i128`, `f32`, `f64`, `()`, arrays of plain data, structs that derive
 /// `Message`. Anything else is a compile error that says what is wrong and what to do.
 ///

@@ -70,11 +70,18 @@ pub enum Error {
         /// The process that owned it.
         pid: u32,
     },
-    /// The name is taken by something that lives.
-    #[error(
-        "{name:?} is already owned by process {pid} ({owner}); choose another name, or end that process first"
-    )]
+    /// The name is taken by a mailbox that the system owns.
+    #[error("{name:?} exists already; open it, choose another name, or remove it with `tubepost rm`")]
     Exists {
+        /// The name.
+        name: String,
+    },
+    /// A living process owns it: nobody else creates, receives from or removes it.
+    #[error(
+        "{name:?} is owned by process {pid} ({owner}), which alone receives from it; send to it, choose another \
+         name, end that process, or take it away by `tubepost rm --force`"
+    )]
+    Owned {
         /// The name.
         name: String,
         /// The owner's member name.
@@ -154,8 +161,8 @@ pub enum Error {
     },
     /// The file system that holds the domain is full.
     #[error(
-        "no memory: {wanted} bytes were wanted in {}, {available} are available; \
-         free some, choose a smaller capacity or a domain on a larger file system", path.display()
+        "no memory: {wanted} bytes were wanted in {}, {available} are available; free some, choose a smaller \
+         capacity or shorter messages, or a domain on a larger file system", path.display()
     )]
     NoMemory {
         /// How many bytes were wanted.
@@ -164,6 +171,25 @@ pub enum Error {
         available: u64,
         /// Where.
         path: PathBuf,
+    },
+    /// Messages that don't fit their places have as much memory as the mailbox's ceiling allows.
+    #[error(
+        "no memory for a message of {wanted} bytes: the mailbox's ceiling is {ceiling} bytes, {used} are in use; \
+         receive some messages first, or create it with a higher ceiling"
+    )]
+    AtCeiling {
+        /// How many bytes were wanted.
+        wanted: u64,
+        /// How many are in use.
+        used: u64,
+        /// The most there may be.
+        ceiling: u64,
+    },
+    /// The message is no longer in this receiver's hand.
+    #[error("this message of {name:?} is no longer held here: another receiver has it, or had it")]
+    NotHeld {
+        /// The mailbox.
+        name: String,
     },
     /// All rows for members of this mailbox are taken.
     #[error("{name:?} already has {max} members; close some handles first")]

@@ -1,7 +1,7 @@
 //! Processes on one machine exchange messages through named mailboxes in shared memory.
 //!
-//! A [`Mailbox`] is owned by a process, which receives from it; others send to it. It is as
-//! fast as a cache line moves between two CPUs, and safe when any process is killed at any
+//! A [`Mailbox`] is owned by a process, which alone receives from it, or by the system: then it stays
+//! until it is removed, and any number of processes share the work of receiving. It is as fast as a cache line moves between two CPUs, and safe when any process is killed at any
 //! instruction. There is no daemon.
 //!
 //! ```
@@ -43,13 +43,15 @@
 //! - **Sending**: [`Sender`] has `send`, `try_send`, `send_timeout`, `send_deadline`; an
 //!   unsent message comes back in the error. [`Sender::closed`] waits for the owner's end.
 //! - **Receiving**: [`Receiver`] has `recv`, `try_recv`, `recv_timeout`, `recv_deadline`, each
-//!   also into a buffer of one's own and with an [`Envelope`]; iterators.
+//!   also into a buffer of one's own and with an [`Envelope`]; iterators. [`Receiver::take`] gives a
+//!   [`Delivery`], which is consumed only when it is accepted.
+//! - **Work for several processes**: [`Options::create`], then [`Receiver::open`] in each.
 //! - **What exists**: a [`Domain`] lists it, tells about it, and cleans up after the dead.
 //! - **What goes wrong**: [`Error`] says what to do.
 //!
 //! Names and meanings are those of `crossbeam-channel` where they agree. They differ in this:
 //! a mailbox does not close when the last sender goes, because others may come; its end is
-//! the owner's, and the error [`Closed`] says how many messages were never collected.
+//! its owner's, or its removal, and the error [`Closed`] says how many messages were never collected.
 //!
 //! # What it costs
 //!
@@ -70,6 +72,8 @@ mod queue;
 mod sync;
 
 #[cfg(not(loom))]
+mod delivery;
+#[cfg(not(loom))]
 mod domain;
 #[cfg(not(loom))]
 mod mailbox;
@@ -89,6 +93,8 @@ pub use message::{Buffer, Message};
 pub use tubepost_derive::Message;
 
 #[cfg(not(loom))]
+pub use delivery::Delivery;
+#[cfg(not(loom))]
 pub use domain::{
     Domain,
     cleanup::Swept,
@@ -99,7 +105,7 @@ pub use domain::{
 #[cfg(not(loom))]
 pub use mailbox::{Mailbox, Options};
 #[cfg(not(loom))]
-pub use receiver::{Envelope, IntoIter, Iter, Receiver, TryIter};
+pub use receiver::{Envelope, IntoIter, Iter, Receiver, ReceiverOptions, TryIter};
 #[cfg(not(loom))]
 pub use sender::{Sender, SenderOptions};
 

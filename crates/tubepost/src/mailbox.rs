@@ -1,27 +1,33 @@
 //! Mailboxes: making one, and what both ends have in common.
 
 use crate::domain::Domain;
+use crate::domain::access::{PRIVATE, check_mode};
+use crate::domain::entry::{self, Id, Plan};
 use crate::domain::name::Name;
 use crate::error::Error;
 use crate::format::Format;
 use crate::message::Message;
-use crate::queue::layout::{Geometry, MAX_FORMAT, MAX_IN_LINE, MAX_MEMBER_NAME};
+use crate::queue::layout::{Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, usual_ceiling};
 use crate::receiver::Receiver;
-use crate::strategy::shared::Wish;
+use crate::strategy::shared::attach::Wish;
 use crate::strategy::shared::inlet::Inlet;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 /// How many messages a mailbox holds unless told otherwise.
 const CAPACITY: u64 = 1024;
+/// The longest message of variable length, unless told otherwise.
+const LONGEST: u64 = 1 << 20;
 /// How long a blocking call polls before it sleeps, unless told otherwise. Waking a sleeper
 /// costs 2 to 50 µs; polling about as long as that never costs more than twice the best.
 const SPIN: Duration = Duration::from_micros(30);
 
-/// A queue of messages with a name: many send, one receives.
+/// A queue of messages with a name.
 ///
-/// There is no value of this type; it is where a mailbox begins:
-/// [`Mailbox::options`], then [`Options::own`]. Others send with [`Sender`](crate::Sender).
+/// There is no value of this type; it is where a mailbox begins: [`Mailbox::options`], then
+/// [`Options::own`], for one that this process receives from, or [`Options::create`], for one that
+/// stays until it is removed and that anybody permitted receives from, by
+/// [`Receiver::open`](crate::Receiver::open). Others send with [`Sender`](crate::Sender).
 ///
 /// ```
 /// # let dir = format!("/dev/shm/tubepost-doc-mailbox-{}", std::process::id());
@@ -58,7 +64,15 @@ impl<M: Message + ?Sized> Mailbox<M> {
     /// let options = tubepost::Mailbox::<[u8]>::options().bounded(16).max_message(512);
     /// ```
     pub fn options() -> Options<M> {
-        Options { common: Common::default(), capacity: CAPACITY, max_message: None, _of: PhantomData }
+        Options {
+            common: Common::default(),
+            capacity: CAPACITY,
+            max_message: None,
+            ceiling: None,
+            mode: PRIVATE,
+            group: None,
+            _of: PhantomData,
+        }
     }
 }
 
@@ -89,6 +103,9 @@ pub struct Options<M: Message + ?Sized> {
     common: Common,
     capacity: u64,
     max_message: Option<u64>,
+    ceiling: Option<u64>,
+    mode: u32,
+    group: Option<u32>,
     _of: PhantomData<fn() -> Box<M>>,
 }
 
@@ -103,6 +120,9 @@ impl<M: Message + ?Sized> std::fmt::Debug for Options<M> {
         f.debug_struct("Options")
             .field("capacity", &self.capacity)
             .field("max_message", &self.max_message)
+            .field("ceiling", &self.ceiling)
+            .field("mode", &format_args!("{:04o}", self.mode))
+            .field("group", &self.group)
             .field("common", &self.common)
             .finish()
     }
@@ -115,9 +135,33 @@ impl<M: Message + ?Sized> Options<M> {
         self
     }
 
-    /// The longest variable-length message in bytes: at most 4096, which is the default.
+    /// The longest variable-length message in bytes: at most 1 GiB, 1 MiB by default. Where it is at
+    /// most 4096, every message has its place from the start. Else those longer than 240 bytes
+    /// get memory when they come.
     pub fn max_message(mut self, bytes: u64) -> Self {
         self.max_message = Some(bytes);
+        self
+    }
+
+    /// The most memory in bytes that messages may have which don't fit their places. By default as much as
+    /// could ever wait, and at most what the file system has, or 256 GiB.
+    pub fn ceiling(mut self, bytes: u64) -> Self {
+        self.ceiling = Some(bytes);
+        self
+    }
+
+    /// Who may send (w) and receive (r), as permission bits for owner, group and others: `0o600`, the
+    /// default, is nobody else; with `0o620` the group may send, with `0o660` also receive. Others need
+    /// a domain that lets them in, see [`Domain::open`].
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The group that [`mode`](Self::mode) speaks of; by default the creator's, or the domain's if it
+    /// has the setgid bit.
+    pub fn group(mut self, gid: u32) -> Self {
+        self.group = Some(gid);
         self
     }
 
@@ -154,11 +198,47 @@ impl<M: Message + ?Sized> Options<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`] if a living process owns the name; [`Error::BadName`],
+    /// [`Error::Owned`] if a living process owns the name, [`Error::Exists`] if the system does; [`Error::BadName`],
     /// [`Error::BadOption`] for what can't be; [`Error::NoMemory`] if the file system that
     /// holds the domain is full; [`Error::Damaged`] or [`Error::WrongVersion`] if something
     /// unknown has the name; errors of [`Domain::open`].
     pub fn own(&self, name: &str) -> Result<Receiver<M>, Error> {
+        let inlet = self.plan(name, true, |wish, plan| Inlet::own(wish, plan))?;
+        Ok(Receiver::new(inlet))
+    }
+
+    /// Creates the mailbox under this name. The system owns it: it stays, whoever comes and goes, until
+    /// it is removed by [`Domain::remove`] or the machine restarts. Any number of processes send to it
+    /// and receive from it. Gives its id.
+    ///
+    /// # Errors
+    ///
+    /// As for [`own`](Self::own).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-create-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Mailbox, Receiver, Sender};
+    ///
+    /// Mailbox::<u64>::options().domain(&domain).bounded(100).create("numbers")?;
+    /// Sender::<u64>::options().domain(&domain).open("numbers")?.send(7)?;
+    /// let receiver = Receiver::<u64>::options().domain(&domain).open("numbers")?;
+    /// assert_eq!(receiver.recv()?, 7);
+    /// # domain.remove("numbers")?;
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn create(&self, name: &str) -> Result<Id, Error> {
+        self.plan(name, false, |wish, plan| Ok(entry::create(wish.domain, wish.name, plan)?.id()))
+    }
+
+    /// Checks the choices and does with them what is to be done.
+    fn plan<R>(
+        &self,
+        name: &str,
+        owned: bool,
+        act: impl FnOnce(&Wish<'_>, &Plan<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         let name = Name::new(name)?;
         let (max_message, align) = match M::FIXED {
             Some((size, align)) => {
@@ -170,8 +250,9 @@ impl<M: Message + ?Sized> Options<M> {
                 }
                 (size as u64, align as u64)
             }
-            None => (self.max_message.unwrap_or(MAX_IN_LINE), 1),
+            None => (self.max_message.unwrap_or(LONGEST), 1),
         };
+        check_mode(self.mode)?;
         let format = self.common.format::<M>()?;
         let text = format.encode();
         if text.len() as u64 > MAX_FORMAT {
@@ -181,15 +262,24 @@ impl<M: Message + ?Sized> Options<M> {
                 allowed: format!("at most {MAX_FORMAT} bytes; use arrays instead of many fields"),
             });
         }
-        let geometry =
-            Geometry::new(self.capacity, max_message, align, format.is_variable(), text.len() as u64)?;
         let domain = self.common.domain()?;
-        let inlet = Inlet::own(&self.common.wish(&domain, &name, &format)?, geometry, &text)?;
-        Ok(Receiver::new(inlet))
+        let usual = || usual_ceiling(self.capacity, max_message, domain.memory());
+        let geometry = Geometry::new(Choice {
+            capacity: self.capacity,
+            max_message,
+            align,
+            variable: format.is_variable(),
+            owned,
+            format_length: text.len() as u64,
+            ceiling: self.ceiling.unwrap_or_else(usual),
+        })?;
+        let wish = self.common.wish(&domain, &name, &format)?;
+        let plan = Plan { geometry, format: &text, mode: self.mode, group: self.group, member: wish.member };
+        act(&wish, &plan)
     }
 }
 
-/// The choices that owners and senders have in common.
+/// The choices that creators, senders and receivers have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
     pub(crate) domain: Option<Domain>,

@@ -56,6 +56,12 @@ pub trait Message: sealed::Sealed + 'static {
     type Sent<'a>;
     /// What a receiver gets.
     type Received: Send + 'static;
+    /// What a [`Delivery`](crate::Delivery) shows.
+    type Held: ?Sized;
+
+    /// What was received, looked at.
+    #[doc(hidden)]
+    fn held(received: &Self::Received) -> &Self::Held;
 
     /// Size and alignment; `None` if each message has its own length.
     #[doc(hidden)]
@@ -104,12 +110,17 @@ impl Format {
 impl<T: Plain> Message for T {
     type Sent<'a> = T;
     type Received = T;
+    type Held = T;
+
+    fn held(received: &T) -> &T {
+        received
+    }
 
     const FIXED: Option<(usize, usize)> = {
         // A derived struct was checked where it is defined; this catches a long array.
         assert!(
             size_of::<T>() <= SIZE_MAX,
-            "a message of fixed length has at most 4096 bytes: split it into several messages"
+            "a message of fixed length has at most 1 MiB: split it into several messages"
         );
         assert!(align_of::<T>() <= ALIGN_MAX, "a message has an alignment of at most 64");
         Some((size_of::<T>(), align_of::<T>()))
@@ -133,6 +144,11 @@ impl<T: Plain> Message for T {
 impl Message for [u8] {
     type Sent<'a> = &'a [u8];
     type Received = Vec<u8>;
+    type Held = [u8];
+
+    fn held(received: &Vec<u8>) -> &[u8] {
+        received
+    }
 
     const FIXED: Option<(usize, usize)> = None;
 
@@ -156,6 +172,11 @@ impl Message for [u8] {
 impl Message for str {
     type Sent<'a> = &'a str;
     type Received = String;
+    type Held = str;
+
+    fn held(received: &String) -> &str {
+        received
+    }
 
     const FIXED: Option<(usize, usize)> = None;
 

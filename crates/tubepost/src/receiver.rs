@@ -1,21 +1,28 @@
 //! The receiving end.
 
+use crate::domain::Domain;
 use crate::domain::entry::Id;
 use crate::domain::member::Peer;
+use crate::domain::name::Name;
 use crate::domain::stat::Stat;
 use crate::error::{Closed, Error, RecvError, RecvTimeoutError, TryRecvError};
+use crate::mailbox::Common;
 use crate::memory::payload::{Payload, Unfit};
 use crate::message::{Buffer, Message};
 use crate::strategy::Refusal;
-use crate::strategy::shared::inlet::{Inlet, Taken};
+use crate::strategy::shared::inlet::Inlet;
+use crate::strategy::shared::taken::Taken;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Receives from a mailbox that this process owns.
+/// Receives from a mailbox: one that this process owns ([`Options::own`](crate::Options::own)), or,
+/// as one of any number of receivers, one that the system owns ([`open`](Self::open)).
 ///
-/// It can't send. It may be shared by threads, and cloned; when the last clone goes, or the
-/// process ends in whatever way, the mailbox is closed and its name is free.
+/// It can't send. It may be shared by threads, and cloned. When the last clone of an owner's goes, or
+/// the process ends in whatever way, the mailbox is closed and its name is free. Where
+/// receivers compete, each message goes to exactly one of them, in one order; what a
+/// process had received only in part when it died goes to another, marked.
 ///
 /// ```
 /// # let dir = format!("/dev/shm/tubepost-doc-receiver-{}", std::process::id());
@@ -45,6 +52,63 @@ pub struct Receiver<M: Message + ?Sized> {
 impl<M: Message + ?Sized> Clone for Receiver<M> {
     fn clone(&self) -> Self {
         Receiver { inlet: Arc::clone(&self.inlet), _of: PhantomData }
+    }
+}
+
+/// The choices before a mailbox that the system owns is opened for receiving.
+///
+/// ```
+/// let options = tubepost::Receiver::<[u8]>::options().format("jobs/v2").member("worker-3");
+/// ```
+#[must_use]
+#[derive(Debug)]
+pub struct ReceiverOptions<M: Message + ?Sized> {
+    common: Common,
+    _of: PhantomData<fn() -> Box<M>>,
+}
+
+impl<M: Message + ?Sized> Clone for ReceiverOptions<M> {
+    fn clone(&self) -> Self {
+        ReceiverOptions { common: self.common.clone(), _of: PhantomData }
+    }
+}
+
+impl<M: Message + ?Sized> ReceiverOptions<M> {
+    /// What variable-length messages are, in the words that the creator used.
+    pub fn format(mut self, label: impl Into<String>) -> Self {
+        self.common.label = Some(label.into());
+        self
+    }
+
+    /// Where the name lives; by default in [`Domain::open_default`].
+    pub fn domain(mut self, domain: &Domain) -> Self {
+        self.common.domain = Some(domain.clone());
+        self
+    }
+
+    /// What this process is called in listings, at most 64 bytes; by default as the program is.
+    pub fn member(mut self, name: impl Into<String>) -> Self {
+        self.common.member = Some(name.into());
+        self
+    }
+
+    /// How long a blocking call polls before it sleeps: 30 µs by default.
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.common.spin = spin;
+        self
+    }
+
+    /// Opens the mailbox with this name, which the system owns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Owned`] if a process owns it, and which; [`Error::Denied`] if its mode does not let us
+    /// receive; else as for [`SenderOptions::open`](crate::SenderOptions::open).
+    pub fn open(&self, name: &str) -> Result<Receiver<M>, Error> {
+        let name = Name::new(name)?;
+        let format = self.common.format::<M>()?;
+        let domain = self.common.domain()?;
+        Ok(Receiver::new(Inlet::open(&self.common.wish(&domain, &name, &format)?)?))
     }
 }
 
@@ -101,8 +165,8 @@ fn message<M: Message + ?Sized>(taken: Taken<'_>) -> Result<M::Received, Refusal
 }
 
 fn envelope<M: Message + ?Sized>(taken: Taken<'_>) -> Result<Envelope<M>, Refusal> {
-    let (seq, sender) = (taken.position(), taken.sender());
-    Ok(Envelope { message: message::<M>(taken)?, seq, sender, redelivered: 0 })
+    let (seq, sender, redelivered) = (taken.position(), taken.sender(), taken.redelivered());
+    Ok(Envelope { message: message::<M>(taken)?, seq, sender, redelivered })
 }
 
 #[inline(always)]
@@ -123,7 +187,7 @@ fn fill<M: Message + ?Sized>(
     }
 }
 
-fn blocking<R>(done: Result<R, Refusal>) -> Result<R, RecvError> {
+pub(crate) fn blocking<R>(done: Result<R, Refusal>) -> Result<R, RecvError> {
     done.map_err(|refusal| match refusal {
         Refusal::Closed(closed) => RecvError::Closed(closed),
         Refusal::Failed(error) => RecvError::Failed(*error),
@@ -131,7 +195,7 @@ fn blocking<R>(done: Result<R, Refusal>) -> Result<R, RecvError> {
     })
 }
 
-fn trying<R>(done: Result<R, Refusal>) -> Result<R, TryRecvError> {
+pub(crate) fn trying<R>(done: Result<R, Refusal>) -> Result<R, TryRecvError> {
     done.map_err(|refusal| match refusal {
         Refusal::Waiting => TryRecvError::Empty,
         Refusal::Closed(closed) => TryRecvError::Closed(closed),
@@ -139,7 +203,7 @@ fn trying<R>(done: Result<R, Refusal>) -> Result<R, TryRecvError> {
     })
 }
 
-fn limited<R>(done: Result<R, Refusal>) -> Result<R, RecvTimeoutError> {
+pub(crate) fn limited<R>(done: Result<R, Refusal>) -> Result<R, RecvTimeoutError> {
     done.map_err(|refusal| match refusal {
         Refusal::Waiting => RecvTimeoutError::Timeout,
         Refusal::Closed(closed) => RecvTimeoutError::Closed(closed),
@@ -148,13 +212,39 @@ fn limited<R>(done: Result<R, Refusal>) -> Result<R, RecvTimeoutError> {
 }
 
 /// A time too far away to be told is no limit.
-fn after(timeout: Duration) -> Option<Instant> {
+pub(crate) fn after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
 impl<M: Message + ?Sized> Receiver<M> {
     pub(crate) fn new(inlet: Inlet) -> Self {
         Receiver { inlet: Arc::new(inlet), _of: PhantomData }
+    }
+
+    pub(crate) fn inlet(&self) -> &Arc<Inlet> {
+        &self.inlet
+    }
+
+    /// Opens a mailbox that the system owns, of the default domain; [`options`](Self::options) for
+    /// everything else.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ReceiverOptions::open`].
+    ///
+    /// ```
+    /// match tubepost::Receiver::<u64>::open("nobody-created-this") {
+    ///     Err(tubepost::Error::NoSuchName { .. }) => {}
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// ```
+    pub fn open(name: &str) -> Result<Receiver<M>, Error> {
+        Self::options().open(name)
+    }
+
+    /// The choices before a mailbox that the system owns is opened.
+    pub fn options() -> ReceiverOptions<M> {
+        ReceiverOptions { common: Common::default(), _of: PhantomData }
     }
 
     /// Receives the next message, waiting for it as long as it takes.
@@ -309,7 +399,9 @@ impl<M: Message + ?Sized> Receiver<M> {
         TryIter { receiver: self }
     }
 
-    /// Ends the mailbox for all its users, and says how many messages were never collected.
+    /// Ends a mailbox that this process owns for all its users, and says how many messages were never
+    /// collected. One that the system owns stays, with what is in it: only this receiver and its clones end
+    /// (see [`Domain::remove`]).
     ///
     /// # Errors
     ///
@@ -325,7 +417,7 @@ impl<M: Message + ?Sized> Receiver<M> {
 
     /// How many messages can wait.
     pub fn capacity(&self) -> usize {
-        self.inlet.at.segment.geometry.capacity as usize
+        self.inlet.at.segment.geometry.choice.capacity as usize
     }
 
     /// Whether no message waits.

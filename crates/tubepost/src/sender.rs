@@ -12,11 +12,11 @@ use crate::strategy::shared::outlet::Outlet;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-/// Sends to a mailbox that another process owns.
+/// Sends to a mailbox that another process, or the system, owns.
 ///
 /// A sender can't receive. It may be shared by threads, and cloned: clones are the same
-/// member. If the owner goes, every call says so, with how many messages were never
-/// collected.
+/// member. If the owner goes, or the mailbox is removed, every call says so, with how many messages were
+/// never collected.
 ///
 /// ```
 /// # let dir = format!("/dev/shm/tubepost-doc-sender-{}", std::process::id());
@@ -252,7 +252,7 @@ impl<M: Message + ?Sized> Sender<M> {
 
     /// How many messages can wait.
     pub fn capacity(&self) -> usize {
-        self.outlet.at.segment.geometry.capacity as usize
+        self.outlet.at.segment.geometry.choice.capacity as usize
     }
 
     /// Whether no message waits.

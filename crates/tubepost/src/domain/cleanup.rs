@@ -5,12 +5,15 @@
 //! waits woken; its name taken away. Each step may be repeated, by any number of processes at
 //! once, and any of them may die in it.
 
+use super::Domain;
 use super::entry::{self, Segment};
+use super::member::{self, NoRow};
 use super::name::Name;
 use super::stat::Listed;
-use super::{Domain, member};
 use crate::error::{Closed, Error};
-use std::os::fd::AsFd;
+use crate::queue::layout::ROWS;
+use crate::queue::slots::Member;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 /// What [`Domain::gc`] did.
@@ -30,6 +33,8 @@ pub struct Swept {
     pub removed: Vec<String>,
     /// How many rows of dead members were made free in mailboxes that live.
     pub rows: u64,
+    /// How many bytes of memory nobody needed and were given back.
+    pub bytes: u64,
     /// Files that could not be understood or cleaned, and why. They were left alone.
     pub left_alone: Vec<(String, Error)>,
 }
@@ -68,19 +73,19 @@ impl Domain {
 
     fn clean(&self, name: &str, swept: &mut Swept) -> Result<(), Error> {
         let (_, segment) = entry::open(self, &Name::new(name)?)?;
-        if segment.is_ownerless() {
-            if !bury(&segment) {
-                return Err(Error::Busy { name: name.into() });
-            }
+        if segment.is_over() {
+            bury(&segment)?;
             swept.removed.push(name.into());
             return Ok(());
         }
         if let Some(fd) = segment.descriptor() {
             let used = segment.header().tail.rows.load(Acquire);
-            let named = |member| segment.named_until(member);
-            let rows = member::sweep_dead(fd.as_fd(), &segment.rows, named, used);
+            let put_in_order = |member| segment.put_in_order(member);
+            let rows = member::sweep_dead(fd.as_fd(), &segment.rows, put_in_order, used);
             swept.rows += rows.map_err(|errno| super::failed("to sweep", &segment.path(), errno))?;
         }
+        segment.give_back();
+        swept.bytes += trim(&segment)?;
         Ok(())
     }
 }
@@ -89,13 +94,10 @@ impl Domain {
 ///
 /// Whoever is about to publish at this moment, and lives, counts as having been accepted.
 pub(crate) fn finish(segment: &Segment) -> Closed {
-    let header = segment.header();
-    let tail = segment.slots.close(header.tail.hint.load(Acquire));
-    let word = &header.life.uncollected;
+    let word = &segment.header().life.uncollected;
     let mut counted = word.load(Acquire);
     if counted == 0 {
-        let head = header.head.position.load(Acquire);
-        let messages = segment.slots.count(head, tail, |member| segment.is_dead(member));
+        let messages = segment.close_for_good();
         counted = match word.compare_exchange(0, messages + 1, AcqRel, Acquire) {
             Ok(_) => messages + 1,
             Err(other) => other,
@@ -104,9 +106,89 @@ pub(crate) fn finish(segment: &Segment) -> Closed {
     Closed { uncollected: counted.wrapping_sub(1) }
 }
 
-/// Puts a mailbox without an owner away. `false`: its name is still there, because another
-/// process is at it and does not finish.
-pub(crate) fn bury(segment: &Segment) -> bool {
+/// Puts a mailbox away that is over. An error: its name is still there, because another
+/// process is at it and does not finish, or because it is not ours to remove.
+pub(crate) fn bury(segment: &Segment) -> Result<(), Error> {
     finish(segment);
-    segment.retire(|| segment.is_ownerless())
+    segment.retire(|| segment.is_over())
+}
+
+/// Gives the memory of free chunks back. Whoever owns chunks, even for a moment, is a member: it
+/// may die meanwhile.
+fn trim(segment: &Segment) -> Result<u64, Error> {
+    if segment.header().chunks.used.iter().all(|used| used.load(Acquire) == 0) {
+        return Ok(0);
+    }
+    // A mapping of its own, for it carries the lock.
+    let (fd, own) = entry::open(&segment.domain, &segment.name)?;
+    let member = enter(&fd, &own, "gc", false)?;
+    let given = own.chunks.trim(member, true);
+    own.leave(member);
+    Ok(given)
+}
+
+/// Makes the process a member of a segment that was opened as `fd`.
+pub(crate) fn enter(fd: &OwnedFd, segment: &Segment, member: &str, receives: bool) -> Result<Member, Error> {
+    member::register(
+        fd.as_fd(),
+        &segment.rows,
+        &entry::introduction(member, receives),
+        || segment.unfreed(),
+        |member| segment.put_in_order(member),
+        &segment.header().tail.rows,
+    )
+    .map_err(|why| match why {
+        NoRow::AllTaken => Error::TooManyMembers { name: segment.name.to_string(), max: ROWS as u32 - 2 },
+        NoRow::Os(errno) => super::failed("to become a member of", &segment.path(), errno),
+    })
+}
+
+impl Domain {
+    /// Removes a mailbox that the system owns, or what a dead process left: it is closed for
+    /// everybody who uses it. Gives the number of messages that nobody collected.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchName`]; [`Error::Owned`] if a living process owns it (see
+    /// [`remove_owned`](Self::remove_owned)); [`Error::Denied`] if it is not yours to remove.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-remove-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// tubepost::Mailbox::<str>::options().domain(&domain).create("notes")?;
+    /// tubepost::Sender::<str>::options().domain(&domain).open("notes")?.send("never read")?;
+    /// assert_eq!(domain.remove("notes")?.uncollected, 1);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove(&self, name: &str) -> Result<Closed, Error> {
+        self.remove_if(name, |segment| {
+            if !segment.geometry.choice.owned || segment.is_over() {
+                return Ok(());
+            }
+            let owner = segment.owner();
+            Err(Error::Owned { name: name.into(), owner: owner.name, pid: owner.pid })
+        })
+    }
+
+    /// As [`remove`](Self::remove), also if a living process owns it. That process is told
+    /// that its mailbox is closed when it next receives.
+    ///
+    /// # Errors
+    ///
+    /// As for [`remove`](Self::remove), [`Error::Owned`] excepted.
+    pub fn remove_owned(&self, name: &str) -> Result<Closed, Error> {
+        self.remove_if(name, |_| Ok(()))
+    }
+
+    fn remove_if(&self, name: &str, agreed: impl Fn(&Segment) -> Result<(), Error>) -> Result<Closed, Error> {
+        let (_, segment) = entry::open(self, &Name::new(name)?)?;
+        agreed(&segment)?;
+        if !segment.may_be_removed() {
+            return Err(Error::Denied { doing: "to remove", path: segment.path() });
+        }
+        let closed = finish(&segment);
+        segment.retire(|| true)?;
+        Ok(closed)
+    }
 }

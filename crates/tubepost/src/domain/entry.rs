@@ -19,16 +19,18 @@
 //! Holding byte 0: the lock goes with it and the next one does the same again, because the
 //! name is still there: taking it away is the last step.
 
+use super::access::{self, Right};
 use super::member::{self, Introduction};
 use super::name::Name;
-use super::{Domain, cleanup, failed};
+use super::{Domain, cleanup, failed, no_memory};
 use crate::error::Error;
 use crate::os::{Errno, file, fork, lock, map::Map, pid};
+use crate::queue::chunks::Chunks;
 use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
 use crate::queue::mapped::Mapped;
 use crate::queue::rows::{self, HeaderOf, Rows};
 use crate::queue::slots::{Member, Slots};
-use crate::sync::wait::Bell;
+use crate::sync::wait::{Bell, Wakes};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -83,8 +85,9 @@ pub(crate) struct Segment {
     pub(crate) name: Name,
     pub(crate) geometry: Geometry,
     pub(crate) slots: Slots<Mapped>,
+    pub(crate) chunks: Chunks,
     pub(crate) rows: Rows,
-    inode: file::Inode,
+    facts: file::Facts,
     map: Arc<Map>,
     header: HeaderOf,
     id: Id,
@@ -92,19 +95,20 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    fn new(domain: &Domain, name: &Name, inode: file::Inode, map: Map, geometry: Geometry) -> Segment {
+    fn new(domain: &Domain, name: &Name, facts: file::Facts, map: Map, geometry: Geometry) -> Segment {
         let map = Arc::new(map);
         let header = HeaderOf::new(Arc::clone(&map));
         Segment {
             id: Id([0, 1].map(|word: usize| header.id[word].load(Acquire))),
             domain: domain.clone(),
             name: name.clone(),
-            slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.capacity),
+            slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.choice.capacity),
+            chunks: Chunks::new(Arc::clone(&map), &geometry),
             rows: Rows::new(Arc::clone(&map), &geometry),
             geometry,
             epoch: map.epoch(),
             header,
-            inode,
+            facts,
             map,
         }
     }
@@ -133,6 +137,11 @@ impl Segment {
         rows::format(&self.map, &self.geometry)
     }
 
+    /// Whether somebody closed it, for whatever reason.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.header().life.uncollected.load(Acquire) != 0 || self.is_retired()
+    }
+
     pub(crate) fn is_retired(&self) -> bool {
         self.header().life.state.load(Acquire) == RETIRED
     }
@@ -142,11 +151,31 @@ impl Segment {
         self.header().life.state.store(RETIRED, Release);
     }
 
+    /// Those who wait for messages.
+    #[inline]
+    pub(crate) fn messages(&self) -> Bell<'_> {
+        let bells = &self.header().bells;
+        let wakes = if self.geometry.choice.owned { Wakes::All } else { Wakes::One };
+        Bell::new(&bells.messages, &bells.fence, wakes)
+    }
+
+    /// Those who wait for room.
+    #[inline]
+    pub(crate) fn room(&self) -> Bell<'_> {
+        let bells = &self.header().bells;
+        Bell::new(&bells.room, &bells.fence, Wakes::All)
+    }
+
+    /// Those who wait for the end.
+    pub(crate) fn end(&self) -> Bell<'_> {
+        let bells = &self.header().bells;
+        Bell::new(&bells.end, &bells.fence, Wakes::All)
+    }
+
     /// Wakes everybody who waits for anything here.
     pub(crate) fn wake_all(&self) {
-        let bells = &self.header().bells;
-        for word in [&bells.messages, &bells.room, &bells.end] {
-            Bell::new(word, &bells.fence).alarm();
+        for bell in [self.messages(), self.room(), self.end()] {
+            bell.alarm();
         }
     }
 
@@ -158,7 +187,7 @@ impl Segment {
             Err(_) => return Reopened::Unknown,
         };
         match file::facts(&fd) {
-            Ok(facts) if facts.inode == self.inode => Reopened::Here(fd),
+            Ok(facts) if facts.inode == self.facts.inode => Reopened::Here(fd),
             Ok(_) => Reopened::Nameless,
             Err(_) => Reopened::Unknown,
         }
@@ -177,31 +206,22 @@ impl Segment {
         member::is_dead(&self.rows, member, || self.descriptor())
     }
 
-    /// Whether it is over: retired, its name taken away, or its owner dead.
-    pub(crate) fn is_ownerless(&self) -> bool {
-        if self.is_retired() {
+    /// Whether it is over: retired, closed, its name taken away, or the process that owns it dead.
+    pub(crate) fn is_over(&self) -> bool {
+        if self.is_retired() || !self.geometry.choice.owned && self.is_closed() {
             return true;
         }
         match self.reopen() {
+            found if !self.geometry.choice.owned => matches!(found, Reopened::Nameless),
             Reopened::Here(fd) => member::is_dead(&self.rows, OWNER, || Some(fd)),
             Reopened::Nameless => true,
             Reopened::Unknown => self.is_dead(OWNER),
         }
     }
 
-    /// What its owner says of itself.
+    /// What the process that owns it says of itself.
     pub(crate) fn owner(&self) -> member::Peer {
         self.rows.get(OWNER).map_or(member::Peer { pid: 0, name: String::new() }, member::peer)
-    }
-
-    /// Where the next claim will be, found from the hint.
-    pub(crate) fn tail(&self) -> u64 {
-        self.slots.tail(self.header().tail.hint.load(Acquire)).0
-    }
-
-    /// Up to where the member is named in the queue.
-    pub(crate) fn named_until(&self, member: Member) -> u64 {
-        self.slots.claimed_until(member, self.header().head.position.load(Acquire), self.tail())
     }
 
     /// Whether the name was taken away, or means something else by now.
@@ -209,29 +229,55 @@ impl Segment {
         matches!(self.reopen(), Reopened::Nameless)
     }
 
+    /// A member leaves in an orderly way.
+    pub(crate) fn leave(&self, member: Member) {
+        let named_until = self.slots.claimed_until(member, self.unfreed(), self.tail());
+        member::leave(&self.rows, member, named_until);
+    }
+
+    /// Who may do what, as it was chosen.
+    pub(crate) fn mode(&self) -> u32 {
+        self.header().mode.load(Acquire) as u32 & 0o7777
+    }
+
+    /// Whether it lets us send or receive.
+    pub(crate) fn permits(&self, right: Right) -> bool {
+        access::permits(self.mode(), self.facts.owner, self.facts.group, right)
+    }
+
+    /// Whether the kernel would let us take its name away.
+    pub(crate) fn may_be_removed(&self) -> bool {
+        file::facts_at(self.domain.path())
+            .is_ok_and(|directory| access::may_remove(self.facts.owner, &directory))
+    }
+
     /// Takes the name away, if it still means this object and `agreed` still holds when
-    /// nobody else can be doing the same. `false`: another is at it and does not finish.
-    pub(crate) fn retire(&self, agreed: impl Fn() -> bool) -> bool {
+    /// nobody else can be doing the same. An error: another is at it and does not finish, or we
+    /// may not.
+    pub(crate) fn retire(&self, agreed: impl Fn() -> bool) -> Result<(), Error> {
         for _ in 0..TRIES {
             let found = self.reopen();
             if matches!(found, Reopened::Nameless) {
-                return true;
+                return Ok(());
             }
             if let Reopened::Here(fd) = &found
                 && matches!(lock::try_lock(fd.as_fd(), NAME_BYTE), Ok(true))
             {
                 let path = self.path();
-                let still = file::facts_at(&path).is_ok_and(|facts| facts.inode == self.inode);
+                let still = file::facts_at(&path).is_ok_and(|facts| facts.inode == self.facts.inode);
                 if still && agreed() {
                     self.mark_retired();
                     self.wake_all();
-                    let _ = file::remove(&path);
+                    match file::remove(&path) {
+                        Ok(()) | Err(Errno::NOENT) => {}
+                        Err(errno) => return Err(failed("to remove", &path, errno)),
+                    }
                 }
-                return true;
+                return Ok(());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        false
+        Err(Error::Busy { name: self.name.to_string() })
     }
 }
 
@@ -250,10 +296,12 @@ pub(crate) struct Plan<'a> {
     pub(crate) geometry: Geometry,
     pub(crate) format: &'a str,
     pub(crate) mode: u32,
-    pub(crate) owner: &'a str,
+    pub(crate) group: Option<u32>,
+    /// What its creator is called.
+    pub(crate) member: &'a str,
 }
 
-/// Builds a segment that this process owns and gives it its name.
+/// Builds a segment and gives it its name. If it is owned by a process, this is the one.
 pub(crate) fn create(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<Segment, Error> {
     let path = domain.file(name);
     // First, so that a dead one's memory is free before a new one's is wanted.
@@ -272,17 +320,12 @@ pub(crate) fn create(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<Se
 /// Buries what a dead owner left under the name; an error if a living one has it.
 fn make_way(domain: &Domain, name: &Name) -> Result<(), Error> {
     match open(domain, name) {
-        Ok((_, old)) if old.is_ownerless() => {
-            if cleanup::bury(&old) {
-                Ok(())
-            } else {
-                Err(Error::Busy { name: name.to_string() })
-            }
-        }
-        Ok((_, old)) => {
+        Ok((_, old)) if old.is_over() => cleanup::bury(&old),
+        Ok((_, old)) if old.geometry.choice.owned => {
             let owner = old.owner();
-            Err(Error::Exists { name: name.to_string(), owner: owner.name, pid: owner.pid })
+            Err(Error::Owned { name: name.to_string(), owner: owner.name, pid: owner.pid })
         }
+        Ok(_) => Err(Error::Exists { name: name.to_string() }),
         Err(Error::NoSuchName { .. }) => Ok(()),
         Err(other) => Err(other),
     }
@@ -292,28 +335,29 @@ fn build(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<(OwnedFd, Segm
     let directory = domain.path();
     let geometry = plan.geometry;
     let trouble = |errno| match errno {
-        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG => Error::NoMemory {
-            wanted: geometry.reserved(),
-            available: file::available(directory),
-            path: directory.into(),
-        },
+        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG => {
+            no_memory(geometry.reserved(), directory, errno)
+        }
         _ => failed("to create a file in", directory, errno),
     };
-    let fd =
-        file::make_nameless(directory, geometry.total, geometry.reserved(), plan.mode).map_err(trouble)?;
-    let inode = file::facts(&fd).map_err(trouble)?.inode;
+    let fd = file::make_nameless(directory, geometry.total, geometry.reserved()).map_err(trouble)?;
+    file::permit(fd.as_fd(), access::file_mode(plan.mode), plan.group)
+        .map_err(|errno| failed("to give to that group a file in", directory, errno))?;
+    let facts = file::facts(&fd).map_err(trouble)?;
     let map = Map::new(fd.as_fd(), geometry.total as usize).map_err(trouble)?;
     rows::set_format(&map, &geometry, plan.format.as_bytes());
     geometry.describe(rows::header(&map), Id::fresh().0, plan.mode);
-    let segment = Segment::new(domain, name, inode, map, geometry);
-    let introduction = introduction(plan.owner);
-    member::register_owner(fd.as_fd(), &segment.rows, &introduction).map_err(trouble)?;
+    let segment = Segment::new(domain, name, facts, map, geometry);
+    if geometry.choice.owned {
+        let introduction = introduction(plan.member, true);
+        member::register_owner(fd.as_fd(), &segment.rows, &introduction).map_err(trouble)?;
+    }
     Ok((fd, segment))
 }
 
 /// What this process says of itself.
-pub(crate) fn introduction(name: &str) -> Introduction<'_> {
-    Introduction { pid: pid::own(), namespace: pid::namespace(), name }
+pub(crate) fn introduction(name: &str, receives: bool) -> Introduction<'_> {
+    Introduction { pid: pid::own(), namespace: pid::namespace(), name, receives }
 }
 
 /// Opens what the name means now, and checks that it is what it should be. The descriptor
@@ -342,5 +386,5 @@ pub(crate) fn open(domain: &Domain, name: &Name) -> Result<(OwnedFd, Segment), E
     // The first page may be a hole, and the file system full.
     map.reserve(0, length.min(4096)).map_err(|errno| failed("to read", &path, errno))?;
     let geometry = Geometry::read(rows::header(&map), name.as_str(), facts.length, facts.occupied)?;
-    Ok((fd, Segment::new(domain, name, facts.inode, map, geometry)))
+    Ok((fd, Segment::new(domain, name, facts, map, geometry)))
 }

@@ -10,7 +10,7 @@
 //!
 //! | phase | meaning | who may leave it |
 //! |---|---|---|
-//! | CLEAN | nobody's; free to take once head has passed `left_at` | who is joining |
+//! | CLEAN | nobody's; free to take once all before `left_at` are free again | who is joining |
 //! | ACTIVE | the lock's holder is a member; if nobody holds it, the member died | the member (to CLEAN), or who is joining after its death (to SWEEPING) |
 //! | SWEEPING | a dead one's row is being put in order; its member counts as dead | who is joining |
 //!
@@ -21,7 +21,8 @@
 //!
 //! **Reuse.** Messages in the queue and claims in the ledger name their sender by row. A
 //! leaver, or whoever sweeps a dead one's row, looks the ledger through and notes in
-//! `left_at` up to where it is named. The row is taken again only when head has passed that.
+//! `left_at` up to where it is named. The row is taken again only when all before that are free again.
+//! What a dead receiver had taken goes back before its row is CLEAN, and its chunks are freed.
 //!
 //! **Is it dead?** Ask only after reading the word that names the member, and act by a CAS
 //! on what was read: a verdict is never remembered. Not ACTIVE: gone. ACTIVE and the byte
@@ -32,7 +33,7 @@
 //! the same. Sweeping twice does no harm: tail only grows.
 
 use crate::os::{Errno, lock, pid};
-use crate::queue::layout::{MAX_MEMBER_NAME, OWNER, ROWS, Row};
+use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDS};
 use crate::queue::rows::Rows;
 use crate::queue::slots::Member;
 use std::os::fd::BorrowedFd;
@@ -83,6 +84,7 @@ pub(crate) struct Introduction<'a> {
     pub(crate) pid: u32,
     pub(crate) namespace: u64,
     pub(crate) name: &'a str,
+    pub(crate) receives: bool,
 }
 
 /// Why there is no row for a new member.
@@ -100,6 +102,7 @@ impl From<Errno> for NoRow {
 fn introduce(row: &Row, member: &Introduction<'_>) {
     row.pid.store(member.pid.into(), Relaxed);
     row.namespace.store(member.namespace, Relaxed);
+    row.role.store(if member.receives { RECEIVES } else { SENDS }, Relaxed);
     let mut end = member.name.len().min(MAX_MEMBER_NAME);
     while !member.name.is_char_boundary(end) {
         end -= 1;
@@ -114,12 +117,26 @@ fn introduce(row: &Row, member: &Introduction<'_>) {
 
 /// What a row says about its member.
 pub(crate) fn peer(row: &Row) -> Peer {
+    spell(&row.pid, &row.name_length, &row.name)
+}
+
+/// What a message in hand says about its sender.
+pub(crate) fn sender(entry: &Entry) -> Peer {
+    spell(&entry.sender_pid, &entry.sender_name_length, &entry.sender_name)
+}
+
+fn spell(pid: &AtomicU64, length: &AtomicU64, name: &[AtomicU64; 8]) -> Peer {
     let mut bytes = [0; MAX_MEMBER_NAME];
-    for (word, eight) in row.name.iter().zip(bytes.as_chunks_mut().0) {
+    for (word, eight) in name.iter().zip(bytes.as_chunks_mut().0) {
         *eight = u64::to_le_bytes(word.load(Relaxed));
     }
-    let length = row.name_length.load(Relaxed).min(MAX_MEMBER_NAME as u64) as usize;
-    Peer { pid: row.pid.load(Relaxed) as u32, name: String::from_utf8_lossy(&bytes[..length]).into_owned() }
+    let length = length.load(Relaxed).min(MAX_MEMBER_NAME as u64) as usize;
+    Peer { pid: pid.load(Relaxed) as u32, name: String::from_utf8_lossy(&bytes[..length]).into_owned() }
+}
+
+/// Whether a row is in use, by somebody alive or dead.
+pub(crate) fn is_active(row: &Row) -> bool {
+    phase(row.word.load(Acquire)) == ACTIVE
 }
 
 /// Makes the creator of a segment, which nobody else can see yet, its owner.
@@ -134,14 +151,14 @@ pub(crate) fn register_owner(fd: BorrowedFd<'_>, rows: &Rows, owner: &Introducti
 }
 
 /// Makes the description behind `fd` a member: finds a row, locks it, fills it in.
-/// `head` is what has been received, `named_until` where a member is named last, and `used`
-/// the mark below which rows have been taken.
+/// `unfreed` is the first position whose place is not free again, `put_in_order` frees what a dead member
+/// had and says where it is named last, and `used` is the mark below which rows have been taken.
 pub(crate) fn register(
     fd: BorrowedFd<'_>,
     rows: &Rows,
     member: &Introduction<'_>,
-    head: impl Fn() -> u64,
-    named_until: impl Fn(Member) -> u64,
+    unfreed: impl Fn() -> u64,
+    put_in_order: impl Fn(Member) -> u64,
     used: &AtomicU64,
 ) -> Result<Member, NoRow> {
     let mut patience = PATIENCE;
@@ -151,7 +168,7 @@ pub(crate) fn register(
             let number = number as Member;
             let row = rows.get(number)?;
             let word = row.word.load(Acquire);
-            if phase(word) == CLEAN && !may_be_taken(row, word, &head) {
+            if phase(word) == CLEAN && !may_be_taken(row, word, &unfreed) {
                 continue;
             }
             if phase(word) != CLEAN {
@@ -161,10 +178,10 @@ pub(crate) fn register(
                 patience = patience.saturating_sub(1);
             }
             let Some(joining) = Joining::of(fd, number)? else { continue };
-            sweep(row, number, &named_until);
+            sweep(row, number, &put_in_order);
             let word = row.word.load(Acquire);
             // Nobody else is joining, but the member's byte may be a leaver's for a moment yet.
-            if may_be_taken(row, word, &head) && lock::try_lock(fd, number.into())? {
+            if may_be_taken(row, word, &unfreed) && lock::try_lock(fd, number.into())? {
                 introduce(row, member);
                 used.fetch_max(u64::from(number) + 1, AcqRel);
                 row.word.store(next_generation(word) | ACTIVE, Release);
@@ -200,18 +217,18 @@ impl Drop for Joining<'_> {
     }
 }
 
-fn may_be_taken(row: &Row, word: u64, head: &impl Fn() -> u64) -> bool {
-    word == 0 || head() >= row.left_at.load(Acquire)
+fn may_be_taken(row: &Row, word: u64, unfreed: &impl Fn() -> u64) -> bool {
+    word == 0 || unfreed() >= row.left_at.load(Acquire)
 }
 
 /// Puts a dead one's row in order. The caller is joining.
-fn sweep(row: &Row, member: Member, named_until: &impl Fn(Member) -> u64) {
+fn sweep(row: &Row, member: Member, put_in_order: &impl Fn(Member) -> u64) {
     let word = row.word.load(Acquire);
     if phase(word) == CLEAN {
         return;
     }
     row.word.store(word & !PHASE | SWEEPING, Release);
-    row.left_at.store(named_until(member), Release);
+    row.left_at.store(put_in_order(member), Release);
     row.word.store(word & !PHASE | CLEAN, Release);
 }
 
@@ -219,7 +236,7 @@ fn sweep(row: &Row, member: Member, named_until: &impl Fn(Member) -> u64) {
 pub(crate) fn sweep_dead(
     fd: BorrowedFd<'_>,
     rows: &Rows,
-    named_until: impl Fn(Member) -> u64,
+    put_in_order: impl Fn(Member) -> u64,
     used: u64,
 ) -> Result<u64, Errno> {
     let mut swept = 0;
@@ -230,7 +247,7 @@ pub(crate) fn sweep_dead(
             && let Some(_joining) = Joining::of(fd, member)?
         {
             swept += u64::from(phase(row.word.load(Acquire)) != CLEAN);
-            sweep(row, member, &named_until);
+            sweep(row, member, &put_in_order);
         }
     }
     Ok(swept)

@@ -4,7 +4,9 @@
 //! object is one file in it, whole from the moment it has a name. No descriptor of it is
 //! kept: it is reached by path, and what is found is compared with what is meant.
 
+pub(crate) mod access;
 pub(crate) mod cleanup;
+pub(crate) mod contents;
 pub(crate) mod entry;
 pub(crate) mod member;
 pub(crate) mod name;
@@ -49,18 +51,21 @@ impl Domain {
     pub fn open_default() -> Result<Domain, Error> {
         match std::env::var_os("TUBEPOST_DOMAIN") {
             Some(chosen) if !chosen.is_empty() => Domain::open(chosen),
-            _ => Domain::open_at(&default_path()),
+            _ => Domain::open_at(&default_path(), false),
         }
     }
 
     /// The domain with this name or, if there is a `/` in it, this path. It is created, for
     /// its user alone, if it doesn't exist.
     ///
+    /// A directory that was shared on purpose, for a group, is one with the sticky bit, so that
+    /// nobody takes away another's names: `chgrp GROUP DIR; chmod 3770 DIR`. Name it by its path.
+    ///
     /// # Errors
     ///
     /// [`Error::BadName`] for a name that is none, [`Error::DomainRefused`] for a directory
-    /// of somebody else's, one that others may write to, or one on a file system that can't
-    /// tell who is alive; [`Error::Denied`], [`Error::Os`].
+    /// of somebody else's that is not shared so, one that others may write to, or one on a file system that
+    /// can't tell who is alive; [`Error::Denied`], [`Error::Os`].
     ///
     /// ```
     /// # let dir = format!("/dev/shm/tubepost-doc-open-{}", std::process::id());
@@ -71,13 +76,13 @@ impl Domain {
     pub fn open(name_or_path: impl AsRef<OsStr>) -> Result<Domain, Error> {
         let given = name_or_path.as_ref();
         if given.as_encoded_bytes().contains(&b'/') {
-            return Domain::open_at(Path::new(given));
+            return Domain::open_at(Path::new(given), true);
         }
         let name = name::Name::new(&given.to_string_lossy())?;
         let mut path = default_path().into_os_string();
         path.push(".");
         path.push(name.as_str());
-        Domain::open_at(Path::new(&path))
+        Domain::open_at(Path::new(&path), false)
     }
 
     /// Where it is.
@@ -92,7 +97,7 @@ impl Domain {
         &self.path
     }
 
-    fn open_at(path: &Path) -> Result<Domain, Error> {
+    fn open_at(path: &Path, chosen: bool) -> Result<Domain, Error> {
         // Relative to where we are now, not to where we may have gone by the next call.
         let path = std::path::absolute(path)
             .map_err(|error| failed("to find", path, Errno::from_io_error(&error).unwrap_or(Errno::INVAL)))?;
@@ -117,24 +122,17 @@ impl Domain {
             Err(errno) => return Err(failed("to open", path, errno)),
         };
         let facts = file::facts(&directory).map_err(|errno| failed("to inspect", path, errno))?;
-        let own = rustix::process::geteuid().as_raw();
-        if facts.owner != own {
-            return Err(refused(&format!(
-                "it belongs to user {}, not to you ({own}); choose another with --domain or TUBEPOST_DOMAIN",
-                facts.owner
-            )));
-        }
-        if facts.mode & 0o077 != 0 {
-            return Err(refused(&format!(
-                "its mode {:04o} lets others in; make it private with `chmod 700`",
-                facts.mode
-            )));
-        }
+        access::check_domain(path, &facts, chosen)?;
         debug_assert!(facts.is_directory);
         if !file::is_memory(directory.as_fd()) {
             locks_outlive_descriptors(path)?;
         }
         Ok(Domain { path: path.into() })
+    }
+
+    /// How much memory its file system has; 0 if that has no limit.
+    pub(crate) fn memory(&self) -> u64 {
+        file::size(&self.path)
     }
 
     /// The file that an object of this name is, if it exists.
@@ -149,6 +147,16 @@ fn default_path() -> PathBuf {
 
 /// What is wanted at least where memory is wanted at all.
 const PAGE: u64 = 4096;
+
+/// Says how much memory was wanted and what there is, if that is what the system said.
+pub(crate) fn no_memory(wanted: u64, path: &Path, errno: Errno) -> Error {
+    match errno {
+        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG | Errno::FAULT => {
+            Error::NoMemory { wanted, available: file::available(path), path: path.into() }
+        }
+        _ => failed("to get memory in", path, errno),
+    }
+}
 
 /// Turns what the system said into an error that tells what was tried on what.
 pub(crate) fn failed(doing: &'static str, path: &Path, errno: Errno) -> Error {
@@ -170,7 +178,7 @@ fn locks_outlive_descriptors(path: &Path) -> Result<(), Error> {
         path: path.into(),
         why: format!("{why}; use a directory on a tmpfs such as /dev/shm"),
     };
-    let held = match file::make_nameless(path, 4096, 4096, 0o600) {
+    let held = match file::make_nameless(path, 4096, 4096) {
         Ok(held) => held,
         Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
             return Err(unfit("its file system has no nameless files"));

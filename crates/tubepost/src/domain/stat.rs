@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::os::{Errno, file};
 use std::fmt;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What kind of thing a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,12 +46,15 @@ impl fmt::Display for Strategy {
 pub enum OwnerKind {
     /// A process: the mailbox ends with it.
     Process,
+    /// The system: the mailbox stays until it is removed.
+    System,
 }
 
 impl fmt::Display for OwnerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             OwnerKind::Process => "process",
+            OwnerKind::System => "system",
         })
     }
 }
@@ -62,11 +64,11 @@ impl fmt::Display for OwnerKind {
 pub struct Owner {
     /// Process or system.
     pub kind: OwnerKind,
-    /// The owning process.
+    /// The process that owns it, if one does.
     pub pid: Option<u32>,
     /// The name it gave itself.
     pub name: String,
-    /// Whether it lives.
+    /// Whether it lives; the system always does.
     pub alive: bool,
 }
 
@@ -107,7 +109,7 @@ pub struct Stat {
     pub format: String,
     /// Whether messages are of variable length.
     pub variable: bool,
-    /// Permission bits of the file.
+    /// Who may receive (r) and send (w), as permission bits for owner, group and others.
     pub mode: u32,
     /// How many messages were accepted so far.
     pub sent: u64,
@@ -115,6 +117,13 @@ pub struct Stat {
     pub received: u64,
     /// How many bytes of memory it occupies.
     pub bytes: u64,
+    /// How many of those are for messages that don't fit their places, or are in hand …
+    pub chunk_bytes: u64,
+    /// … and how many of these hold no message now: free, or longer than what is in it. What is in
+    /// use has at most twice its message's length, or a page.
+    pub chunk_waste: u64,
+    /// The most that `chunk_bytes` can become.
+    pub ceiling: u64,
 }
 
 /// One line of [`Domain::list`].
@@ -197,37 +206,38 @@ impl Domain {
 
 /// What is known of a mapped mailbox.
 pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
-    let geometry = &segment.geometry;
-    let header = segment.header();
+    let choice = &segment.geometry.choice;
     let text = String::from_utf8_lossy(&segment.format()).into_owned();
-    let format = Format::decode(geometry.variable, &text)
+    let format = Format::decode(choice.variable, &text)
         .map_err(|what| Error::Damaged { name: segment.name.to_string(), what })?;
-    let head = header.head.position.load(Relaxed);
-    let tail = segment.tail();
-    let skipped = header.head.skipped.load(Relaxed);
-    let depth = segment.slots.count(head, tail, |member| segment.is_dead(member));
-    let owner = segment.owner();
+    let count = segment.count();
     let facts = file::facts_at(&segment.path()).ok();
+    let chunk_bytes = segment.chunks.backed();
+    let owner = if choice.owned {
+        let owner = segment.owner();
+        let alive = !segment.is_over();
+        Owner { kind: OwnerKind::Process, pid: Some(owner.pid), name: owner.name, alive }
+    } else {
+        Owner { kind: OwnerKind::System, pid: None, name: String::new(), alive: !segment.is_over() }
+    };
     Ok(Stat {
         kind: Kind::Mailbox,
         name: segment.name.to_string(),
         id: segment.id(),
         strategy: Strategy::Shared,
-        owner: Owner {
-            kind: OwnerKind::Process,
-            pid: Some(owner.pid),
-            name: owner.name,
-            alive: !segment.is_ownerless(),
-        },
-        capacity: geometry.capacity,
-        depth,
-        held: 0,
-        max_message: geometry.max_message,
+        owner,
+        capacity: choice.capacity,
+        depth: count.waiting,
+        held: count.held,
+        max_message: choice.max_message,
         format: format.label().map_or_else(|| format.to_string(), str::to_owned),
-        variable: geometry.variable,
-        mode: facts.map_or(header.mode.load(Relaxed) as u32 & 0o7777, |facts| facts.mode),
-        sent: head.wrapping_sub(skipped).wrapping_add(depth),
-        received: head.wrapping_sub(skipped),
-        bytes: facts.map_or(geometry.reserved(), |facts| facts.occupied),
+        variable: choice.variable,
+        mode: segment.mode(),
+        sent: count.received + count.waiting + count.held,
+        received: count.received,
+        bytes: facts.map_or(segment.geometry.reserved(), |facts| facts.occupied),
+        chunk_bytes,
+        chunk_waste: chunk_bytes.saturating_sub(segment.chunks.occupied()),
+        ceiling: choice.ceiling,
     })
 }

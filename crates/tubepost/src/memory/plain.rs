@@ -18,7 +18,7 @@
 use super::shape::Shape;
 
 /// The most bytes that a message of fixed length has.
-pub const SIZE_MAX: usize = 4096;
+pub const SIZE_MAX: usize = 1 << 20;
 /// The largest alignment of a message: slots start on a cache line.
 pub const ALIGN_MAX: usize = 64;
 

@@ -2,8 +2,8 @@
 
 use super::Errno;
 use rustix::fs::{
-    AtFlags, FallocateFlags, FileType, Mode, OFlags, fallocate, fchmod, fstat, ftruncate, linkat, mkdir,
-    open, openat, statat, unlink,
+    AtFlags, FallocateFlags, FileType, Gid, Mode, OFlags, fallocate, fchmod, fchown, fstat, ftruncate,
+    linkat, mkdir, open, openat, statat, unlink,
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -23,6 +23,7 @@ pub(crate) struct Facts {
     /// Bytes of memory or disk that the file really occupies.
     pub(crate) occupied: u64,
     pub(crate) owner: u32,
+    pub(crate) group: u32,
     pub(crate) mode: u32,
     pub(crate) is_file: bool,
     pub(crate) is_directory: bool,
@@ -37,6 +38,7 @@ impl From<rustix::fs::Stat> for Facts {
             length: u64::try_from(stat.st_size).unwrap_or(0),
             occupied: u64::try_from(stat.st_blocks).unwrap_or(0) * 512,
             owner: stat.st_uid,
+            group: stat.st_gid,
             mode: stat.st_mode & 0o7777,
             is_file: kind == FileType::RegularFile,
             is_directory: kind == FileType::Directory,
@@ -71,20 +73,25 @@ pub(crate) fn open_file(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// A file of `length` bytes in `directory` that has no name yet; the first `reserved` bytes
 /// are backed by memory. It vanishes with its last user unless [`publish`]ed.
-pub(crate) fn make_nameless(
-    directory: &Path,
-    length: u64,
-    reserved: u64,
-    mode: u32,
-) -> Result<OwnedFd, Errno> {
+pub(crate) fn make_nameless(directory: &Path, length: u64, reserved: u64) -> Result<OwnedFd, Errno> {
+    // Past this limit the system would end us by a signal.
+    if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|most| length > most)
+    {
+        return Err(Errno::FBIG);
+    }
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let fd = open(directory, flags, Mode::RUSR | Mode::WUSR)?;
-    if mode != 0o600 {
-        fchmod(&fd, Mode::from_raw_mode(mode))?;
-    }
     ftruncate(&fd, length)?;
     reserve(fd.as_fd(), 0, reserved)?;
     Ok(fd)
+}
+
+/// Says who may use the file.
+pub(crate) fn permit(fd: BorrowedFd<'_>, mode: u32, group: Option<u32>) -> Result<(), Errno> {
+    if let Some(group) = group {
+        fchown(fd, None, Some(Gid::from_raw(group)))?;
+    }
+    fchmod(fd, Mode::from_raw_mode(mode))
 }
 
 /// Backs a part of the file with memory, or fails with `NOSPC`.
@@ -112,6 +119,11 @@ pub(crate) fn publish(fd: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
 
 pub(crate) fn remove(path: &Path) -> Result<(), Errno> {
     unlink(path)
+}
+
+/// Bytes that the file system of `path` has in all; 0 if it has no limit.
+pub(crate) fn size(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(0, |fs| fs.f_blocks.saturating_mul(fs.f_frsize))
 }
 
 /// Bytes that the file system of `path` can still give.

@@ -12,6 +12,11 @@ pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
     let _ = wait(word, Flags::empty(), expected, Some(&longest));
 }
 
+/// Wakes the one who has slept longest on `word`; whether there was one.
+pub(crate) fn wake_one(word: &AtomicU32) -> bool {
+    wake(word, Flags::empty(), 1).is_ok_and(|woken| woken > 0)
+}
+
 /// Wakes everybody who sleeps on `word`, in whatever process.
 pub(crate) fn wake_all(word: &AtomicU32) {
     let _ = wake(word, Flags::empty(), i32::MAX as u32);

@@ -46,6 +46,13 @@ impl Map {
         .map_err(|errno| if errno == Errno::FAULT { Errno::NOSPC } else { errno })
     }
 
+    /// Gives the memory of these bytes back to the system; they read as zeros from then on.
+    pub(crate) fn give_back(&self, from: usize, length: usize) {
+        assert!(from.is_multiple_of(4096) && from <= self.length && length <= self.length - from);
+        // SAFETY: within our own mapping, of which all access is atomic or by the copy routines.
+        let _ = unsafe { madvise(self.start.as_ptr().add(from).cast(), length, Advice::LinuxRemove) };
+    }
+
     #[inline]
     pub(crate) fn start(&self) -> NonNull<u8> {
         self.start

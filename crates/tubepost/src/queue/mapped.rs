@@ -1,14 +1,16 @@
 //! The words of the bounded queue in a mapped segment.
 //!
-//! Invariant: `claims` is valid for `capacity` words and `slots` for `capacity` strides, for
-//! as long as the mapping lives; both are aligned to a cache line. [`Mapped::new`] checks it
+//! Invariant: `claims` and `takes` are valid for `capacity` words and `slots` for `capacity` strides,
+//! for as long as the mapping lives; all are aligned to a cache line. [`Mapped::new`] checks it
 //! against the length of the mapping, and everything else takes an index below `capacity`.
 
-use super::layout::Geometry;
+use super::chunks::Ticket;
+use super::layout::{CHUNK_AT, Geometry, IN_CHUNK, LENGTH_AT};
 use super::slots::{Place, Words};
 use crate::memory::copy;
 use crate::memory::payload::Payload;
 use crate::os::map::Map;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -17,11 +19,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[derive(Debug)]
 pub(crate) struct Mapped {
     claims: *const AtomicU64,
+    takes: *const AtomicU64,
     slots: *mut u8,
     capacity: usize,
     stride: usize,
     payload_at: usize,
-    variable: bool,
+    has_length: bool,
+    in_line: usize,
     max_message: usize,
     /// How many slots ahead a sender fetches, and how many lines of that slot.
     ahead: usize,
@@ -44,25 +48,32 @@ unsafe impl Sync for Mapped {}
 
 impl Mapped {
     pub(crate) fn new(map: Arc<Map>, geometry: &Geometry) -> Mapped {
-        let capacity = geometry.capacity as usize;
+        let capacity = geometry.choice.capacity as usize;
         let (claims_at, slots_at) = (geometry.claims_at as usize, geometry.slots_at as usize);
+        let takes_at = geometry.takes_at as usize;
         assert!(claims_at % 64 == 0 && slots_at % 64 == 0 && geometry.stride.is_multiple_of(64));
-        assert!(claims_at + capacity * 8 <= slots_at);
+        assert!(takes_at % 64 == 0 && claims_at + capacity * 8 <= takes_at);
+        assert!(takes_at + capacity * 8 <= slots_at);
+        assert!(geometry.payload_at + geometry.in_line <= geometry.stride);
+        assert!(!geometry.has_length || CHUNK_AT + 16 <= geometry.stride);
         assert!(slots_at + capacity * geometry.stride as usize <= map.length());
         let start = map.start().as_ptr();
         let lines = geometry.stride as usize / LINE;
         Mapped {
             ahead: (LINES_AHEAD / lines).max(2).min(capacity - 1),
             lines: lines.min(LINES_OF_SLOT),
-            // SAFETY: both offsets lie within the mapping, as just asserted.
+            // SAFETY: the offsets lie within the mapping, as just asserted.
             claims: unsafe { start.add(claims_at) }.cast(),
+            // SAFETY: as above.
+            takes: unsafe { start.add(takes_at) }.cast(),
             // SAFETY: as above.
             slots: unsafe { start.add(slots_at) },
             capacity,
             stride: geometry.stride as usize,
             payload_at: geometry.payload_at as usize,
-            variable: geometry.variable,
-            max_message: geometry.max_message as usize,
+            has_length: geometry.has_length,
+            in_line: geometry.in_line as usize,
+            max_message: geometry.choice.max_message as usize,
             _map: map,
         }
     }
@@ -77,29 +88,63 @@ impl Mapped {
     #[inline]
     fn length_word(&self, index: usize) -> &AtomicU32 {
         // SAFETY: every slot has its state word and 8 more bytes (`layout` checks it).
-        unsafe { &*self.slot(index).add(8).cast::<AtomicU32>() }
+        unsafe { &*self.slot(index).add(LENGTH_AT as usize).cast::<AtomicU32>() }
     }
 
-    /// Writes the payload of a place that was claimed.
+    /// The two words that name a chunk.
+    #[inline]
+    fn ticket_words(&self, index: usize) -> &[AtomicU64; 2] {
+        debug_assert!(self.has_length);
+        // SAFETY: slots that have a length have room for both (`new` checks it), aligned to 8.
+        unsafe { &*self.slot(index).add(CHUNK_AT as usize).cast::<[AtomicU64; 2]>() }
+    }
+
+    /// Whether a message of this length goes into its slot, and not into a chunk.
+    #[inline]
+    pub(crate) fn fits(&self, length: usize) -> bool {
+        length <= self.in_line
+    }
+
+    /// Writes the payload of a place that was claimed; it [`fits`](Self::fits).
     #[inline]
     pub(crate) fn write(&self, place: Place, bytes: &[u8]) {
-        assert!(bytes.len() <= self.max_message);
-        if self.variable {
+        assert!(bytes.len() <= self.in_line);
+        if self.has_length {
             self.length_word(place.index).store(bytes.len() as u32, Ordering::Relaxed);
         }
-        // SAFETY: payload_at + max_message is at most the stride (`layout` checks it).
+        // SAFETY: payload_at + in_line is at most the stride (`new` checks it).
         unsafe { copy::write(self.slot(place.index).add(self.payload_at), bytes) }
     }
 
-    /// The payload at a place that was taken. `None`: its length is impossible.
+    /// Writes into a place that was claimed where its payload is.
     #[inline]
-    pub(crate) fn payload(&self, place: Place) -> Option<SlotPayload<'_>> {
-        let length = if self.variable {
-            self.length_word(place.index).load(Ordering::Relaxed) as usize
-        } else {
-            self.max_message
-        };
-        (length <= self.max_message).then_some(SlotPayload { words: self, index: place.index, length })
+    pub(crate) fn write_ticket(&self, place: Place, length: usize, ticket: Ticket) {
+        assert!(self.has_length && length <= self.max_message);
+        self.length_word(place.index).store(length as u32 | IN_CHUNK, Ordering::Relaxed);
+        let [which, sequence] = self.ticket_words(place.index);
+        which.store(ticket.which, Ordering::Relaxed);
+        sequence.store(ticket.sequence, Ordering::Relaxed);
+    }
+
+    /// What is at a place that was taken. `None`: its length is impossible.
+    #[inline]
+    pub(crate) fn letter(&self, place: Place) -> Option<Letter<'_>> {
+        let mut length = self.max_message;
+        if self.has_length {
+            let word = self.length_word(place.index).load(Ordering::Relaxed);
+            length = (word & !IN_CHUNK) as usize;
+            if word & IN_CHUNK != 0 {
+                let [which, sequence] = self.ticket_words(place.index);
+                let ticket = Ticket {
+                    which: which.load(Ordering::Relaxed),
+                    sequence: sequence.load(Ordering::Relaxed),
+                };
+                return (length <= self.max_message).then_some(Letter::InChunk(ticket, length as u64));
+            }
+        }
+        // SAFETY: payload_at + in_line is at most the stride (`new` checks it).
+        let lend = || unsafe { Lent::new(self.slot(place.index).add(self.payload_at), length) };
+        (length <= self.in_line).then(|| Letter::InLine(lend()))
     }
 }
 
@@ -109,6 +154,13 @@ impl Words for Mapped {
         debug_assert!(index < self.capacity);
         // SAFETY: below the capacity (invariant).
         unsafe { &*self.claims.add(index) }
+    }
+
+    #[inline]
+    fn take(&self, index: usize) -> &AtomicU64 {
+        debug_assert!(index < self.capacity);
+        // SAFETY: below the capacity (invariant).
+        unsafe { &*self.takes.add(index) }
     }
 
     #[inline]
@@ -142,15 +194,34 @@ fn fetch_for_writing(at: *mut u8) {
     let _ = at;
 }
 
-/// A payload that can be copied out.
-pub(crate) struct SlotPayload<'a> {
-    words: &'a Mapped,
-    index: usize,
+/// What is in a slot.
+pub(crate) enum Letter<'a> {
+    /// The payload itself.
+    InLine(Lent<'a>),
+    /// The chunk where it is, and its length.
+    InChunk(Ticket, u64),
+}
+
+/// Bytes of shared memory that can be copied out.
+#[derive(Clone, Copy)]
+pub(crate) struct Lent<'a> {
+    at: *const u8,
     length: usize,
+    _of: PhantomData<&'a [AtomicU64]>,
+}
+
+impl<'a> Lent<'a> {
+    /// # Safety
+    ///
+    /// `at` is valid for `length` bytes of shared memory as long as `'a`.
+    #[inline]
+    pub(super) unsafe fn new(at: *const u8, length: usize) -> Lent<'a> {
+        Lent { at, length, _of: PhantomData }
+    }
 }
 
 // SAFETY: `copy_to` initialises all of `to`, by `copy::read`.
-unsafe impl Payload for SlotPayload<'_> {
+unsafe impl Payload for Lent<'_> {
     #[inline]
     fn len(&self) -> usize {
         self.length
@@ -159,7 +230,7 @@ unsafe impl Payload for SlotPayload<'_> {
     #[inline]
     fn copy_to(&self, to: &mut [MaybeUninit<u8>]) {
         assert!(to.len() <= self.length);
-        // SAFETY: the payload lies within its slot: `length` is at most max_message.
-        unsafe { copy::read(self.words.slot(self.index).add(self.words.payload_at), to) }
+        // SAFETY: valid for `length` bytes (`new`).
+        unsafe { copy::read(self.at, to) }
     }
 }

@@ -6,9 +6,14 @@
 #![allow(unsafe_code)]
 
 #[cfg(not(loom))]
+pub(crate) mod chunks;
+#[cfg(not(loom))]
+pub(crate) mod in_hand;
+#[cfg(not(loom))]
 pub(crate) mod layout;
 #[cfg(not(loom))]
 pub(crate) mod mapped;
 #[cfg(not(loom))]
 pub(crate) mod rows;
 pub(crate) mod slots;
+pub(crate) mod takes;

@@ -91,7 +91,7 @@ impl std::ops::Deref for HeaderOf {
 
 /// The text that describes the messages.
 pub(crate) fn format(map: &Map, geometry: &Geometry) -> Vec<u8> {
-    let length = geometry.format_length as usize;
+    let length = geometry.choice.format_length as usize;
     let at = super::layout::FORMAT_AT as usize;
     assert!(at + length <= map.length());
     let mut text: Vec<u8> = Vec::with_capacity(length);
@@ -106,7 +106,7 @@ pub(crate) fn format(map: &Map, geometry: &Geometry) -> Vec<u8> {
 /// Writes that text into a segment that has no name yet.
 pub(crate) fn set_format(map: &Map, geometry: &Geometry, text: &[u8]) {
     let at = super::layout::FORMAT_AT as usize;
-    assert!(text.len() as u64 == geometry.format_length && at + text.len() <= map.length());
+    assert!(text.len() as u64 == geometry.choice.format_length && at + text.len() <= map.length());
     // SAFETY: within the mapping, as just asserted.
     unsafe { crate::memory::copy::write(map.start().as_ptr().add(at), text) }
 }

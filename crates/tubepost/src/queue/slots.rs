@@ -1,4 +1,4 @@
-//! The bounded queue: exactly n places, many senders, one receiver.
+//! The bounded queue: exactly n places, many senders, and one receiver or (`super::takes`) many.
 //!
 //! Prior art: a ring of slots with a turn in each (Vyukov's bounded queue, crossbeam's
 //! array flavour), whose claim word is moved out of the slot into a dense *ledger* that the
@@ -41,7 +41,8 @@
 //!   FREE(turn + 1): skipped. The receiver does so at head, a sender that finds the queue
 //!   full does so too (the slot it needs is the oldest one). Any number may try; the turn
 //!   lets exactly one succeed, and none if the claimant was alive after all and published.
-//! - the receiver, anywhere: it is the owner, so the mailbox ends; see `strategy::shared`.
+//! - a sole receiver, anywhere: it is the owner, so the mailbox ends; see `strategy::shared`.
+//! - one of many receivers: see `super::takes`.
 //!
 //! **Closing** sets the closed bit in the claim word at tail, so nobody can claim from then
 //! on: the word is not what a sender's CAS expects.
@@ -68,7 +69,7 @@ pub(crate) struct State(u64);
 
 impl State {
     #[inline]
-    fn free(turn: u64) -> State {
+    pub(super) fn free(turn: u64) -> State {
         State(turn << TURN_SHIFT)
     }
     #[inline]
@@ -76,12 +77,12 @@ impl State {
         State(turn << TURN_SHIFT | FULL | u64::from(member))
     }
     #[inline]
-    fn is_full(self) -> bool {
+    pub(super) fn is_full(self) -> bool {
         self.0 & FULL != 0
     }
     /// How many turns this state is ahead of `turn`.
     #[inline]
-    fn ahead_of(self, turn: u64) -> i64 {
+    pub(super) fn ahead_of(self, turn: u64) -> i64 {
         ahead(self.0 >> TURN_SHIFT, turn)
     }
     #[inline]
@@ -122,6 +123,8 @@ impl Claim {
 pub(crate) trait Words {
     /// The claim word of slot `index`, which is below the capacity.
     fn claim(&self, index: usize) -> &AtomicU64;
+    /// The take word of slot `index`, which is below the capacity.
+    fn take(&self, index: usize) -> &AtomicU64;
     /// The state word of slot `index`, which is below the capacity.
     fn state(&self, index: usize) -> &AtomicU64;
     /// Asks the processor to fetch, for writing, what will be written soon after this slot.
@@ -133,7 +136,7 @@ pub(crate) trait Words {
 pub(crate) struct Place {
     pub(crate) position: u64,
     pub(crate) index: usize,
-    turn: u64,
+    pub(super) turn: u64,
 }
 
 /// Why no place could be claimed.
@@ -185,7 +188,7 @@ pub(crate) enum Unpublished {
 #[derive(Debug)]
 pub(crate) struct Slots<W> {
     pub(crate) words: W,
-    capacity: u64,
+    pub(super) capacity: u64,
     /// log2 of the capacity, if it is a power of two.
     shift: Option<u32>,
 }
@@ -212,13 +215,13 @@ impl<W: Words> Slots<W> {
     }
 
     #[inline]
-    fn state_at(&self, place: Place) -> State {
+    pub(super) fn state_at(&self, place: Place) -> State {
         State(self.words.state(place.index).load(Ordering::Acquire))
     }
 
     /// The position after the one at `place`, which somebody claimed `ahead` turns later.
     #[inline]
-    fn walk_on(&self, place: Place, ahead: i64) -> u64 {
+    pub(super) fn walk_on(&self, place: Place, ahead: i64) -> u64 {
         (ahead as u64).wrapping_mul(self.capacity).wrapping_add(place.position).wrapping_add(1)
     }
 
@@ -236,6 +239,17 @@ impl<W: Words> Slots<W> {
             return Ok(place);
         }
         self.walk(from, me)
+    }
+
+    /// Whether a place could be claimed now, and which.
+    pub(crate) fn look(&self, from: u64) -> Result<Place, Refused> {
+        let (position, closed) = self.tail(from);
+        let place = self.place(position);
+        match self.state_at(place) {
+            _ if closed => Err(Refused::Closed(place)),
+            state if state == State::free(place.turn) => Ok(place),
+            _ => Err(Refused::Full(place)),
+        }
     }
 
     /// A walk that rubbish in the ledger would make endless ends as [`Refused::Full`].
@@ -331,13 +345,14 @@ impl<W: Words> Slots<W> {
         self.state_at(place) != State::free(place.turn)
     }
 
-    fn holds_message(&self, place: Place) -> bool {
-        let state = self.state_at(place);
-        state.is_full() && state.ahead_of(place.turn) == 0
+    /// Whether this position is behind everybody: received, or skipped.
+    pub(super) fn is_over(&self, place: Place) -> bool {
+        self.state_at(place).ahead_of(place.turn) > 0
     }
 
-    fn was_skipped(&self, place: Place) -> bool {
-        self.state_at(place).ahead_of(place.turn) > 0
+    pub(super) fn holds_message(&self, place: Place) -> bool {
+        let state = self.state_at(place);
+        state.is_full() && state.ahead_of(place.turn) == 0
     }
 
     /// The position that a sender was refused at `place` for: the same slot, one turn ago.
@@ -385,32 +400,30 @@ impl<W: Words> Slots<W> {
 
     /// The position after the last one from head to tail that is claimed by `member`; 0 if none is.
     pub(crate) fn claimed_until(&self, member: Member, head: u64, tail: u64) -> u64 {
-        let waiting = tail.wrapping_sub(head).min(self.capacity);
-        let positions = (0..waiting).map(|back| tail.wrapping_sub(back + 1));
-        let mut claimed = positions.filter(|&position| {
-            let place = self.place(position);
-            let claim = self.claim_at(place);
+        let mut claimed = self.between(head, tail).rev().filter(|place| {
+            let claim = self.claim_at(*place);
             claim.member() == member && claim.ahead_of(place.turn) == 0
         });
-        claimed.next().map_or(0, |last| last.wrapping_add(1))
+        claimed.next().map_or(0, |last| last.position.wrapping_add(1))
     }
 
     /// How many of the positions from head to tail hold a message, published or about to be.
     /// Claims of the dead are skipped for good on the way.
     pub(crate) fn count(&self, head: u64, tail: u64, mut dead: impl FnMut(Member) -> bool) -> u64 {
-        let waiting = tail.wrapping_sub(head).min(self.capacity);
-        let head = tail.wrapping_sub(waiting); // a rubbish head cannot make us count more
-        let mut messages = 0;
-        for offset in 0..waiting {
-            let place = self.place(head.wrapping_add(offset));
-            let there = self.holds_message(place) || {
-                let claimed = self.recover(place, &mut dead);
+        let there = |place: &Place| {
+            self.holds_message(*place) || {
+                let claimed = self.recover(*place, &mut dead);
                 // A second look: it may have published between the first and its death.
-                matches!(claimed, Unpublished::Pending(_)) && !self.was_skipped(place)
-            };
-            messages += u64::from(there);
-        }
-        messages
+                matches!(claimed, Unpublished::Pending(_)) && !self.is_over(*place)
+            }
+        };
+        self.between(head, tail).filter(there).count() as u64
+    }
+
+    /// The places from head to tail; however rubbish the two are, not more than there can be.
+    pub(super) fn between(&self, head: u64, tail: u64) -> impl DoubleEndedIterator<Item = Place> {
+        let waiting = tail.wrapping_sub(head).min(self.capacity);
+        (0..waiting).rev().map(move |back| self.place(tail.wrapping_sub(back + 1)))
     }
 }
 

@@ -24,11 +24,11 @@ pub(crate) mod atomic {
 /// The kernel's part in waiting, or the model checker's.
 pub(crate) mod kernel {
     #[cfg(loom)]
-    pub(crate) use super::modelled::{barrier_everywhere, sleep, wake_all};
+    pub(crate) use super::modelled::{barrier_everywhere, sleep, wake_all, wake_one};
     #[cfg(not(loom))]
     pub(crate) use crate::os::cpu::barrier_everywhere;
     #[cfg(not(loom))]
-    pub(crate) use crate::os::futex::{sleep, wake_all};
+    pub(crate) use crate::os::futex::{sleep, wake_all, wake_one};
 }
 
 #[cfg(loom)]

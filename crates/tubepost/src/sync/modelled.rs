@@ -70,8 +70,8 @@ macro_rules! marked {
 marked!(AtomicU32, u32);
 marked!(AtomicU64, u64);
 
-/// The queues of sleepers, by the address of their word.
-type Queues = Vec<(usize, Arc<Condvar>)>;
+/// The queues of sleepers, by the address of their word, and how many nobody woke yet.
+type Queues = Vec<(usize, Arc<Condvar>, u32)>;
 
 loom::lazy_static! {
     static ref QUEUES: Mutex<Queues> = Mutex::new(Queues::new());
@@ -90,20 +90,35 @@ pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
     if word.load(Ordering::SeqCst) != expected {
         return;
     }
-    let known = queues.iter().find(|(of, _)| *of == address(word)).map(|(_, queue)| Arc::clone(queue));
-    let queue = known.unwrap_or_else(|| {
-        let queue = Arc::new(Condvar::new());
-        queues.push((address(word), Arc::clone(&queue)));
-        queue
-    });
+    if queues.iter().all(|(of, ..)| *of != address(word)) {
+        queues.push((address(word), Arc::new(Condvar::new()), 0));
+    }
+    let known = queues.iter_mut().find(|(of, ..)| *of == address(word));
+    let (_, queue, sleepers) = known.expect("just put there");
+    *sleepers += 1;
+    let queue = Arc::clone(queue);
     drop(queue.wait(queues));
 }
 
 /// Wakes everybody who sleeps on `word`.
 pub(crate) fn wake_all(word: &AtomicU32) {
-    let queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, queue)) = queues.iter().find(|(of, _)| *of == address(word)) {
+    let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, queue, sleepers)) = queues.iter_mut().find(|(of, ..)| *of == address(word)) {
+        *sleepers = 0;
         queue.notify_all();
+    }
+}
+
+/// Wakes one who sleeps on `word`; whether there was one.
+pub(crate) fn wake_one(word: &AtomicU32) -> bool {
+    let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    match queues.iter_mut().find(|(of, ..)| *of == address(word)) {
+        Some((_, queue, sleepers)) if *sleepers > 0 => {
+            *sleepers -= 1;
+            queue.notify_one();
+            true
+        }
+        _ => false,
     }
 }
 

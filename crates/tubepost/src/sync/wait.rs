@@ -27,6 +27,14 @@
 //! lets [`GRACE`] pass instead: no processor holds a store back that long. A publisher reads
 //! `fence` before the word, in that order.
 //!
+//! **Whom to wake.** A bell wakes all its sleepers, or ([`Wakes::One`], where receivers compete)
+//! the one that has slept longest: the kernel keeps them in order. Then the word stays asleep,
+//! and who finds nobody in the kernel's queue CASes it to (seq + 1, nobody) and wakes all: one who was
+//! about to sleep finds the word changed, one who just fell asleep is woken. One wake may meet
+//! a sleeper who finds the message gone, or, published out of order, not the next one yet. So
+//! whoever takes a message while somebody sleeps looks whether there is another and, if so,
+//! passes the wake on.
+//!
 //! A publisher that met no sleeper in [`QUIET`] messages CASes SET back to NONE with the
 //! next epoch. A sleeper writes its word *before* it reads `fence`: if it then reads SET, a
 //! later reset comes after its word, so whoever reads NONE after that sees it asleep. The
@@ -35,7 +43,7 @@
 //! **What if it dies here?** A sleeper that dies leaves `asleep` set: one needless wake. A
 //! publisher that dies between publishing and waking leaves others asleep; nobody sleeps
 //! longer than [`SLICE`] without looking again, and a death that a watch sees wakes all by
-//! [`Bell::alarm`], which does not believe the word.
+//! [`Bell::alarm`], which does not believe the word. The same if the one who was woken dies, or is stopped.
 //! A setter that dies in SETTING: see the table.
 
 use super::atomic::{AtomicU32, Ordering, fence};
@@ -71,6 +79,14 @@ fn next_epoch(fence: u32) -> u32 {
 pub(crate) struct Bell<'a> {
     word: &'a AtomicU32,
     fence: &'a AtomicU32,
+    wakes: Wakes,
+}
+
+/// How many sleepers an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wakes {
+    All,
+    One,
 }
 
 /// How many messages this handle published since it last met a sleeper.
@@ -78,8 +94,14 @@ pub(crate) struct Bell<'a> {
 pub(crate) struct Quiet(std::sync::atomic::AtomicU32);
 
 impl<'a> Bell<'a> {
-    pub(crate) fn new(word: &'a AtomicU32, fence: &'a AtomicU32) -> Bell<'a> {
-        Bell { word, fence }
+    pub(crate) fn new(word: &'a AtomicU32, fence: &'a AtomicU32, wakes: Wakes) -> Bell<'a> {
+        Bell { word, fence, wakes }
+    }
+
+    /// Whether somebody may sleep here.
+    #[inline]
+    pub(crate) fn has_sleepers(self) -> bool {
+        self.word.load(Ordering::Relaxed) & ASLEEP != 0
     }
 
     /// Publishers must fence from now on, for good. Exchange nothing before this returns.
@@ -141,6 +163,9 @@ impl<'a> Bell<'a> {
     pub(crate) fn wake(self) {
         let mut word = self.word.load(Ordering::SeqCst);
         while word & ASLEEP != 0 {
+            if self.wakes == Wakes::One && kernel::wake_one(self.word) {
+                return;
+            }
             let awake = (word & !ASLEEP).wrapping_add(2);
             match self.word.compare_exchange(word, awake, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => {

@@ -162,7 +162,7 @@ fn a_name_has_one_owner() {
         let place = Place::new();
         let owner = start_owner(&place, "box", row);
         let error = row.options::<u64>(place.domain()).own("box").expect_err("it is taken");
-        assert!(matches!(error, Error::Exists { .. }), "{error}");
+        assert!(matches!(error, Error::Owned { .. }), "{error}");
         assert!(error.to_string().contains(&owner.pid().to_string()), "{error} names {}", owner.pid());
         // From the same process too, and for any other type.
         let _mine = row.own::<u64>(&place, "mine");
@@ -174,7 +174,7 @@ fn a_name_has_one_owner() {
                 .map(|_| ())
                 .expect_err("it is taken"),
         ] {
-            assert!(matches!(error, Error::Exists { .. }), "{error}");
+            assert!(matches!(error, Error::Owned { .. }), "{error}");
         }
     });
 }
@@ -190,7 +190,7 @@ fn heir(cue: &mut Cue) {
     let owned = Row::of(cue, 2).options::<u64>(&domain).own(cue.arg(1));
     cue.say(match &owned {
         Ok(_) => "won".to_owned(),
-        Err(error @ Error::Exists { .. }) => format!("exists: {error}"),
+        Err(error @ Error::Owned { .. }) => format!("exists: {error}"),
         Err(error) => format!("failed: {error}"),
     });
     // Keeps it until it is killed.

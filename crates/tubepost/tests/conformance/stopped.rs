@@ -32,7 +32,7 @@ fn a_stopped_owner_closes_nothing() {
             "it can be opened"
         );
         match row.options::<u64>(place.domain()).own("box") {
-            Err(tubepost::Error::Exists { .. }) => {}
+            Err(tubepost::Error::Owned { .. }) => {}
             other => panic!("the name of a stopped owner is taken: {:?}", other.map(|_| ())),
         }
         assert!(place.domain().gc().expect("our own domain").removed.is_empty());

@@ -14,7 +14,7 @@
 
 use super::*;
 use crate::sync::atomic::{AtomicU32, fence};
-use crate::sync::wait::{Bell, Quiet, SLICE};
+use crate::sync::wait::{Bell, Quiet, SLICE, Wakes};
 use loom::cell::UnsafeCell;
 
 use loom::thread::{self, JoinHandle};
@@ -25,6 +25,7 @@ use std::time::Duration;
 /// A queue of `N` places, and its payloads.
 struct Heap<const N: usize> {
     claims: [AtomicU64; N],
+    takes: [AtomicU64; N],
     states: [AtomicU64; N],
     payloads: [UnsafeCell<u64>; N],
 }
@@ -35,6 +36,9 @@ unsafe impl<const N: usize> Sync for Heap<N> {}
 impl<const N: usize> Words for Heap<N> {
     fn claim(&self, index: usize) -> &AtomicU64 {
         &self.claims[index]
+    }
+    fn take(&self, index: usize) -> &AtomicU64 {
+        &self.takes[index]
     }
     fn state(&self, index: usize) -> &AtomicU64 {
         &self.states[index]
@@ -62,6 +66,7 @@ type Queue<const N: usize> = Slots<Heap<N>>;
 fn queue<const N: usize>() -> Arc<Queue<N>> {
     let heap = Heap {
         claims: std::array::from_fn(|_| AtomicU64::new(0)),
+        takes: std::array::from_fn(|_| AtomicU64::new(0)),
         states: std::array::from_fn(|_| AtomicU64::new(0)),
         payloads: std::array::from_fn(|_| UnsafeCell::new(0)),
     };
@@ -461,11 +466,11 @@ fn a_mailbox_of_one_place_neither_stalls_nor_loses() {
                 let quiet = Quiet::default();
                 for count in 0..2 {
                     let attempt = || queue.claim(0, 1).ok();
-                    let room = Bell::new(&bells.room, &bells.fence);
+                    let room = Bell::new(&bells.room, &bells.fence, Wakes::All);
                     let place = room.wait(None, attempt, || Ok(SLICE)).unwrap();
                     queue.words.write(place, message(1, count));
                     queue.publish(place, 1);
-                    Bell::new(&bells.messages, &bells.fence).ring(&quiet);
+                    Bell::new(&bells.messages, &bells.fence, Wakes::All).ring(&quiet);
                 }
             }
         });
@@ -473,9 +478,9 @@ fn a_mailbox_of_one_place_neither_stalls_nor_loses() {
         let mut receiver = Receiver::new(&queue);
         for _ in 0..2 {
             let attempt = || receiver.step(&FromTheStart).then_some(());
-            let messages = Bell::new(&bells.messages, &bells.fence);
+            let messages = Bell::new(&bells.messages, &bells.fence, Wakes::All);
             messages.wait(None, attempt, || Ok(SLICE)).unwrap();
-            Bell::new(&bells.room, &bells.fence).ring(&quiet);
+            Bell::new(&bells.room, &bells.fence, Wakes::All).ring(&quiet);
         }
         sender.join().unwrap();
         receiver.got_all(&[(1, 2)]);

@@ -1,8 +1,8 @@
 //! The shared strategy: a queue in memory that all members map.
 //!
-//! [`outlet`] is a sender's end, [`inlet`] the owner's; here is what both have in common. All are thin: the queue's algorithm
-//! is in `queue::slots`, sleeping in `sync::wait`, death in `domain::member`. What is decided
-//! here is *when to look*:
+//! [`outlet`] is a sender's end, [`inlet`] a receiver's; here is what both have in common. All are thin: the queue's
+//! algorithm is in `queue::slots` and `queue::takes`, sleeping in `sync::wait`, death in `domain::member`. What is
+//! decided here is *when to look*:
 //!
 //! - **Is the owner dead?** A sender that blocks has its process watch the owner and is told.
 //!   One that never blocks looks at a coarse clock on each call (3 ns) and, when it has
@@ -11,29 +11,33 @@
 //!   every `STRIDE` messages.
 //! - **Is the claimant at the head dead?** Looked at before every sleep, and by `try_` calls
 //!   when the clock has ticked.
+//! - **Did a receiver die with a message?** Receivers that sleep have their processes watch one another.
+//!   Besides, every receiver looks once a second, however busy or idle it is.
+//! - **Is there memory that nobody needs?** Looked at by a receiver that has waited for a second.
 //!
 //! **Back off.** An end that has caught up with the other, after a run of messages, pauses in
 //! proportion to that run (at most [`PAUSES`]) before it looks again. Otherwise the two fight
 //! for every line: in a stream this is worth a factor of three, and for one message at a time
 //! it costs nothing, for then there is no run.
 //!
-//! **What if it dies here?** An outlet: see `queue::slots`. An inlet: the kernel lets go of
-//! its lock, and whoever notices buries the mailbox (`domain::cleanup`).
+//! **What if it dies here?** An outlet: see `queue::slots` and `queue::chunks`. An inlet that owns the mailbox:
+//! the kernel lets go of its lock, and whoever notices buries the mailbox (`domain::cleanup`). One
+//! that competes: see `queue::takes` and `queue::in_hand`.
 
+pub(crate) mod attach;
 pub(crate) mod inlet;
 pub(crate) mod outlet;
+pub(crate) mod taken;
 
 use super::Refusal;
+use crate::domain::cleanup;
 use crate::domain::entry::Segment;
 use crate::domain::member;
-use crate::domain::name::Name;
 use crate::domain::stat::{self, Stat};
-use crate::domain::{Domain, cleanup};
 use crate::error::{Closed, Error};
-use crate::format::Format;
 use crate::os::cpu::Company;
 use crate::os::{clock, cpu, pid};
-use crate::queue::layout::OWNER;
+use crate::queue::layout::{OWNER, RECEIVES, ROWS};
 use crate::queue::slots::{Member, Place, Unpublished};
 use crate::sync::wait::{Bell, Quiet, SLICE};
 use crate::sync::watch::{self, Bereaved};
@@ -49,6 +53,8 @@ const PAUSES: u64 = 16;
 const GRIEF: u32 = 100;
 /// More than a tick of the coarse clock, in nanoseconds: nobody who runs takes so long.
 const A_WHILE: u64 = 12_000_000;
+/// A receiver watches at most so many others; it hears of the rest within a second.
+const WATCHED: u32 = 64;
 /// Polling that failed so often in a row is given up …
 const IN_VAIN: u32 = 4;
 /// … until so many waits have passed.
@@ -96,21 +102,6 @@ impl Attachment {
         })
     }
 
-    fn messages(&self) -> Bell<'_> {
-        let bells = &self.segment.header().bells;
-        Bell::new(&bells.messages, &bells.fence)
-    }
-
-    fn room(&self) -> Bell<'_> {
-        let bells = &self.segment.header().bells;
-        Bell::new(&bells.room, &bells.fence)
-    }
-
-    fn end(&self) -> Bell<'_> {
-        let bells = &self.segment.header().bells;
-        Bell::new(&bells.end, &bells.fence)
-    }
-
     /// How long to poll before sleeping. Not at all with one processor; and where this thread
     /// is bound to one and polling was in vain a few times, the other end is most probably
     /// bound to the same: then only now and then.
@@ -145,6 +136,29 @@ impl Attachment {
             && watch::watch(pid, weak, || !self.segment.is_dead(member))
     }
 
+    /// Gives the memory of free chunks back.
+    #[cold]
+    fn trim(&self) {
+        if self.segment.header().chunks.backed.load(Relaxed) > 0 {
+            self.segment.chunks.trim(self.member, false);
+        }
+    }
+
+    /// Has this process watch the other receivers, whose messages would come back here.
+    fn watch_receivers(self: &Arc<Self>) {
+        let used = self.segment.header().tail.rows.load(Acquire).min(ROWS);
+        let mut left = WATCHED;
+        for member in u64::from(OWNER) + 1..used {
+            let member = member as Member;
+            let Ok(row) = self.segment.rows.get(member) else { return };
+            let other = member != self.member && row.role.load(Relaxed) == RECEIVES;
+            if other && member::is_active(row) && left > 0 {
+                left -= 1;
+                self.watch(member);
+            }
+        }
+    }
+
     /// How long a sleep may be: short while a death is being confirmed.
     fn patience(&self) -> Duration {
         let left = self.grief.load(Acquire);
@@ -155,19 +169,19 @@ impl Attachment {
         Duration::from_millis(1)
     }
 
-    /// What a sender does before it sleeps: is there still an owner to wait for?
+    /// What a sender does before it sleeps: is there still somebody to wait for?
     fn look_for_owner(self: &Arc<Self>) -> Result<Duration, Refusal> {
         let now = clock::coarse();
         let since = now.wrapping_sub(self.looked.load(Relaxed));
         if self.grief.load(Acquire) > 0 || since >= SLICE.as_nanos() as u64 {
             self.looked.store(now, Relaxed);
-            if self.segment.is_ownerless() {
+            if self.segment.is_over() {
                 return Err(Refusal::Closed(self.buried()));
             }
-            if !self.watches_owner.load(Relaxed) {
+            if self.segment.geometry.choice.owned && !self.watches_owner.load(Relaxed) {
                 if self.watch(OWNER) {
                     self.watches_owner.store(true, Relaxed);
-                } else if self.segment.is_ownerless() {
+                } else if self.segment.is_over() {
                     return Err(Refusal::Closed(self.buried())); // it died between the two
                 }
             }
@@ -175,7 +189,7 @@ impl Attachment {
         Ok(self.patience())
     }
 
-    /// What an owner does before it sleeps, once a second: can anybody still find it?
+    /// Looked at before a sleep, once a second: can anybody still find it?
     fn lost_its_name(&self) -> bool {
         let now = clock::coarse();
         if now.wrapping_sub(self.looked.load(Relaxed)) < SLICE.as_nanos() as u64 {
@@ -188,7 +202,7 @@ impl Attachment {
     #[cold]
     fn buried(&self) -> Closed {
         let closed = cleanup::finish(&self.segment);
-        cleanup::bury(&self.segment);
+        let _ = cleanup::bury(&self.segment); // it may not be ours to remove
         closed
     }
 
@@ -196,7 +210,7 @@ impl Attachment {
     fn recover(&self, place: Place) -> Unpublished {
         let found = self.segment.slots.recover(place, |member| self.segment.is_dead(member));
         if found == Unpublished::Recovered {
-            self.room().wake();
+            self.segment.room().wake();
         }
         found
     }
@@ -211,26 +225,20 @@ impl Attachment {
         }
     }
 
-    /// Whether somebody closed it, for whatever reason.
-    fn is_marked_closed(&self) -> bool {
-        self.segment.header().life.uncollected.load(Acquire) != 0 || self.segment.is_retired()
-    }
-
     /// How many messages wait; none, as far as a forked child can tell.
     pub(crate) fn length(&self) -> u64 {
         if !self.segment.is_ours() {
             return 0;
         }
-        let head = self.segment.header().head.position.load(Acquire);
-        self.segment.slots.count(head, self.segment.tail(), |member| self.segment.is_dead(member))
+        self.segment.waiting()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.taken() == 0 || self.length() == 0
+        self.length() == 0
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.taken() >= self.segment.geometry.capacity
+        self.taken() >= self.segment.geometry.choice.capacity
     }
 
     /// Places that are taken: by messages, by claims, by the dead.
@@ -238,8 +246,8 @@ impl Attachment {
         if !self.segment.is_ours() {
             return 0;
         }
-        let head = self.segment.header().head.position.load(Acquire);
-        self.segment.tail().wrapping_sub(head)
+        let unfreed = self.segment.unfreed();
+        self.segment.tail().wrapping_sub(unfreed)
     }
 
     pub(crate) fn stat(&self) -> Result<Stat, Error> {
@@ -250,8 +258,7 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         if self.segment.is_ours() {
-            let named_until = self.segment.named_until(self.member);
-            member::leave(&self.segment.rows, self.member, named_until);
+            self.segment.leave(self.member);
         }
     }
 }
@@ -282,15 +289,6 @@ impl Stuck {
         }
         now.wrapping_sub(self.since.load(Relaxed)) > A_WHILE && self.told.swap(now, Relaxed) != now
     }
-}
-
-/// What a sender or an owner wants of a mailbox.
-pub(crate) struct Wish<'a> {
-    pub(crate) domain: &'a Domain,
-    pub(crate) name: &'a Name,
-    pub(crate) format: &'a Format,
-    pub(crate) member: &'a str,
-    pub(crate) spin: Duration,
 }
 
 #[cold]

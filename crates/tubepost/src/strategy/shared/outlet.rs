@@ -1,17 +1,14 @@
 //! A sender's end.
 
-use super::{A_WHILE, Attachment, Stuck, Wish, back_off, closed, forked, too_long};
-use crate::domain::entry;
-use crate::domain::member::{self, NoRow};
-use crate::domain::{cleanup, failed};
+use super::attach::{Wish, attach};
+use super::{A_WHILE, Attachment, Stuck, back_off, closed, forked, too_long};
+use crate::domain::cleanup;
 use crate::error::{Closed, Error};
-use crate::format::Format;
 use crate::os::clock;
-use crate::queue::layout::ROWS;
+use crate::queue::chunks::Use;
 use crate::queue::slots::{Place, Refused, Unpublished, Words};
 use crate::strategy::Refusal;
 use crate::sync::wait::poll;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -63,46 +60,9 @@ impl Outlet {
     }
 
     pub(crate) fn open(wish: &Wish<'_>) -> Result<Outlet, Error> {
-        let name = || wish.name.to_string();
-        for _ in 0..100 {
-            let (fd, segment) = entry::open(wish.domain, wish.name)?;
-            if segment.is_retired() {
-                std::thread::yield_now();
-                continue;
-            }
-            let theirs = String::from_utf8_lossy(&segment.format()).into_owned();
-            let theirs = Format::decode(segment.geometry.variable, &theirs)
-                .map_err(|what| Error::Damaged { name: name(), what })?;
-            if segment.is_ownerless() {
-                let pid = segment.owner().pid;
-                cleanup::bury(&segment);
-                return Err(Error::OwnerGone { name: name(), pid });
-            }
-            if theirs != *wish.format {
-                return Err(Error::WrongFormat {
-                    name: name(),
-                    theirs: theirs.to_string(),
-                    ours: wish.format.to_string(),
-                });
-            }
-            let header = segment.header();
-            let head = || header.head.position.load(Acquire);
-            let introduction = entry::introduction(wish.member);
-            let named = |member| segment.named_until(member);
-            let used = &header.tail.rows;
-            let row = member::register(fd.as_fd(), &segment.rows, &introduction, head, named, used);
-            let member = row.map_err(|why| match why {
-                NoRow::AllTaken => Error::TooManyMembers { name: name(), max: ROWS as u32 - 2 },
-                NoRow::Os(errno) => failed("to become a member of", &segment.path(), errno),
-            })?;
-            let cursor = header.tail.hint.load(Acquire);
-            let at = Attachment::new(segment, member, wish.spin);
-            if at.segment.is_retired() {
-                continue; // it ended while we came in
-            }
-            return Ok(Outlet::new(at, cursor));
-        }
-        Err(Error::NoSuchName { name: name(), domain: wish.domain.path().into() })
+        let at = attach(wish, false)?;
+        let cursor = at.segment.header().tail.hint.load(Acquire);
+        Ok(Outlet::new(at, cursor))
     }
 
     /// Sends if there is room now.
@@ -112,29 +72,77 @@ impl Outlet {
         if !at.segment.is_ours() {
             return Err(forked());
         }
-        if bytes.len() as u64 > at.segment.geometry.max_message {
-            return Err(too_long(bytes.len() as u64, at.segment.geometry.max_message));
-        }
         self.look_at_clock()?;
         let slots = &at.segment.slots;
+        if !slots.words.fits(bytes.len()) {
+            return self.try_send_chunk(bytes);
+        }
+        let place = self.claim()?;
+        slots.words.write(place, bytes);
+        self.publish(place);
+        Ok(())
+    }
+
+    /// A payload that does not fit a slot: everything that may fail comes before the claim.
+    #[cold]
+    fn try_send_chunk(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        let at = &*self.at;
+        let (length, max) = (bytes.len() as u64, at.segment.geometry.choice.max_message);
+        if length > max {
+            return Err(too_long(length, max));
+        }
+        // Don't copy a megabyte only to find that there is no room, or nobody to send to.
+        match at.segment.slots.look(self.cursor.load(Relaxed)) {
+            Err(Refused::Closed(_)) => return Err(closed(&at.segment)),
+            Err(Refused::Full(place)) if !self.make_room(place) => return Err(Refusal::Waiting),
+            _ => {}
+        }
+        let chunk = match at.with_memory(|| at.segment.chunks.take(length, at.member)) {
+            Ok(chunk) => chunk,
+            Err(why) => return Err(at.no_memory(length, &why).into()),
+        };
+        chunk.write(bytes);
+        chunk.entry.copied.store(0, Relaxed);
+        let place = match self.claim() {
+            Ok(place) => place,
+            Err(refusal) => {
+                chunk.release();
+                return Err(refusal);
+            }
+        };
+        chunk.entry.position.store(place.position, Relaxed);
+        let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
+        at.segment.slots.words.write_ticket(place, bytes.len(), linked.ticket());
+        self.publish(place);
+        Ok(())
+    }
+
+    /// Claims a place if there is one now.
+    #[inline(always)]
+    fn claim(&self) -> Result<Place, Refusal> {
+        let at = &*self.at;
         loop {
-            match slots.claim(self.cursor.load(Relaxed), at.member) {
-                Ok(place) => {
-                    slots.words.write(place, bytes);
-                    slots.publish(place, at.member);
-                    self.cursor.store(place.position + 1, Relaxed);
-                    if place.position.is_multiple_of(HINT_EVERY) {
-                        at.segment.header().tail.hint.fetch_max(place.position, Release);
-                    }
-                    at.messages().ring(&at.quiet);
-                    slots.words.fetch_after(place.index);
-                    return Ok(());
-                }
+            match at.segment.slots.claim(self.cursor.load(Relaxed), at.member) {
+                Ok(place) => return Ok(place),
                 Err(Refused::Full(place)) if !self.make_room(place) => return Err(Refusal::Waiting),
                 Err(Refused::Full(_)) => {}
                 Err(Refused::Closed(_)) => return Err(closed(&at.segment)),
             }
         }
+    }
+
+    /// Publishes what was written to a claimed place, and wakes who waits for it.
+    #[inline(always)]
+    fn publish(&self, place: Place) {
+        let at = &*self.at;
+        let slots = &at.segment.slots;
+        slots.publish(place, at.member);
+        self.cursor.store(place.position + 1, Relaxed);
+        if place.position.is_multiple_of(HINT_EVERY) {
+            at.segment.header().tail.hint.fetch_max(place.position, Release);
+        }
+        at.segment.messages().ring(&at.quiet);
+        slots.words.fetch_after(place.index);
     }
 
     /// The queue is full unless the oldest place was claimed by somebody who died.
@@ -179,7 +187,7 @@ impl Outlet {
         if moved && since <= A_WHILE && self.at.grief.load(Acquire) == 0 {
             return Ok(());
         }
-        if self.at.segment.is_ownerless() {
+        if self.at.segment.is_over() {
             return Err(Refusal::Closed(self.at.buried()));
         }
         self.at.patience();
@@ -204,7 +212,7 @@ impl Outlet {
             }
         }
         let at = &self.at;
-        let done = at.room().wait(
+        let done = at.segment.room().wait(
             deadline,
             || match self.try_send(bytes) {
                 Err(Refusal::Waiting) => None,
@@ -234,7 +242,7 @@ impl Outlet {
         let cursor = self.cursor.load(Relaxed);
         back_off(cursor.wrapping_sub(self.full_at.swap(cursor, Relaxed)));
         let gate = at.segment.slots.gate(cursor);
-        let ready = poll(spin, deadline, || gate.is_free() || at.is_marked_closed());
+        let ready = poll(spin, deadline, || gate.is_free() || at.segment.is_closed());
         if ready {
             at.spun_well();
         }
@@ -247,9 +255,9 @@ impl Outlet {
         if !at.segment.is_ours() {
             return Err(forked());
         }
-        let done = at.end().wait(
+        let done = at.segment.end().wait(
             deadline,
-            || at.is_marked_closed().then(|| Ok(cleanup::finish(&at.segment))),
+            || at.segment.is_closed().then(|| Ok(cleanup::finish(&at.segment))),
             || match at.look_for_owner() {
                 Err(Refusal::Closed(closed)) => Err(Ok(closed)),
                 Err(other) => Err(Err(other)),
@@ -264,10 +272,10 @@ impl Outlet {
         if !at.segment.is_ours() {
             return false;
         }
-        if at.is_marked_closed() {
+        if at.segment.is_closed() {
             return true;
         }
-        let gone = at.segment.is_ownerless();
+        let gone = at.segment.is_over();
         if gone {
             at.buried(); // so that every later call says the same
         }

@@ -33,7 +33,7 @@ impl Desk {
     }
 
     fn bell(&self) -> Bell<'_> {
-        Bell::new(&self.word, &self.fence)
+        Bell::new(&self.word, &self.fence, Wakes::All)
     }
 
     /// Adds a message; the number of messages is all there is to it.
@@ -193,7 +193,7 @@ fn publisher_without_a_fence() {
         let desk = Desk::new(SET);
         let publisher = spawn(&desk, |desk| {
             desk.publish();
-            Bell::new(&desk.word, &desk.none).ring(&Quiet::default());
+            Bell::new(&desk.word, &desk.none, Wakes::All).ring(&Quiet::default());
         });
         desk.wait(|| desk.holds(1));
         publisher.join().unwrap();

@@ -1,0 +1,138 @@
+//! Who may do what: with a domain, and with the things in it.
+//!
+//! The kernel checks the mode of a mailbox's file: who has none of its bits can't open it. What
+//! it cannot tell apart is sending and receiving, for both write to the same memory. So a mode
+//! is kept twice: in the file, where whoever may do one of the two has both bits, and as it was
+//! given, in the segment: r to receive, w to send. The second is kept by this library, not by the kernel.
+
+use crate::error::Error;
+use crate::os::file::Facts;
+use rustix::process::{getegid, geteuid, getgroups};
+use std::path::Path;
+
+/// The bits that a mailbox's mode may have; its owner has both.
+const MODES: u32 = 0o666;
+const OWNERS: u32 = 0o600;
+
+/// The mode a mailbox has unless told otherwise: its owner's alone.
+pub(crate) const PRIVATE: u32 = 0o600;
+
+/// Checks a mode that somebody chose.
+pub(crate) fn check_mode(mode: u32) -> Result<(), Error> {
+    if mode & !MODES == 0 && mode & OWNERS == OWNERS {
+        return Ok(());
+    }
+    Err(Error::BadOption {
+        what: "the mode",
+        given: format!("{mode:04o}"),
+        allowed: "r (4) is to receive, w (2) to send, for owner, group and others; its owner has both: \
+                  0600, 0620, 0640, 0660 to 0666"
+            .into(),
+    })
+}
+
+/// The mode of the file: reading and writing for whoever may do either.
+pub(crate) fn file_mode(mode: u32) -> u32 {
+    let some = (mode | mode >> 1 | mode >> 2) & 0o111;
+    some * 6
+}
+
+/// What somebody wants to do with a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Right {
+    Send,
+    Receive,
+}
+
+impl Right {
+    fn bit(self) -> u32 {
+        match self {
+            Right::Send => 0o2,
+            Right::Receive => 0o4,
+        }
+    }
+
+    pub(crate) fn doing(self) -> &'static str {
+        match self {
+            Right::Send => "to send to",
+            Right::Receive => "to receive from",
+        }
+    }
+}
+
+/// Whether a mailbox of this mode, whose file belongs to `owner` and `group`, lets us.
+pub(crate) fn permits(mode: u32, owner: u32, group: u32, right: Right) -> bool {
+    let us = geteuid().as_raw();
+    let bits = if us == 0 {
+        return true; // as the kernel has it
+    } else if us == owner {
+        mode >> 6
+    } else if is_our_group(group) {
+        mode >> 3
+    } else {
+        mode
+    };
+    bits & right.bit() != 0
+}
+
+fn is_our_group(group: u32) -> bool {
+    getegid().as_raw() == group
+        || getgroups().is_ok_and(|groups| groups.iter().any(|ours| ours.as_raw() == group))
+}
+
+/// Whether the kernel lets us take away the name of a file of `owner` in `directory`.
+pub(crate) fn may_remove(owner: u32, directory: &Facts) -> bool {
+    const STICKY: u32 = 0o1000;
+    let us = geteuid().as_raw();
+    us == 0 || us == directory.owner || directory.mode & STICKY == 0 || us == owner
+}
+
+/// Whether a directory may be a domain of ours. A private one is our own and nobody else's. One that
+/// was shared on purpose has the sticky bit, so that nobody can take away another's names; it may be
+/// another's, if we were told to use it (`chosen`).
+pub(crate) fn check_domain(path: &Path, facts: &Facts, chosen: bool) -> Result<(), Error> {
+    const STICKY: u32 = 0o1000;
+    let refused = |why: String| Err(Error::DomainRefused { path: path.into(), why });
+    let us = geteuid().as_raw();
+    let mode = facts.mode;
+    let shared = chosen && mode & STICKY != 0;
+    if facts.owner != us && !shared {
+        let who = facts.owner;
+        return refused(format!(
+            "it belongs to user {who}, not to you ({us}); choose another with --domain or TUBEPOST_DOMAIN, \
+             or have its owner share it: chgrp it, then chmod 3770"
+        ));
+    }
+    if mode & 0o002 != 0 {
+        return refused(format!(
+            "its mode {mode:04o} lets anybody put things there; make it private with `chmod 700`, or share \
+             it with a group: chgrp, then chmod 3770"
+        ));
+    }
+    if mode & 0o077 != 0 && !shared {
+        return refused(format!(
+            "its mode {mode:04o} lets others in; make it private with `chmod 700`, or share it with a \
+             group: chgrp, then chmod 3770"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_do_either_can_do_both_as_far_as_the_kernel_knows() {
+        for (mode, file) in
+            [(0o600, 0o600), (0o620, 0o660), (0o640, 0o660), (0o666, 0o666), (0o602, 0o606), (0o644, 0o666)]
+        {
+            check_mode(mode).unwrap();
+            assert_eq!(file_mode(mode), file, "{mode:o}");
+        }
+        for mode in [0, 0o400, 0o200, 0o060, 0o700, 0o610, 0o4600, 0o1777, u32::MAX] {
+            let error = check_mode(mode).unwrap_err().to_string();
+            assert!(error.contains("0600"), "{error}");
+        }
+    }
+}

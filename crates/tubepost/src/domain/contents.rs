@@ -1,0 +1,130 @@
+//! What is in a mailbox: how much waits and is in hand, and what the dead left in it.
+
+use super::entry::Segment;
+use crate::queue::chunks::Use;
+use crate::queue::slots::Member;
+use crate::queue::{in_hand, takes};
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+
+/// How many messages there are, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count {
+    /// To be delivered, or delivered again.
+    pub(crate) waiting: u64,
+    /// Taken and not accepted yet.
+    pub(crate) held: u64,
+    /// Received for good.
+    pub(crate) received: u64,
+}
+
+impl Segment {
+    /// Where the next claim will be, found from the hint.
+    pub(crate) fn tail(&self) -> u64 {
+        self.slots.tail(self.header().tail.hint.load(Acquire)).0
+    }
+
+    /// The first position that nobody received or took yet.
+    pub(crate) fn untaken(&self) -> u64 {
+        let head = &self.header().head;
+        if self.geometry.choice.owned {
+            return head.position.load(Acquire);
+        }
+        let (untaken, _) = self.slots.untaken(head.taken.load(Acquire));
+        head.taken.fetch_max(untaken, AcqRel);
+        untaken
+    }
+
+    /// The first position whose place is not free again.
+    pub(crate) fn unfreed(&self) -> u64 {
+        let head = &self.header().head;
+        let known = head.position.load(Acquire);
+        if self.geometry.choice.owned {
+            return known;
+        }
+        let unfreed = self.slots.unfreed(known, self.tail());
+        head.position.fetch_max(unfreed, AcqRel);
+        unfreed
+    }
+
+    /// How many messages wait to be delivered, or delivered again.
+    pub(crate) fn waiting(&self) -> u64 {
+        let (unfreed, untaken) = (self.unfreed(), self.untaken());
+        self.slots.count(untaken, self.tail(), |member| self.is_dead(member)) + self.back(unfreed, untaken)
+    }
+
+    /// How many of them were given back.
+    fn back(&self, unfreed: u64, untaken: u64) -> u64 {
+        if self.header().bells.returned.load(Acquire) == 0 {
+            return 0;
+        }
+        let in_slots =
+            if self.geometry.choice.owned { 0 } else { self.slots.count_given_back(unfreed, untaken) };
+        in_hand::count(&self.chunks, Use::Returned) + in_slots
+    }
+
+    pub(crate) fn count(&self) -> Count {
+        let (unfreed, untaken) = (self.unfreed(), self.untaken());
+        let waiting = self.waiting();
+        let mut held = in_hand::count(&self.chunks, Use::Held);
+        if !self.geometry.choice.owned {
+            held += self.slots.takers(unfreed, untaken).count() as u64;
+        }
+        let passed = untaken.saturating_sub(takes::skipped(&self.header().head.skips));
+        let received = passed.saturating_sub(self.back(unfreed, untaken) + held);
+        Count { waiting, held, received }
+    }
+
+    /// Puts everything in order that names a member who is dead, except messages that wait. Gives the
+    /// position up to which those may name it.
+    pub(crate) fn put_in_order(&self, member: Member) -> u64 {
+        self.give_back_what(|other| other == member && self.is_dead(other));
+        self.slots.claimed_until(member, self.unfreed(), self.tail())
+    }
+
+    /// Gives back what dead receivers had taken, and frees what dead senders did not use; says how many
+    /// messages went back.
+    pub(crate) fn give_back(&self) -> u64 {
+        self.give_back_what(|member| self.is_dead(member))
+    }
+
+    fn give_back_what(&self, dead: impl Fn(Member) -> bool) -> u64 {
+        let mut given = in_hand::reclaim(&self.slots, &self.chunks, &dead);
+        if !self.geometry.choice.owned {
+            let first = |_| {
+                in_hand::reclaim(&self.slots, &self.chunks, &dead);
+            };
+            given += self.slots.give_back(self.unfreed(), self.untaken(), &dead, first);
+        }
+        if given > 0 {
+            self.tell_returned();
+        }
+        given
+    }
+
+    /// Says that something went back to the queue, to those who look and those who sleep.
+    pub(crate) fn tell_returned(&self) {
+        self.header().bells.returned.fetch_add(1, AcqRel);
+        self.messages().alarm();
+    }
+
+    /// Closes the queue for senders and receivers, and says what was never collected.
+    pub(super) fn close_for_good(&self) -> u64 {
+        let header = self.header();
+        let tail = self.slots.close(header.tail.hint.load(Acquire));
+        let dead = |member| self.is_dead(member);
+        let mut uncollected = 0;
+        let mut untaken = header.head.position.load(Acquire);
+        if self.geometry.choice.owned {
+            // The owner's own: dead with it, or still in its hand.
+            in_hand::reclaim(&self.slots, &self.chunks, dead);
+        } else {
+            self.give_back();
+            let unfreed = self.unfreed();
+            untaken = self.slots.close_takes(unfreed, header.head.taken.load(Acquire));
+            uncollected += self.slots.count_given_back(unfreed, untaken);
+        }
+        in_hand::bury_returned(&self.chunks);
+        uncollected += in_hand::count(&self.chunks, Use::Buried);
+        uncollected + self.slots.count(untaken, tail, dead)
+    }
+}

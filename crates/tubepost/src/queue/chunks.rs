@@ -1,0 +1,428 @@
+//! Chunks: memory for payloads that don't fit a slot, and for messages in hand.
+//!
+//! Chunks come in classes, each twice as long as the one before; a payload goes into the smallest
+//! that holds it. A chunk has memory only as far as a payload needed it so far: what
+//! is in use has at most twice the payload's length, and not more than a page beyond it where chunks are longer than a
+//! page and fresh. Memory of free chunks is given back when nobody needs it ([`Chunks::trim`]).
+//!
+//! Each chunk has a word (sequence, deliveries before, kind, member):
+//!
+//! ```text
+//! FREE ──> OWN(sender) ──> LINKED(sender) ──> FREE                  sent and received
+//!   │                          └──────> HELD(receiver) ──> FREE     taken and accepted
+//!   └────> OWN(receiver) ─────────────> HELD(receiver)              a copy of what was in line
+//!                                         └──> RETURNED ──> HELD(another)   given back
+//!                                                 └──> BURIED       never collected: the mailbox is closed
+//! ```
+//!
+//! - A sender takes a chunk before it claims a place, so that it neither waits nor fails between
+//!   claim and publication; LINKED, with the position, comes between the two. The slot then
+//!   says which chunk, and in which sequence.
+//! - A chunk is consumed first, the slot freed second. Who takes over a dead one's take and
+//!   finds the chunk no longer LINKED in that sequence knows that it was consumed, or is in
+//!   hand: only the slot is left to be freed.
+//! - The sequence grows with each FREE -> OWN and the count with each giving back, so no word
+//!   ever repeats: every change is a CAS from the exact word, except by the living member that
+//!   the word names as OWN.
+//!
+//! Memory: `backed` says how many bytes of a chunk are memory. It is changed only by who has
+//! the chunk as OWN: to more *after* the pages are there, to nothing *before* they go.
+//!
+//! **What if it dies here?** OWN(dead) is free. LINKED(dead) is garbage once its position is
+//! neither published nor can be any more. HELD(dead) goes back, see `super::in_hand`. Before a row is taken
+//! again, all chunks that name it are put in order. Died between `backed = 0` and giving the pages back: they
+//! are given back by the next thorough trim, or used again.
+
+use super::layout::{Class, ENTRY, Entry, Geometry, MAX_CLASSES, PAGE, class_of};
+use super::mapped::Lent;
+use super::rows::HeaderOf;
+use super::slots::Member;
+use crate::memory::copy;
+use crate::os::{Errno, map::Map};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+const KIND_SHIFT: u32 = 16;
+const COUNT_SHIFT: u32 = 19;
+const SEQUENCE_SHIFT: u32 = 27;
+const MEMBER: u64 = 0xFFFF;
+
+/// After so many, a handle looks for free chunks from the first one on again. Chunks that were used
+/// a moment ago are still in the caches.
+const REWIND: u32 = 16;
+
+/// What a chunk is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Use {
+    Free = 0,
+    Own = 1,
+    Linked = 2,
+    Held = 3,
+    Returned = 4,
+    Buried = 5,
+}
+
+/// A chunk's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    /// `None`: nobody ever wrote that.
+    pub(crate) fn kind(self) -> Option<Use> {
+        const ALL: [Use; 6] = [Use::Free, Use::Own, Use::Linked, Use::Held, Use::Returned, Use::Buried];
+        ALL.get((self.0 >> KIND_SHIFT & 7) as usize).copied()
+    }
+
+    pub(crate) fn member(self) -> Member {
+        (self.0 & MEMBER) as Member
+    }
+
+    /// How often its message was delivered before.
+    pub(crate) fn before(self) -> u8 {
+        (self.0 >> COUNT_SHIFT & 0xFF) as u8
+    }
+
+    pub(crate) fn sequence(self) -> u64 {
+        self.0 >> SEQUENCE_SHIFT
+    }
+
+    fn new(sequence: u64, before: u8, kind: Use, member: Member) -> Word {
+        let kind = (kind as u64) << KIND_SHIFT;
+        Word(sequence << SEQUENCE_SHIFT | u64::from(before) << COUNT_SHIFT | kind | u64::from(member))
+    }
+
+    /// The same chunk in another use.
+    pub(crate) fn to(self, kind: Use, member: Member) -> Word {
+        Word::new(self.sequence(), self.before(), kind, member)
+    }
+
+    /// Given back: delivered once more than before.
+    pub(crate) fn given_back(self) -> Word {
+        Word::new(self.sequence(), self.before().saturating_add(1), Use::Returned, 0)
+    }
+
+    /// The same message, of which a slot says how often it was delivered before.
+    pub(crate) fn delivered(self, before: u8) -> Word {
+        Word::new(self.sequence(), before, self.kind().unwrap_or(Use::Free), self.member())
+    }
+
+    fn taken(self, me: Member) -> Word {
+        Word::new(self.sequence().wrapping_add(1), 0, Use::Own, me)
+    }
+
+    pub(crate) fn freed(self) -> Word {
+        Word::new(self.sequence(), 0, Use::Free, 0)
+    }
+}
+
+/// Which chunk, in which sequence: as it stands in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) which: u64,
+    pub(crate) sequence: u64,
+}
+
+/// A chunk of a mapped segment, as it was when its word was read.
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk<'a> {
+    pub(crate) entry: &'a Entry,
+    pub(crate) word: Word,
+    chunks: &'a Chunks,
+    kind: usize,
+    index: u64,
+}
+
+/// Why there is no chunk.
+#[derive(Debug)]
+pub(crate) enum NoChunk {
+    /// All that the ceiling allows are in use, or have memory.
+    AtCeiling,
+    /// The system has no memory, or something else is wrong with it.
+    Os(Errno),
+}
+
+/// All chunks of a segment.
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    map: Arc<Map>,
+    header: HeaderOf,
+    classes: [Class; MAX_CLASSES],
+    ceiling: u64,
+    /// By class: this process made sure that so many entries are memory …
+    sure: [AtomicU64; MAX_CLASSES],
+    /// … found all before this one in use, a moment ago …
+    low: [AtomicU32; MAX_CLASSES],
+    /// … and took so many.
+    taken: [AtomicU32; MAX_CLASSES],
+}
+
+impl Chunks {
+    pub(crate) fn new(map: Arc<Map>, geometry: &Geometry) -> Chunks {
+        for class in &geometry.classes {
+            assert!(class.entries_at.is_multiple_of(PAGE) && class.chunks_at.is_multiple_of(PAGE));
+            assert!(class.entries_at + class.number * ENTRY <= map.length() as u64);
+            assert!(class.chunks_at + class.number * class.size <= map.length() as u64);
+        }
+        Chunks {
+            header: HeaderOf::new(Arc::clone(&map)),
+            map,
+            classes: geometry.classes,
+            ceiling: geometry.choice.ceiling,
+            sure: std::array::from_fn(|_| AtomicU64::new(0)),
+            low: std::array::from_fn(|_| AtomicU32::new(0)),
+            taken: std::array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+
+    /// The entry of a chunk, or an error if there is no memory for it.
+    #[inline]
+    fn entry(&self, kind: usize, index: u64) -> Result<&Entry, Errno> {
+        let class = &self.classes[kind];
+        assert!(index < class.number);
+        if index >= self.sure[kind].load(Relaxed) {
+            self.make_sure(kind, index)?;
+        }
+        let at = (class.entries_at + index * ENTRY) as usize;
+        // SAFETY: below the number of its class, whose entries lie within the mapping (`new`); an
+        // entry is atomics only, its page is memory, and entries are aligned to their size.
+        Ok(unsafe { &*self.map.start().as_ptr().add(at).cast::<Entry>() })
+    }
+
+    #[cold]
+    fn make_sure(&self, kind: usize, index: u64) -> Result<(), Errno> {
+        let known = self.sure[kind].load(Relaxed) * ENTRY / PAGE * PAGE;
+        let until = ((index + 1) * ENTRY).next_multiple_of(PAGE);
+        let at = self.classes[kind].entries_at + known;
+        self.map.reserve(at as usize, (until - known) as usize)?;
+        self.sure[kind].fetch_max(until / ENTRY, Relaxed);
+        Ok(())
+    }
+
+    fn chunk(&self, kind: usize, index: u64) -> Result<Chunk<'_>, Errno> {
+        let entry = self.entry(kind, index)?;
+        Ok(Chunk { entry, word: Word(entry.word.load(Acquire)), chunks: self, kind, index })
+    }
+
+    /// How many chunks of a class were ever used.
+    fn used(&self, kind: usize) -> u64 {
+        u64::from(self.header.chunks.used[kind].load(Acquire)).min(self.classes[kind].number)
+    }
+
+    /// All chunks that were ever used.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Chunk<'_>> {
+        (0..MAX_CLASSES)
+            .flat_map(move |kind| (0..self.used(kind)).filter_map(move |index| self.chunk(kind, index).ok()))
+    }
+
+    /// The chunk that a slot names, if it is one and in that sequence still.
+    #[inline]
+    pub(crate) fn find(&self, ticket: Ticket) -> Option<Chunk<'_>> {
+        let (kind, index) = ((ticket.which >> 32) as usize, ticket.which & 0xFFFF_FFFF);
+        if index >= self.classes.get(kind)?.number {
+            return None;
+        }
+        let chunk = self.chunk(kind, index).ok()?;
+        (chunk.word.sequence() == ticket.sequence).then_some(chunk)
+    }
+
+    /// Takes a chunk for `length` bytes, backed by memory.
+    pub(crate) fn take(&self, length: u64, me: Member) -> Result<Chunk<'_>, NoChunk> {
+        let kind = class_of(length);
+        let chunk = self.take_any(kind, me)?;
+        match chunk.back(length) {
+            Ok(()) => Ok(chunk),
+            Err(why) => {
+                chunk.release();
+                Err(why)
+            }
+        }
+    }
+
+    fn take_any(&self, kind: usize, me: Member) -> Result<Chunk<'_>, NoChunk> {
+        let used = self.used(kind);
+        let rewind = self.taken[kind].fetch_add(1, Relaxed).is_multiple_of(REWIND);
+        let low = if rewind { 0 } else { u64::from(self.low[kind].load(Relaxed)).min(used) };
+        for index in (low..used).chain(0..low) {
+            let chunk = self.chunk(kind, index).map_err(NoChunk::Os)?;
+            if let Some(mine) = chunk.try_take(me) {
+                self.low[kind].store(index as u32 + 1, Relaxed);
+                return Ok(mine);
+            }
+        }
+        for index in used..self.classes[kind].number {
+            let chunk = self.chunk(kind, index).map_err(NoChunk::Os)?;
+            self.header.chunks.used[kind].fetch_max(index as u32 + 1, AcqRel);
+            if let Some(mine) = chunk.try_take(me) {
+                return Ok(mine);
+            }
+        }
+        Err(NoChunk::AtCeiling)
+    }
+
+    /// Gives the memory of free chunks back to the system; says how much that was. `me` is the caller's
+    /// row. Thorough: also what is not known to be memory, see above.
+    pub(crate) fn trim(&self, me: Member, thorough: bool) -> u64 {
+        let mut given = 0;
+        for kind in 0..MAX_CLASSES {
+            let together = (PAGE / self.classes[kind].size.clamp(1, PAGE)).max(1);
+            for first in (0..self.used(kind)).step_by(together as usize) {
+                given += self.trim_some(kind, first, together, me, thorough);
+            }
+        }
+        given
+    }
+
+    /// Chunks shorter than a page share one: it can be given back only if all of them are free.
+    fn trim_some(&self, kind: usize, first: u64, together: u64, me: Member, thorough: bool) -> u64 {
+        let class = self.classes[kind];
+        let all = || first..(first + together).min(class.number);
+        let is_free = |index| {
+            let chunk = self.chunk(kind, index).ok()?;
+            (chunk.word.kind() == Some(Use::Free)).then(|| chunk.entry.backed.load(Acquire))
+        };
+        let Some(backed) = all().map(is_free).sum::<Option<u64>>() else { return 0 };
+        if backed == 0 && !thorough {
+            return 0;
+        }
+        let mut mine = Vec::new();
+        for index in all() {
+            match self.chunk(kind, index).ok().and_then(|chunk| chunk.try_take(me)) {
+                Some(chunk) => mine.push(chunk),
+                None => break,
+            }
+        }
+        let mut given = 0;
+        if mine.len() as u64 == all().count() as u64 {
+            for chunk in &mine {
+                given += chunk.entry.backed.swap(0, AcqRel).min(class.size);
+            }
+            let length = (all().count() as u64 * class.size).next_multiple_of(PAGE);
+            self.map.give_back((class.chunks_at + first * class.size) as usize, length as usize);
+            self.note_given(given);
+        }
+        for chunk in mine {
+            chunk.release();
+        }
+        given
+    }
+
+    /// Bytes that chunks have.
+    pub(crate) fn backed(&self) -> u64 {
+        self.all()
+            .map(|chunk| chunk.entry.backed.load(Relaxed).min(chunk.size()))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// Bytes of messages that are in chunks.
+    pub(crate) fn occupied(&self) -> u64 {
+        let in_use = self.all().filter(|chunk| chunk.word.kind() != Some(Use::Free));
+        in_use.map(|chunk| chunk.entry.length.load(Relaxed).min(chunk.size())).fold(0, u64::saturating_add)
+    }
+
+    fn note_given(&self, bytes: u64) {
+        let less = |backed: u64| Some(backed.saturating_sub(bytes));
+        let _ = self.header.chunks.backed.fetch_update(AcqRel, Acquire, less);
+    }
+
+    /// Asks for so many more bytes; the note comes before the memory.
+    fn note_wanted(&self, bytes: u64) -> bool {
+        let word = &self.header.chunks.backed;
+        let before = word.fetch_add(bytes, AcqRel);
+        if before.saturating_add(bytes) <= self.ceiling {
+            return true;
+        }
+        // Who died between note and memory makes the note too large: count.
+        self.note_given(bytes);
+        let noted = word.load(Acquire);
+        let really = self.backed();
+        really.saturating_add(bytes) <= self.ceiling
+            && word.compare_exchange(noted, really + bytes, AcqRel, Relaxed).is_ok()
+    }
+}
+
+impl<'a> Chunk<'a> {
+    pub(crate) fn size(&self) -> u64 {
+        self.chunks.classes[self.kind].size
+    }
+
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket { which: (self.kind as u64) << 32 | self.index, sequence: self.word.sequence() }
+    }
+
+    /// Puts the chunk to another use, if its word is still the one that was read.
+    #[inline]
+    pub(crate) fn swap(self, to: Word) -> Option<Chunk<'a>> {
+        let done = self.entry.word.compare_exchange(self.word.0, to.0, AcqRel, Relaxed);
+        done.is_ok().then_some(Chunk { word: to, ..self })
+    }
+
+    fn try_take(self, me: Member) -> Option<Chunk<'a>> {
+        (self.word.kind() == Some(Use::Free)).then(|| self.swap(self.word.taken(me))).flatten()
+    }
+
+    /// Puts a chunk that is this member's OWN to another use.
+    #[inline]
+    pub(crate) fn becomes(self, word: Word) -> Chunk<'a> {
+        debug_assert!(self.word.kind() == Some(Use::Own));
+        self.entry.word.store(word.0, Release);
+        Chunk { word, ..self }
+    }
+
+    /// Frees a chunk that is this member's OWN.
+    pub(crate) fn release(self) {
+        self.entry.word.store(self.word.freed().0, Release);
+    }
+
+    /// Makes sure that the first `length` bytes are memory. The chunk is this member's OWN.
+    fn back(&self, length: u64) -> Result<(), NoChunk> {
+        let size = self.size();
+        let wanted = if size < PAGE { size } else { length.next_multiple_of(PAGE).min(size) };
+        let backed = self.entry.backed.load(Relaxed);
+        if backed >= wanted {
+            return Ok(());
+        }
+        let chunks = self.chunks;
+        if !chunks.note_wanted(wanted - backed) {
+            return Err(NoChunk::AtCeiling);
+        }
+        let from = (self.at() + backed) / PAGE * PAGE;
+        let until = (self.at() + wanted).next_multiple_of(PAGE);
+        if let Err(errno) = chunks.map.reserve(from as usize, (until - from) as usize) {
+            if size >= PAGE {
+                chunks.map.give_back(from as usize, (until - from) as usize);
+            }
+            chunks.note_given(wanted - backed);
+            return Err(NoChunk::Os(errno));
+        }
+        self.entry.backed.store(wanted, Release);
+        Ok(())
+    }
+
+    fn at(&self) -> u64 {
+        let class = &self.chunks.classes[self.kind];
+        class.chunks_at + self.index * class.size
+    }
+
+    fn start(&self) -> *mut u8 {
+        // SAFETY: the chunk lies within the mapping (`Chunks::new`, and `index` below the number).
+        unsafe { self.chunks.map.start().as_ptr().add(self.at() as usize) }
+    }
+
+    /// Writes the payload. The chunk is this member's OWN and was taken for that length.
+    #[inline]
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        assert!(bytes.len() as u64 <= self.size());
+        self.entry.length.store(bytes.len() as u64, Relaxed);
+        // SAFETY: within the chunk, which lies within the mapping.
+        unsafe { copy::write(self.start(), bytes) }
+    }
+
+    /// Its first `length` bytes. `None`: it is shorter.
+    #[inline]
+    pub(crate) fn payload(&self, length: u64) -> Option<Lent<'a>> {
+        // SAFETY: within the chunk, which lies within the mapping, and that lives as long as `Chunks`.
+        (length <= self.size()).then(|| unsafe { Lent::new(self.start(), length as usize) })
+    }
+}

@@ -1,0 +1,119 @@
+//! Messages in hand: taken by a receiver, not accepted yet; and what becomes of them when it dies.
+//!
+//! A message in hand is a chunk that is HELD: the one its sender filled, or a copy of what was
+//! in line. Its slot is free, so a slow or stopped worker holds back nobody. Accepting it frees
+//! the chunk; giving it back makes it RETURNED, one delivery more, for any receiver to hold again.
+//!
+//! Two things may know a message while it is being taken: its slot and its chunk. Which is
+//! the truth?
+//!
+//! - A payload that its sender put into a chunk: the chunk. LINKED: it is in the slot. HELD or
+//!   RETURNED: the slot, if it is still full, is only to be freed. FREE: it was consumed.
+//! - A payload in line: the slot while it is full, then the copy.
+//!
+//! **What if it dies here?** Everything a dead one had goes back, in this order, by [`reclaim`] and then
+//! `Slots::give_back`: first its chunks (copies whose slot is still full are freed, other
+//! messages in hand become RETURNED), then its takes. So nobody takes on a slot of which a copy
+//! could still go back as well. Any number of processes may do this at once, and die in it: each step is
+//! a CAS from an exact word, after asking whether its member is dead.
+
+use super::chunks::{Chunk, Chunks, NoChunk, Use};
+use super::layout::Row;
+use super::slots::{Member, Slots, Words};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Where a message in hand comes from.
+pub(crate) struct Origin<'a> {
+    pub(crate) position: u64,
+    /// How often it was delivered before.
+    pub(crate) before: u8,
+    pub(crate) sender: Option<&'a Row>,
+}
+
+/// Keeps who sent it, for the sender's row may be another's by the time it is asked for.
+fn remember(chunk: &Chunk<'_>, origin: &Origin<'_>) {
+    let entry = chunk.entry;
+    let Some(row) = origin.sender else { return };
+    entry.sender_pid.store(row.pid.load(Relaxed), Relaxed);
+    entry.sender_name_length.store(row.name_length.load(Relaxed), Relaxed);
+    for (to, from) in entry.sender_name.iter().zip(&row.name) {
+        to.store(from.load(Relaxed), Relaxed);
+    }
+}
+
+/// Takes a copy of a message that is in line into the hand of `me`. Its slot is to be freed after.
+pub(crate) fn hold_copy<'a>(
+    chunks: &'a Chunks,
+    bytes: &[u8],
+    origin: &Origin<'_>,
+    me: Member,
+) -> Result<Chunk<'a>, NoChunk> {
+    let chunk = chunks.take(bytes.len() as u64, me)?;
+    chunk.write(bytes);
+    chunk.entry.position.store(origin.position, Relaxed);
+    chunk.entry.copied.store(1, Relaxed);
+    remember(&chunk, origin);
+    Ok(chunk.becomes(chunk.word.delivered(origin.before).to(Use::Held, me)))
+}
+
+/// Takes a LINKED chunk into the hand of `me`. Its slot is to be freed after.
+pub(crate) fn hold<'a>(chunk: Chunk<'a>, origin: &Origin<'_>, me: Member) -> Option<Chunk<'a>> {
+    remember(&chunk, origin);
+    chunk.swap(chunk.word.delivered(origin.before).to(Use::Held, me))
+}
+
+/// Takes on the oldest message that was given back.
+pub(crate) fn hold_again(chunks: &Chunks, me: Member) -> Option<Chunk<'_>> {
+    loop {
+        let returned = chunks.all().filter(|chunk| chunk.word.kind() == Some(Use::Returned));
+        let oldest = returned.min_by_key(|chunk| chunk.entry.position.load(Relaxed))?;
+        if let Some(mine) = oldest.swap(oldest.word.to(Use::Held, me)) {
+            return Some(mine);
+        } // else another was faster: it makes progress
+    }
+}
+
+/// Puts the chunks of the dead in order. Says how many messages went back.
+pub(crate) fn reclaim<W: Words>(slots: &Slots<W>, chunks: &Chunks, dead: impl Fn(Member) -> bool) -> u64 {
+    let mut returned = 0;
+    for chunk in chunks.all() {
+        let word = chunk.word;
+        let member = word.member();
+        let place = || slots.place(chunk.entry.position.load(Relaxed));
+        match word.kind() {
+            Some(Use::Own) if dead(member) => {
+                chunk.swap(word.freed());
+            }
+            Some(Use::Linked) if dead(member) => {
+                let place = place();
+                slots.recover(place, &dead);
+                if slots.is_over(place) {
+                    chunk.swap(word.freed());
+                }
+            }
+            Some(Use::Held) if dead(member) => {
+                if chunk.entry.copied.load(Relaxed) != 0 && slots.holds_message(place()) {
+                    chunk.swap(word.freed());
+                } else if chunk.swap(word.given_back()).is_some() {
+                    returned += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    returned
+}
+
+/// Lets nobody take on what was given back: the mailbox is closed.
+pub(crate) fn bury_returned(chunks: &Chunks) {
+    for chunk in chunks.all() {
+        if chunk.word.kind() == Some(Use::Returned) {
+            chunk.swap(chunk.word.to(Use::Buried, 0));
+        }
+    }
+}
+
+/// How many chunks are put to this use.
+pub(crate) fn count(chunks: &Chunks, kind: Use) -> u64 {
+    chunks.all().filter(|chunk| chunk.word.kind() == Some(kind)).count() as u64
+}

@@ -1,0 +1,315 @@
+//! Many receivers of one bounded queue: each message goes to exactly one of them.
+//!
+//! Beside the ledger of claims there is one of *takes*, word i for slot i:
+//!
+//! ```text
+//! takes    | 0 | 1 | 2 | …     (turn + 1, closed?, deliveries before, member)     zero: never taken
+//!
+//! take     walk from a hint to the first position p whose take word is of an older turn
+//!          slot FREE(turn): nothing there        turn beyond mine: skipped, walk on
+//!          FULL(turn): CAS the take word -> (turn, 0, me)
+//!          read the payload (or move it, see `chunks`)
+//!          state = FREE(turn + 1)
+//! ```
+//!
+//! Invariants, beside those of `slots`:
+//! 5. A message is first delivered after all before it: a take needs all before it taken or
+//!    skipped.
+//! 6. FULL(turn) leaves only by the taker that the take word names, while it lives.
+//! 7. A take word of one turn changes only by CAS from the exact word: (turn, c, dead) ->
+//!    (turn, c + 1, nobody) -> (turn, c + 1, me). The count makes each of them unlike all others.
+//!
+//! **What if it dies here?** A receiver that dies between its take and FREE leaves
+//! (turn, c, dead) on a FULL slot. Anybody may *give it back*: read the word, ask whether its
+//! member is dead, CAS it to (turn, c + 1, nobody). Only a receiver takes it again, marked with
+//! the count. A sender that needs the slot waits for that: the message is waiting, not lost.
+//! What the dead one copied into a chunk of its own is freed first; see `super::in_hand`.
+//!
+//! **Skipped positions** are counted, for how many were received is told as how many were
+//! passed less those. Whoever walks over one first writes (count + 1, its position + 1) by CAS,
+//! if the position written there is not beyond it already: exactly once, whoever dies when.
+//!
+//! **Closing** sets the closed bit in the first older take word, so nobody takes from then on;
+//! and in each word that says "nobody" on a FULL slot, so nobody takes those again. What is
+//! then neither taken nor skipped was never collected.
+
+use super::slots::{Member, Place, Slots, State, Words};
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+const TURN_SHIFT: u32 = 25;
+const CLOSED: u64 = 1 << 24;
+const COUNT_SHIFT: u32 = 16;
+const COUNT: u64 = 0xFF;
+const MEMBER: u64 = 0xFFFF;
+/// The member of a take that was given back.
+const NOBODY: Member = 0;
+
+/// A word of the ledger of takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Take(u64);
+
+impl Take {
+    #[inline]
+    fn new(turn: u64, before: u8, member: Member) -> Take {
+        Take(turn.wrapping_add(1) << TURN_SHIFT | u64::from(before) << COUNT_SHIFT | u64::from(member))
+    }
+
+    /// How many turns it is ahead of `turn`: 0 means taken in just this turn.
+    #[inline]
+    fn ahead_of(self, turn: u64) -> i64 {
+        let turns = (self.0 >> TURN_SHIFT).wrapping_sub(turn.wrapping_add(1));
+        (turns << TURN_SHIFT) as i64 >> TURN_SHIFT
+    }
+
+    #[inline]
+    fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
+    }
+
+    fn closed(self) -> Take {
+        Take(self.0 | CLOSED)
+    }
+
+    pub(crate) fn member(self) -> Member {
+        (self.0 & MEMBER) as Member
+    }
+
+    /// How often it was delivered before.
+    #[inline]
+    pub(crate) fn before(self) -> u8 {
+        (self.0 >> COUNT_SHIFT & COUNT) as u8
+    }
+
+    fn was_given_back(self) -> bool {
+        self.member() == NOBODY
+    }
+
+    /// The same turn, held by another, or by nobody: delivered once more.
+    fn given_back(self) -> Take {
+        let before = self.before().saturating_add(1);
+        Take(self.0 & !(COUNT << COUNT_SHIFT) & !MEMBER | u64::from(before) << COUNT_SHIFT)
+    }
+
+    fn of(self, member: Member) -> Take {
+        Take(self.0 & !MEMBER | u64::from(member))
+    }
+}
+
+/// What a receiver found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taking {
+    /// A message that is this receiver's now; `free` it after reading.
+    Message(Place, State),
+    /// Nothing is published there (yet).
+    Empty(Place),
+    /// Nobody takes anything any more.
+    Closed,
+}
+
+impl<W: Words> Slots<W> {
+    #[inline]
+    fn take_at(&self, place: Place) -> Take {
+        Take(self.words.take(place.index).load(Ordering::Acquire))
+    }
+
+    fn swap_take(&self, place: Place, from: Take, to: Take) -> bool {
+        let word = self.words.take(place.index);
+        word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes the next message at or after `from`, a position that was once the next one or
+    /// is before it. Positions without a message that it passes are noted in `skips`.
+    #[inline]
+    pub(crate) fn take(&self, from: u64, me: Member, skips: &AtomicU64) -> Taking {
+        // The usual cases in a straight line: `from` is the next one, and published or not.
+        let place = self.place(from);
+        let seen = self.take_at(place);
+        if seen.ahead_of(place.turn) < 0 && !seen.is_closed() {
+            let state = self.state_at(place);
+            if state == State::free(place.turn) {
+                return Taking::Empty(place);
+            }
+            if state.is_full()
+                && state.ahead_of(place.turn) == 0
+                && self.swap_take(place, seen, Take::new(place.turn, 0, me))
+            {
+                return Taking::Message(place, state);
+            }
+        }
+        self.walk_to_take(from, me, skips)
+    }
+
+    /// A walk that rubbish in the ledger would make endless ends as [`Taking::Empty`].
+    #[cold]
+    fn walk_to_take(&self, from: u64, me: Member, skips: &AtomicU64) -> Taking {
+        let mut position = from;
+        let mut steps = self.capacity.saturating_mul(2) + 1024;
+        loop {
+            let place = self.place(position);
+            let seen = self.take_at(place);
+            let state = self.state_at(place);
+            let ahead = seen.ahead_of(place.turn);
+            steps -= 1;
+            if steps == 0 {
+                return Taking::Empty(place);
+            }
+            if ahead >= 0 {
+                position = self.walk_on(place, ahead);
+            } else if seen.is_closed() {
+                return Taking::Closed;
+            } else if state.is_full() && state.ahead_of(place.turn) == 0 {
+                if self.swap_take(place, seen, Take::new(place.turn, 0, me)) {
+                    return Taking::Message(place, state);
+                }
+            } else if state.ahead_of(place.turn) <= 0 {
+                return Taking::Empty(place);
+            } else if self.take_at(place) == seen {
+                // Its turn is over and nobody took it: its claimant died.
+                note_skip(skips, position);
+                position = position.wrapping_add(1);
+            } // else taken and freed between the two looks
+        }
+    }
+
+    /// The first position at or after `from` that nobody took, and whether it is closed there.
+    pub(crate) fn untaken(&self, from: u64) -> (u64, bool) {
+        let mut position = from;
+        for _ in 0..self.capacity.saturating_mul(2) + 1024 {
+            let place = self.place(position);
+            let seen = self.take_at(place);
+            let ahead = seen.ahead_of(place.turn);
+            if ahead >= 0 {
+                position = self.walk_on(place, ahead);
+            } else if !seen.is_closed()
+                && self.state_at(place).ahead_of(place.turn) > 0
+                && self.take_at(place) == seen
+            {
+                position = position.wrapping_add(1);
+            } else if seen.is_closed() || self.take_at(place) == seen {
+                return (position, seen.is_closed());
+            }
+        }
+        (position, false)
+    }
+
+    /// The first position at or after `from` that was not freed; `tail` if all were.
+    pub(crate) fn unfreed(&self, from: u64, tail: u64) -> u64 {
+        let freed = |place: &Place| self.state_at(*place).ahead_of(place.turn) > 0;
+        self.between(from, tail).find(|place| !freed(place)).map_or(tail, |place| place.position)
+    }
+
+    /// Takes on a message at `place` that a dead one had taken and somebody gave back.
+    fn take_again(&self, place: Place, me: Member) -> Option<(State, u8)> {
+        let seen = self.take_at(place);
+        let mine = seen.ahead_of(place.turn) == 0 && seen.was_given_back() && !seen.is_closed();
+        let state = self.state_at(place);
+        let there = state.is_full() && state.ahead_of(place.turn) == 0;
+        (mine && there && self.swap_take(place, seen, seen.of(me))).then(|| (state, seen.before()))
+    }
+
+    /// Takes one of those from `head` to `untaken` that a dead one had taken and somebody
+    /// gave back. Also says how often it was delivered before.
+    pub(crate) fn take_any_again(&self, head: u64, untaken: u64, me: Member) -> Option<(Place, State, u8)> {
+        self.between(head, untaken)
+            .find_map(|place| self.take_again(place, me).map(|(state, before)| (place, state, before)))
+    }
+
+    /// Puts a message back that this receiver took and did not read.
+    pub(crate) fn put_back(&self, place: Place) {
+        let seen = self.take_at(place);
+        self.swap_take(place, seen, seen.of(NOBODY));
+    }
+
+    /// Gives back what dead ones had taken of the positions from `head` to `untaken`, and says how
+    /// much that was. Before the first of each of them, `first` is called: see `in_hand`.
+    pub(crate) fn give_back(
+        &self,
+        head: u64,
+        untaken: u64,
+        mut dead: impl FnMut(Member) -> bool,
+        mut first: impl FnMut(Member),
+    ) -> u64 {
+        let given = |place: &Place| {
+            let seen = self.take_at(*place);
+            if seen.ahead_of(place.turn) != 0 || seen.was_given_back() || !self.holds_message(*place) {
+                return false;
+            }
+            if !dead(seen.member()) {
+                return false;
+            }
+            first(seen.member());
+            self.swap_take(*place, seen, seen.given_back())
+        };
+        self.between(head, untaken).filter(given).count() as u64
+    }
+
+    /// Who has taken messages from `head` to `untaken` and not freed them yet.
+    pub(crate) fn takers(&self, head: u64, untaken: u64) -> impl Iterator<Item = Member> {
+        self.between(head, untaken).filter_map(|place| {
+            let seen = self.take_at(place);
+            let holds = seen.ahead_of(place.turn) == 0 && self.holds_message(place);
+            (holds && !seen.was_given_back()).then(|| seen.member())
+        })
+    }
+
+    /// How many messages from `head` to `untaken` were given back and wait to be taken again.
+    pub(crate) fn count_given_back(&self, head: u64, untaken: u64) -> u64 {
+        let waits = |place: &Place| {
+            let seen = self.take_at(*place);
+            seen.ahead_of(place.turn) == 0 && seen.was_given_back() && self.holds_message(*place)
+        };
+        self.between(head, untaken).filter(waits).count() as u64
+    }
+
+    /// Lets nobody take anything from now on, neither what was never taken nor what was given
+    /// back. Gives the first position that nobody took.
+    pub(crate) fn close_takes(&self, head: u64, from: u64) -> u64 {
+        let mut position = from;
+        for _ in 0..self.capacity.saturating_mul(4) + 4096 {
+            let (untaken, closed) = self.untaken(position);
+            position = untaken;
+            if closed {
+                break;
+            }
+            let place = self.place(untaken);
+            let seen = self.take_at(place);
+            if seen.ahead_of(place.turn) < 0 && self.swap_take(place, seen, seen.closed()) {
+                break;
+            }
+        }
+        for place in self.between(head, position) {
+            let seen = self.take_at(place);
+            if seen.ahead_of(place.turn) == 0 && seen.was_given_back() && self.holds_message(place) {
+                self.swap_take(place, seen, seen.closed());
+            }
+        }
+        position
+    }
+}
+
+/// Bits for the position in a word that counts skips.
+const SKIP_SHIFT: u32 = 44;
+const SKIP_POSITION: u64 = (1 << SKIP_SHIFT) - 1;
+
+/// Notes that a position held no message, unless somebody did.
+#[cold]
+pub(crate) fn note_skip(skips: &AtomicU64, position: u64) {
+    let next = position.wrapping_add(1) & SKIP_POSITION;
+    let mut seen = skips.load(Ordering::Acquire);
+    loop {
+        let behind = next.wrapping_sub(seen & SKIP_POSITION) & SKIP_POSITION;
+        if behind == 0 || behind > SKIP_POSITION / 2 {
+            return;
+        }
+        let noted = ((seen >> SKIP_SHIFT) + 1) << SKIP_SHIFT | next;
+        match skips.compare_exchange(seen, noted, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return,
+            Err(now) => seen = now,
+        }
+    }
+}
+
+/// How many positions were noted.
+pub(crate) fn skipped(skips: &AtomicU64) -> u64 {
+    skips.load(Ordering::Acquire) >> SKIP_SHIFT
+}

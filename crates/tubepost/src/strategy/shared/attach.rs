@@ -1,0 +1,89 @@
+//! Coming in: how a process becomes a member of a mailbox that exists.
+
+use super::Attachment;
+use crate::domain::access::Right;
+use crate::domain::entry::{self, Segment};
+use crate::domain::name::Name;
+use crate::domain::{Domain, cleanup};
+use crate::error::Error;
+use crate::format::Format;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::AcqRel;
+use std::time::Duration;
+
+/// What a sender, a receiver or a creator wants of a mailbox.
+pub(crate) struct Wish<'a> {
+    pub(crate) domain: &'a Domain,
+    pub(crate) name: &'a Name,
+    pub(crate) format: &'a Format,
+    pub(crate) member: &'a str,
+    pub(crate) spin: Duration,
+}
+
+/// How often a name that changes hands just now is looked up again.
+const TRIES: u32 = 100;
+
+/// Opens what the name means and becomes a member of it.
+pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Arc<Attachment>, Error> {
+    let name = || wish.name.to_string();
+    let mut left = None;
+    for _ in 0..TRIES {
+        let (fd, segment) = entry::open(wish.domain, wish.name)?;
+        if segment.is_retired() {
+            left = Some(segment);
+            std::thread::yield_now();
+            continue;
+        }
+        agree(wish, &segment)?;
+        let right = if receives { Right::Receive } else { Right::Send };
+        if !segment.permits(right) {
+            return Err(Error::Denied { doing: right.doing(), path: segment.path() });
+        }
+        if receives && segment.geometry.choice.owned {
+            let owner = segment.owner();
+            return Err(Error::Owned { name: name(), owner: owner.name, pid: owner.pid });
+        }
+        let member = cleanup::enter(&fd, &segment, wish.member, receives)?;
+        let at = Attachment::new(segment, member, wish.spin);
+        if at.segment.is_retired() {
+            continue; // it ended while we came in
+        }
+        if receives {
+            // Others who sleep are to watch out for our death.
+            at.segment.header().bells.joined.fetch_add(1, AcqRel);
+            at.segment.messages().alarm();
+        }
+        return Ok(at);
+    }
+    // It is over, and its name is not ours to remove.
+    Err(match left {
+        Some(segment) if segment.geometry.choice.owned => {
+            Error::OwnerGone { name: name(), pid: segment.owner().pid }
+        }
+        _ => Error::NoSuchName { name: name(), domain: wish.domain.path().into() },
+    })
+}
+
+/// Whether it is alive and carries what is wished for.
+fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
+    let name = || wish.name.to_string();
+    let theirs = String::from_utf8_lossy(&segment.format()).into_owned();
+    let theirs = Format::decode(segment.geometry.choice.variable, &theirs)
+        .map_err(|what| Error::Damaged { name: name(), what })?;
+    if segment.is_over() {
+        let _ = cleanup::bury(segment); // it may not be ours to remove
+        return Err(if segment.geometry.choice.owned {
+            Error::OwnerGone { name: name(), pid: segment.owner().pid }
+        } else {
+            Error::NoSuchName { name: name(), domain: wish.domain.path().into() }
+        });
+    }
+    if theirs != *wish.format {
+        return Err(Error::WrongFormat {
+            name: name(),
+            theirs: theirs.to_string(),
+            ours: wish.format.to_string(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! A message between the queue and its receiver: taken, and then consumed, kept in hand, or put back.
+
+use super::inlet::Inlet;
+use super::too_long;
+use crate::domain::member::{self, Peer};
+use crate::error::Error;
+use crate::memory::payload::{self, Unfit};
+use crate::queue::chunks::{Chunk, NoChunk, Ticket, Use, Word};
+use crate::queue::in_hand::{self, Origin};
+use crate::queue::mapped::{Lent, Letter};
+use crate::queue::slots::{Member, Place};
+use crate::strategy::Refusal;
+use crate::sync::sole::Held;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A message that was taken. An owner's other threads wait until it was dealt with.
+pub(crate) struct Taken<'a> {
+    inlet: &'a Inlet,
+    held: Option<Held<'a>>,
+    /// Its place, if it is (also) in a slot …
+    place: Option<Place>,
+    /// … and its chunk, if it is in one.
+    chunk: Option<Chunk<'a>>,
+    sender: Member,
+    before: u8,
+    pub(crate) payload: Lent<'a>,
+}
+
+/// A message in hand: which chunk, and its word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InHand {
+    ticket: Ticket,
+    word: Word,
+}
+
+impl<'a> Taken<'a> {
+    /// What is at a place that was taken. Nothing: it is not there any more, or was never sensible.
+    #[inline(always)]
+    pub(super) fn of_slot(inlet: &'a Inlet, place: Place, sender: Member, before: u8) -> Option<Taken<'a>> {
+        let segment = &inlet.at.segment;
+        let (payload, chunk) = match segment.slots.words.letter(place)? {
+            Letter::InLine(payload) => (payload, None),
+            Letter::InChunk(ticket, length) => {
+                let chunk = segment.chunks.find(ticket)?;
+                if chunk.word.kind() != Some(Use::Linked) {
+                    return None;
+                }
+                (chunk.payload(length)?, Some(chunk))
+            }
+        };
+        Some(Taken { inlet, held: None, place: Some(place), chunk, sender, before, payload })
+    }
+
+    /// A message that was given back and is in this receiver's hand now.
+    pub(super) fn of_chunk(inlet: &'a Inlet, chunk: Chunk<'a>) -> Result<Taken<'a>, Refusal> {
+        let length = chunk.entry.length.load(Relaxed);
+        let Some(payload) = chunk.payload(length) else {
+            chunk.swap(chunk.word.freed());
+            return Err(inlet.impossible().into());
+        };
+        let before = chunk.word.before();
+        Ok(Taken { inlet, held: None, place: None, chunk: Some(chunk), sender: 0, before, payload })
+    }
+
+    /// Keeps an owner's other threads out.
+    #[inline(always)]
+    pub(super) fn behind(mut self, held: Held<'a>) -> Taken<'a> {
+        self.held = Some(held);
+        self
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        match (self.place, self.chunk) {
+            (Some(place), _) => place.position,
+            (None, Some(chunk)) => chunk.entry.position.load(Relaxed),
+            (None, None) => 0,
+        }
+    }
+
+    /// How often it was delivered before.
+    pub(crate) fn redelivered(&self) -> u32 {
+        self.before.into()
+    }
+
+    pub(crate) fn sender(&self) -> Peer {
+        match (self.place, self.chunk) {
+            (None, Some(chunk)) => member::sender(chunk.entry),
+            _ => {
+                let row = self.inlet.at.segment.rows.get(self.sender);
+                row.map_or_else(|_| Peer { pid: 0, name: String::new() }, member::peer)
+            }
+        }
+    }
+
+    /// The message was read: its place and its chunk are free.
+    #[inline(always)]
+    pub(crate) fn consume(self) {
+        if let Some(chunk) = self.chunk {
+            chunk.swap(chunk.word.freed());
+        }
+        self.let_go();
+    }
+
+    /// The message is not in its slot any more.
+    #[inline(always)]
+    fn let_go(self) {
+        let Taken { inlet, held, place, .. } = self;
+        let Some(place) = place else { return };
+        inlet.free(place);
+        drop(held);
+        inlet.tell_freed(place);
+    }
+
+    /// Keeps the message in hand until it is accepted or given back.
+    pub(crate) fn hold(self) -> Result<InHand, Refusal> {
+        let Some(place) = self.place else {
+            let chunk = self.chunk.ok_or_else(|| self.inlet.impossible())?;
+            return Ok(InHand { ticket: chunk.ticket(), word: chunk.word });
+        };
+        let at = &self.inlet.at;
+        let chunks = &at.segment.chunks;
+        let origin = Origin {
+            position: place.position,
+            before: self.before,
+            sender: at.segment.rows.get(self.sender).ok(),
+        };
+        let held = match self.chunk {
+            Some(chunk) => in_hand::hold(chunk, &origin, at.member).ok_or_else(|| self.inlet.impossible())?,
+            None => {
+                let mut bytes = Vec::new();
+                payload::replace(&self.payload, &mut bytes);
+                let wanted = bytes.len() as u64;
+                match at.with_memory(|| in_hand::hold_copy(chunks, &bytes, &origin, at.member)) {
+                    Ok(chunk) => chunk,
+                    Err(why) => {
+                        let error = at.no_memory(wanted, &why);
+                        self.put_back();
+                        return Err(error.into());
+                    }
+                }
+            }
+        };
+        let hand = InHand { ticket: held.ticket(), word: held.word };
+        self.let_go();
+        Ok(hand)
+    }
+
+    /// It stays in the queue, as if it had not been taken.
+    #[cold]
+    fn put_back(self) {
+        let segment = &self.inlet.at.segment;
+        match (self.place, self.chunk) {
+            (Some(place), _) if self.inlet.competes() => segment.slots.put_back(place),
+            (Some(_), _) => return, // an owner's head was not moved
+            (None, Some(chunk)) => {
+                chunk.swap(chunk.word.to(Use::Returned, 0));
+            }
+            (None, None) => {}
+        }
+        segment.tell_returned();
+    }
+
+    /// The bytes make no message, for this reason. What doesn't fit the buffer stays.
+    #[cold]
+    pub(crate) fn unfit(self, unfit: Unfit) -> Refusal {
+        let error = match unfit {
+            Unfit::TooShort { length, room } => {
+                self.put_back();
+                return too_long(length as u64, room as u64);
+            }
+            Unfit::NotText => Error::BadText,
+            Unfit::WrongLength { .. } => self.inlet.impossible(),
+        };
+        self.consume();
+        error.into()
+    }
+}
+
+impl Inlet {
+    /// Ends a message in hand: it is consumed.
+    pub(crate) fn accept(&self, hand: InHand) -> Result<(), Error> {
+        let segment = &self.at.segment;
+        if !segment.is_ours() {
+            return Err(Error::Forked);
+        }
+        let chunk = segment.chunks.find(hand.ticket).filter(|chunk| chunk.word == hand.word);
+        match chunk.and_then(|chunk| chunk.swap(chunk.word.freed())) {
+            Some(_) => Ok(()),
+            None => Err(Error::NotHeld { name: segment.name.to_string() }),
+        }
+    }
+
+    /// Gives a message in hand back to the queue: another receiver gets it.
+    pub(crate) fn give_back(&self, hand: InHand) {
+        let segment = &self.at.segment;
+        if !segment.is_ours() {
+            return;
+        }
+        let chunk = segment.chunks.find(hand.ticket).filter(|chunk| chunk.word == hand.word);
+        if chunk.and_then(|chunk| chunk.swap(chunk.word.given_back())).is_some() {
+            segment.tell_returned();
+        }
+    }
+}
+
+impl super::Attachment {
+    /// Tries for memory again once what is free, or the dead had, was given back.
+    pub(super) fn with_memory<'a>(
+        &self,
+        take: impl Fn() -> Result<Chunk<'a>, NoChunk>,
+    ) -> Result<Chunk<'a>, NoChunk> {
+        let first = take();
+        if first.is_ok() {
+            return first;
+        }
+        let segment = &self.segment;
+        segment.give_back();
+        segment.chunks.trim(self.member, false);
+        take()
+    }
+
+    /// Says how much was wanted and what there is.
+    #[cold]
+    pub(super) fn no_memory(&self, wanted: u64, why: &NoChunk) -> Error {
+        let segment = &self.segment;
+        match why {
+            NoChunk::AtCeiling => Error::AtCeiling {
+                wanted,
+                used: segment.chunks.backed(),
+                ceiling: segment.geometry.choice.ceiling,
+            },
+            NoChunk::Os(errno) => crate::domain::no_memory(wanted, &segment.path(), *errno),
+        }
+    }
+}
