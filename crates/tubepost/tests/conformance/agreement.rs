@@ -4,7 +4,7 @@
 use tubepost::{Domain, Error, Format, Mailbox, Message, Sender};
 
 use crate::cast::start_owner;
-use crate::rows::{ROWS, Row, on_every_row, open};
+use crate::rows::{ROWS, Row, on_every_row_of_a_process, open};
 use crate::stage::{Child, Cue, Place, Role, now_ns, spin_for};
 
 pub const ROLES: &[Role] = &[("heir", heir)];
@@ -58,7 +58,7 @@ fn refused<T: Message + ?Sized>(domain: &Domain, label: Option<&str>) {
 
 #[test]
 fn every_mismatch_of_types_is_shown() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let _inbox = row.own::<Reading>(&place, "box");
         open::<Reading>(&place, "box");
@@ -77,7 +77,7 @@ fn every_mismatch_of_types_is_shown() {
 
 #[test]
 fn every_mismatch_of_labels_is_shown() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let inbox = row.options::<[u8]>(place.domain()).format("csv").own("box").expect("a free name");
         assert!(Sender::<[u8]>::options().domain(place.domain()).format("csv").open("box").is_ok());
@@ -89,7 +89,7 @@ fn every_mismatch_of_labels_is_shown() {
         refused::<str>(place.domain(), None);
         refused::<Reading>(place.domain(), None);
         drop(inbox);
-        let inbox = row.options::<[u8]>(place.domain()).own("box").expect("a free name");
+        let inbox = row.own::<[u8]>(&place, "box");
         assert!(Sender::<[u8]>::options().domain(place.domain()).format("").open("box").is_ok());
         refused::<[u8]>(place.domain(), Some("csv"));
         drop(inbox);
@@ -137,7 +137,7 @@ fn nobody_there() {
 
 #[test]
 fn a_dead_owner_is_named_as_such() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let mut owner = start_owner(&place, "box", row);
         owner.kill();
@@ -158,7 +158,7 @@ fn a_dead_owner_is_named_as_such() {
 
 #[test]
 fn a_name_has_one_owner() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let owner = start_owner(&place, "box", row);
         let error = row.options::<u64>(place.domain()).own("box").expect_err("it is taken");
@@ -200,7 +200,7 @@ fn heir(cue: &mut Cue) {
 /// Four processes want the name of a dead one at the same moment. Each winner is killed in turn.
 #[test]
 fn exactly_one_takes_over() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         start_owner(&place, "box", row).kill();
         for round in 0..6 {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tubepost::{Receiver, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
 use crate::cast::{A_MOMENT, outcome, set_waiting, start_owner, start_user};
-use crate::rows::{Row, on_every_row, open};
+use crate::rows::{Row, on_every_row, on_every_row_of_a_process, open};
 use crate::stage::{PATIENCE, Place, thread_id, until_asleep};
 
 fn fill(row: &Row, out: &tubepost::Sender<u64>) {
@@ -225,7 +225,7 @@ fn try_iter_takes_what_is_there() {
 /// The iterator ends when the mailbox is closed.
 #[test]
 fn iter_ends_at_close() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "calls");
         let (tell, told) = std::sync::mpsc::channel();
@@ -248,7 +248,7 @@ fn any_spin_waits_the_same() {
     for spin in [Duration::ZERO, Duration::from_micros(5), Duration::from_millis(20)] {
         let place = Place::new();
         let row = &crate::rows::ROWS[1];
-        let inbox = row.options::<u64>(place.domain()).spin(spin).own("spin").expect("a free name");
+        let inbox = row.receiver(row.options::<u64>(place.domain()).spin(spin), &place, "spin");
         let out = tubepost::Sender::<u64>::options()
             .domain(place.domain())
             .spin(spin)

@@ -5,16 +5,23 @@ use std::time::Duration;
 
 use tubepost::{Closed, Domain, Receiver, RecvError, SendError, SendTimeoutError, Sender, TrySendError};
 
-use crate::rows::Row;
+use crate::rows::{Owned, Row};
 use crate::stage::{Child, Cue, PATIENCE, Place, Role, now_ns, thread_id, until_asleep};
 
 pub const ROLES: &[Role] = &[("owner", owner), ("user", user)];
 
-/// Owns `name` in the domain; the arguments are domain, name, row, member name.
+/// Owns `name` in the domain, or creates it and receives from it; the arguments are domain, name, row, member name.
 fn owner(cue: &mut Cue) {
     let domain = Domain::open(cue.arg(0)).expect("the test's domain");
-    let options = Row::of(cue, 2).options::<u64>(&domain).member(cue.arg(3));
-    let mut inbox = match options.own(cue.arg(1)) {
+    let row = Row::of(cue, 2);
+    let options = row.options::<u64>(&domain).member(cue.arg(3));
+    let owned = match row.owned {
+        Owned::ByProcess => options.own(cue.arg(1)),
+        Owned::BySystem => options
+            .create(cue.arg(1))
+            .and_then(|_| Receiver::<u64>::options().domain(&domain).open(cue.arg(1))),
+    };
+    let mut inbox = match owned {
         Ok(inbox) => Some(inbox),
         Err(error) => {
             cue.say(format!("refused {error}"));

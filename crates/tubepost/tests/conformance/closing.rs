@@ -8,7 +8,7 @@ use tubepost::{
 };
 
 use crate::cast::{outcome, set_waiting, start_owner, start_user};
-use crate::rows::{Row, on_every_row, open};
+use crate::rows::{Row, on_every_row_of_a_process, open};
 use crate::stage::{Child, Dice, PATIENCE, Place, eventually, now_ns, thread_id, until_asleep};
 
 /// The four ways an owner goes.
@@ -38,7 +38,7 @@ impl End {
 /// Users in five processes, blocked in every call that waits or idle, and this process: all told the same.
 #[test]
 fn everyone_is_told_the_same_number() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         for end in ENDS {
             let place = Place::new();
             let mut owner = start_owner(&place, "box", row);
@@ -95,7 +95,7 @@ fn closed_at_once(out: &tubepost::Sender<u64>, uncollected: u64) {
 /// A user that only polls is told too, without any call that waits.
 #[test]
 fn a_user_that_only_polls_is_told() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         for end in ENDS {
             let place = Place::new();
             let mut owner = start_owner(&place, "box", row);
@@ -111,7 +111,7 @@ fn a_user_that_only_polls_is_told() {
 /// Nor does it take any other call than `try_send`; whatever that accepted meanwhile is counted.
 #[test]
 fn a_user_that_only_sends_is_told() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         for end in ENDS {
             let place = Place::new();
             let mut owner = start_owner(&place, "box", row);
@@ -137,7 +137,7 @@ fn a_user_that_only_sends_is_told() {
 /// The owner's own threads: those who wait get the same number, and later calls of every clone too.
 #[test]
 fn clones_of_the_receiver_are_told() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "box");
         let waiters: Vec<_> = (0..2)
@@ -169,7 +169,7 @@ fn clones_of_the_receiver_are_told() {
 /// A mailbox lives as long as any clone of its receiver, and no longer.
 #[test]
 fn the_last_clone_closes() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "box");
         let out = open::<u64>(&place, "box");
@@ -188,7 +188,7 @@ fn the_last_clone_closes() {
 /// While many processes send at full speed the owner closes: what was accepted was received or is counted.
 #[test]
 fn the_number_is_right_in_the_middle_of_a_stream() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         for round in 0..3 {
             let place = Place::new();
             let inbox = row.own::<u64>(&place, "box");
@@ -226,7 +226,7 @@ fn notice_of_a_kill_comes_soon() {
     let mut dice = Dice::new(4);
     let samples = std::cell::RefCell::new(&mut notices);
     let dice = std::cell::RefCell::new(&mut dice);
-    on_every_row(|row: &Row| {
+    on_every_row_of_a_process(|row: &Row| {
         let place = Place::new();
         let mut users = [("send 1", start_unopened(&place)), ("closed", start_unopened(&place))];
         for _ in 0..KILLS_PER_ROW {
@@ -269,7 +269,7 @@ fn start_unopened(place: &Place) -> Child {
 /// However the last owner went, the name is free at once, and what it left is swept by the next.
 #[test]
 fn the_name_is_free_at_once() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         for end in ENDS {
             for _ in 0..5 {
@@ -302,7 +302,7 @@ fn the_name_is_free_at_once() {
 /// The last user of a mailbox is killed while it sleeps in there; the owner sees nothing of it.
 #[test]
 fn users_come_and_go() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let mut owner = start_owner(&place, "box", row);
         for at in 0..10_u64 {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use tubepost::{Kind, Mailbox, OwnerKind, Sender};
 
 use crate::cast::start_owner;
-use crate::rows::{on_every_row, open};
+use crate::rows::{on_every_row, on_every_row_of_a_process, open};
 use crate::stage::{Child, Place};
 
 #[test]
@@ -77,7 +77,7 @@ fn variable_messages_have_envelopes_too() {
 
 #[test]
 fn an_id_is_never_used_again() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let mut seen = HashSet::new();
         for _ in 0..40 {
@@ -93,9 +93,9 @@ fn an_id_is_never_used_again() {
 
 #[test]
 fn stat_says_what_is() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
-        let inbox = row.options::<u64>(place.domain()).member("the owner").own("a/b").expect("a free name");
+        let inbox = row.receiver(row.options::<u64>(place.domain()).member("the owner"), &place, "a/b");
         let out = open::<u64>(&place, "a/b");
         assert_eq!((inbox.name(), out.name()), ("a/b", "a/b"));
         for at in 0..row.n() {
@@ -139,7 +139,7 @@ fn stat_of_variable_messages() {
 
 #[test]
 fn list_says_all_that_exists() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         assert!(place.domain().list().expect("our own domain").is_empty());
         let _here = row.own::<u64>(&place, "here");
@@ -161,7 +161,7 @@ fn list_says_all_that_exists() {
 /// What an owner left when it was killed stays until the next one or `gc` sweeps it.
 #[test]
 fn gc_sweeps_what_the_dead_left() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let alive = row.own::<u64>(&place, "alive");
         let mut dead = start_owner(&place, "dead", row);

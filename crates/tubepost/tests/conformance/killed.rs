@@ -11,7 +11,7 @@ use tubepost::{Domain, Sender};
 use crate::cast::{set_waiting, start_user};
 use crate::letters::Stamp;
 use crate::order::Ledger;
-use crate::rows::{Row, on_every_row, open};
+use crate::rows::{Row, on_every_row, on_every_row_of_a_process, open};
 use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, spin_for};
 
 pub const ROLES: &[Role] = &[("victim", victim), ("survivor", survivor)];
@@ -179,7 +179,7 @@ fn a_sender_killed_while_the_queue_is_full() {
 /// The owner is killed in the middle of a stream: every sender is told the same number, and none hangs.
 #[test]
 fn an_owner_killed_in_the_middle_of_a_stream() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         for round in 0..6 {
             let place = Place::new();
             let mut owner = crate::cast::start_owner(&place, "box", row);

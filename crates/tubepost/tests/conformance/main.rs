@@ -1,4 +1,4 @@
-//! The conformance suite: what a mailbox promises, on every strategy × capacity, between real processes.
+//! The conformance suite: what a mailbox promises, on every strategy × capacity × ownership, between real processes.
 //!
 //! One suite, many rows: `rows.rs` has the table, each test runs on all of it and names the row that fails.
 //! A new strategy or capacity is a new row there, not a new test here.

@@ -1,4 +1,4 @@
-//! The table: every strategy × capacity that the suite runs on.
+//! The table: every strategy × capacity × ownership that the suite runs on.
 
 use tubepost::{Mailbox, Message, Options, Receiver, Sender, Strategy};
 
@@ -9,19 +9,36 @@ pub enum Capacity {
     Bounded(u64),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owned {
+    ByProcess,
+    BySystem,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     pub strategy: Strategy,
     pub capacity: Capacity,
+    pub owned: Owned,
+}
+
+const fn shared(owned: Owned, n: u64) -> Row {
+    Row { strategy: Strategy::Shared, capacity: Capacity::Bounded(n), owned }
 }
 
 /// 1 is the smallest; 2 and 64 are powers of two; 3 and 7 are not; 1024 is the default.
 pub const ROWS: &[Row] = &[
-    Row { strategy: Strategy::Shared, capacity: Capacity::Bounded(1) },
-    Row { strategy: Strategy::Shared, capacity: Capacity::Bounded(2) },
-    Row { strategy: Strategy::Shared, capacity: Capacity::Bounded(3) },
-    Row { strategy: Strategy::Shared, capacity: Capacity::Bounded(7) },
-    Row { strategy: Strategy::Shared, capacity: Capacity::Bounded(64) },
-    Row { strategy: Strategy::Shared, capacity: Capacity::Bounded(1024) },
+    shared(Owned::ByProcess, 1),
+    shared(Owned::ByProcess, 2),
+    shared(Owned::ByProcess, 3),
+    shared(Owned::ByProcess, 7),
+    shared(Owned::ByProcess, 64),
+    shared(Owned::ByProcess, 1024),
+    shared(Owned::BySystem, 1),
+    shared(Owned::BySystem, 2),
+    shared(Owned::BySystem, 7),
+    shared(Owned::BySystem, 64),
+    shared(Owned::BySystem, 1024),
 ];
 
 /// Runs a test on every row; a failure is preceded by the row's name.
@@ -31,6 +48,22 @@ pub fn on_every_row(test: impl Fn(&Row)) {
         test(row);
         std::mem::forget(told);
     }
+}
+
+/// Those where a process owns the mailbox, and it ends with that.
+pub fn on_every_row_of_a_process(test: impl Fn(&Row)) {
+    on_every_row(|row| match row.owned {
+        Owned::ByProcess => test(row),
+        Owned::BySystem => {}
+    });
+}
+
+/// Those where the system owns the mailbox, and receivers compete.
+pub fn on_every_row_of_the_system(test: impl Fn(&Row)) {
+    on_every_row(|row| match row.owned {
+        Owned::ByProcess => {}
+        Owned::BySystem => test(row),
+    });
 }
 
 struct TellRow<'a>(&'a Row);
@@ -44,7 +77,7 @@ impl Drop for TellRow<'_> {
 impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Capacity::Bounded(n) = self.capacity;
-        write!(f, "{} × bounded({n})", self.strategy)
+        write!(f, "{} × bounded({n}) × {:?}", self.strategy, self.owned)
     }
 }
 
@@ -65,12 +98,28 @@ impl Row {
     }
 
     pub fn own<T: Message + ?Sized>(&self, place: &Place, name: &str) -> Receiver<T> {
-        self.options(place.domain()).own(name).expect("a free name in a fresh domain")
+        self.receiver(self.options(place.domain()), place, name)
+    }
+
+    /// The same with other options.
+    pub fn receiver<T: Message + ?Sized>(
+        &self,
+        options: Options<T>,
+        place: &Place,
+        name: &str,
+    ) -> Receiver<T> {
+        match self.owned {
+            Owned::ByProcess => options.own(name).expect("a free name in a fresh domain"),
+            Owned::BySystem => {
+                options.create(name).expect("a free name in a fresh domain");
+                receive(place, name)
+            }
+        }
     }
 
     /// The row as an argument of a role.
     pub fn arg(&self) -> String {
-        let at = ROWS.iter().position(|row| row.strategy == self.strategy && row.capacity == self.capacity);
+        let at = ROWS.iter().position(|row| row == self);
         at.expect("a row of the table").to_string()
     }
 
@@ -81,4 +130,9 @@ impl Row {
 
 pub fn open<T: Message + ?Sized>(place: &Place, name: &str) -> Sender<T> {
     Sender::<T>::options().domain(place.domain()).open(name).expect("it exists")
+}
+
+/// One more receiver of a mailbox that the system owns.
+pub fn receive<T: Message + ?Sized>(place: &Place, name: &str) -> Receiver<T> {
+    Receiver::<T>::options().domain(place.domain()).open(name).expect("it exists")
 }

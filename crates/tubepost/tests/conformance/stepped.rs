@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tubepost::{Closed, Domain, Error, Mailbox, RecvTimeoutError, Sender, TrySendError};
 
 use crate::cast::{outcome, set_waiting, start_user};
-use crate::rows::{Row, on_every_row, open};
+use crate::rows::{Row, on_every_row, on_every_row_of_a_process, open};
 use crate::stage::{
     Child, Cue, Dice, PATIENCE, Place, Role, Walk, eventually, kill_there, mark, skip, thread_id, walk,
 };
@@ -262,7 +262,7 @@ fn in_own() {
 /// less, and the name is free.
 #[test]
 fn in_recv_and_close() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         for call in ["recv", "close"] {
             if call == "close" && row.n() > 10 {
                 continue; // counting what is left takes too many steps

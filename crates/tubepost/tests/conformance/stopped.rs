@@ -7,14 +7,14 @@ use tubepost::{Domain, SendTimeoutError, Sender, TrySendError};
 use crate::cast::{A_MOMENT, start_owner};
 use crate::letters::Stamp;
 use crate::order::Ledger;
-use crate::rows::{on_every_row, open};
+use crate::rows::{on_every_row, on_every_row_of_a_process, open};
 use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, spin_for};
 
 pub const ROLES: &[Role] = &[("river", river)];
 
 #[test]
 fn a_stopped_owner_closes_nothing() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let mut owner = start_owner(&place, "box", row);
         let out = open::<u64>(&place, "box");

@@ -69,7 +69,7 @@ fn too_long_is_refused_with_both_numbers_and_comes_back() {
         let place = Place::new();
         for max in [1_u64, 8, 9, 55, 56, 57, 1000, 4095, 4096] {
             let name = format!("max-{max}");
-            let inbox = row.options::<[u8]>(place.domain()).max_message(max).own(&name).expect("a free name");
+            let inbox = row.receiver(row.options::<[u8]>(place.domain()).max_message(max), &place, &name);
             let out = open::<[u8]>(&place, &name);
             let fits = pattern(max as usize, 1);
             out.try_send(&fits).expect("exactly as long as allowed");
