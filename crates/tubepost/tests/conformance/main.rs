@@ -10,6 +10,10 @@
 //! | `fixed`, `variable` | every size, alignment and length arrives whole; too long is refused, not cut |
 //! | `calls` | the words mean what they mean in crossbeam-channel; the message comes back in the error |
 //! | `envelope` | who sent it, which one it is, what `stat` and `list` say, ids are never used again |
+//! | `large` | up to 1 MiB and beyond; memory comes with the messages and goes without them |
+//! | `deliveries` | what is in hand is consumed when it is accepted, and comes back whatever else happens |
+//! | `competing` | many receivers: each message to exactly one, whoever dies |
+//! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `closing` | however the owner goes, every user is told, and told the same number |
 //! | `stopped` | a stopped process is not a dead one |
 //! | `killed` | a process killed at any moment leaves the others working |
@@ -24,11 +28,16 @@ mod calls;
 mod capacity;
 mod cast;
 mod closing;
+mod competing;
+mod deliveries;
 mod envelope;
 mod fixed;
 mod killed;
+mod large;
 mod letters;
+mod notes;
 mod order;
+mod removal;
 mod rows;
 mod stepped;
 mod stopped;
@@ -41,6 +50,7 @@ fn role() {
         cast::ROLES,
         order::ROLES,
         killed::ROLES,
+        notes::ROLES,
         stepped::ROLES,
         stopped::ROLES,
         agreement::ROLES,

@@ -183,6 +183,9 @@ impl Inlet {
     #[cold]
     fn take_again(&self) -> Result<Option<Taken<'_>>, Refusal> {
         let segment = &self.at.segment;
+        if segment.is_closed() {
+            return Err(closed(segment)); // what comes back now, nobody gets any more
+        }
         let count = segment.header().bells.returned.load(Acquire);
         if self.competes() {
             let (unfreed, untaken) = (segment.unfreed(), segment.untaken());
