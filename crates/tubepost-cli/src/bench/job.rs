@@ -9,9 +9,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
+    /// Owned by the process that receives.
     Mailbox,
+    /// Owned by the system: receivers compete.
+    SystemMailbox,
     CacheLine,
     Copy,
+    /// A copy within one process.
+    Memcpy,
     Ring,
     Futex,
     Pipe,
@@ -52,7 +57,22 @@ pub fn word<V: ValueEnum>(value: V) -> String {
 }
 
 /// The lengths that are measured.
-pub const LENGTHS: [u64; 4] = [8, 56, 64, 1024];
+pub const LENGTHS: [u64; 6] = [8, 56, 64, 1024, 64 << 10, 1 << 20];
+
+/// How many messages of a length there is room for, in mailboxes and in the ring: of small ones as many as a
+/// mailbox has places by default, of large ones as many as stay in a cache.
+pub const fn places(bytes: u64) -> u64 {
+    match bytes {
+        0..=1024 => 1024,
+        1025..=65536 => 32,
+        _ => 4,
+    }
+}
+
+/// How many messages go by between two looks at the clock: a lap of small ones.
+pub fn lap(bytes: u64) -> u64 {
+    ((1 << 20) / bytes.max(1)).clamp(8, 1024)
+}
 
 /// One round.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

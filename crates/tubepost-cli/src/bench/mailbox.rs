@@ -1,8 +1,9 @@
-//! The subject: mailboxes of 1024 places, used as a program would that minds its speed.
+//! The subject: mailboxes of 1024 places (fewer for large messages), used as a program would that minds
+//! its speed.
 //!
-//! A round trip takes two, each owned by the process that receives from it. Both modes are `send` and
+//! A round trip takes two, each owned by the process that receives from it, or by the system. Both modes are `send` and
 //! `recv_into`: spinning of handles that poll as long as it takes, blocking of handles that never poll
-//! before they sleep. What fits a line or two is a fixed-length type, sent by value; 1 KiB is `[u8]`, sent
+//! before they sleep. What fits a line or two is a fixed-length type, sent by value; 1 KiB and more is `[u8]`, sent
 //! by reference. As for the limits, a message stays where it is and only its number changes, and is
 //! received into memory that is there already.
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use tubepost::{Domain, Mailbox, Message, Options, Receiver, Sender};
 
-use super::job::Mode;
+use super::job::{Mode, What, places};
 use super::measure::{Drain, Echo, Exchange, Measured, Source};
 
 const PING: &str = "bench/ping";
@@ -21,6 +22,7 @@ const FOR_EVER: Duration = Duration::from_secs(60);
 
 /// A message that carries a number, and fills its length.
 pub trait Numbered {
+    const BYTES: u64;
     /// What the mailbox is told it carries.
     type Of: Message + ?Sized;
     fn blank() -> Self;
@@ -44,6 +46,7 @@ macro_rules! by_value {
         }
 
         impl Numbered for $name {
+            const BYTES: u64 = 8 * (1 + $rest);
             type Of = Self;
 
             fn blank() -> Self {
@@ -76,42 +79,48 @@ macro_rules! by_value {
 
 by_value!(Bytes8: 0 words, Bytes56: 6 words, Bytes64: 7 words);
 
-/// By reference, with a length of its own.
-#[repr(align(64))]
-pub struct Bytes1024([u8; 1024]);
+macro_rules! by_reference {
+    ($($name:ident: $length:literal),*) => {$(
+        #[repr(align(64))]
+        pub struct $name([u8; $length]);
 
-impl Numbered for Bytes1024 {
-    type Of = [u8];
+        impl Numbered for $name {
+            const BYTES: u64 = $length;
+            type Of = [u8];
 
-    fn blank() -> Self {
-        Self([0x5a; 1024])
-    }
+            fn blank() -> Self {
+                Self([0x5a; $length])
+            }
 
-    #[inline(always)]
-    fn seq(&self) -> u64 {
-        u64::from_ne_bytes(*self.0.first_chunk().expect("eight bytes"))
-    }
+            #[inline(always)]
+            fn seq(&self) -> u64 {
+                u64::from_ne_bytes(*self.0.first_chunk().expect("eight bytes"))
+            }
 
-    #[inline(always)]
-    fn set_seq(&mut self, seq: u64) {
-        *self.0.first_chunk_mut().expect("eight bytes") = seq.to_ne_bytes();
-    }
+            #[inline(always)]
+            fn set_seq(&mut self, seq: u64) {
+                *self.0.first_chunk_mut().expect("eight bytes") = seq.to_ne_bytes();
+            }
 
-    #[inline(always)]
-    fn send(&self, to: &Sender<[u8]>) -> Measured<()> {
-        Ok(to.send(&self.0)?)
-    }
+            #[inline(always)]
+            fn send(&self, to: &Sender<[u8]>) -> Measured<()> {
+                Ok(to.send(&self.0)?)
+            }
 
-    #[inline(always)]
-    fn receive(&mut self, from: &Receiver<[u8]>) -> Measured<()> {
-        from.recv_into(&mut self.0)?;
-        Ok(())
-    }
+            #[inline(always)]
+            fn receive(&mut self, from: &Receiver<[u8]>) -> Measured<()> {
+                from.recv_into(&mut self.0)?;
+                Ok(())
+            }
 
-    fn options() -> Options<[u8]> {
-        Mailbox::options().max_message(1024)
-    }
+            fn options() -> Options<[u8]> {
+                Mailbox::options().max_message($length)
+            }
+        }
+    )*};
 }
+
+by_reference!(Bytes1024: 1024, Bytes65536: 65536, Bytes1048576: 1048576);
 
 /// The sending end of one mailbox.
 pub struct Output<T: Numbered> {
@@ -123,6 +132,8 @@ pub struct Output<T: Numbered> {
 pub struct Input<T: Numbered> {
     receiver: Receiver<T::Of>,
     message: T,
+    /// What the system owned is removed at the end.
+    remove: Option<(Domain, &'static str)>,
 }
 
 impl<T: Numbered> Output<T> {
@@ -137,33 +148,52 @@ impl<T: Numbered> Output<T> {
     }
 
     fn open(domain: &Domain, name: &str, mode: Mode) -> Measured<Self> {
-        let options = Sender::<T::Of>::options().domain(domain);
-        let sender = match mode {
-            Mode::Spin => options.spin(FOR_EVER).open(name)?,
-            Mode::Block => options.spin(Duration::ZERO).open(name)?,
-        };
+        let sender = Sender::<T::Of>::options().domain(domain).spin(spin(mode)).open(name)?;
         Ok(Self { sender, message: T::blank() })
     }
 }
 
 impl<T: Numbered> Input<T> {
     /// The way there, or a stream.
-    pub fn ping(domain: &Domain, mode: Mode) -> Measured<Self> {
-        Self::own(domain, PING, mode)
+    pub fn ping(domain: &Domain, what: What, mode: Mode) -> Measured<Self> {
+        Self::create(domain, PING, what, mode)
     }
 
     /// The way back.
-    pub fn pong(domain: &Domain, mode: Mode) -> Measured<Self> {
-        Self::own(domain, PONG, mode)
+    pub fn pong(domain: &Domain, what: What, mode: Mode) -> Measured<Self> {
+        Self::create(domain, PONG, what, mode)
     }
 
-    fn own(domain: &Domain, name: &str, mode: Mode) -> Measured<Self> {
-        let options = T::options().bounded(1024).domain(domain);
-        let receiver = match mode {
-            Mode::Spin => options.spin(FOR_EVER).own(name)?,
-            Mode::Block => options.spin(Duration::ZERO).own(name)?,
-        };
-        Ok(Self { receiver, message: T::blank() })
+    /// One more receiver of the way there, which the system owns.
+    pub fn also(domain: &Domain, mode: Mode) -> Measured<Self> {
+        let receiver = Receiver::<T::Of>::options().domain(domain).spin(spin(mode)).open(PING)?;
+        Ok(Self { receiver, message: T::blank(), remove: None })
+    }
+
+    fn create(domain: &Domain, name: &'static str, what: What, mode: Mode) -> Measured<Self> {
+        let options = T::options().bounded(places(T::BYTES)).domain(domain);
+        if what != What::SystemMailbox {
+            let receiver = options.spin(spin(mode)).own(name)?;
+            return Ok(Self { receiver, message: T::blank(), remove: None });
+        }
+        options.create(name)?;
+        let receiver = Receiver::<T::Of>::options().domain(domain).spin(spin(mode)).open(name)?;
+        Ok(Self { receiver, message: T::blank(), remove: Some((domain.clone(), name)) })
+    }
+}
+
+impl<T: Numbered> std::ops::Drop for Input<T> {
+    fn drop(&mut self) {
+        if let Some((domain, name)) = self.remove.take() {
+            let _ = domain.remove(name);
+        }
+    }
+}
+
+fn spin(mode: Mode) -> Duration {
+    match mode {
+        Mode::Spin => FOR_EVER,
+        Mode::Block => Duration::ZERO,
     }
 }
 

@@ -132,15 +132,13 @@ pub fn echo(mut subject: impl Echo) -> Measured<()> {
     Ok(())
 }
 
-/// Sends numbered messages for `time`.
-pub fn pour(mut subject: impl Source, time: Duration) -> Measured<()> {
-    /// Messages between two looks at the clock.
-    const BATCH: u64 = 1024;
+/// Sends numbered messages for `time`, `lap` of them between two looks at the clock.
+pub fn pour(mut subject: impl Source, time: Duration, lap: u64) -> Measured<()> {
     let begin = Instant::now();
     let mut seq = 0;
     // A machine that is busy elsewhere may give a round no time at all: a lap or two are sent anyway.
-    while begin.elapsed() < time || seq < 16 * BATCH {
-        for _ in 0..BATCH {
+    while begin.elapsed() < time || seq < 16 * lap {
+        for _ in 0..lap {
             subject.put(seq)?;
             seq += 1;
         }
@@ -150,13 +148,13 @@ pub fn pour(mut subject: impl Source, time: Duration) -> Measured<()> {
 
 /// Receives what `pour` sends and checks that nothing is missing or out of order. The time is taken from
 /// the moment the stream runs.
-pub fn drain(mut subject: impl Drain, time: Duration) -> Measured<Found> {
-    /// Two laps of a ring of 1024: by then both sides have touched every slot.
-    const LAPS: u64 = 2048;
+pub fn drain(mut subject: impl Drain, time: Duration, lap: u64) -> Measured<Found> {
+    // By then both sides have touched every slot.
+    let laps = 2 * lap;
     let mut next = 0;
     let begin = Instant::now();
-    while next < LAPS || begin.elapsed() < time / 8 {
-        for _ in 0..LAPS / 2 {
+    while next < laps || begin.elapsed() < time / 8 {
+        for _ in 0..lap {
             if !take(&mut subject, &mut next)? {
                 return Err(Failure::failed(format!(
                     "a round ended after {next} messages, too few to measure"

@@ -14,6 +14,9 @@ use crate::exit::Failure;
 /// Longer than it takes to fall asleep, and for a CPU to halt.
 const REST: Duration = Duration::from_micros(50);
 
+/// Lengths that fit a place.
+const SMALL: [u64; 4] = [8, 56, 64, 1024];
+
 /// One row to be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -61,23 +64,28 @@ pub fn groups(cpus: usize) -> Vec<Group> {
     }
     groups.push(blocking_latency("latency one way, blocking, both on one CPU", Place::OneCore));
     if cpus > 1 {
-        groups.push(streams());
+        groups.push(large_latency());
+        groups.push(streams(&[8, 56, 64, 1024], "stream, one sender, a CPU each"));
+        groups.push(streams(&[64 << 10, 1 << 20], "stream of large messages, one sender, a CPU each"));
     }
     groups
 }
 
 fn spinning_latency() -> Group {
-    use What::{CacheLine, Copy, Mailbox, Pipe, UnixSocket};
+    use What::{CacheLine, Copy, Mailbox, Pipe, SystemMailbox, UnixSocket};
     let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, bytes, limit);
     let line = Some((CacheLine, 8));
     let entries = vec![
         row(CacheLine, 8, None),
         row(Mailbox, 8, line),
         row(Mailbox, 56, line),
+        row(SystemMailbox, 8, line),
+        row(SystemMailbox, 56, line),
         row(Copy, 64, None),
         row(Mailbox, 64, Some((Copy, 64))),
         row(Copy, 1024, None),
         row(Mailbox, 1024, Some((Copy, 1024))),
+        row(SystemMailbox, 1024, Some((Copy, 1024))),
         row(Pipe, 8, line),
         row(Pipe, 1024, Some((Copy, 1024))),
         row(UnixSocket, 8, line),
@@ -95,23 +103,44 @@ fn blocking_latency(title: &'static str, place: Place) -> Group {
     let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Block, place, bytes, limit);
     let limit = Some((What::Futex, 8));
     let mut entries = vec![row(What::Futex, 8, None)];
-    entries.extend(LENGTHS.map(|bytes| row(What::Mailbox, bytes, limit)));
+    entries.extend(SMALL.map(|bytes| row(What::Mailbox, bytes, limit)));
+    entries.push(row(What::SystemMailbox, 8, limit));
     entries.extend([What::Pipe, What::UnixSocket].map(|what| row(what, 8, limit)));
     Group { title, mode: Mode::Block, place, entries }
 }
 
-fn streams() -> Group {
+fn large_latency() -> Group {
+    let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, bytes, limit);
+    let rows = |bytes| {
+        let copy = Some((What::Copy, bytes));
+        [
+            row(What::Copy, bytes, None),
+            row(What::Memcpy, bytes, copy),
+            row(What::Mailbox, bytes, copy),
+            row(What::SystemMailbox, bytes, copy),
+        ]
+    };
+    Group {
+        title: "latency one way of large messages, spinning, a CPU each",
+        mode: Mode::Spin,
+        place: Place::TwoCores,
+        entries: [64 << 10, 1 << 20].map(rows).concat(),
+    }
+}
+
+fn streams(lengths: &[u64], title: &'static str) -> Group {
     let row = |what, mode, bytes, limit| entry(what, Measure::Stream, mode, Place::TwoCores, bytes, limit);
     let mut entries = Vec::new();
-    for bytes in LENGTHS {
+    for &bytes in lengths {
         let limit = Some((What::Ring, bytes));
         entries.push(row(What::Ring, Mode::Spin, bytes, None));
         entries.push(row(What::Mailbox, Mode::Spin, bytes, limit));
+        entries.push(row(What::SystemMailbox, Mode::Spin, bytes, limit));
         if matches!(bytes, 8 | 1024) {
             entries.extend([What::Pipe, What::UnixSocket].map(|what| row(what, Mode::Block, bytes, limit)));
         }
     }
-    Group { title: "stream, one sender, a CPU each", mode: Mode::Spin, place: Place::TwoCores, entries }
+    Group { title, mode: Mode::Spin, place: Place::TwoCores, entries }
 }
 
 fn entry(

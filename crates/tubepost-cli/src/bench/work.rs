@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use tubepost::Domain;
 
 use super::far::{Far, Near};
-use super::job::{Job, Measure, Mode, What};
+use super::job::{Job, Measure, Mode, What, lap};
 use super::kernel::{Names, Pipe, Socket};
-use super::limits::{Copies, Futex, Line, RingReceiver, RingSender, Shared};
-use super::mailbox::{Bytes8, Bytes56, Bytes64, Bytes1024, Ends, Input, Numbered, Output};
+use super::limits::{Copies, Futex, Line, Memcpy, RingReceiver, RingSender, Shared};
+use super::mailbox::{
+    Bytes8, Bytes56, Bytes64, Bytes1024, Bytes65536, Bytes1048576, Ends, Input, Numbered, Output,
+};
 use super::measure::{Drain, Echo, Exchange, Found, Measured, Source, drain, echo, pour, round_trips};
 use crate::exit::Failure;
 
@@ -49,6 +51,8 @@ impl Bench {
             56 => self.near_with::<56, Bytes56>(job, far),
             64 => self.near_with::<64, Bytes64>(job, far),
             1024 => self.near_with::<1024, Bytes1024>(job, far),
+            65536 => self.near_with::<65536, Bytes65536>(job, far),
+            1048576 => self.near_with::<1048576, Bytes1048576>(job, far),
             other => Err(no_such_length(other)),
         }
     }
@@ -61,6 +65,8 @@ impl Bench {
             56 => self.far_with::<56, Bytes56>(job, near),
             64 => self.far_with::<64, Bytes64>(job, near),
             1024 => self.far_with::<1024, Bytes1024>(job, near),
+            65536 => self.far_with::<65536, Bytes65536>(job, near),
+            1048576 => self.far_with::<1048576, Bytes1048576>(job, near),
             other => Err(no_such_length(other)),
         }
     }
@@ -79,6 +85,7 @@ impl Bench {
                 far.begin(job)?;
                 trips(Copies::<N>::new(shared), job, far)
             }
+            (What::Memcpy, _) => round_trips(Memcpy::<N>::new(), job.time, job.rest),
             (What::Futex, _) => {
                 shared.clear();
                 far.begin(job)?;
@@ -89,8 +96,8 @@ impl Bench {
                 far.begin(job)?;
                 stream(ring, job, far)
             }
-            (What::Mailbox, Measure::Latency) => {
-                let input = Input::<T>::pong(&self.domain, job.mode)?;
+            (What::Mailbox | What::SystemMailbox, Measure::Latency) => {
+                let input = Input::<T>::pong(&self.domain, job.what, job.mode)?;
                 far.begin(job)?;
                 far.ready()?;
                 let output = Output::<T>::ping(&self.domain, job.mode)?;
@@ -98,11 +105,11 @@ impl Bench {
                 far.done()?;
                 Ok(found)
             }
-            (What::Mailbox, Measure::Stream) => {
+            (What::Mailbox | What::SystemMailbox, Measure::Stream) => {
                 far.begin(job)?;
                 far.ready()?;
                 let output = Output::<T>::ping(&self.domain, job.mode)?;
-                pour(output, job.time)?;
+                pour(output, job.time, lap(job.bytes))?;
                 far.done()?.ok_or_else(no_figure)
             }
             (What::Pipe, measure) => {
@@ -132,13 +139,16 @@ impl Bench {
             (What::CacheLine, _) => answer(Line(shared), near),
             (What::Copy, _) => answer(Copies::<N>::new(shared), near),
             (What::Futex, _) => answer(Futex::far(shared), near),
+            (What::Memcpy, _) => Ok(()), // the near one does it alone
             (What::Ring, _) => collect(RingReceiver::<N>::new(shared), job, near),
-            (What::Mailbox, Measure::Latency) => {
-                let input = Input::<T>::ping(&self.domain, job.mode)?;
+            (What::Mailbox | What::SystemMailbox, Measure::Latency) => {
+                let input = Input::<T>::ping(&self.domain, job.what, job.mode)?;
                 let output = Output::<T>::pong(&self.domain, job.mode)?;
                 answer(Ends(output, input), near)
             }
-            (What::Mailbox, Measure::Stream) => collect(Input::<T>::ping(&self.domain, job.mode)?, job, near),
+            (What::Mailbox | What::SystemMailbox, Measure::Stream) => {
+                collect(Input::<T>::ping(&self.domain, job.what, job.mode)?, job, near)
+            }
             (What::Pipe, Measure::Latency) => answer(Pipe::<N>::far(&names, spin)?, near),
             (What::Pipe, Measure::Stream) => collect(Pipe::<N>::far(&names, spin)?, job, near),
             (What::UnixSocket, Measure::Latency) => answer(Socket::<N>::far(&names, spin)?, near),
@@ -156,7 +166,7 @@ fn trips(subject: impl Exchange, job: &Job, far: &mut Far) -> Measured<Found> {
 
 fn stream(subject: impl Source, job: &Job, far: &mut Far) -> Measured<Found> {
     far.ready()?;
-    pour(subject, job.time)?;
+    pour(subject, job.time, lap(job.bytes))?;
     far.done()?.ok_or_else(no_figure)
 }
 
@@ -175,7 +185,7 @@ fn answer(subject: impl Echo, near: &mut Near) -> Measured<()> {
 
 fn collect(subject: impl Drain, job: &Job, near: &mut Near) -> Measured<()> {
     near.ready()?;
-    let found = drain(subject, job.time)?;
+    let found = drain(subject, job.time, lap(job.bytes))?;
     near.done(Some(found))
 }
 

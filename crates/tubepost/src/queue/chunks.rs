@@ -48,9 +48,11 @@ const COUNT_SHIFT: u32 = 19;
 const SEQUENCE_SHIFT: u32 = 27;
 const MEMBER: u64 = 0xFFFF;
 
-/// After so many, a handle looks for free chunks from the first one on again. Chunks that were used
-/// a moment ago are still in the caches.
+/// After so many, a handle looks for free chunks from the first one on again: what was used a moment
+/// ago is still in the caches …
 const REWIND: u32 = 16;
+/// … and for chunks as long as these always: then moving the payload costs more than looking.
+const LONG: u64 = 16 << 10;
 
 /// What a chunk is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +244,8 @@ impl Chunks {
 
     fn take_any(&self, kind: usize, me: Member) -> Result<Chunk<'_>, NoChunk> {
         let used = self.used(kind);
-        let rewind = self.taken[kind].fetch_add(1, Relaxed).is_multiple_of(REWIND);
+        let often = self.classes[kind].size >= LONG;
+        let rewind = often || self.taken[kind].fetch_add(1, Relaxed).is_multiple_of(REWIND);
         let low = if rewind { 0 } else { u64::from(self.low[kind].load(Relaxed)).min(used) };
         for index in (low..used).chain(0..low) {
             let chunk = self.chunk(kind, index).map_err(NoChunk::Os)?;

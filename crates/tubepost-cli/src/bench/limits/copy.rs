@@ -16,7 +16,9 @@ use crate::bench::measure::{Echo, Exchange, Measured};
 /// The flag of either direction; the payload begins one line later. The second is not a multiple of a
 /// page away from the first, so that no processor takes one side's address for the other's.
 const PING: usize = 0;
-const PONG: usize = 65536 + 2048;
+const fn pong(bytes: usize) -> usize {
+    (FLAG + bytes).next_multiple_of(65536) + 2048
+}
 const FLAG: usize = 64;
 
 /// Either side of the ping-pong, with messages of `N` bytes.
@@ -50,8 +52,8 @@ impl<const N: usize> Exchange for Copies<'_, N> {
     #[inline(always)]
     fn exchange(&mut self, seq: u64) -> Measured<u64> {
         self.put(PING, seq);
-        spin_until(|| self.memory.word(PONG).load(Acquire) == seq);
-        Ok(self.get(PONG))
+        spin_until(|| self.memory.word(pong(N)).load(Acquire) == seq);
+        Ok(self.get(pong(N)))
     }
 }
 
@@ -64,7 +66,7 @@ impl<const N: usize> Echo for Copies<'_, N> {
 
     #[inline(always)]
     fn answer(&mut self, seq: u64) -> Measured<()> {
-        self.put(PONG, seq);
+        self.put(pong(N), seq);
         Ok(())
     }
 }

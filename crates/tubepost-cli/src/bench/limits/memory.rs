@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Room for the largest ring: 1024 slots of 1 KiB with their flag, and to spare.
-const LENGTH: usize = 2 << 20;
+/// Room for the largest ring: four slots of 1 MiB with their flag, and to spare.
+const LENGTH: usize = 6 << 20;
 
 /// Both processes' view of the same memory.
 pub struct Shared {

@@ -9,6 +9,7 @@
 //! | `cache-line` | ping-pong of one word, each direction in a line of its own | spinning latency of what fits one line |
 //! | `copy` | the same, with the payload copied in and out on both sides | spinning latency of larger messages |
 //! | `ring` | one sender, one receiver, the flag in the slot | streams of the same length |
+//! | `memcpy` | the payload copied within one process | to see beside the copies of large messages |
 //! | `futex` | ping-pong by wait and wake of one word, never spinning | blocking latency |
 //!
 //! # Safety
@@ -21,6 +22,7 @@
 mod copy;
 mod futex;
 mod line;
+mod memcpy;
 mod memory;
 mod private;
 mod ring;
@@ -28,6 +30,7 @@ mod ring;
 pub use copy::Copies;
 pub use futex::Futex;
 pub use line::Line;
+pub use memcpy::Memcpy;
 pub use memory::Shared;
 pub use ring::{RingReceiver, RingSender};
 

@@ -1,8 +1,8 @@
-//! `ring`: 1024 slots, one sender, one receiver, the flag in the slot.
+//! `ring`: as many slots as a mailbox has places here, one sender, one receiver, the flag in the slot.
 //!
 //! A slot is the flag and the payload, in as few cache lines as they need. The flag of position `p` is
 //! `p` while the slot is free for it and `p + 1` once the message is in; the receiver sets it to
-//! `p + SLOTS`, free for the next lap. Either side keeps its position to itself and shares nothing but
+//! `p + slots`, free for the next lap. Either side keeps its position to itself and shares nothing but
 //! the slots. There is no ownership and no recovery: kill either process and the other spins for ever.
 //!
 //! Nothing more: no prefetching, and both sides look at the flag again after one pause. (A ring that is
@@ -12,9 +12,8 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use super::private::Private;
 use super::{Shared, spin_until};
+use crate::bench::job::places;
 use crate::bench::measure::{Drain, Measured, Source};
-
-const SLOTS: u64 = 1024;
 
 const fn stride(bytes: usize) -> usize {
     (8 + bytes).next_multiple_of(64)
@@ -22,7 +21,7 @@ const fn stride(bytes: usize) -> usize {
 
 #[inline(always)]
 const fn slot<const N: usize>(position: u64) -> usize {
-    (position % SLOTS) as usize * stride(N)
+    (position % places(N as u64)) as usize * stride(N)
 }
 
 /// The sending side, with messages of `N` bytes.
@@ -35,7 +34,7 @@ pub struct RingSender<'a, const N: usize> {
 impl<'a, const N: usize> RingSender<'a, N> {
     /// Makes every slot free: to be called before the receiver starts.
     pub fn new(memory: &'a Shared) -> Self {
-        for position in 0..SLOTS {
+        for position in 0..places(N as u64) {
             memory.word(slot::<N>(position)).store(position, Release);
         }
         Self { memory, position: 0, message: Private::new() }
@@ -77,7 +76,7 @@ impl<const N: usize> Drain for RingReceiver<'_, N> {
         spin_until(|| flag.load(Acquire) == self.position + 1);
         // SAFETY: the slot holds this position's message, and the sender waits until it is free again.
         let seq = unsafe { self.message.copy_out(self.memory.payload(at + 8, N)) };
-        flag.store(self.position + SLOTS, Release);
+        flag.store(self.position + places(N as u64), Release);
         self.position += 1;
         Ok(seq)
     }
