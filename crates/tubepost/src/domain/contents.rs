@@ -54,9 +54,6 @@ impl Segment {
 
     /// How many of them were given back.
     fn back(&self, unfreed: u64, untaken: u64) -> u64 {
-        if self.header().bells.returned.load(Acquire) == 0 {
-            return 0;
-        }
         let in_slots =
             if self.geometry.choice.owned { 0 } else { self.slots.count_given_back(unfreed, untaken) };
         in_hand::count(&self.chunks, Use::Returned) + in_slots
@@ -82,7 +79,8 @@ impl Segment {
     }
 
     /// Gives back what dead receivers had taken, and frees what dead senders did not use; says how many
-    /// messages went back.
+    /// messages wait to be taken again. (Not only those that went back now: who gave one back may have died
+    /// before it told anybody.)
     pub(crate) fn give_back(&self) -> u64 {
         self.give_back_what(|member| self.is_dead(member))
     }
@@ -93,7 +91,9 @@ impl Segment {
             let first = |_| {
                 in_hand::reclaim(&self.slots, &self.chunks, &dead);
             };
-            given += self.slots.give_back(self.unfreed(), self.untaken(), &dead, first);
+            let (unfreed, untaken) = (self.unfreed(), self.untaken());
+            self.slots.give_back(unfreed, untaken, &dead, first);
+            given += self.slots.count_given_back(unfreed, untaken);
         }
         if given > 0 {
             self.tell_returned();

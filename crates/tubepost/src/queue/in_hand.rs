@@ -73,7 +73,7 @@ pub(crate) fn hold_again(chunks: &Chunks, me: Member) -> Option<Chunk<'_>> {
     }
 }
 
-/// Puts the chunks of the dead in order. Says how many messages went back.
+/// Puts the chunks of the dead in order. Says how many messages are back and wait to be held again.
 pub(crate) fn reclaim<W: Words>(slots: &Slots<W>, chunks: &Chunks, dead: impl Fn(Member) -> bool) -> u64 {
     let mut returned = 0;
     for chunk in chunks.all() {
@@ -98,6 +98,7 @@ pub(crate) fn reclaim<W: Words>(slots: &Slots<W>, chunks: &Chunks, dead: impl Fn
                     returned += 1;
                 }
             }
+            Some(Use::Returned) => returned += 1,
             _ => {}
         }
     }

@@ -220,27 +220,23 @@ impl<W: Words> Slots<W> {
         self.swap_take(place, seen, seen.of(NOBODY));
     }
 
-    /// Gives back what dead ones had taken of the positions from `head` to `untaken`, and says how
-    /// much that was. Before the first of each of them, `first` is called: see `in_hand`.
+    /// Gives back what dead ones had taken of the positions from `head` to `untaken`. Before
+    /// each of them `first` is called: see `in_hand`.
     pub(crate) fn give_back(
         &self,
         head: u64,
         untaken: u64,
         mut dead: impl FnMut(Member) -> bool,
         mut first: impl FnMut(Member),
-    ) -> u64 {
-        let given = |place: &Place| {
-            let seen = self.take_at(*place);
-            if seen.ahead_of(place.turn) != 0 || seen.was_given_back() || !self.holds_message(*place) {
-                return false;
+    ) {
+        for place in self.between(head, untaken) {
+            let seen = self.take_at(place);
+            let taken = seen.ahead_of(place.turn) == 0 && !seen.was_given_back();
+            if taken && self.holds_message(place) && dead(seen.member()) {
+                first(seen.member());
+                self.swap_take(place, seen, seen.given_back());
             }
-            if !dead(seen.member()) {
-                return false;
-            }
-            first(seen.member());
-            self.swap_take(*place, seen, seen.given_back())
-        };
-        self.between(head, untaken).filter(given).count() as u64
+        }
     }
 
     /// Who has taken messages from `head` to `untaken` and not freed them yet.

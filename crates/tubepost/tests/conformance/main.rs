@@ -18,6 +18,7 @@
 //! | `stopped` | a stopped process is not a dead one |
 //! | `killed` | a process killed at any moment leaves the others working |
 //! | `stepped` | the same, with the instruction of the kill chosen |
+//! | `stepped_taking` | where many receive: in taking, accepting, giving back, large messages, removal |
 //! | `agreement` | formats and names: each refusal shows both sides |
 
 #[path = "../stage/mod.rs"]
@@ -40,6 +41,7 @@ mod order;
 mod removal;
 mod rows;
 mod stepped;
+mod stepped_taking;
 mod stopped;
 mod variable;
 

@@ -11,6 +11,7 @@ use crate::rows::{Row, on_every_row, on_every_row_of_a_process, open};
 use crate::stage::{
     Child, Cue, Dice, PATIENCE, Place, Role, Walk, eventually, kill_there, mark, skip, thread_id, walk,
 };
+use crate::stepped_taking;
 
 pub const ROLES: &[Role] = &[("walker", walker)];
 
@@ -38,6 +39,9 @@ fn walker(cue: &mut Cue) {
             let options = Row::of(cue, 1).options::<u64>(&domain);
             between_marks(&mut || std::mem::forget(options.own("box").expect("a free name")));
         }
+        call if stepped_taking::CALLS.contains(&call) => {
+            stepped_taking::make(call, &domain, Row::of(cue, 1), between_marks);
+        }
         call => {
             let inbox = Row::of(cue, 1).options::<u64>(&domain).own("box").expect("a free name");
             cue.say("own");
@@ -52,7 +56,7 @@ fn walker(cue: &mut Cue) {
 }
 
 /// Instructions all over the call. A step costs 20 µs on a slow machine and a call takes thousands.
-fn all_over(kills: u64) -> impl FnMut(u64) -> Option<u64> {
+pub fn all_over(kills: u64) -> impl FnMut(u64) -> Option<u64> {
     let (mut dice, mut kill) = (Dice::new(kills), 0);
     move |whole| {
         kill += 1;
@@ -62,7 +66,7 @@ fn all_over(kills: u64) -> impl FnMut(u64) -> Option<u64> {
 
 /// Walks a role into its call and kills it there, after as many instructions as `next` says, which is told how
 /// many the whole call has. `before` prepares each time, `after` looks at what is left.
-fn walks<T>(
+pub fn walks<T>(
     row: &Row,
     call: &str,
     mut next: impl FnMut(u64) -> Option<u64>,
@@ -80,7 +84,7 @@ fn walks<T>(
     while let Some(steps) = whole.map_or(Some(u64::MAX), &mut next) {
         let place = Place::new();
         let mut prepared = None;
-        if call == "send" || call == "open" || call == "own" {
+        if !["recv", "close"].contains(&call) {
             prepared = Some(before(&place));
         }
         let (mut child, thread) = start(&place, &mut |child| {
