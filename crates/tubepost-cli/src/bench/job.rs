@@ -49,6 +49,18 @@ pub enum Place {
     IdlePoll,
     /// Both on one CPU.
     OneCore,
+    /// Two senders and two receivers, each on a CPU of its own.
+    FourCores,
+}
+
+/// What a far process does in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// All of the far side.
+    Whole,
+    /// Of several: see `crowd`.
+    Receiver,
+    Sender,
 }
 
 /// The word for a value, as it stands in the JSON and on the command line.
@@ -78,6 +90,7 @@ pub fn lap(bytes: u64) -> u64 {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub what: What,
+    pub part: Part,
     pub measure: Measure,
     pub mode: Mode,
     pub bytes: u64,

@@ -10,6 +10,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
 use super::Rounds;
+use super::plan::CROWD;
 use crate::exit::Failure;
 
 /// The key facts, as the JSON shows them.
@@ -18,7 +19,7 @@ pub struct Machine {
     pub cpu: String,
     /// CPUs this process may run on.
     pub cpus: usize,
-    /// The two that were used, or the one there is.
+    /// Those that were used: the two of the rows with one sender first.
     pub pinned: Vec<usize>,
     pub kernel: String,
     pub os: String,
@@ -65,7 +66,8 @@ fn allowed_cpus() -> Result<Vec<usize>, Failure> {
     Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
 }
 
-/// Two CPUs that are not two threads of one core, in one package, where there are such; else any two.
+/// Two CPUs that are not two threads of one core, in one package, where there are such; else any two. Then as
+/// many more as several senders and receivers need.
 fn choose(allowed: &[usize]) -> Vec<usize> {
     let Some(&first) = allowed.first() else {
         return Vec::new();
@@ -79,7 +81,10 @@ fn choose(allowed: &[usize]) -> Vec<usize> {
     let others = || allowed[1..].iter().copied();
     let neighbour = others()
         .find(|&cpu| topology(cpu, "physical_package_id") == package && topology(cpu, "core_id") != core);
-    [first].into_iter().chain(neighbour.or_else(|| others().next())).collect()
+    let mut chosen: Vec<usize> = [first].into_iter().chain(neighbour.or_else(|| others().next())).collect();
+    let more: Vec<usize> = others().filter(|cpu| !chosen.contains(cpu)).collect();
+    chosen.extend(more.into_iter().take(CROWD - chosen.len()));
+    chosen
 }
 
 fn clock_cost_ns() -> f64 {

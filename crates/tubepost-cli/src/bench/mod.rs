@@ -3,6 +3,7 @@
 //! Two real processes, each on a CPU of its own where there are two. `plan` says which rows there are,
 //! `work` what either side does for each, `measure` how it is timed, `limits` what it is held against.
 
+mod crowd;
 mod far;
 mod job;
 mod kernel;
@@ -25,7 +26,7 @@ use self::far::{Far, Near};
 use self::job::{Mode, Place};
 use self::machine::{IdlePoll, Machine, pin};
 use self::measure::{Found, Measured};
-use self::plan::{Entry, Filter, Group};
+use self::plan::{CROWD, Entry, Filter, Group};
 use self::row::Row;
 use self::work::Bench;
 use crate::ending::Ending;
@@ -79,6 +80,12 @@ pub fn run(words: &[String], quick: bool, json: bool) -> Result<(), Failure> {
     if machine.pinned.len() < 2 {
         machine.notes.push("there is one CPU to run on: rows that spin or need two are left out".to_string());
     }
+    if (2..CROWD).contains(&machine.pinned.len()) {
+        let cpus = machine.pinned.len();
+        machine.notes.push(format!(
+            "two senders and two receivers need {CROWD} CPUs to spin on, there are {cpus}: those rows are left out"
+        ));
+    }
     if groups.iter().any(|group| group.place == Place::IdlePoll) && IdlePoll::hold().is_none() {
         groups.retain(|group| group.place != Place::IdlePoll);
         machine.notes.push("/dev/cpu_dma_latency may not be opened: idle-poll rows are left out".to_string());
@@ -94,14 +101,18 @@ pub fn run(words: &[String], quick: bool, json: bool) -> Result<(), Failure> {
     let scratch = Scratch::new("bench")?;
     let remove_scratch = scratch.remover();
     let bench = Bench::create(scratch.path())?;
-    let mut far = Far::spawn(scratch.path(), {
-        let remove_scratch = remove_scratch.clone();
-        move || {
-            complain("the second process of the benchmark ended too early; run it again");
-            remove_scratch();
-            std::process::exit(1);
-        }
-    })?;
+    let spawn = || {
+        Far::spawn(scratch.path(), {
+            let remove_scratch = remove_scratch.clone();
+            move || {
+                complain("another process of the benchmark ended too early; run it again");
+                remove_scratch();
+                std::process::exit(1);
+            }
+        })
+    };
+    let crowd = groups.iter().any(|group| group.place == Place::FourCores);
+    let mut fars = (1..if crowd { CROWD } else { 2 }).map(|_| spawn()).collect::<Measured<Vec<Far>>>()?;
     ending.watch(false, move |reason| {
         // The far process dies with this one.
         remove_scratch();
@@ -115,7 +126,7 @@ pub fn run(words: &[String], quick: bool, json: bool) -> Result<(), Failure> {
     }
     let mut all = Vec::new();
     for group in &groups {
-        let rounds = measure_group(&bench, &mut far, group, &effort, &machine.pinned)?;
+        let rounds = measure_group(&bench, &mut fars, group, &effort, &machine.pinned)?;
         let rows = row::rows(&group.entries, &rounds);
         if !json {
             print(table::group(group.title, &rows, bars))?;
@@ -131,7 +142,7 @@ pub fn run(words: &[String], quick: bool, json: bool) -> Result<(), Failure> {
 /// All rounds of a group: first one that is thrown away, then those that count.
 fn measure_group(
     bench: &Bench,
-    far: &mut Far,
+    fars: &mut [Far],
     group: &Group,
     effort: &Effort,
     cpus: &[usize],
@@ -139,7 +150,7 @@ fn measure_group(
     let _idle_poll = if group.place == Place::IdlePoll { IdlePoll::hold() } else { None };
     let (near_cpu, far_cpu) = match group.place {
         Place::OneCore => (cpus[0], cpus[0]),
-        Place::TwoCores | Place::IdlePoll => (cpus[0], cpus[1]),
+        Place::TwoCores | Place::IdlePoll | Place::FourCores => (cpus[0], cpus[1]),
     };
     pin(near_cpu)?;
     let (rounds, time) = match group.mode {
@@ -147,16 +158,19 @@ fn measure_group(
         Mode::Block => (effort.rounds.block, effort.block),
     };
     let progress = std::io::stderr().is_terminal();
-    let one_round = |round: usize, far: &mut Far| {
+    let one_round = |round: usize, fars: &mut [Far]| {
         if progress {
             eprint!("\r\x1b[K{}: round {round} of {rounds}", group.title);
         }
         let time = if round == 0 { time / 4 } else { time };
-        let mut row = |entry: &Entry| bench.near(&entry.job(far_cpu, time), far);
+        let mut row = |entry: &Entry| {
+            let job = entry.job(far_cpu, time);
+            if entry.each > 1 { bench.crowd(&job, fars, cpus) } else { bench.near(&job, &mut fars[0]) }
+        };
         group.entries.iter().map(&mut row).collect::<Measured<Vec<Found>>>()
     };
-    one_round(0, far)?;
-    let found = (1..=rounds).map(|round| one_round(round, far)).collect();
+    one_round(0, fars)?;
+    let found = (1..=rounds).map(|round| one_round(round, fars)).collect();
     if progress {
         eprint!("\r\x1b[K");
     }

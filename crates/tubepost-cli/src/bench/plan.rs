@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::job::{Job, LENGTHS, Measure, Mode, Place, What, word};
+use super::job::{Job, LENGTHS, Measure, Mode, Part, Place, What, word};
 use crate::exit::Failure;
 
 /// Longer than it takes to fall asleep, and for a CPU to halt.
 const REST: Duration = Duration::from_micros(50);
+
+/// CPUs that two senders and two receivers need to spin on.
+pub const CROWD: usize = 4;
 
 /// Lengths that fit a place.
 const SMALL: [u64; 4] = [8, 56, 64, 1024];
@@ -25,6 +28,8 @@ pub struct Entry {
     pub mode: Mode,
     pub place: Place,
     pub bytes: u64,
+    /// How many send, and how many receive.
+    pub each: u64,
     /// The row of the same group that this one is held against.
     pub limit: Option<(What, u64)>,
 }
@@ -37,7 +42,16 @@ impl Entry {
             (Mode::Block, Place::TwoCores | Place::IdlePoll) => REST,
             _ => Duration::ZERO,
         };
-        Job { what: self.what, measure: self.measure, mode: self.mode, bytes: self.bytes, cpu, time, rest }
+        Job {
+            what: self.what,
+            part: Part::Whole,
+            measure: self.measure,
+            mode: self.mode,
+            bytes: self.bytes,
+            cpu,
+            time,
+            rest,
+        }
     }
 }
 
@@ -66,6 +80,9 @@ pub fn groups(cpus: usize) -> Vec<Group> {
     if cpus > 1 {
         groups.push(large_latency());
         groups.push(streams(&[8, 56, 64, 1024], "stream, one sender, a CPU each"));
+        if cpus >= CROWD {
+            groups.push(crowd());
+        }
         groups.push(streams(&[64 << 10, 1 << 20], "stream of large messages, one sender, a CPU each"));
     }
     groups
@@ -143,6 +160,22 @@ fn streams(lengths: &[u64], title: &'static str) -> Group {
     Group { title, mode: Mode::Spin, place: Place::TwoCores, entries }
 }
 
+fn crowd() -> Group {
+    let row = |what, bytes, each, limit| Entry {
+        each,
+        ..entry(what, Measure::Stream, Mode::Spin, Place::FourCores, bytes, limit)
+    };
+    let rows = |bytes| {
+        [row(What::Ring, bytes, 1, None), row(What::SystemMailbox, bytes, 2, Some((What::Ring, bytes)))]
+    };
+    Group {
+        title: "stream, two senders and two receivers, a CPU each",
+        mode: Mode::Spin,
+        place: Place::FourCores,
+        entries: [8, 56].map(rows).concat(),
+    }
+}
+
 fn entry(
     what: What,
     measure: Measure,
@@ -151,7 +184,7 @@ fn entry(
     bytes: u64,
     limit: Option<(What, u64)>,
 ) -> Entry {
-    Entry { what, measure, mode, place, bytes, limit }
+    Entry { what, measure, mode, place, bytes, each: 1, limit }
 }
 
 /// The rows that `words` ask for: words about the same field widen the choice, words about different

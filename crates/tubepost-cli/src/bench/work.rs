@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use tubepost::Domain;
 
+use super::crowd;
 use super::far::{Far, Near};
-use super::job::{Job, Measure, Mode, What, lap};
+use super::job::{Job, Measure, Mode, Part, What, lap};
 use super::kernel::{Names, Pipe, Socket};
 use super::limits::{Copies, Futex, Line, Memcpy, RingReceiver, RingSender, Shared};
 use super::mailbox::{
@@ -67,6 +68,15 @@ impl Bench {
             1024 => self.far_with::<1024, Bytes1024>(job, near),
             65536 => self.far_with::<65536, Bytes65536>(job, near),
             1048576 => self.far_with::<1048576, Bytes1048576>(job, near),
+            other => Err(no_such_length(other)),
+        }
+    }
+
+    /// The near side of a round with several of each.
+    pub fn crowd(&self, job: &Job, fars: &mut [Far], cpus: &[usize]) -> Measured<Found> {
+        match job.bytes {
+            8 => crowd::near::<Bytes8>(self, job, fars, cpus),
+            56 => crowd::near::<Bytes56>(self, job, fars, cpus),
             other => Err(no_such_length(other)),
         }
     }
@@ -135,6 +145,9 @@ impl Bench {
         let spin = job.mode == Mode::Spin;
         let shared = &self.shared;
         let names = Names::in_directory(&self.directory);
+        if job.part != Part::Whole {
+            return crowd::far::<T>(self, job, near);
+        }
         match (job.what, job.measure) {
             (What::CacheLine, _) => answer(Line(shared), near),
             (What::Copy, _) => answer(Copies::<N>::new(shared), near),

@@ -7,7 +7,7 @@ use crate::demo::{leavings, uid};
 use crate::scene::{Running, bare, fields, until};
 
 /// What the contract names for every row, sorted.
-const ROW: [&str; 13] = [
+const ROW: [&str; 14] = [
     "bytes",
     "limit",
     "limit_value",
@@ -19,6 +19,7 @@ const ROW: [&str; 13] = [
     "p99_ns",
     "place",
     "ratio",
+    "receivers",
     "senders",
     "what",
 ];
