@@ -102,6 +102,7 @@ pub(crate) fn finish(segment: &Segment) -> Closed {
             Ok(_) => messages + 1,
             Err(other) => other,
         };
+        segment.tell_news();
     }
     Closed { uncollected: counted.wrapping_sub(1) }
 }

@@ -96,14 +96,14 @@ impl Segment {
             given += self.slots.count_given_back(unfreed, untaken);
         }
         if given > 0 {
-            self.tell_returned();
+            self.tell_news();
         }
         given
     }
 
-    /// Says that something went back to the queue, to those who look and those who sleep.
-    pub(crate) fn tell_returned(&self) {
-        self.header().bells.returned.fetch_add(1, AcqRel);
+    /// Says that something went back to the queue, or that it is closed, to receivers who look and who sleep.
+    pub(crate) fn tell_news(&self) {
+        self.header().bells.news.fetch_add(1, AcqRel);
         self.messages().alarm();
     }
 

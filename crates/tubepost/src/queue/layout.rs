@@ -124,8 +124,8 @@ pub(crate) struct Bells {
     pub(crate) messages: AtomicU32,
     pub(crate) room: AtomicU32,
     pub(crate) end: AtomicU32,
-    /// Counts the times that something went back to the queue: receivers look for it then.
-    pub(crate) returned: AtomicU32,
+    /// Counts the times that something went back to the queue, or it was closed: receivers look then.
+    pub(crate) news: AtomicU32,
     /// Counts the receivers that came: others watch out for their deaths.
     pub(crate) joined: AtomicU32,
 }

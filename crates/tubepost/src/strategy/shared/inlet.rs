@@ -42,8 +42,9 @@ pub(crate) struct Inlet {
     empty_at: AtomicU64,
     /// The head, when it is not published.
     stuck: Stuck,
-    /// What was given back was looked for when the shared count was this.
-    returned: AtomicU32,
+    /// The shared count of news when this end looked last. Once it is closed it never looks again, so
+    /// that there are always news.
+    news: AtomicU32,
     /// The other receivers were watched when the shared count was this.
     joined: AtomicU32,
     /// The coarse clock when the dead were last looked after, and the head then.
@@ -76,7 +77,7 @@ impl Inlet {
             empty_at: AtomicU64::new(0),
             stuck: Stuck::new(),
             // Not as it is now: a first look at what was given back before we came.
-            returned: AtomicU32::new(0),
+            news: AtomicU32::new(0),
             joined: AtomicU32::new(0),
             looked: AtomicU64::new(0),
             idle_at: AtomicU64::new(u64::MAX),
@@ -95,29 +96,32 @@ impl Inlet {
         if !at.segment.is_ours() {
             return Err(forked());
         }
-        if self.closed.load(Relaxed) {
-            return Err(self.ended());
+        loop {
+            match &self.sole {
+                Some(sole) => {
+                    let held = sole.hold();
+                    if !self.has_news() {
+                        return self.take_head(held);
+                    }
+                }
+                None if !self.has_news() => return self.compete(),
+                None => {}
+            }
+            if let Some(taken) = self.look_at_news()? {
+                return Ok(taken);
+            }
         }
-        if at.segment.header().bells.returned.load(Acquire) != self.returned.load(Relaxed)
-            && let Some(taken) = self.take_again()?
-        {
-            return Ok(taken);
-        }
-        match &self.sole {
-            Some(sole) => self.take_head(sole),
-            None => self.compete(),
-        }
+    }
+
+    #[inline(always)]
+    fn has_news(&self) -> bool {
+        self.at.segment.header().bells.news.load(Acquire) != self.news.load(Relaxed)
     }
 
     /// The owner's way.
     #[inline(always)]
-    fn take_head<'a>(&'a self, sole: &'a Sole) -> Result<Taken<'a>, Refusal> {
-        let at = &*self.at;
-        let held = sole.hold();
-        if self.closed.load(Relaxed) || at.segment.is_closed() {
-            return Err(closed(&at.segment));
-        }
-        let slots = &at.segment.slots;
+    fn take_head<'a>(&'a self, held: Held<'a>) -> Result<Taken<'a>, Refusal> {
+        let slots = &self.at.segment.slots;
         loop {
             let head = self.head.load(Relaxed);
             match slots.head(head) {
@@ -179,14 +183,15 @@ impl Inlet {
         }
     }
 
-    /// Takes one of the messages that were given back.
+    /// Is it closed? (What comes back then, nobody gets any more.) Else takes one of the messages that
+    /// were given back, if there is one.
     #[cold]
-    fn take_again(&self) -> Result<Option<Taken<'_>>, Refusal> {
+    fn look_at_news(&self) -> Result<Option<Taken<'_>>, Refusal> {
         let segment = &self.at.segment;
-        if segment.is_closed() {
-            return Err(closed(segment)); // what comes back now, nobody gets any more
+        let count = segment.header().bells.news.load(Acquire);
+        if self.closed.load(Acquire) || segment.is_closed() {
+            return Err(self.ended());
         }
-        let count = segment.header().bells.returned.load(Acquire);
         if self.competes() {
             let (unfreed, untaken) = (segment.unfreed(), segment.untaken());
             while let Some((place, state, before)) =
@@ -201,7 +206,7 @@ impl Inlet {
         if let Some(chunk) = in_hand::hold_again(&segment.chunks, self.at.member) {
             return Taken::of_chunk(self, chunk).map(Some);
         }
-        self.returned.store(count, Relaxed);
+        self.news.store(count, Relaxed);
         Ok(None)
     }
 
@@ -330,12 +335,7 @@ impl Inlet {
         let head = self.head.load(Relaxed);
         back_off(head.wrapping_sub(self.empty_at.swap(head, Relaxed)));
         let gate = at.segment.slots.gate(head);
-        let returned = &at.segment.header().bells.returned;
-        let over = || {
-            self.closed.load(Relaxed)
-                || at.segment.is_closed()
-                || returned.load(Relaxed) != self.returned.load(Relaxed)
-        };
+        let over = || at.segment.is_closed() || self.has_news();
         let ready = poll(spin, deadline, || !gate.is_free() || over());
         if ready {
             at.spun_well();
@@ -351,9 +351,6 @@ impl Inlet {
             deadline,
             || self.may_take().then_some(Ok(())),
             || {
-                if self.closed.load(Relaxed) {
-                    return Err(Err(self.ended()));
-                }
                 // Somebody else ended it, or took the name away.
                 if at.segment.is_closed() || at.lost_its_name() {
                     return Err(Err(closed(&at.segment)));
@@ -387,10 +384,7 @@ impl Inlet {
     fn may_take(&self) -> bool {
         let segment = &self.at.segment;
         let head = segment.slots.head(self.head.load(Relaxed));
-        !matches!(head, Head::Empty(_))
-            || segment.is_closed()
-            || self.closed.load(Relaxed)
-            || segment.header().bells.returned.load(Acquire) != self.returned.load(Relaxed)
+        !matches!(head, Head::Empty(_)) || segment.is_closed() || self.has_news()
     }
 
     /// What calls say once this end was closed.
@@ -410,13 +404,13 @@ impl Inlet {
             return Err(Error::Forked);
         }
         let Some(sole) = &self.sole else {
-            self.closed.store(true, Relaxed);
-            segment.messages().alarm();
+            self.closed.store(true, Release);
+            segment.tell_news();
             return Ok(Closed { uncollected: segment.waiting() });
         };
         let closed = {
             let _held = sole.hold();
-            self.closed.store(true, Relaxed);
+            self.closed.store(true, Release);
             cleanup::finish(segment)
         };
         segment.mark_retired();

@@ -157,7 +157,7 @@ impl<'a> Taken<'a> {
             }
             (None, None) => {}
         }
-        segment.tell_returned();
+        segment.tell_news();
     }
 
     /// The bytes make no message, for this reason. What doesn't fit the buffer stays.
@@ -198,7 +198,7 @@ impl Inlet {
         }
         let chunk = segment.chunks.find(hand.ticket).filter(|chunk| chunk.word == hand.word);
         if chunk.and_then(|chunk| chunk.swap(chunk.word.given_back())).is_some() {
-            segment.tell_returned();
+            segment.tell_news();
         }
     }
 }
