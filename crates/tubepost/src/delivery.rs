@@ -6,7 +6,7 @@ use crate::message::Message;
 use crate::receiver::{Receiver, after, blocking, limited, trying};
 use crate::strategy::Refusal;
 use crate::strategy::shared::inlet::Inlet;
-use crate::strategy::shared::taken::{InHand, Taken};
+use crate::strategy::shared::taken::{InHand, Taken, With};
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -53,16 +53,6 @@ pub struct Delivery<M: Message + ?Sized> {
 }
 
 impl<M: Message + ?Sized> Delivery<M> {
-    fn new(inlet: &Arc<Inlet>, taken: Taken<'_>) -> Result<Delivery<M>, Refusal> {
-        let (seq, sender, redelivered) = (taken.position(), taken.sender(), taken.redelivered());
-        let message = match M::receive(&taken.payload) {
-            Ok(message) => message,
-            Err(unfit) => return Err(taken.unfit(unfit)),
-        };
-        let hand = Some(taken.hold()?);
-        Ok(Delivery { inlet: Arc::clone(inlet), hand, message, seq, sender, redelivered, _of: PhantomData })
-    }
-
     /// Consumes the message: nobody gets it any more.
     ///
     /// # Errors
@@ -122,6 +112,23 @@ where
     }
 }
 
+/// Takes it in hand.
+struct ToHold<'a, M: ?Sized>(&'a Arc<Inlet>, PhantomData<fn() -> Box<M>>);
+
+impl<M: Message + ?Sized> With for ToHold<'_, M> {
+    type Result = Delivery<M>;
+
+    fn message(self, taken: Taken<'_>) -> Result<Delivery<M>, Refusal> {
+        let (seq, sender, redelivered) = (taken.position(), taken.sender(), taken.redelivered());
+        let message = match M::receive(&taken.payload) {
+            Ok(message) => message,
+            Err(unfit) => return Err(taken.unfit(unfit)),
+        };
+        let hand = Some(taken.hold()?);
+        Ok(Delivery { inlet: Arc::clone(self.0), hand, message, seq, sender, redelivered, _of: PhantomData })
+    }
+}
+
 impl<M: Message + ?Sized> Receiver<M> {
     /// Takes the next message in hand, waiting for it as long as it takes.
     ///
@@ -130,7 +137,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// As for [`recv`](Self::recv); [`Error::NoMemory`] or [`Error::AtCeiling`] if there is no
     /// memory to keep it in meanwhile: then it stays in the queue.
     pub fn take(&self) -> Result<Delivery<M>, RecvError> {
-        blocking(self.inlet().recv(None).and_then(|taken| Delivery::new(self.inlet(), taken)))
+        blocking(self.inlet().recv(None, ToHold::<M>(self.inlet(), PhantomData)))
     }
 
     /// [`take`](Self::take) that does not wait.
@@ -139,7 +146,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`try_recv`](Self::try_recv) and [`take`](Self::take).
     pub fn try_take(&self) -> Result<Delivery<M>, TryRecvError> {
-        trying(self.inlet().try_recv().and_then(|taken| Delivery::new(self.inlet(), taken)))
+        trying(self.inlet().try_recv(ToHold::<M>(self.inlet(), PhantomData)))
     }
 
     /// [`take`](Self::take) that waits for at most so long.
@@ -148,7 +155,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`recv_timeout`](Self::recv_timeout) and [`take`](Self::take).
     pub fn take_timeout(&self, timeout: Duration) -> Result<Delivery<M>, RecvTimeoutError> {
-        limited(self.inlet().recv(after(timeout)).and_then(|taken| Delivery::new(self.inlet(), taken)))
+        limited(self.inlet().recv(after(timeout), ToHold::<M>(self.inlet(), PhantomData)))
     }
 
     /// [`take`](Self::take) that waits until then at most.
@@ -157,6 +164,6 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`take_timeout`](Self::take_timeout).
     pub fn take_deadline(&self, deadline: Instant) -> Result<Delivery<M>, RecvTimeoutError> {
-        limited(self.inlet().recv(Some(deadline)).and_then(|taken| Delivery::new(self.inlet(), taken)))
+        limited(self.inlet().recv(Some(deadline), ToHold::<M>(self.inlet(), PhantomData)))
     }
 }

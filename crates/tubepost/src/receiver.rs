@@ -11,7 +11,7 @@ use crate::memory::payload::{Payload, Unfit};
 use crate::message::{Buffer, Message};
 use crate::strategy::Refusal;
 use crate::strategy::shared::inlet::Inlet;
-use crate::strategy::shared::taken::Taken;
+use crate::strategy::shared::taken::{Taken, With};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -153,37 +153,55 @@ where
 }
 
 /// Makes a message of what was taken.
-#[inline(always)]
-fn message<M: Message + ?Sized>(taken: Taken<'_>) -> Result<M::Received, Refusal> {
-    match M::receive(&taken.payload) {
-        Ok(message) => {
-            taken.consume();
-            Ok(message)
+struct ByValue<M: ?Sized>(PhantomData<fn() -> Box<M>>);
+
+impl<M: Message + ?Sized> With for ByValue<M> {
+    type Result = M::Received;
+
+    #[inline(always)]
+    fn message(self, taken: Taken<'_>) -> Result<M::Received, Refusal> {
+        match M::receive(&taken.payload) {
+            Ok(message) => {
+                taken.consume();
+                Ok(message)
+            }
+            Err(unfit) => Err(taken.unfit(unfit)),
         }
-        Err(unfit) => Err(taken.unfit(unfit)),
     }
 }
 
-fn envelope<M: Message + ?Sized>(taken: Taken<'_>) -> Result<Envelope<M>, Refusal> {
-    let (seq, sender, redelivered) = (taken.position(), taken.sender(), taken.redelivered());
-    Ok(Envelope { message: message::<M>(taken)?, seq, sender, redelivered })
+/// The same, with what is known about it.
+struct InEnvelope<M: ?Sized>(PhantomData<fn() -> Box<M>>);
+
+impl<M: Message + ?Sized> With for InEnvelope<M> {
+    type Result = Envelope<M>;
+
+    fn message(self, taken: Taken<'_>) -> Result<Envelope<M>, Refusal> {
+        let (seq, sender, redelivered) = (taken.position(), taken.sender(), taken.redelivered());
+        let message = ByValue::<M>(PhantomData).message(taken)?;
+        Ok(Envelope { message, seq, sender, redelivered })
+    }
 }
 
-#[inline(always)]
-fn fill<M: Message + ?Sized>(
-    buffer: &mut (impl Buffer<M> + ?Sized),
-    taken: Taken<'_>,
-) -> Result<usize, Refusal> {
-    let (length, room) = (taken.payload.len(), buffer.room());
-    if length > room {
-        return Err(taken.unfit(Unfit::TooShort { length, room }));
-    }
-    match buffer.fill_from(&taken.payload) {
-        Ok(length) => {
-            taken.consume();
-            Ok(length)
+/// Copies it into a buffer.
+struct IntoBuffer<'a, M: ?Sized, B: ?Sized>(&'a mut B, PhantomData<fn() -> Box<M>>);
+
+impl<M: Message + ?Sized, B: Buffer<M> + ?Sized> With for IntoBuffer<'_, M, B> {
+    type Result = usize;
+
+    #[inline(always)]
+    fn message(self, taken: Taken<'_>) -> Result<usize, Refusal> {
+        let (length, room) = (taken.payload.len(), self.0.room());
+        if length > room {
+            return Err(taken.unfit(Unfit::TooShort { length, room }));
         }
-        Err(unfit) => Err(taken.unfit(unfit)),
+        match self.0.fill_from(&taken.payload) {
+            Ok(length) => {
+                taken.consume();
+                Ok(length)
+            }
+            Err(unfit) => Err(taken.unfit(unfit)),
+        }
     }
 }
 
@@ -254,7 +272,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// [`RecvError::Closed`] after [`close`](Self::close).
     #[inline]
     pub fn recv(&self) -> Result<M::Received, RecvError> {
-        blocking(self.inlet.recv(None).and_then(message::<M>))
+        blocking(self.inlet.recv(None, ByValue::<M>(PhantomData)))
     }
 
     /// Receives the next message if there is one now.
@@ -265,7 +283,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// [`close`](Self::close).
     #[inline]
     pub fn try_recv(&self) -> Result<M::Received, TryRecvError> {
-        trying(self.inlet.try_recv().and_then(message::<M>))
+        trying(self.inlet.try_recv(ByValue::<M>(PhantomData)))
     }
 
     /// Receives the next message, waiting for it for at most so long.
@@ -276,7 +294,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// [`close`](Self::close).
     #[inline]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<M::Received, RecvTimeoutError> {
-        limited(self.inlet.recv(after(timeout)).and_then(message::<M>))
+        limited(self.inlet.recv(after(timeout), ByValue::<M>(PhantomData)))
     }
 
     /// Receives the next message, waiting for it until then at most.
@@ -286,7 +304,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// As for [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<M::Received, RecvTimeoutError> {
-        limited(self.inlet.recv(Some(deadline)).and_then(message::<M>))
+        limited(self.inlet.recv(Some(deadline), ByValue::<M>(PhantomData)))
     }
 
     /// Receives into a buffer of the caller's own: a value for plain types; a slice or a
@@ -311,7 +329,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// ```
     #[inline]
     pub fn recv_into<B: Buffer<M> + ?Sized>(&self, buffer: &mut B) -> Result<usize, RecvError> {
-        blocking(self.inlet.recv(None).and_then(|taken| fill(buffer, taken)))
+        blocking(self.inlet.recv(None, IntoBuffer::<M, B>(buffer, PhantomData)))
     }
 
     /// [`recv_into`](Self::recv_into) that does not wait.
@@ -321,7 +339,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// As for [`try_recv`](Self::try_recv); [`Error::TooLong`] if it does not fit: it stays.
     #[inline]
     pub fn try_recv_into<B: Buffer<M> + ?Sized>(&self, buffer: &mut B) -> Result<usize, TryRecvError> {
-        trying(self.inlet.try_recv().and_then(|taken| fill(buffer, taken)))
+        trying(self.inlet.try_recv(IntoBuffer::<M, B>(buffer, PhantomData)))
     }
 
     /// [`recv_into`](Self::recv_into) that waits for at most so long.
@@ -336,7 +354,7 @@ impl<M: Message + ?Sized> Receiver<M> {
         buffer: &mut B,
         timeout: Duration,
     ) -> Result<usize, RecvTimeoutError> {
-        limited(self.inlet.recv(after(timeout)).and_then(|taken| fill(buffer, taken)))
+        limited(self.inlet.recv(after(timeout), IntoBuffer::<M, B>(buffer, PhantomData)))
     }
 
     /// [`recv_into`](Self::recv_into) that waits until then at most.
@@ -350,7 +368,7 @@ impl<M: Message + ?Sized> Receiver<M> {
         buffer: &mut B,
         deadline: Instant,
     ) -> Result<usize, RecvTimeoutError> {
-        limited(self.inlet.recv(Some(deadline)).and_then(|taken| fill(buffer, taken)))
+        limited(self.inlet.recv(Some(deadline), IntoBuffer::<M, B>(buffer, PhantomData)))
     }
 
     /// Receives the next message and who sent it.
@@ -359,7 +377,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`recv`](Self::recv).
     pub fn recv_envelope(&self) -> Result<Envelope<M>, RecvError> {
-        blocking(self.inlet.recv(None).and_then(envelope::<M>))
+        blocking(self.inlet.recv(None, InEnvelope::<M>(PhantomData)))
     }
 
     /// [`recv_envelope`](Self::recv_envelope) that does not wait.
@@ -368,7 +386,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`try_recv`](Self::try_recv).
     pub fn try_recv_envelope(&self) -> Result<Envelope<M>, TryRecvError> {
-        trying(self.inlet.try_recv().and_then(envelope::<M>))
+        trying(self.inlet.try_recv(InEnvelope::<M>(PhantomData)))
     }
 
     /// [`recv_envelope`](Self::recv_envelope) that waits for at most so long.
@@ -377,7 +395,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`recv_timeout`](Self::recv_timeout).
     pub fn recv_envelope_timeout(&self, timeout: Duration) -> Result<Envelope<M>, RecvTimeoutError> {
-        limited(self.inlet.recv(after(timeout)).and_then(envelope::<M>))
+        limited(self.inlet.recv(after(timeout), InEnvelope::<M>(PhantomData)))
     }
 
     /// [`recv_envelope`](Self::recv_envelope) that waits until then at most.
@@ -386,7 +404,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// As for [`recv_timeout`](Self::recv_timeout).
     pub fn recv_envelope_deadline(&self, deadline: Instant) -> Result<Envelope<M>, RecvTimeoutError> {
-        limited(self.inlet.recv(Some(deadline)).and_then(envelope::<M>))
+        limited(self.inlet.recv(Some(deadline), InEnvelope::<M>(PhantomData)))
     }
 
     /// Receives until the mailbox is closed.

@@ -5,7 +5,7 @@
 //! compete take each message by a CAS in the ledger of takes, and each has a cursor of its own.
 
 use super::attach::{Wish, attach};
-use super::taken::Taken;
+use super::taken::{Taken, With};
 use super::{Attachment, Stuck, back_off, closed, forked};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan};
@@ -89,23 +89,24 @@ impl Inlet {
         self.sole.is_none()
     }
 
-    /// Takes the next message if there is one.
+    /// Takes the next message if there is one. Here and below, `COMPETES` is [`competes`](Self::competes),
+    /// known to the compiler: each way is then a straight line.
     #[inline(always)]
-    fn take(&self) -> Result<Taken<'_>, Refusal> {
+    fn take<const COMPETES: bool>(&self) -> Result<Taken<'_>, Refusal> {
         let at = &*self.at;
         if !at.segment.is_ours() {
             return Err(forked());
         }
         loop {
-            match &self.sole {
-                Some(sole) => {
-                    let held = sole.hold();
-                    if !self.has_news() {
-                        return self.take_head(held);
-                    }
+            if let Some(sole) = &self.sole
+                && !COMPETES
+            {
+                let held = sole.hold();
+                if !self.has_news() {
+                    return self.take_head(held);
                 }
-                None if !self.has_news() => return self.compete(),
-                None => {}
+            } else if !self.has_news() {
+                return self.compete();
             }
             if let Some(taken) = self.look_at_news()? {
                 return Ok(taken);
@@ -253,12 +254,42 @@ impl Inlet {
         }
     }
 
-    /// Takes the next message if there is one now.
+    /// Takes the next message if there is one now, and does this with it.
     #[inline(always)]
-    pub(crate) fn try_recv(&self) -> Result<Taken<'_>, Refusal> {
+    pub(crate) fn try_recv<W: With>(&self, with: W) -> Result<W::Result, Refusal> {
+        if self.competes() {
+            with.message(self.try_next::<true>()?)
+        } else {
+            with.message(self.try_next::<false>()?)
+        }
+    }
+
+    /// Takes the next message, waiting for it until the deadline, and does this with it.
+    #[inline(always)]
+    pub(crate) fn recv<W: With>(&self, deadline: Option<Instant>, with: W) -> Result<W::Result, Refusal> {
+        if self.competes() {
+            with.message(self.next::<true>(deadline)?)
+        } else {
+            with.message(self.next::<false>(deadline)?)
+        }
+    }
+
+    #[inline(always)]
+    fn try_next<const COMPETES: bool>(&self) -> Result<Taken<'_>, Refusal> {
         loop {
-            match self.take() {
+            match self.take::<COMPETES>() {
                 Err(Refusal::Waiting) if self.more_after_a_look() => {}
+                done => return done,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn next<const COMPETES: bool>(&self, deadline: Option<Instant>) -> Result<Taken<'_>, Refusal> {
+        loop {
+            match self.take::<COMPETES>() {
+                Err(Refusal::Waiting) if self.poll(deadline) => {}
+                Err(Refusal::Waiting) => self.sleep(deadline)?,
                 done => return done,
             }
         }
@@ -309,18 +340,6 @@ impl Inlet {
                 return recovered; // the next take walks over it
             }
             self.skip(head);
-        }
-    }
-
-    /// Takes the next message, waiting for it until the deadline.
-    #[inline(always)]
-    pub(crate) fn recv(&self, deadline: Option<Instant>) -> Result<Taken<'_>, Refusal> {
-        loop {
-            match self.take() {
-                Err(Refusal::Waiting) if self.poll(deadline) => {}
-                Err(Refusal::Waiting) => self.sleep(deadline)?,
-                done => return done,
-            }
         }
     }
 
