@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`slots`] | the bounded queue: claiming, publishing, recovery of the dead, reuse of their rows | in order |
 //! | [`close`] | closing it, and the one number of messages never collected | in order |
+//! | [`takes`] | receivers that compete: taking, giving back what the dead had, closing | in order |
 //! | [`waiting`] | sleeping and waking without a fence per message | store buffers |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
@@ -28,4 +29,5 @@ mod memory;
 mod names;
 mod slots;
 mod sole;
+mod takes;
 mod waiting;
