@@ -2,7 +2,8 @@
 
 use super::entry::Segment;
 use crate::queue::chunks::Use;
-use crate::queue::slots::Member;
+use crate::queue::mapped::Letter;
+use crate::queue::slots::{Member, Place};
 use crate::queue::{in_hand, takes};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -29,7 +30,7 @@ impl Segment {
         if self.geometry.choice.owned {
             return head.position.load(Acquire);
         }
-        let (untaken, _) = self.slots.untaken(head.taken.load(Acquire));
+        let (untaken, _) = self.slots.untaken(head.taken.load(Acquire), &head.skips);
         head.taken.fetch_max(untaken, AcqRel);
         untaken
     }
@@ -54,9 +55,23 @@ impl Segment {
 
     /// How many of them were given back.
     fn back(&self, unfreed: u64, untaken: u64) -> u64 {
-        let in_slots =
-            if self.geometry.choice.owned { 0 } else { self.slots.count_given_back(unfreed, untaken) };
+        let owned = self.geometry.choice.owned;
+        let in_slots = if owned { 0 } else { self.given_back(unfreed, untaken, |_| true) };
         in_hand::count(&self.chunks, Use::Returned) + in_slots
+    }
+
+    /// How many messages were given back in slots, of those that are closed or not, as `wanted` says. If
+    /// the dead one had consumed it, or moved it into its hand, only the slot is left to be freed.
+    fn given_back(&self, unfreed: u64, untaken: u64, wanted: impl Fn(bool) -> bool) -> u64 {
+        let is_there = |place| match self.slots.words.letter(place) {
+            Some(Letter::InLine(_)) => true,
+            Some(Letter::InChunk(ticket, _)) => {
+                self.chunks.find(ticket).is_some_and(|chunk| chunk.word.kind() == Some(Use::Linked))
+            }
+            None => false,
+        };
+        let given = self.slots.given_back(unfreed, untaken);
+        given.filter(|(place, closed)| wanted(*closed) && is_there(*place)).count() as u64
     }
 
     pub(crate) fn count(&self) -> Count {
@@ -88,12 +103,14 @@ impl Segment {
     fn give_back_what(&self, dead: impl Fn(Member) -> bool) -> u64 {
         let mut given = in_hand::reclaim(&self.slots, &self.chunks, &dead);
         if !self.geometry.choice.owned {
-            let first = |_| {
+            let first = |member, place: Place| {
                 in_hand::reclaim(&self.slots, &self.chunks, &dead);
+                !in_hand::has_copy(&self.chunks, member, place.position)
             };
             let (unfreed, untaken) = (self.unfreed(), self.untaken());
             self.slots.give_back(unfreed, untaken, &dead, first);
-            given += self.slots.count_given_back(unfreed, untaken);
+            let open = self.slots.given_back(unfreed, untaken).filter(|(_, closed)| !closed);
+            given += open.count() as u64;
         }
         if given > 0 {
             self.tell_news();
@@ -120,8 +137,9 @@ impl Segment {
         } else {
             self.give_back();
             let unfreed = self.unfreed();
-            untaken = self.slots.close_takes(unfreed, header.head.taken.load(Acquire));
-            uncollected += self.slots.count_given_back(unfreed, untaken);
+            untaken = self.slots.close_takes(unfreed, header.head.taken.load(Acquire), &header.head.skips);
+            // Only what is closed: the rest may still be taken again.
+            uncollected += self.given_back(unfreed, untaken, |closed| closed);
         }
         in_hand::bury_returned(&self.chunks);
         uncollected += in_hand::count(&self.chunks, Use::Buried);

@@ -23,6 +23,8 @@
 //! (turn, c, dead) on a FULL slot. Anybody may *give it back*: read the word, ask whether its
 //! member is dead, CAS it to (turn, c + 1, nobody). Only a receiver takes it again, marked with
 //! the count. A sender that needs the slot waits for that: the message is waiting, not lost.
+//! A living one that can't use what it took puts it back in the same way, counted as well: if the word
+//! came again, whoever saw it before a death could rob the next one in the same row.
 //! What the dead one copied into a chunk of its own is freed first; see `super::in_hand`.
 //!
 //! **Skipped positions** are counted, for how many were received is told as how many were
@@ -31,7 +33,8 @@
 //!
 //! **Closing** sets the closed bit in the first older take word, so nobody takes from then on;
 //! and in each word that says "nobody" on a FULL slot, so nobody takes those again. What is
-//! then neither taken nor skipped was never collected.
+//! then neither taken nor skipped was never collected; nor were those of "nobody" that are closed: one
+//! that is given back later may still be taken again.
 
 use super::slots::{Member, Place, Slots, State, Words};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -171,8 +174,9 @@ impl<W: Words> Slots<W> {
         }
     }
 
-    /// The first position at or after `from` that nobody took, and whether it is closed there.
-    pub(crate) fn untaken(&self, from: u64) -> (u64, bool) {
+    /// The first position at or after `from` that nobody took, and whether it is closed there. Positions
+    /// without a message that it passes are noted in `skips`: whoever begins there passes them too.
+    pub(crate) fn untaken(&self, from: u64, skips: &AtomicU64) -> (u64, bool) {
         let mut position = from;
         for _ in 0..self.capacity.saturating_mul(2) + 1024 {
             let place = self.place(position);
@@ -184,6 +188,7 @@ impl<W: Words> Slots<W> {
                 && self.state_at(place).ahead_of(place.turn) > 0
                 && self.take_at(place) == seen
             {
+                note_skip(skips, position);
                 position = position.wrapping_add(1);
             } else if seen.is_closed() || self.take_at(place) == seen {
                 return (position, seen.is_closed());
@@ -217,23 +222,22 @@ impl<W: Words> Slots<W> {
     /// Puts a message back that this receiver took and did not read.
     pub(crate) fn put_back(&self, place: Place) {
         let seen = self.take_at(place);
-        self.swap_take(place, seen, seen.of(NOBODY));
+        self.swap_take(place, seen, seen.given_back());
     }
 
     /// Gives back what dead ones had taken of the positions from `head` to `untaken`. Before
-    /// each of them `first` is called: see `in_hand`.
+    /// each of them `first` is called, and says whether it may: see `in_hand`.
     pub(crate) fn give_back(
         &self,
         head: u64,
         untaken: u64,
         mut dead: impl FnMut(Member) -> bool,
-        mut first: impl FnMut(Member),
+        mut first: impl FnMut(Member, Place) -> bool,
     ) {
         for place in self.between(head, untaken) {
             let seen = self.take_at(place);
             let taken = seen.ahead_of(place.turn) == 0 && !seen.was_given_back();
-            if taken && self.holds_message(place) && dead(seen.member()) {
-                first(seen.member());
+            if taken && self.holds_message(place) && dead(seen.member()) && first(seen.member(), place) {
                 self.swap_take(place, seen, seen.given_back());
             }
         }
@@ -248,21 +252,22 @@ impl<W: Words> Slots<W> {
         })
     }
 
-    /// How many messages from `head` to `untaken` were given back and wait to be taken again.
-    pub(crate) fn count_given_back(&self, head: u64, untaken: u64) -> u64 {
-        let waits = |place: &Place| {
-            let seen = self.take_at(*place);
-            seen.ahead_of(place.turn) == 0 && seen.was_given_back() && self.holds_message(*place)
-        };
-        self.between(head, untaken).filter(waits).count() as u64
+    /// Where, from `head` to `untaken`, something was given back, and whether that is closed: then nobody
+    /// takes it again.
+    pub(crate) fn given_back(&self, head: u64, untaken: u64) -> impl Iterator<Item = (Place, bool)> {
+        self.between(head, untaken).filter_map(|place| {
+            let seen = self.take_at(place);
+            let back = seen.ahead_of(place.turn) == 0 && seen.was_given_back();
+            (back && self.holds_message(place)).then(|| (place, seen.is_closed()))
+        })
     }
 
     /// Lets nobody take anything from now on, neither what was never taken nor what was given
     /// back. Gives the first position that nobody took.
-    pub(crate) fn close_takes(&self, head: u64, from: u64) -> u64 {
+    pub(crate) fn close_takes(&self, head: u64, from: u64, skips: &AtomicU64) -> u64 {
         let mut position = from;
         for _ in 0..self.capacity.saturating_mul(4) + 4096 {
-            let (untaken, closed) = self.untaken(position);
+            let (untaken, closed) = self.untaken(position, skips);
             position = untaken;
             if closed {
                 break;

@@ -17,6 +17,13 @@ use std::rc::Rc;
 
 /// More states than this is a mistake in the model.
 const LIMIT: usize = 4_000_000;
+/// The same for long runs.
+const LONG_LIMIT: usize = 60_000_000;
+
+/// Whether larger bounds are wanted than fit into every run of the tests: `.ci/full models`.
+pub fn long_runs() -> bool {
+    std::env::var_os("TUBEPOST_TESTS_LONG").is_some()
+}
 
 /// A protocol: states, and what each process may do next in each of them.
 pub trait Model {
@@ -153,9 +160,10 @@ impl<'m, M: Model> Graph<'m, M> {
 
     fn visit(&mut self) -> Option<Violation> {
         let mut out = Steps { labelled: false, next: Vec::new() };
+        let limit = if long_runs() { LONG_LIMIT } else { LIMIT };
         let mut next = 0;
         while next < self.states.len() {
-            assert!(self.states.len() <= LIMIT, "more than {LIMIT} states");
+            assert!(self.states.len() <= limit, "more than {limit} states");
             let state = Rc::clone(&self.states[next]);
             if let Err(what) = self.model.check(&state) {
                 return Some(Violation { what, schedule: self.schedule_to(next) });

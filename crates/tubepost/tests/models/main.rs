@@ -10,7 +10,10 @@
 //! |---|---|---|
 //! | [`slots`] | the bounded queue: claiming, publishing, recovery of the dead, reuse of their rows | in order |
 //! | [`close`] | closing it, and the one number of messages never collected | in order |
+//! | [`takes`] | receivers that compete: taking, giving back what the dead had, closing | in order |
 //! | [`waiting`] | sleeping and waking without a fence per message | store buffers |
+//! | [`chunks`] | payloads beside the slots, messages in hand, reclaiming them from the dead | in order |
+//! | [`waking`] | whom to wake where receivers compete | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
@@ -22,10 +25,13 @@
 //! stores that the model shows at their visible moment; where the delay between a store and its
 //! visibility matters, the model has store buffers ([`memory`]).
 
+mod chunks;
 mod close;
 mod explorer;
 mod memory;
 mod names;
 mod slots;
 mod sole;
+mod takes;
 mod waiting;
+mod waking;
