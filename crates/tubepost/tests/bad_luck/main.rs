@@ -7,6 +7,14 @@
 //! | `intruders` | planted links, foreign or open directories, missing permission |
 //! | `rubbish` | segments of another version, truncated, zeroed, random, scribbled on while in use |
 //! | `scarcity` | absurd options, no memory, no descriptors |
+//! | `memory` | a full file system or a ceiling in the middle of long messages; memory that is given back |
+//! | `permissions` | other users: modes, shared domains, squatters |
+//! | `namespaces` | containers: pid, user, mount, ipc and time namespaces, read-only mounts |
+//! | `storms` | many processes that make, use and remove one name, killed at random |
+//! | `stops` | processes that stand still in the middle of a call |
+//! | `holding` | messages held in hand for ever |
+//! | `crowd` | ten thousand mailboxes |
+//! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
@@ -14,10 +22,12 @@
 #[path = "../stage/mod.rs"]
 mod stage;
 
+mod citizen;
 mod forks;
 mod intruders;
 mod leftovers;
 mod names;
+mod permissions;
 mod quiet;
 mod rubbish;
 mod scarcity;
@@ -26,6 +36,7 @@ mod scarcity;
 #[test]
 fn role() {
     stage::enter(&[
+        citizen::ROLES,
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,

@@ -34,7 +34,7 @@ fn absurd_capacities_are_refused() {
 #[test]
 fn absurd_lengths_are_refused() {
     let place = Place::new();
-    for max in [4097, 1 << 32, u64::MAX] {
+    for max in [(1 << 30) + 1, 1 << 32, u64::MAX] {
         bad_option(
             &place,
             Mailbox::<[u8]>::options().domain(place.domain()).max_message(max).own("box"),
@@ -42,6 +42,39 @@ fn absurd_lengths_are_refused() {
         );
         bad_option(&place, Mailbox::<str>::options().domain(place.domain()).max_message(max).own("box"), max);
     }
+}
+
+/// The longest message that is allowed can be agreed upon; memory is wanted when it comes.
+#[test]
+fn the_longest_message() {
+    let place = Place::new();
+    let inbox = Mailbox::<[u8]>::options().domain(place.domain()).max_message(1 << 30).own("box");
+    let inbox = inbox.expect("allowed");
+    let stat = inbox.stat().expect("ours");
+    assert_eq!((stat.max_message, stat.chunk_bytes), (1 << 30, 0));
+    assert!(stat.bytes < 1 << 20, "{} bytes before a message came", stat.bytes);
+    let out = Sender::<[u8]>::options().domain(place.domain()).open("box").expect("it exists");
+    out.send(b"short").expect("it lives");
+    assert_eq!(inbox.recv().as_deref(), Ok(&b"short"[..]));
+}
+
+#[test]
+fn absurd_ceilings_and_modes_are_refused() {
+    let place = Place::new();
+    let options = || Mailbox::<[u8]>::options().domain(place.domain()).max_message(100_000);
+    for ceiling in [0, 1, 100_000, 131_071, (256 << 30) + 1, u64::MAX] {
+        bad_option(&place, options().ceiling(ceiling).own("box"), ceiling);
+        bad_option(&place, options().ceiling(ceiling).create("box"), ceiling);
+    }
+    for mode in [0, 0o400, 0o066, 0o700, 0o4600, u32::MAX] {
+        match options().mode(mode).create("box") {
+            Err(error @ Error::BadOption { .. }) => {
+                assert!(error.to_string().contains(&format!("{mode:04o}")), "{error} says {mode:04o}");
+            }
+            other => panic!("{mode:o} is absurd, but {other:?}"),
+        }
+    }
+    assert!(place.files().is_empty(), "half-made");
 }
 
 /// The largest capacity that is allowed can be had, or memory is what is missing.
@@ -68,7 +101,10 @@ fn full(cue: &mut Cue) {
         return;
     }
     let domain = Domain::open(path).expect("a fresh directory of our own");
-    let own = |name: &str, n: u64| Mailbox::<[u8]>::options().domain(&domain).bounded(n).own(name);
+    // Where no message is longer than that, each place has its memory from the start.
+    let own = |name: &str, n: u64| {
+        Mailbox::<[u8]>::options().domain(&domain).bounded(n).max_message(4096).own(name)
+    };
     let before = files_in(path.as_ref());
     let mut last = 0;
     for n in [200, 1024, 1 << 16, 1 << 24] {
