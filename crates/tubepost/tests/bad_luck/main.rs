@@ -27,6 +27,7 @@ mod forks;
 mod intruders;
 mod leftovers;
 mod names;
+mod namespaces;
 mod permissions;
 mod quiet;
 mod rubbish;

@@ -104,6 +104,13 @@ impl Child {
         ))
     }
 
+    /// As another user, in another group, and behind a program that starts others.
+    pub fn start_as(user: &str, group: &str, before: &[&str], role: &str, args: &[&str]) -> Child {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", user, "--regid", group, "--clear-groups"]).args(before).arg(exe());
+        Child::start_by(command, role, args)
+    }
+
     /// Inside the namespaces of another process, as `nsenter` enters them by these flags.
     pub fn start_beside(pid: u32, flags: &[&str], role: &str, args: &[&str]) -> Child {
         let mut command = Command::new("nsenter");
