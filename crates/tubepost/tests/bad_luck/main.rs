@@ -23,13 +23,17 @@
 mod stage;
 
 mod citizen;
+mod crowd;
 mod forks;
+mod holding;
 mod intruders;
 mod leftovers;
+mod memory;
 mod names;
 mod namespaces;
 mod permissions;
 mod quiet;
+mod removed;
 mod rubbish;
 mod scarcity;
 
@@ -41,6 +45,7 @@ fn role() {
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,
+        memory::ROLES,
         quiet::ROLES,
         rubbish::ROLES,
         scarcity::ROLES,
