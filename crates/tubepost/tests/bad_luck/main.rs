@@ -36,6 +36,8 @@ mod quiet;
 mod removed;
 mod rubbish;
 mod scarcity;
+mod stops;
+mod storms;
 
 /// Not a test: other processes of this suite start here.
 #[test]
@@ -49,5 +51,7 @@ fn role() {
         quiet::ROLES,
         rubbish::ROLES,
         scarcity::ROLES,
+        stops::ROLES,
+        storms::ROLES,
     ]);
 }
