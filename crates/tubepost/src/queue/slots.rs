@@ -241,15 +241,23 @@ impl<W: Words> Slots<W> {
         self.walk(from, me)
     }
 
-    /// Whether a place could be claimed now, and which.
+    /// Whether a place could be claimed now, and which. Rubbish in the ledger is [`Refused::Full`].
     pub(crate) fn look(&self, from: u64) -> Result<Place, Refused> {
-        let (position, closed) = self.tail(from);
-        let place = self.place(position);
-        match self.state_at(place) {
-            _ if closed => Err(Refused::Closed(place)),
-            state if state == State::free(place.turn) => Ok(place),
-            _ => Err(Refused::Full(place)),
+        let mut place = self.place(from);
+        for _ in 0..1024 {
+            let (position, closed) = self.tail(place.position);
+            place = self.place(position);
+            if closed {
+                return Err(Refused::Closed(place));
+            }
+            if self.state_at(place) == State::free(place.turn) {
+                return Ok(place);
+            }
+            if self.claim_at(place).ahead_of(place.turn) < 0 {
+                break;
+            } // else claimed between the two looks, and maybe free again by now
         }
+        Err(Refused::Full(place))
     }
 
     /// A walk that rubbish in the ledger would make endless ends as [`Refused::Full`].
