@@ -171,6 +171,14 @@ impl Gate<'_> {
     pub(crate) fn is_free(&self) -> bool {
         self.word.load(Ordering::Acquire) == self.free.0
     }
+
+    /// Whether a receiver has something to do there: a message of its turn, or a later turn. What is left of an
+    /// earlier turn is another's, who took it and has not freed it yet.
+    #[inline]
+    pub(crate) fn has_come(&self) -> bool {
+        let state = State(self.word.load(Ordering::Acquire));
+        state != self.free && state.ahead_of(self.free.0 >> TURN_SHIFT) >= 0
+    }
 }
 
 /// What stands at a position that is not published.
