@@ -6,6 +6,7 @@
 //! | `names` | names that are none, names that climb out of the domain |
 //! | `intruders` | planted links, foreign or open directories, missing permission |
 //! | `rubbish` | segments of another version, truncated, zeroed, random, scribbled on while in use |
+//! | `meddling` | the same in mailboxes that the system owns: takes, chunks, ceilings |
 //! | `scarcity` | absurd options, no memory, no descriptors |
 //! | `memory` | a full file system or a ceiling in the middle of long messages; memory that is given back |
 //! | `permissions` | other users: modes, shared domains, squatters |
@@ -28,6 +29,7 @@ mod forks;
 mod holding;
 mod intruders;
 mod leftovers;
+mod meddling;
 mod memory;
 mod names;
 mod namespaces;
@@ -47,6 +49,7 @@ fn role() {
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,
+        meddling::ROLES,
         memory::ROLES,
         quiet::ROLES,
         rubbish::ROLES,

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use tubepost::{Domain, Envelope, Error, Mailbox, Receiver, Sender};
 
 use crate::citizen::{kind, pattern};
-use crate::stage::{Child, Cue, Dice, Place, Role, Walk, go_on_from_there, mark, skip, thread_id, walk};
+use crate::stage::{
+    Child, Cue, Dice, Place, Role, Walk, go_on_from_there, kill_there, mark, skip, thread_id, walk,
+};
 
 pub const ROLES: &[Role] = &[("stopper", stopper)];
 
@@ -199,8 +201,7 @@ fn drain(inbox: &Receiver<[u8]>) -> Vec<String> {
 
 fn ends(place: &Place) -> (Sender<[u8]>, Receiver<[u8]>) {
     small(place.domain()).create("box").expect("a free name");
-    let inbox = Receiver::options().domain(place.domain()).open("box").expect("it exists");
-    (Sender::options().domain(place.domain()).open("box").expect("it exists"), inbox)
+    (open_sender(place), open_receiver(place))
 }
 
 #[test]
@@ -425,4 +426,70 @@ fn one_that_comes_or_ends_it_stands_still() {
             },
         );
     }
+}
+
+/// Dead between taking a message and freeing its place, which is the only one, so that nothing else can come: who
+/// waits for the next message gets that one again, however long it is ready to wait.
+#[test]
+fn a_receiver_dies_with_the_whole_queue_in_hand() {
+    const KILLS: u32 = 22;
+    let (mut whole, mut not_yet, mut done, mut again) = (u64::MAX, 0_u64, u64::MAX, 0);
+    for kill in 0..KILLS {
+        let place = Place::new();
+        let options = Mailbox::<[u8]>::options().domain(place.domain()).bounded(1);
+        options.create("box").expect("a free name");
+        let (out, inbox) = (open_sender(&place), open_receiver(&place));
+        let mut child = Child::start("stopper", &[&place.arg(), "recv"]);
+        let walked = |child: &mut Child, steps| {
+            out.try_send(b"its").expect("a free place");
+            child.say("next");
+            let thread = child.hear().parse().expect("a thread");
+            (thread, walk(child, thread, steps))
+        };
+        match walked(&mut child, u64::MAX) {
+            (_, Err(why)) => return skip("a_receiver_dies_with_the_whole_queue_in_hand", &why),
+            _ => child.expect("its"),
+        }
+        if whole == u64::MAX {
+            match walked(&mut child, u64::MAX).1 {
+                Ok(Walk::Through(steps)) => whole = steps,
+                other => panic!("{other:?}"),
+            }
+            continue;
+        }
+        let steps =
+            if done - not_yet > 1 { not_yet.midpoint(done.min(whole)) } else { done + u64::from(kill % 8) };
+        let (thread, stood) = walked(&mut child, steps);
+        assert_eq!(stood, Ok(Walk::Stands));
+        let stat = place.domain().stat("box").expect("it is there");
+        let begin = Instant::now();
+        kill_there(&mut child, thread);
+        if (stat.depth, stat.held) == (0, 0) {
+            done = done.min(steps); // consumed
+            continue;
+        }
+        let got = inbox.recv_envelope_timeout(Duration::from_secs(20)).expect("it is not lost");
+        assert!(begin.elapsed() < Duration::from_millis(2500), "only after {:?}", begin.elapsed());
+        assert_eq!(got.message, b"its");
+        if got.redelivered == 0 {
+            not_yet = not_yet.max(steps);
+        } else {
+            done = done.min(steps);
+            again += 1;
+        }
+        (0..3).for_each(|_| {
+            out.try_send(b"x").expect("the place is free");
+            assert_eq!(inbox.try_recv().as_deref(), Ok(&b"x"[..]));
+        });
+    }
+    println!("taken after {not_yet} of {whole} instructions, {again} of {KILLS} came again");
+    assert!(again > 4, "{again} of {KILLS} were killed with the message");
+}
+
+fn open_sender(place: &Place) -> Sender<[u8]> {
+    Sender::options().domain(place.domain()).open("box").expect("it exists")
+}
+
+fn open_receiver(place: &Place) -> Receiver<[u8]> {
+    Receiver::options().domain(place.domain()).open("box").expect("it exists")
 }
