@@ -6,8 +6,9 @@
 //! given, in the segment: r to receive, w to send. The second is kept by this library, not by the kernel.
 
 use crate::error::Error;
-use crate::os::file::Facts;
+use crate::os::file::{Facts, may_write};
 use rustix::process::{getegid, geteuid, getgroups};
+use rustix::thread::{CapabilitySet, capabilities};
 use std::path::Path;
 
 /// The bits that a mailbox's mode may have; its owner has both.
@@ -80,11 +81,26 @@ fn is_our_group(group: u32) -> bool {
         || getgroups().is_ok_and(|groups| groups.iter().any(|ours| ours.as_raw() == group))
 }
 
-/// Whether the kernel lets us take away the name of a file of `owner` in `directory`.
-pub(crate) fn may_remove(owner: u32, directory: &Facts) -> bool {
+/// Whether the kernel lets us take away the name of a file in `directory`, which lies at `path`.
+pub(crate) fn may_remove(file: &Facts, path: &Path, directory: &Facts) -> bool {
     const STICKY: u32 = 0o1000;
     let us = geteuid().as_raw();
-    us == 0 || us == directory.owner || directory.mode & STICKY == 0 || us == owner
+    let own = us == directory.owner || us == file.owner;
+    may_write(path) && (own || directory.mode & STICKY == 0 || overrides_owner(file))
+}
+
+/// Whether the kernel overlooks for us whose file it is: a matter of capabilities, for a container's root
+/// may have none, and has none over a user that is unknown in there.
+fn overrides_owner(file: &Facts) -> bool {
+    /// What the kernel calls users and groups that are unknown in this user namespace.
+    const UNKNOWN: u32 = 65534;
+    const EVERYBODY: [&str; 3] = ["0", "0", "4294967295"];
+    let capable = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::FOWNER));
+    let knows_everybody = || {
+        std::fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.split_whitespace().eq(EVERYBODY.iter().copied()))
+    };
+    capable && (file.owner != UNKNOWN && file.group != UNKNOWN || knows_everybody())
 }
 
 /// Whether a directory may be a domain of ours. A private one is our own and nobody else's. One that

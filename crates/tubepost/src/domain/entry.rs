@@ -247,8 +247,8 @@ impl Segment {
 
     /// Whether the kernel would let us take its name away.
     pub(crate) fn may_be_removed(&self) -> bool {
-        file::facts_at(self.domain.path())
-            .is_ok_and(|directory| access::may_remove(self.facts.owner, &directory))
+        let path = self.domain.path();
+        file::facts_at(path).is_ok_and(|directory| access::may_remove(&self.facts, path, &directory))
     }
 
     /// Takes the name away, if it still means this object and `agreed` still holds when

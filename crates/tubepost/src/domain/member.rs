@@ -276,7 +276,7 @@ pub(crate) fn is_dead<F: std::os::fd::AsFd>(
     }
     let Some(fd) = open() else {
         // No descriptor to ask the kernel with. It still knows whether there is such a process.
-        return row.namespace.load(Relaxed) == pid::namespace()
+        return pid::means_here(row.namespace.load(Relaxed))
             && pid::is_gone(row.pid.load(Relaxed) as u32)
             && row.word.load(Acquire) == word;
     };

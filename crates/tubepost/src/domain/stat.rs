@@ -233,7 +233,8 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         format: format.label().map_or_else(|| format.to_string(), str::to_owned),
         variable: choice.variable,
         mode: segment.mode(),
-        sent: count.received + count.waiting + count.held,
+        // Not more than 2^64, whatever somebody wrote there.
+        sent: count.received.saturating_add(count.waiting).saturating_add(count.held),
         received: count.received,
         bytes: facts.map_or(segment.geometry.reserved(), |facts| facts.occupied),
         chunk_bytes,

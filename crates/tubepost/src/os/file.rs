@@ -2,8 +2,8 @@
 
 use super::Errno;
 use rustix::fs::{
-    AtFlags, FallocateFlags, FileType, Gid, Mode, OFlags, fallocate, fchmod, fchown, fstat, ftruncate,
-    linkat, mkdir, open, openat, statat, unlink,
+    Access, AtFlags, FallocateFlags, FileType, Gid, Mode, OFlags, accessat, fallocate, fchmod, fchown, fstat,
+    ftruncate, linkat, mkdir, open, openat, statat, unlink,
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -119,6 +119,13 @@ pub(crate) fn publish(fd: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
 
 pub(crate) fn remove(path: &Path) -> Result<(), Errno> {
     unlink(path)
+}
+
+/// Whether names in this directory are ours to change, as far as the system says.
+pub(crate) fn may_write(directory: &Path) -> bool {
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    let may = accessat(rustix::fs::CWD, directory, access, AtFlags::EACCESS);
+    !matches!(may, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
 }
 
 /// Bytes that the file system of `path` has in all; 0 if it has no limit.

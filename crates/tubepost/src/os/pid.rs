@@ -14,6 +14,11 @@ pub(crate) fn namespace() -> u64 {
     rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino)
 }
 
+/// Whether pids of that namespace are pids here. If either is unknown, they are not.
+pub(crate) fn means_here(namespace_of_pid: u64) -> bool {
+    namespace_of_pid != 0 && namespace_of_pid == namespace()
+}
+
 /// Whether there is no process of this number. (A zombie still is one.)
 pub(crate) fn is_gone(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);

@@ -283,7 +283,7 @@ impl Chunks {
         let all = || first..(first + together).min(class.number);
         let is_free = |index| {
             let chunk = self.chunk(kind, index).ok()?;
-            (chunk.word.kind() == Some(Use::Free)).then(|| chunk.entry.backed.load(Acquire))
+            (chunk.word.kind() == Some(Use::Free)).then(|| chunk.entry.backed.load(Acquire).min(class.size))
         };
         let Some(backed) = all().map(is_free).sum::<Option<u64>>() else { return 0 };
         if backed == 0 && !thorough {

@@ -74,8 +74,13 @@ pub(crate) const IN_CHUNK: u32 = 1 << 31;
 pub(crate) const LEAST_CHUNK: u64 = 64;
 /// Classes of chunks: 64 bytes to 1 GiB.
 pub(crate) const MAX_CLASSES: usize = 25;
-/// Chunks of each class beyond the capacity: for what is in hand, or on its way into the queue.
+/// Chunks of each class beyond the capacity, for what is in hand or on its way into the queue: at most so
+/// many …
 const SPARE_CHUNKS: u64 = 4096;
+/// … of large ones no more than make up so many bytes …
+const SPARE_BYTES: u64 = 64 << 20;
+/// … but at least these.
+const LEAST_SPARE: u64 = 64;
 /// The most memory that chunks can have.
 pub(crate) const MAX_CEILING: u64 = 256 << 30;
 /// Bytes of an entry.
@@ -277,7 +282,7 @@ impl Geometry {
         let kinds = class_of(max_message) + 1;
         for (kind, class) in classes.iter_mut().enumerate().take(kinds) {
             class.size = LEAST_CHUNK << kind;
-            class.number = (capacity + SPARE_CHUNKS).min(ceiling / class.size).max(1);
+            class.number = (capacity + spare(class.size)).min(ceiling / class.size).max(1);
             class.entries_at = end;
             end = (end + class.number * ENTRY).next_multiple_of(PAGE);
         }
@@ -378,11 +383,16 @@ pub(crate) fn class_of(length: u64) -> usize {
     (length.max(LEAST_CHUNK).next_power_of_two() / LEAST_CHUNK).trailing_zeros() as usize
 }
 
+/// How many chunks of a class there are beyond the capacity.
+fn spare(size: u64) -> u64 {
+    (SPARE_BYTES / size).clamp(LEAST_SPARE, SPARE_CHUNKS)
+}
+
 /// What chunks may have at most if nobody says: all that could ever wait, unless the file
 /// system, of `memory` bytes, is smaller anyway.
 pub(crate) fn usual_ceiling(capacity: u64, max_message: u64, memory: u64) -> u64 {
     let largest = LEAST_CHUNK << class_of(max_message.min(MAX_MESSAGE));
-    let all = capacity.saturating_add(SPARE_CHUNKS).saturating_mul(2 * largest);
+    let all = capacity.saturating_add(spare(largest)).saturating_mul(largest);
     all.min(if memory == 0 { MAX_CEILING } else { memory }).min(MAX_CEILING).max(largest)
 }
 

@@ -171,6 +171,14 @@ impl Gate<'_> {
     pub(crate) fn is_free(&self) -> bool {
         self.word.load(Ordering::Acquire) == self.free.0
     }
+
+    /// Whether a receiver has something to do there: a message of its turn, or a later turn. What is left of an
+    /// earlier turn is another's, who took it and has not freed it yet.
+    #[inline]
+    pub(crate) fn has_come(&self) -> bool {
+        let state = State(self.word.load(Ordering::Acquire));
+        state != self.free && state.ahead_of(self.free.0 >> TURN_SHIFT) >= 0
+    }
 }
 
 /// What stands at a position that is not published.
@@ -241,15 +249,23 @@ impl<W: Words> Slots<W> {
         self.walk(from, me)
     }
 
-    /// Whether a place could be claimed now, and which.
+    /// Whether a place could be claimed now, and which. Rubbish in the ledger is [`Refused::Full`].
     pub(crate) fn look(&self, from: u64) -> Result<Place, Refused> {
-        let (position, closed) = self.tail(from);
-        let place = self.place(position);
-        match self.state_at(place) {
-            _ if closed => Err(Refused::Closed(place)),
-            state if state == State::free(place.turn) => Ok(place),
-            _ => Err(Refused::Full(place)),
+        let mut place = self.place(from);
+        for _ in 0..1024 {
+            let (position, closed) = self.tail(place.position);
+            place = self.place(position);
+            if closed {
+                return Err(Refused::Closed(place));
+            }
+            if self.state_at(place) == State::free(place.turn) {
+                return Ok(place);
+            }
+            if self.claim_at(place).ahead_of(place.turn) < 0 {
+                break;
+            } // else claimed between the two looks, and maybe free again by now
         }
+        Err(Refused::Full(place))
     }
 
     /// A walk that rubbish in the ledger would make endless ends as [`Refused::Full`].

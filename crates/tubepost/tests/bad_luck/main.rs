@@ -6,7 +6,16 @@
 //! | `names` | names that are none, names that climb out of the domain |
 //! | `intruders` | planted links, foreign or open directories, missing permission |
 //! | `rubbish` | segments of another version, truncated, zeroed, random, scribbled on while in use |
+//! | `meddling` | the same in mailboxes that the system owns: takes, chunks, ceilings |
 //! | `scarcity` | absurd options, no memory, no descriptors |
+//! | `memory` | a full file system or a ceiling in the middle of long messages; memory that is given back |
+//! | `permissions` | other users: modes, shared domains, squatters |
+//! | `namespaces` | containers: pid, user, mount, ipc and time namespaces, read-only mounts |
+//! | `storms` | many processes that make, use and remove one name, killed at random |
+//! | `stops` | processes that stand still in the middle of a call |
+//! | `holding` | messages held in hand for ever |
+//! | `crowd` | ten thousand mailboxes |
+//! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
@@ -14,23 +23,38 @@
 #[path = "../stage/mod.rs"]
 mod stage;
 
+mod citizen;
+mod crowd;
 mod forks;
+mod holding;
 mod intruders;
 mod leftovers;
+mod meddling;
+mod memory;
 mod names;
+mod namespaces;
+mod permissions;
 mod quiet;
+mod removed;
 mod rubbish;
 mod scarcity;
+mod stops;
+mod storms;
 
 /// Not a test: other processes of this suite start here.
 #[test]
 fn role() {
     stage::enter(&[
+        citizen::ROLES,
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,
+        meddling::ROLES,
+        memory::ROLES,
         quiet::ROLES,
         rubbish::ROLES,
         scarcity::ROLES,
+        stops::ROLES,
+        storms::ROLES,
     ]);
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-use tubepost::{Domain, Error, Mailbox, Options, RecvTimeoutError, Sender};
+use tubepost::{Domain, Error, Mailbox, Options, Receiver, RecvTimeoutError, Sender};
 
 use crate::stage::{
     Child, Cue, PATIENCE, Place, Role, descriptors, files_in, limit_files, mount_tmpfs, skip,
@@ -34,7 +34,7 @@ fn absurd_capacities_are_refused() {
 #[test]
 fn absurd_lengths_are_refused() {
     let place = Place::new();
-    for max in [4097, 1 << 32, u64::MAX] {
+    for max in [(1 << 30) + 1, 1 << 32, u64::MAX] {
         bad_option(
             &place,
             Mailbox::<[u8]>::options().domain(place.domain()).max_message(max).own("box"),
@@ -42,6 +42,39 @@ fn absurd_lengths_are_refused() {
         );
         bad_option(&place, Mailbox::<str>::options().domain(place.domain()).max_message(max).own("box"), max);
     }
+}
+
+/// The longest message that is allowed can be agreed upon; memory is wanted when it comes.
+#[test]
+fn the_longest_message() {
+    let place = Place::new();
+    let inbox = Mailbox::<[u8]>::options().domain(place.domain()).max_message(1 << 30).own("box");
+    let inbox = inbox.expect("allowed");
+    let stat = inbox.stat().expect("ours");
+    assert_eq!((stat.max_message, stat.chunk_bytes), (1 << 30, 0));
+    assert!(stat.bytes < 1 << 20, "{} bytes before a message came", stat.bytes);
+    let out = Sender::<[u8]>::options().domain(place.domain()).open("box").expect("it exists");
+    out.send(b"short").expect("it lives");
+    assert_eq!(inbox.recv().as_deref(), Ok(&b"short"[..]));
+}
+
+#[test]
+fn absurd_ceilings_and_modes_are_refused() {
+    let place = Place::new();
+    let options = || Mailbox::<[u8]>::options().domain(place.domain()).max_message(100_000);
+    for ceiling in [0, 1, 100_000, 131_071, (256 << 30) + 1, u64::MAX] {
+        bad_option(&place, options().ceiling(ceiling).own("box"), ceiling);
+        bad_option(&place, options().ceiling(ceiling).create("box"), ceiling);
+    }
+    for mode in [0, 0o400, 0o066, 0o700, 0o4600, u32::MAX] {
+        match options().mode(mode).create("box") {
+            Err(error @ Error::BadOption { .. }) => {
+                assert!(error.to_string().contains(&format!("{mode:04o}")), "{error} says {mode:04o}");
+            }
+            other => panic!("{mode:o} is absurd, but {other:?}"),
+        }
+    }
+    assert!(place.files().is_empty(), "half-made");
 }
 
 /// The largest capacity that is allowed can be had, or memory is what is missing.
@@ -68,7 +101,10 @@ fn full(cue: &mut Cue) {
         return;
     }
     let domain = Domain::open(path).expect("a fresh directory of our own");
-    let own = |name: &str, n: u64| Mailbox::<[u8]>::options().domain(&domain).bounded(n).own(name);
+    // Where no message is longer than that, each place has its memory from the start.
+    let own = |name: &str, n: u64| {
+        Mailbox::<[u8]>::options().domain(&domain).bounded(n).max_message(4096).own(name)
+    };
     let before = files_in(path.as_ref());
     let mut last = 0;
     for n in [200, 1024, 1 << 16, 1 << 24] {
@@ -124,6 +160,14 @@ fn no_files(cue: &mut Cue) {
     let domain = Domain::open(cue.arg(0)).expect("the test's domain");
     let options = || -> Options<u64> { Mailbox::<u64>::options().domain(&domain) };
     let ready = options().own("ready").expect("a free name");
+    // Of one that the system owns a sender, a receiver, and one with a message in hand.
+    let long = Mailbox::<[u8]>::options().domain(&domain).bounded(4);
+    long.create("long").expect("a free name");
+    let long_out = Sender::<[u8]>::options().domain(&domain).open("long").expect("it exists");
+    let open_long = || Receiver::<[u8]>::options().domain(&domain).open("long");
+    let (inbox, other) = (open_long().expect("it exists"), open_long().expect("it exists"));
+    long_out.send(&[7; 50_000]).expect("it lives");
+    let hand = inbox.take().expect("a message");
     let out = Sender::<u64>::options().domain(&domain).open("ready").expect("it exists");
     // The limit is about numbers: none below the highest may be free.
     let mut fillers = vec![File::open("/dev/null").expect("there is one")];
@@ -137,6 +181,9 @@ fn no_files(cue: &mut Cue) {
         for (what, result) in [
             ("own", options().own("box").map(|_| ())),
             ("open", Sender::<u64>::options().domain(&domain).open("ready").map(|_| ())),
+            ("receive", open_long().map(|_| ())),
+            ("create", long.create("new").map(|_| ())),
+            ("remove", domain.remove("new").map(|_| ())),
             ("stat", domain.stat("ready").map(|_| ())),
             ("list", domain.list().map(|_| ())),
             ("gc", domain.gc().map(|_| ())),
@@ -145,6 +192,8 @@ fn no_files(cue: &mut Cue) {
             match result {
                 Ok(()) => assert!(spare > 0 || what == "domain", "{what} without a descriptor"),
                 Err(Error::Os { errno: libc::EMFILE, .. }) => {}
+                Err(Error::NoSuchName { .. }) if what == "remove" => {}
+                Err(Error::Exists { .. }) if what == "create" => {}
                 Err(other) => panic!("{what} with {spare} descriptors: {other:?}"),
             }
         }
@@ -156,8 +205,21 @@ fn no_files(cue: &mut Cue) {
             Err(RecvTimeoutError::Failed(Error::Os { errno: libc::EMFILE, .. })) => {}
             other => panic!("waiting without descriptors: {other:?}"),
         }
+        for length in [10, 3000, 90_000 + spare as usize] {
+            long_out.try_send(&vec![length as u8; length]).expect("a free place");
+            let delivery = other.take_timeout(PATIENCE).expect("it was sent");
+            assert!(*delivery == vec![length as u8; length] && delivery.redelivered() == 0);
+            delivery.accept().expect("it is ours");
+        }
+        // What a living one has in hand is not taken for a dead one's, however little can be found out.
+        match other.recv_timeout(std::time::Duration::from_millis(1100)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            more => panic!("waiting without descriptors: {more:?}"),
+        }
         limit_files(before);
     }
+    assert!(*hand == [7; 50_000]);
+    hand.accept().expect("it is ours");
     // With descriptors again, everything is as if nothing had been.
     let inbox = options().own("box").expect("a free name, nothing half-made");
     let out = Sender::<u64>::options().domain(&domain).open("box").expect("it exists");

@@ -123,16 +123,32 @@ pub fn limit_files(soft: u64) -> u64 {
 
 /// Becomes another user for good, in all threads.
 pub fn become_user(id: u32) {
+    become_member(id, id);
+}
+
+/// Becomes a user who is in this group and in no other, for good, in all threads.
+pub fn become_member(user: u32, group: u32) {
     // SAFETY: these take numbers; glibc changes every thread.
-    let done = unsafe { libc::setgroups(0, std::ptr::null()) | libc::setgid(id) | libc::setuid(id) };
-    assert_eq!(done, 0, "become user {id}: {}", std::io::Error::last_os_error());
+    let done = unsafe { libc::setgroups(0, std::ptr::null()) | libc::setgid(group) | libc::setuid(user) };
+    assert_eq!(done, 0, "become user {user} of {group}: {}", std::io::Error::last_os_error());
 }
 
 pub fn mount_tmpfs(at: &str, options: &str) -> std::io::Result<()> {
+    mount("tmpfs", at, "tmpfs", 0, options)
+}
+
+/// Makes what is there readable and no more, for this mount namespace.
+pub fn mount_read_only(at: &str) -> std::io::Result<()> {
+    mount(at, at, "", libc::MS_BIND, "")?;
+    mount(at, at, "", libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY, "")
+}
+
+fn mount(what: &str, at: &str, kind: &str, flags: libc::c_ulong, options: &str) -> std::io::Result<()> {
     let text = |it: &str| std::ffi::CString::new(it).expect("no NUL");
-    let (kind, at, options) = (text("tmpfs"), text(at), text(options));
+    let (what, at, kind, options) = (text(what), text(at), text(kind), text(options));
     // SAFETY: all pointers are to NUL-terminated strings that live until after the call.
-    let done = unsafe { libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
+    let done =
+        unsafe { libc::mount(what.as_ptr(), at.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
     if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 

@@ -41,6 +41,12 @@ impl Cue {
         &self.args[at]
     }
 
+    /// The arguments from there on, if there are just so many.
+    pub fn rest<const N: usize>(&self, from: usize) -> Option<[&str; N]> {
+        let rest: Vec<&str> = self.args.get(from..)?.iter().map(String::as_str).collect();
+        rest.try_into().ok()
+    }
+
     pub fn number(&self, at: usize) -> u64 {
         self.args[at].parse().expect("a number")
     }
@@ -76,15 +82,40 @@ impl Child {
 
     /// Inside a mount namespace of its own where it may mount; `Err` says why there can be none.
     pub fn start_in_namespace(role: &str, args: &[&str]) -> Result<Child, String> {
-        for flags in [&["-m"][..], &["-U", "-r", "-m"][..]] {
-            let probe = Command::new("unshare").args(flags).arg("true").stderr(Stdio::null()).status();
-            if probe.is_ok_and(|status| status.success()) {
+        Child::start_within(&["-m"], role, args)
+    }
+
+    /// Inside new namespaces, as `unshare` makes them by these flags, if need be as root of a new user
+    /// namespace; `Err` says why there can be none. Killing it kills all in there.
+    pub fn start_within(flags: &[&str], role: &str, args: &[&str]) -> Result<Child, String> {
+        for user in [&[][..], &["-U", "-r"][..]] {
+            let flags = [user, flags].concat();
+            let mut probe = Command::new("unshare");
+            probe.args(&flags).arg("true").stdout(Stdio::null()).stderr(Stdio::null());
+            if probe.status().is_ok_and(|status| status.success()) {
                 let mut command = Command::new("unshare");
-                command.args(flags).arg(exe());
+                command.args(&flags).arg(exe());
                 return Ok(Child::start_by(command, role, args));
             }
         }
-        Err("no mount namespace to be had, neither as root nor in a user namespace".into())
+        Err(format!(
+            "no namespaces to be had by `unshare {}`, neither as root nor as a user",
+            flags.join(" ")
+        ))
+    }
+
+    /// As another user, in another group, and behind a program that starts others.
+    pub fn start_as(user: &str, group: &str, before: &[&str], role: &str, args: &[&str]) -> Child {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", user, "--regid", group, "--clear-groups"]).args(before).arg(exe());
+        Child::start_by(command, role, args)
+    }
+
+    /// Inside the namespaces of another process, as `nsenter` enters them by these flags.
+    pub fn start_beside(pid: u32, flags: &[&str], role: &str, args: &[&str]) -> Child {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &pid.to_string()]).args(flags).arg(exe());
+        Child::start_by(command, role, args)
     }
 
     fn start_by(mut command: Command, role: &str, args: &[&str]) -> Child {
@@ -92,6 +123,7 @@ impl Child {
             .args(["--exact", "role", "--nocapture"])
             .env(ROLE, role)
             .env(ARGS, args.join(BETWEEN_ARGS))
+            .env_remove("TUBEPOST_DOMAIN")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

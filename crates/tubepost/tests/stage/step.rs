@@ -43,6 +43,20 @@ pub fn walk(child: &mut Child, thread: u32, steps: u64) -> Result<Walk, String> 
     Ok(Walk::Stands)
 }
 
+/// Lets a role go on that stands still where it was walked to, up to its second mark and beyond.
+pub fn go_on_from_there(thread: u32) {
+    let mut signal = 0;
+    loop {
+        ptrace(libc::PTRACE_CONT, thread, signal).expect("it stands still");
+        signal = match next_stop(thread) {
+            libc::SIGUSR1 => break,
+            libc::SIGTRAP => 0,
+            other => other,
+        };
+    }
+    ptrace(libc::PTRACE_DETACH, thread, 0).expect("it stands still");
+}
+
 /// Kills a role that stands still where it was walked to.
 pub fn kill_there(child: &mut Child, thread: u32) {
     child.strike();

@@ -250,7 +250,7 @@ impl Inlet {
         at.segment.room().ring(&at.quiet);
         if self.competes() && at.segment.messages().has_sleepers() {
             let next = at.segment.slots.gate(place.position + 1);
-            if !next.is_free() {
+            if next.has_come() {
                 at.segment.messages().wake();
             }
         }
@@ -291,7 +291,14 @@ impl Inlet {
         loop {
             match self.take::<COMPETES>() {
                 Err(Refusal::Waiting) if self.poll(deadline) => {}
-                Err(Refusal::Waiting) => self.sleep(deadline)?,
+                Err(Refusal::Waiting) => {
+                    self.sleep(deadline)?;
+                    // There seemed to be something. Whoever loses every race, or meets rubbish that only
+                    // looks like a message, must not try for ever.
+                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        return self.take::<COMPETES>();
+                    }
+                }
                 done => return done,
             }
         }
@@ -357,7 +364,7 @@ impl Inlet {
         back_off(head.wrapping_sub(self.empty_at.swap(head, Relaxed)));
         let gate = at.segment.slots.gate(head);
         let over = || at.segment.is_closed() || self.has_news();
-        let ready = poll(spin, deadline, || !gate.is_free() || over());
+        let ready = poll(spin, deadline, || gate.has_come() || over());
         if ready {
             at.spun_well();
         }

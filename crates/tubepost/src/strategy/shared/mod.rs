@@ -132,7 +132,7 @@ impl Attachment {
         let Ok(row) = self.segment.rows.get(member) else { return false };
         let pid = row.pid.load(Relaxed) as u32;
         let weak: Weak<Attachment> = Arc::downgrade(self);
-        row.namespace.load(Relaxed) == pid::namespace()
+        pid::means_here(row.namespace.load(Relaxed))
             && watch::watch(pid, weak, || !self.segment.is_dead(member))
     }
 
