@@ -1,32 +1,29 @@
-//! `tubepost recv`: owns a mailbox while it runs, and prints what arrives.
+//! `tubepost recv`: prints what arrives, in a mailbox that it owns while it runs, or as one of any number
+//! of receivers of one that the system owns.
+//!
+//! With `--ack` each message stays in hand until it was written and flushed. Whatever ends the command
+//! before that (a signal, a pipe that closed, SIGKILL) the message goes back to the queue.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-use tubepost::{Domain, Envelope, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use tubepost::{Domain, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Recv;
 use crate::ending::{Ending, Reason};
 use crate::exit::Failure;
+use crate::label;
+use crate::letter::Letter;
 use crate::output;
 
 /// How long the output may take to be written out once it is time to end.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
-    if !args.own {
-        return Err(Failure::usage(
-            "recv can only receive from a mailbox that it owns so far; give --own to create one \
-             (mailboxes that the system owns are yet to come)",
-        ));
-    }
     let ending = Ending::install()?;
-    let receiver = own(domain, args)?;
+    let receiver = if args.own { own(domain, args)? } else { open(domain, args)? };
     let told = Arc::new(OnceLock::new());
     ending.watch(true, close_when_told(receiver.clone(), told.clone()));
 
@@ -55,6 +52,11 @@ fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     Ok(options.own(&args.name)?)
 }
 
+fn open(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
+    let label = label::of(domain, &args.name, args.format.as_deref())?;
+    Ok(Receiver::<[u8]>::options().domain(domain).format(label).open(&args.name)?)
+}
+
 /// Closing makes a receiver that waits return, and it ends the command. One that is stuck writing to a
 /// pipe that nobody empties does not notice: then the process ends without it.
 fn close_when_told(receiver: Receiver<[u8]>, told: Arc<OnceLock<Reason>>) -> impl FnOnce(Reason) + Send {
@@ -71,8 +73,8 @@ fn close_when_told(receiver: Receiver<[u8]>, told: Arc<OnceLock<Reason>>) -> imp
 fn receive_all(receiver: &Receiver<[u8]>, args: &Recv, out: &mut BufWriter<File>) -> Result<(), Failure> {
     let mut received = 0;
     while args.count != Some(received) {
-        let envelope = match receiver.try_recv_envelope() {
-            Ok(envelope) => envelope,
+        let letter = match at_once(receiver, args) {
+            Ok(letter) => letter,
             Err(TryRecvError::Empty) => {
                 // Nothing more for now: whoever reads our output should have all there was.
                 out.flush()?;
@@ -83,65 +85,32 @@ fn receive_all(receiver: &Receiver<[u8]>, args: &Recv, out: &mut BufWriter<File>
             }
             Err(e) => return Err(e.into()),
         };
-        write(out, args, &envelope)?;
+        letter.write(out, args)?;
+        if args.ack {
+            out.flush()?;
+        }
+        letter.accept()?;
         received += 1;
     }
     Ok(())
 }
 
-fn wait(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Envelope<[u8]>, Failure> {
-    match args.timeout {
+fn at_once(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Letter, TryRecvError> {
+    if args.ack {
+        receiver.try_take().map(Letter::InHand)
+    } else {
+        receiver.try_recv_envelope().map(Letter::Received)
+    }
+}
+
+fn wait(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Letter, Failure> {
+    let limited = RecvTimeoutError::into;
+    let unlimited = RecvError::into;
+    match (args.timeout, args.ack) {
         _ if args.no_wait => Err(TryRecvError::Empty.into()),
-        Some(timeout) => receiver.recv_envelope_timeout(timeout).map_err(RecvTimeoutError::into),
-        None => receiver.recv_envelope().map_err(RecvError::into),
+        (Some(time), true) => receiver.take_timeout(time).map(Letter::InHand).map_err(limited),
+        (Some(time), _) => receiver.recv_envelope_timeout(time).map(Letter::Received).map_err(limited),
+        (None, true) => receiver.take().map(Letter::InHand).map_err(unlimited),
+        (None, _) => receiver.recv_envelope().map(Letter::Received).map_err(unlimited),
     }
-}
-
-/// A message as a line of JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: u64,
-    sender: From<'a>,
-    redelivered: u32,
-    #[serde(flatten)]
-    content: Content<'a>,
-}
-
-#[derive(Serialize)]
-struct From<'a> {
-    pid: u32,
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Content<'a> {
-    Text(&'a str),
-    Base64(String),
-}
-
-fn write(out: &mut impl Write, args: &Recv, envelope: &Envelope<[u8]>) -> Result<(), Failure> {
-    let message = &envelope.message;
-    if args.json {
-        let line = Line {
-            seq: envelope.seq,
-            sender: From { pid: envelope.sender.pid, name: &envelope.sender.name },
-            redelivered: envelope.redelivered,
-            content: match std::str::from_utf8(message) {
-                Ok(text) => Content::Text(text),
-                Err(_) => Content::Base64(STANDARD.encode(message)),
-            },
-        };
-        let line = serde_json::to_vec(&line).map_err(Failure::failed)?;
-        out.write_all(&line)?;
-        out.write_all(b"\n")?;
-        return Ok(());
-    }
-    out.write_all(message)?;
-    match (args.raw, args.null) {
-        (true, _) => {}
-        (_, true) => out.write_all(b"\0")?,
-        _ => out.write_all(b"\n")?,
-    }
-    Ok(())
 }
