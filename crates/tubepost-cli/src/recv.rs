@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tubepost::{Domain, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
@@ -23,14 +23,15 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 
 pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
     let ending = Ending::install()?;
-    let receiver = if args.own { own(domain, args)? } else { open(domain, args)? };
+    let receiver = Arc::new(if args.own { own(domain, args)? } else { open(domain, args)? });
     let told = Arc::new(OnceLock::new());
-    ending.watch(true, close_when_told(receiver.clone(), told.clone()));
+    ending.watch(true, close_when_told(Arc::downgrade(&receiver), told.clone()));
 
     let mut out = output::buffered()?;
     let outcome = receive_all(&receiver, args, &mut out);
     let flushed = out.flush();
     let _ = receiver.close();
+    drop(receiver);
     if let Some(&reason) = told.get() {
         return Err(Failure::quiet(Reason::code(reason)));
     }
@@ -59,10 +60,17 @@ fn open(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
 
 /// Closing makes a receiver that waits return, and it ends the command. One that is stuck writing to a
 /// pipe that nobody empties does not notice: then the process ends without it.
-fn close_when_told(receiver: Receiver<[u8]>, told: Arc<OnceLock<Reason>>) -> impl FnOnce(Reason) + Send {
+///
+/// The receiver is not kept alive by this: it leaves the mailbox in good order when the command is done.
+fn close_when_told(
+    receiver: Weak<Receiver<[u8]>>,
+    told: Arc<OnceLock<Reason>>,
+) -> impl FnOnce(Reason) + Send {
     move |reason| {
         let _ = told.set(reason);
-        let _ = receiver.close();
+        if let Some(receiver) = receiver.upgrade() {
+            let _ = receiver.close();
+        }
         std::thread::spawn(move || {
             std::thread::sleep(LAST_WORDS);
             std::process::exit(reason.code().into());

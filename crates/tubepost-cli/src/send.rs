@@ -66,7 +66,7 @@ fn collect(
     message: &mut Vec<u8>,
 ) -> Result<bool, Failure> {
     let end = if args.null { 0 } else { b'\n' };
-    let bounded = &mut input.take(longest + 1);
+    let bounded = &mut input.take(longest.saturating_add(1));
     let read = if args.whole { bounded.read_to_end(message) } else { bounded.read_until(end, message) };
     let read = read.map_err(|e| Failure::failed(format!("standard input: {e}")))?;
     if !args.whole && message.last() == Some(&end) {
