@@ -21,7 +21,7 @@ Examples:
 
 Exit codes:
   0 done   1 failed   2 usage, a bad name too   3 would wait, or waited too long
-  4 no such name, or its owner is dead   5 closed: the owner went while it was used, or it was removed
+  4 no such name, or its owner is dead   5 closed while it was used: its owner went, or it was removed
   130, 143 ended by SIGINT, SIGTERM")]
 pub struct Cli {
     /// Where mailboxes are: a name, or a path if it has a '/'; created if missing
@@ -58,22 +58,25 @@ Examples:
     #[command(after_help = "\
 Examples:
   tubepost recv jobs --own                           until interrupted; the mailbox ends with it
-  tubepost recv jobs --own --count 10 --timeout 1m   ten messages, none more than a minute after the last
+  tubepost recv jobs --own --count 10 --timeout 1m   ten messages; give up after a minute without
   tubepost recv files --own -0 | xargs -0 ls -l      names with any character in them
   tubepost recv readings --own --json | jq .sender   who sent what
-  tubepost create work; tubepost recv work           one of any number of receivers that share the work
-  tubepost recv work --ack --count 1 > job.txt       whatever kills it, the message is written or goes back")]
+  tubepost create work; tubepost recv work           any number of these share the work
+  tubepost recv work --ack --count 1 > job.txt       a message that is not written goes back
+
+Without --own each message goes to one of the receivers. What was received and not written when a receiver is
+killed, or its pipe closes, is lost without --ack; with it another receiver gets it, marked as redelivered.")]
     Recv(Recv),
 
     /// Create a mailbox that the system owns: it stays until it is removed
     #[command(after_help = "\
 Examples:
-  tubepost create jobs                               then any number of `tubepost send jobs` and `recv jobs`
-  tubepost create jobs --if-missing                  in a script that may run more than once
+  tubepost create jobs                            for any number of `send jobs` and `recv jobs`
+  tubepost create jobs --if-missing               in a script that may run more than once
+  tubepost create jobs --mode 620 --group staff   the group may send, only you receive
   tubepost create pictures --capacity 100 --max-message 64MiB
-  tubepost create jobs --mode 620 --group staff      the group may send, only its owner receives
 
-MODE is as for files, for owner, group and others: r (4) is to receive, w (2) to send. Other users need a
+The mode is as for files, for owner, group and others: r (4) is to receive, w (2) to send. Other users need a
 domain that lets them in: chgrp GROUP DIR; chmod 3770 DIR; tubepost --domain DIR …
 
 It stays when everybody who uses it has ended, messages included. `tubepost rm` removes it; so does a restart
@@ -220,8 +223,8 @@ pub struct Recv {
     /// the mailbox carries this
     #[arg(long, value_name = "LABEL")]
     pub format: Option<String>,
-    /// A message counts as received only when it is written: until then it goes back to the queue
-    /// whatever happens
+    /// A message counts as received only once it is written; else, whatever happens, it goes back to
+    /// the queue
     #[arg(long)]
     pub ack: bool,
     /// End after so many messages

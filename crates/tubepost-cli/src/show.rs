@@ -142,7 +142,7 @@ fn large(stat: &Stat) -> String {
         (0, _) => format!("none of at most {most} bytes"),
         (bytes, 0) => format!("{} of at most {most} bytes", grouped(bytes)),
         (bytes, waste) => {
-            format!("{} of at most {most} bytes, {} of it empty", grouped(bytes), grouped(waste))
+            format!("{} of at most {most} bytes, {} of them unused", grouped(bytes), grouped(waste))
         }
     }
 }

@@ -11,13 +11,16 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use tubepost::{Domain, Mailbox, Receiver, SendTimeoutError, Sender};
 
 use self::part::{
-    DOOMED, DOOMED_CAPACITY, FAR_TOO_LONG, LAST, MANY, Numbered, PING, PONG, STREAM, STREAMED, SURVIVING,
+    DOOMED, DOOMED_CAPACITY, FAR_TOO_LONG, LARGE, LAST, MANY, Numbered, PING, PONG, STREAM, STREAMED,
+    SURVIVING, WORK,
 };
 pub use self::part::{Part, play};
 use self::tell::{Story, time};
@@ -40,16 +43,20 @@ pub fn run() -> Result<(), Failure> {
 
     // While this process has one thread: that is when attaching is cheapest.
     tour.first_message(&mut story)?;
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = told.clone();
     ending.watch(false, move |reason| {
-        // The other processes die with this one.
+        tell.store(true, Ordering::SeqCst);
         remove_scratch();
+        // The other processes die with this one.
         std::process::exit(reason.code().into());
     });
-    tour.round_trips(&mut story)?;
-    tour.stream(&mut story)?;
-    tour.killed_sender(&mut story)?;
-    tour.killed_owner(&mut story)?;
-    tour.nothing_left(&mut story)?;
+    let outcome = tour.rest(&mut story);
+    while told.load(Ordering::SeqCst) {
+        // What failed did so because the domain is being removed; the process ends any moment.
+        std::thread::park();
+    }
+    outcome?;
     story.end()
 }
 
@@ -93,6 +100,16 @@ impl Drop for Other {
 }
 
 impl Tour<'_> {
+    /// Everything after the first message.
+    fn rest(&self, story: &mut Story) -> Result<(), Failure> {
+        self.round_trips(story)?;
+        self.stream(story)?;
+        self.killed_sender(story)?;
+        self.killed_owner(story)?;
+        self.killed_worker(story)?;
+        self.nothing_left(story)
+    }
+
     fn start(&self, part: Part) -> Result<Other, Failure> {
         let name = part.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
         let child = second::command(PART, &[OsStr::new(&name), self.directory.as_os_str()])
@@ -289,6 +306,35 @@ impl Tour<'_> {
             true,
             &format!("the name could be owned again at once, in {}", time(again[again.len() / 2])),
         )
+    }
+
+    fn killed_worker(&self, story: &mut Story) -> Result<(), Failure> {
+        story.chapter("A mailbox that the system owns; a worker is killed with a message in hand")?;
+        let options = Mailbox::<[u8]>::options().domain(&self.domain).max_message(LARGE as u64);
+        options.create(WORK)?;
+        let mut worker = self.start(Part::Worker)?;
+        let large: Vec<u8> = (0..LARGE).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
+        let out = Sender::<[u8]>::options().domain(&self.domain).open(WORK)?;
+        let begin = Instant::now();
+        out.send(&large)?;
+        let sent = begin.elapsed();
+        story.tell(&format!("a message of {} MiB was sent in {}", LARGE >> 20, time(sent)))?;
+        worker.ready()?;
+        let held = out.stat()?.held;
+        story.promise(held == 1, "the worker has it in hand, and has not accepted it")?;
+        worker.kill();
+
+        let next = Receiver::<[u8]>::options().domain(&self.domain).open(WORK)?;
+        let begin = Instant::now();
+        let again = next.take_timeout(FAR_TOO_LONG)?;
+        let took = begin.elapsed();
+        story.promise(
+            *again == *large && again.redelivered() == 1,
+            &format!("the next receiver has it, whole and marked as delivered again, in {}", time(took)),
+        )?;
+        again.accept()?;
+        let uncollected = self.domain.remove(WORK)?.uncollected;
+        story.promise(uncollected == 0, &format!("removed; messages that nobody collected: {uncollected}"))
     }
 
     fn nothing_left(&self, story: &mut Story) -> Result<(), Failure> {
