@@ -6,8 +6,9 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tubepost::{Domain, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
@@ -21,18 +22,27 @@ use crate::output;
 /// How long the output may take to be written out once it is time to end.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
+/// What the thread that receives and the one that heeds signals know of each other.
+#[derive(Default)]
+struct State {
+    /// Why it is time to end.
+    told: OnceLock<Reason>,
+    /// Whether a message is in hand.
+    in_hand: AtomicBool,
+}
+
 pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
     let ending = Ending::install()?;
     let receiver = Arc::new(if args.own { own(domain, args)? } else { open(domain, args)? });
-    let told = Arc::new(OnceLock::new());
-    ending.watch(true, close_when_told(Arc::downgrade(&receiver), told.clone()));
+    let state = Arc::new(State::default());
+    ending.watch(true, close_when_told(Arc::downgrade(&receiver), state.clone()));
 
     let mut out = output::buffered()?;
-    let outcome = receive_all(&receiver, args, &mut out);
+    let outcome = receive_all(&receiver, args, &state, &mut out);
     let flushed = out.flush();
     let _ = receiver.close();
     drop(receiver);
-    if let Some(&reason) = told.get() {
+    if let Some(&reason) = state.told.get() {
         return Err(Failure::quiet(Reason::code(reason)));
     }
     outcome.map_err(|failure| failure.about(&args.name))?;
@@ -58,29 +68,37 @@ fn open(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     Ok(Receiver::<[u8]>::options().domain(domain).format(label).open(&args.name)?)
 }
 
-/// Closing makes a receiver that waits return, and it ends the command. One that is stuck writing to a
-/// pipe that nobody empties does not notice: then the process ends without it.
+/// Closing makes a receiver that waits return, and it ends the command. A message in hand gets a moment to
+/// be written or given back before, so that a mailbox of our own does not end without counting it. A
+/// receiver that is stuck writing to a pipe that nobody empties does not notice any of this: then the
+/// process ends without it.
 ///
 /// The receiver is not kept alive by this: it leaves the mailbox in good order when the command is done.
-fn close_when_told(
-    receiver: Weak<Receiver<[u8]>>,
-    told: Arc<OnceLock<Reason>>,
-) -> impl FnOnce(Reason) + Send {
+fn close_when_told(receiver: Weak<Receiver<[u8]>>, state: Arc<State>) -> impl FnOnce(Reason) + Send {
     move |reason| {
-        let _ = told.set(reason);
-        if let Some(receiver) = receiver.upgrade() {
-            let _ = receiver.close();
-        }
+        let _ = state.told.set(reason);
         std::thread::spawn(move || {
             std::thread::sleep(LAST_WORDS);
             std::process::exit(reason.code().into());
         });
+        let told = Instant::now();
+        while state.in_hand.load(Ordering::SeqCst) && told.elapsed() < LAST_WORDS / 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(receiver) = receiver.upgrade() {
+            let _ = receiver.close();
+        }
     }
 }
 
-fn receive_all(receiver: &Receiver<[u8]>, args: &Recv, out: &mut BufWriter<File>) -> Result<(), Failure> {
+fn receive_all(
+    receiver: &Receiver<[u8]>,
+    args: &Recv,
+    state: &State,
+    out: &mut BufWriter<File>,
+) -> Result<(), Failure> {
     let mut received = 0;
-    while args.count != Some(received) {
+    while args.count != Some(received) && state.told.get().is_none() {
         let letter = match at_once(receiver, args) {
             Ok(letter) => letter,
             Err(TryRecvError::Empty) => {
@@ -93,14 +111,22 @@ fn receive_all(receiver: &Receiver<[u8]>, args: &Recv, out: &mut BufWriter<File>
             }
             Err(e) => return Err(e.into()),
         };
-        letter.write(out, args)?;
-        if args.ack {
-            out.flush()?;
-        }
-        letter.accept()?;
+        state.in_hand.store(args.ack, Ordering::SeqCst);
+        let outcome = pass_on(letter, args, out);
+        state.in_hand.store(false, Ordering::SeqCst);
+        outcome?;
         received += 1;
     }
     Ok(())
+}
+
+/// Writes it out. With `--ack` it counts as received only then: if it fails it goes back.
+fn pass_on(letter: Letter, args: &Recv, out: &mut BufWriter<File>) -> Result<(), Failure> {
+    letter.write(out, args)?;
+    if args.ack {
+        out.flush()?;
+    }
+    letter.accept()
 }
 
 fn at_once(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Letter, TryRecvError> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tubepost::{Domain, Mailbox};
 
 use crate::ends::nothing_is_left;
-use crate::scene::{Running, Scene, until};
+use crate::scene::{Running, Scene, is_at_work, until};
 
 #[test]
 fn every_form_is_as_for_ones_own() {
@@ -189,6 +189,23 @@ fn a_message_that_a_closed_pipe_would_not_take_comes_again() {
     assert_eq!(idle.complaints(), "");
     scene.run(&["send", "jobs", "a"]).code(0);
     scene.run(&["recv", "jobs", "--no-wait"]).code(0).prints("a\n");
+}
+
+#[test]
+fn an_owner_counts_what_its_closed_pipe_would_not_take() {
+    let scene = Scene::new();
+    let mut owner = scene.own("jobs", &["--ack"]);
+    let sender = scene.start_fed(&["send", "jobs"]);
+    until("it is at work", || is_at_work(sender.pid()));
+    scene.feed(&["send", "jobs", "--whole"], &[b'x'; LONG]).code(0);
+    scene.run(&["send", "jobs", "a", "b"]).code(0);
+    until("one is in hand", || scene.find("jobs").is_some_and(|row| row["held"] == 1));
+    owner.close_output();
+    assert_eq!(owner.wait(), 0);
+    let mut sender = sender;
+    assert_eq!(sender.wait(), 5);
+    assert!(sender.complaints().contains("3 messages were never collected"), "that in hand and two more");
+    nothing_is_left(&scene);
 }
 
 #[test]
