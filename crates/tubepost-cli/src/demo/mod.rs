@@ -4,20 +4,18 @@
 //! the end, and the exit code is 1. Speed is judged by the best of several tries, because a busy machine is
 //! no broken promise.
 
+mod others;
 mod part;
 mod tell;
 
-use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use tubepost::{Domain, Mailbox, Receiver, SendTimeoutError, Sender};
 
+use self::others::{Other, Others};
 use self::part::{
     DOOMED, DOOMED_CAPACITY, FAR_TOO_LONG, LARGE, LAST, MANY, Numbered, PING, PONG, STREAM, STREAMED,
     SURVIVING, WORK,
@@ -27,7 +25,6 @@ use self::tell::{Story, time};
 use crate::ending::Ending;
 use crate::exit::Failure;
 use crate::scratch::Scratch;
-use crate::second;
 use crate::show::grouped;
 
 /// The verb of the other processes.
@@ -39,7 +36,9 @@ pub fn run() -> Result<(), Failure> {
     let scratch = Scratch::new("demo")?;
     let remove_scratch = scratch.remover();
     let mut story = Story::begin(scratch.path())?;
-    let tour = Tour { directory: scratch.path(), domain: Domain::open(scratch.path())? };
+    let others = Others::default();
+    let tour =
+        Tour { directory: scratch.path(), others: others.clone(), domain: Domain::open(scratch.path())? };
 
     // While this process has one thread: that is when attaching is cheapest.
     tour.first_message(&mut story)?;
@@ -47,13 +46,11 @@ pub fn run() -> Result<(), Failure> {
     let tell = told.clone();
     ending.watch(false, move |reason| {
         tell.store(true, Ordering::SeqCst);
-        remove_scratch();
-        // The other processes die with this one.
-        std::process::exit(reason.code().into());
+        others.end_with(remove_scratch, reason.code());
     });
     let outcome = tour.rest(&mut story);
     while told.load(Ordering::SeqCst) {
-        // What failed did so because the domain is being removed; the process ends any moment.
+        // What failed did so because everything is being put away; the process ends any moment.
         std::thread::park();
     }
     outcome?;
@@ -62,41 +59,8 @@ pub fn run() -> Result<(), Failure> {
 
 struct Tour<'a> {
     directory: &'a Path,
+    others: Others,
     domain: Domain,
-}
-
-/// Another process of the tour, gone at the latest when this is dropped.
-struct Other(Child);
-
-impl Other {
-    /// Kills it and waits until it is gone.
-    fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-
-    /// Waits until it has ended by itself.
-    fn finish(&mut self, who: &str) -> Result<(), Failure> {
-        let status = self.0.wait().map_err(|e| Failure::failed(format!("{who}: {e}")))?;
-        if status.success() { Ok(()) } else { Err(Failure::failed(format!("{who} ended with {status}"))) }
-    }
-
-    /// Waits until it says that it is ready.
-    fn ready(&mut self) -> Result<(), Failure> {
-        let mut line = String::new();
-        let output = self.0.stdout.take();
-        let said = output.map(|output| BufReader::new(output).read_line(&mut line));
-        match said {
-            Some(Ok(_)) if line == "ready\n" => Ok(()),
-            _ => Err(Failure::failed("another process of the tour did not get ready")),
-        }
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 impl Tour<'_> {
@@ -111,14 +75,7 @@ impl Tour<'_> {
     }
 
     fn start(&self, part: Part) -> Result<Other, Failure> {
-        let name = part.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-        let child = second::command(PART, &[OsStr::new(&name), self.directory.as_os_str()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn();
-        child
-            .map(Other)
-            .map_err(|e| Failure::failed(format!("another process of the tour did not start: {e}")))
+        self.others.start(part, self.directory)
     }
 
     fn own(&self, name: &str) -> Result<Receiver<Numbered>, Failure> {
@@ -238,7 +195,7 @@ impl Tour<'_> {
         let inbox = self.own(MANY)?;
         let mut killed = self.start(Part::Killed)?;
         let mut survivor = self.start(Part::Survivor)?;
-        let victim = killed.0.id();
+        let victim = killed.pid();
         let (mut from_killed, mut from_survivor, mut in_order, mut dead) = (0, 0, true, false);
         let patience = Instant::now() + FAR_TOO_LONG;
         while !dead || from_survivor < SURVIVING || !inbox.is_empty() {

@@ -181,7 +181,11 @@ impl Another {
         }
         let directory = std::env::temp_dir().join(format!("tubepost-test.{}.{test}", std::process::id()));
         std::fs::DirBuilder::new().mode(0o755).create(&directory).expect("a fresh directory");
-        std::fs::copy(env!("CARGO_BIN_EXE_tubepost"), directory.join("tubepost")).expect("a copy");
+        // By another process: a descriptor of ours, open for writing, could end up in a child of another
+        // test, and the file would be busy.
+        let mut copy = std::process::Command::new("cp");
+        copy.arg(env!("CARGO_BIN_EXE_tubepost")).arg(directory.join("tubepost"));
+        assert!(copy.status().expect("cp").success());
         std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o755)).expect("ours");
         Some(Self { directory })
     }

@@ -266,12 +266,13 @@ fn a_receiver_that_is_killed_disturbs_nobody() {
 
     let lines: Vec<u8> = (0..3000).flat_map(|i| format!("{i}\n").into_bytes()).collect();
     let mut killed = scene.receive("jobs", &["--ack"]);
-    let survivor = scene.receive("jobs", &["--ack"]);
     let mut came: Vec<u32> = Vec::new();
-    std::thread::scope(|scope| {
+    let survivor = std::thread::scope(|scope| {
         scope.spawn(|| scene.feed(&["send", "jobs"], &lines).code(0));
         came.push(killed.line().parse().expect("a number"));
+        let survivor = scene.receive("jobs", &["--ack"]);
         killed.signal(Signal::KILL);
+        survivor
     });
     until("all the others were received", || {
         scene.find("jobs").is_some_and(|row| row["depth"] == 0 && row["held"] == 0)
