@@ -105,7 +105,7 @@ fn would_wait(why: &str) -> Failure {
 }
 
 const FULL: &str = "the mailbox is full; try again later, or let it wait with --timeout";
-const NO_ROOM: &str = "the mailbox stayed full for as long as --timeout allows; is anybody receiving?";
+const NO_ROOM: &str = "the mailbox stayed full for as long as --timeout allows, as if nobody received";
 const EMPTY: &str = "no message is waiting; try again later, or let it wait with --timeout";
 const NO_MESSAGE: &str = "no message came within --timeout";
 

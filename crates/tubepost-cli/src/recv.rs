@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use tubepost::{Domain, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use tubepost::{Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Recv;
 use crate::ending::{Ending, Reason};
@@ -60,7 +60,11 @@ fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     if let Some(label) = &args.format {
         options = options.format(label);
     }
-    Ok(options.own(&args.name)?)
+    options.own(&args.name).map_err(|error| {
+        let of_system = matches!(error, Error::Exists { .. });
+        let failure = Failure::from(error);
+        if of_system { failure.noting("without --own, recv receives from it") } else { failure }
+    })
 }
 
 fn open(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {

@@ -37,7 +37,7 @@ fn a_name_that_exists_is_refused_or_left_alone() {
     let before = scene.find("jobs");
     scene.run(&["create", "jobs"]).code(1).prints("").complains(&["jobs", "exists"]);
     scene.run(&["create", "jobs", "--capacity", "9", "--if-missing"]).code(0).prints("").quietly();
-    scene.run(&["recv", "jobs", "--own"]).code(1).prints("").complains(&["jobs", "exists"]);
+    scene.run(&["recv", "jobs", "--own"]).code(1).prints("").complains(&["jobs", "exists", "without --own"]);
     assert_eq!(scene.find("jobs"), before);
 
     let mut owner = scene.own("own", &[]);
