@@ -64,8 +64,8 @@ Examples:
   tubepost create work; tubepost recv work           any number of these share the work
   tubepost recv work --ack --count 1 > job.txt       a message that is not written goes back
 
-Without --own each message goes to one of the receivers. What was received and not written when a receiver is
-killed, or its pipe closes, is lost without --ack; with it another receiver gets it, marked as redelivered.")]
+Without --own each message goes to one of the receivers. What a receiver had not written when it
+was killed, or its pipe closed, is lost; with --ack another receiver gets it, marked as redelivered.")]
     Recv(Recv),
 
     /// Create a mailbox that the system owns: it stays until it is removed
@@ -76,11 +76,11 @@ Examples:
   tubepost create jobs --mode 620 --group staff   the group may send, only you receive
   tubepost create pictures --capacity 100 --max-message 64MiB
 
-The mode is as for files, for owner, group and others: r (4) is to receive, w (2) to send. Other users need a
-domain that lets them in: chgrp GROUP DIR; chmod 3770 DIR; tubepost --domain DIR …
+The mode is as for files, for owner, group and others: r (4) is to receive, w (2) to send.
+Other users need a domain that lets them in: chgrp GROUP DIR; chmod 3770 DIR; tubepost --domain DIR …
 
-It stays when everybody who uses it has ended, messages included. `tubepost rm` removes it; so does a restart
-of the machine.")]
+It stays when everybody who uses it has ended, messages included, until `tubepost rm` removes it
+or the machine restarts.")]
     Create(Create),
 
     /// Remove a mailbox, with the messages that wait in it
