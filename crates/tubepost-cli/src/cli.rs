@@ -219,6 +219,10 @@ pub struct Recv {
     /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
     pub max_message: Option<u64>,
+    /// The most memory that messages may have which are too long for their places [default: as much
+    /// as there is, if the capacity needs it]
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
+    pub ceiling: Option<u64>,
     /// What the messages are: with --own, senders that say something else are refused; else insist that
     /// the mailbox carries this
     #[arg(long, value_name = "LABEL")]
@@ -257,6 +261,10 @@ pub struct Create {
     /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_message: Option<u64>,
+    /// The most memory that messages may have which are too long for their places [default: as much
+    /// as there is, if the capacity needs it]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub ceiling: Option<u64>,
     /// What the messages are; senders and receivers that say something else are refused
     #[arg(long, value_name = "LABEL")]
     pub format: Option<String>,

@@ -14,6 +14,9 @@ pub fn run(domain: &Domain, args: &Create) -> Result<(), Failure> {
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);
     }
+    if let Some(bytes) = args.ceiling {
+        options = options.ceiling(bytes);
+    }
     if let Some(label) = &args.format {
         options = options.format(label);
     }

@@ -57,6 +57,9 @@ fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);
     }
+    if let Some(bytes) = args.ceiling {
+        options = options.ceiling(bytes);
+    }
     if let Some(label) = &args.format {
         options = options.format(label);
     }

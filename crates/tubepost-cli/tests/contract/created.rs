@@ -107,6 +107,7 @@ fn what_it_cannot_be_is_usage() {
         (["--max-message", "2GiB"], "1 GiB"),
         (["--max-message", "1KB"], "64KiB"),
         (["--max-message", "18446744073709551615KiB"], "64KiB"),
+        (["--ceiling", "0"], "ceiling"),
         (["--format", "two\nlines"], "control"),
     ] {
         let ended = scene.run(&["create", "jobs", options[0], options[1]]).code(2).prints("");
@@ -117,6 +118,28 @@ fn what_it_cannot_be_is_usage() {
         );
     }
     assert!(scene.files().is_empty(), "nothing was made");
+}
+
+#[test]
+fn the_ceiling_bounds_the_memory_of_large_messages() {
+    let scene = Scene::new();
+    scene.create("jobs", &["--max-message", "1MiB", "--ceiling", "2MiB"]);
+    assert_eq!(scene.find("jobs").expect("the mailbox")["ceiling"], 2 << 20);
+    let large = vec![b'x'; 1 << 20];
+    let mut sent = 0;
+    let refused = loop {
+        let ended = scene.feed(&["send", "jobs", "--whole"], &large);
+        if !ended.complaint().is_empty() {
+            break ended;
+        }
+        ended.code(0);
+        sent += 1;
+    };
+    refused.code(1).prints("").complains(&["jobs", "ceiling", "2097152"]);
+    assert!(sent == 1 || sent == 2, "{sent} fit");
+    scene.run(&["recv", "jobs", "--count", "1"]).code(0);
+    scene.feed(&["send", "jobs", "--whole"], &large).code(0);
+    scene.run(&["recv", "jobs", "--ceiling", "2MiB"]).code(2);
 }
 
 #[test]
