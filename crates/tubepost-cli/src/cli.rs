@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::quantity::{duration, size};
+use crate::quantity::{duration, mode, size};
 
 /// Mailboxes between processes, in shared memory, from the shell
 #[derive(Debug, Parser)]
@@ -17,10 +17,11 @@ Examples:
   tubepost demo                        a tour of what it does, with timings
   tubepost recv jobs --own             in one terminal: own a mailbox and print what arrives
   tubepost send jobs 'resize 7.png'    in another: send to it
+  tubepost create work                 a mailbox that stays, for any number of `tubepost recv work`
 
 Exit codes:
   0 done   1 failed   2 usage, a bad name too   3 would wait, or waited too long
-  4 no such name, or its owner is dead   5 closed: the owner went while it was used
+  4 no such name, or its owner is dead   5 closed while it was used: its owner went, or it was removed
   130, 143 ended by SIGINT, SIGTERM")]
 pub struct Cli {
     /// Where mailboxes are: a name, or a path if it has a '/'; created if missing
@@ -53,14 +54,49 @@ Examples:
   tubepost send --timeout 2s jobs 'resize 9.png'     exit with 3 if there is no room for 2 s")]
     Send(Send),
 
-    /// Own a mailbox and print the messages that arrive
+    /// Print the messages that arrive: in a mailbox of one's own, or one that the system owns
     #[command(after_help = "\
 Examples:
   tubepost recv jobs --own                           until interrupted; the mailbox ends with it
-  tubepost recv jobs --own --count 10 --timeout 1m   ten messages, none more than a minute after the last
+  tubepost recv jobs --own --count 10 --timeout 1m   ten messages; give up after a minute without
   tubepost recv files --own -0 | xargs -0 ls -l      names with any character in them
-  tubepost recv readings --own --json | jq .sender   who sent what")]
+  tubepost recv readings --own --json | jq .sender   who sent what
+  tubepost create work; tubepost recv work           any number of these share the work
+  tubepost recv work --ack --count 1 > job.txt       a message that is not written goes back
+
+Without --own each message goes to one of the receivers. What a receiver had not written when it
+was killed, or its pipe closed, is lost; with --ack another receiver gets it, marked as redelivered.")]
     Recv(Recv),
+
+    /// Create a mailbox that the system owns: it stays until it is removed
+    #[command(after_help = "\
+Examples:
+  tubepost create jobs                            for any number of `send jobs` and `recv jobs`
+  tubepost create jobs --if-missing               in a script that may run more than once
+  tubepost create jobs --mode 620 --group staff   the group may send, only you receive
+  tubepost create pictures --capacity 100 --max-message 64MiB
+
+The mode is as for files, for owner, group and others: r (4) is to receive, w (2) to send.
+Other users need a domain that lets them in: chgrp GROUP DIR; chmod 3770 DIR; tubepost --domain DIR …
+
+It stays when everybody who uses it has ended, messages included, until `tubepost rm` removes it
+or the machine restarts.")]
+    Create(Create),
+
+    /// Remove a mailbox, with the messages that wait in it
+    #[command(after_help = "\
+Examples:
+  tubepost rm jobs
+  tubepost rm jobs --force           also if a living process owns it
+
+Whoever uses it is told that it is closed (exit code 5).")]
+    Rm {
+        /// The mailbox
+        name: String,
+        /// Also one that a living process owns
+        #[arg(long)]
+        force: bool,
+    },
 
     /// List everything that exists in the domain
     #[command(after_help = "\
@@ -174,18 +210,27 @@ pub struct Send {
 pub struct Recv {
     /// The mailbox
     pub name: String,
-    /// Create it, and own it while this runs
+    /// Create it, and own it while this runs; without, it is one that the system owns
     #[arg(long)]
     pub own: bool,
-    /// How many messages may wait; a sender that meets as many waits
+    /// How many messages may wait; a sender that meets as many waits [default: 1024]
     #[arg(long, value_name = "N", requires = "own")]
     pub capacity: Option<u64>,
-    /// The longest message, such as 4096 or 2KiB
+    /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
     pub max_message: Option<u64>,
-    /// What the messages are; senders that say something else are refused
+    /// The most memory that messages may have which are too long for their places [default: as much
+    /// as there is, if the capacity needs it]
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
+    pub ceiling: Option<u64>,
+    /// What the messages are: with --own, senders that say something else are refused; else insist that
+    /// the mailbox carries this
     #[arg(long, value_name = "LABEL")]
     pub format: Option<String>,
+    /// A message counts as received only once it is written; else, whatever happens, it goes back to
+    /// the queue
+    #[arg(long)]
+    pub ack: bool,
     /// End after so many messages
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -204,4 +249,32 @@ pub struct Recv {
     /// A line of JSON for each message: who sent it, its number, and the text, or base64 if it is none
     #[arg(long, group = "form")]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The mailbox
+    pub name: String,
+    /// How many messages may wait; a sender that meets as many waits [default: 1024]
+    #[arg(long, value_name = "N")]
+    pub capacity: Option<u64>,
+    /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_message: Option<u64>,
+    /// The most memory that messages may have which are too long for their places [default: as much
+    /// as there is, if the capacity needs it]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub ceiling: Option<u64>,
+    /// What the messages are; senders and receivers that say something else are refused
+    #[arg(long, value_name = "LABEL")]
+    pub format: Option<String>,
+    /// Who may receive (4) and send (2), for owner, group and others, such as 660 [default: 600]
+    #[arg(long, value_name = "OCTAL", value_parser = mode)]
+    pub mode: Option<u32>,
+    /// The group that the mode speaks of: its name or number [default: your own]
+    #[arg(long, value_name = "G")]
+    pub group: Option<String>,
+    /// If something has this name already, leave it as it is, and all is well
+    #[arg(long)]
+    pub if_missing: bool,
 }

@@ -8,7 +8,7 @@
 //! | 2 | usage: an option, a name |
 //! | 3 | would wait, or waited too long |
 //! | 4 | no such name, or its owner is dead |
-//! | 5 | closed: the owner went while the mailbox was in use |
+//! | 5 | closed: the owner went while the mailbox was in use, or it was removed |
 //! | 130, 143 | interrupted, terminated |
 
 use std::fmt::Display;
@@ -85,7 +85,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error {
             Error::BadName { .. } | Error::BadOption { .. } => 2,
+            Error::WouldWait | Error::TimedOut => 3,
             Error::NoSuchName { .. } | Error::OwnerGone { .. } => 4,
+            Error::Closed(_) => 5,
             _ => 1,
         };
         Self::new(code, error)
@@ -103,7 +105,7 @@ fn would_wait(why: &str) -> Failure {
 }
 
 const FULL: &str = "the mailbox is full; try again later, or let it wait with --timeout";
-const NO_ROOM: &str = "the mailbox stayed full for as long as --timeout allows; is its owner receiving?";
+const NO_ROOM: &str = "the mailbox stayed full for as long as --timeout allows, as if nobody received";
 const EMPTY: &str = "no message is waiting; try again later, or let it wait with --timeout";
 const NO_MESSAGE: &str = "no message came within --timeout";
 

@@ -5,17 +5,22 @@
 
 mod bench;
 mod cli;
+mod create;
 mod demo;
 mod ending;
 mod exit;
+mod label;
+mod letter;
 mod manual;
 mod output;
 mod quantity;
 mod recv;
+mod rm;
 mod scratch;
 mod second;
 mod send;
 mod show;
+mod table;
 
 use std::process::ExitCode;
 
@@ -44,6 +49,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Demo => demo::run(),
         Verb::Send(args) => send::run(&domain()?, args),
         Verb::Recv(args) => recv::run(&domain()?, args),
+        Verb::Create(args) => create::run(&domain()?, args),
+        Verb::Rm { name, force } => rm::run(&domain()?, name, *force),
         Verb::Ls { json } => show::ls(&domain()?, *json),
         Verb::Stat { name, json } => show::stat(&domain()?, name, *json),
         Verb::Gc => show::gc(&domain()?),

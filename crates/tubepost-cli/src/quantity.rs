@@ -1,4 +1,4 @@
-//! Durations and sizes as they are written on the command line.
+//! Durations, sizes and modes as they are written on the command line.
 
 use std::time::Duration;
 
@@ -21,7 +21,14 @@ pub fn size(text: &str) -> Result<u64, String> {
     };
     let number: Option<u64> = number.parse().ok();
     let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    bytes.ok_or_else(|| "expected a number of bytes, such as 4096, 64KiB or 1MiB".to_string())
+    bytes.ok_or_else(|| "expected a number of bytes, such as 4096, 64KiB, 1MiB or 1GiB".to_string())
+}
+
+/// `660`, `0660`: permission bits. Whether a mailbox can have them is the library's to say.
+pub fn mode(text: &str) -> Result<u32, String> {
+    let octal = matches!(text.len(), 3 | 4) && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let bits = if octal { u32::from_str_radix(text, 8).ok() } else { None };
+    bits.ok_or_else(|| "expected three or four octal digits, such as 660 or 0660".to_string())
 }
 
 #[cfg(test)]
@@ -42,13 +49,23 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65536), ("1MiB", 1 << 20), ("7B", 7)] {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65536), ("1GiB", 1 << 30), ("7B", 7)] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for text in
             ["", "KiB", "-1", "1.5KiB", "64kb", "4 KiB", "99999999999999999999", "18446744073709551615KiB"]
         {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn modes() {
+        for (text, bits) in [("660", 0o660), ("0660", 0o660), ("1777", 0o1777), ("000", 0)] {
+            assert_eq!(mode(text), Ok(bits), "{text}");
+        }
+        for text in ["", "66", "00660", "680", "0o660", "+660", "-660", "rw-", "6 0"] {
+            assert!(mode(text).is_err(), "{text}");
         }
     }
 }

@@ -1,40 +1,48 @@
-//! `tubepost recv`: owns a mailbox while it runs, and prints what arrives.
+//! `tubepost recv`: prints what arrives, in a mailbox that it owns while it runs, or as one of any number
+//! of receivers of one that the system owns.
+//!
+//! With `--ack` each message stays in hand until it was written and flushed. Whatever ends the command
+//! before that (a signal, a pipe that closed, SIGKILL) the message goes back to the queue.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-use tubepost::{Domain, Envelope, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use tubepost::{Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Recv;
 use crate::ending::{Ending, Reason};
 use crate::exit::Failure;
+use crate::label;
+use crate::letter::Letter;
 use crate::output;
 
 /// How long the output may take to be written out once it is time to end.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
+/// What the thread that receives and the one that heeds signals know of each other.
+#[derive(Default)]
+struct State {
+    /// Why it is time to end.
+    told: OnceLock<Reason>,
+    /// Whether a message is in hand.
+    in_hand: AtomicBool,
+}
+
 pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
-    if !args.own {
-        return Err(Failure::usage(
-            "recv can only receive from a mailbox that it owns so far; give --own to create one \
-             (mailboxes that the system owns are yet to come)",
-        ));
-    }
     let ending = Ending::install()?;
-    let receiver = own(domain, args)?;
-    let told = Arc::new(OnceLock::new());
-    ending.watch(true, close_when_told(receiver.clone(), told.clone()));
+    let receiver = Arc::new(if args.own { own(domain, args)? } else { open(domain, args)? });
+    let state = Arc::new(State::default());
+    ending.watch(true, close_when_told(Arc::downgrade(&receiver), state.clone()));
 
     let mut out = output::buffered()?;
-    let outcome = receive_all(&receiver, args, &mut out);
+    let outcome = receive_all(&receiver, args, &state, &mut out);
     let flushed = out.flush();
     let _ = receiver.close();
-    if let Some(&reason) = told.get() {
+    drop(receiver);
+    if let Some(&reason) = state.told.get() {
         return Err(Failure::quiet(Reason::code(reason)));
     }
     outcome.map_err(|failure| failure.about(&args.name))?;
@@ -49,30 +57,57 @@ fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);
     }
+    if let Some(bytes) = args.ceiling {
+        options = options.ceiling(bytes);
+    }
     if let Some(label) = &args.format {
         options = options.format(label);
     }
-    Ok(options.own(&args.name)?)
+    options.own(&args.name).map_err(|error| {
+        let of_system = matches!(error, Error::Exists { .. });
+        let failure = Failure::from(error);
+        if of_system { failure.noting("without --own, recv receives from it") } else { failure }
+    })
 }
 
-/// Closing makes a receiver that waits return, and it ends the command. One that is stuck writing to a
-/// pipe that nobody empties does not notice: then the process ends without it.
-fn close_when_told(receiver: Receiver<[u8]>, told: Arc<OnceLock<Reason>>) -> impl FnOnce(Reason) + Send {
+fn open(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
+    let label = label::of(domain, &args.name, args.format.as_deref())?;
+    Ok(Receiver::<[u8]>::options().domain(domain).format(label).open(&args.name)?)
+}
+
+/// Closing makes a receiver that waits return, and it ends the command. A message in hand gets a moment to
+/// be written or given back before, so that a mailbox of our own does not end without counting it. A
+/// receiver that is stuck writing to a pipe that nobody empties does not notice any of this: then the
+/// process ends without it.
+///
+/// The receiver is not kept alive by this: it leaves the mailbox in good order when the command is done.
+fn close_when_told(receiver: Weak<Receiver<[u8]>>, state: Arc<State>) -> impl FnOnce(Reason) + Send {
     move |reason| {
-        let _ = told.set(reason);
-        let _ = receiver.close();
+        let _ = state.told.set(reason);
         std::thread::spawn(move || {
             std::thread::sleep(LAST_WORDS);
             std::process::exit(reason.code().into());
         });
+        let told = Instant::now();
+        while state.in_hand.load(Ordering::SeqCst) && told.elapsed() < LAST_WORDS / 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(receiver) = receiver.upgrade() {
+            let _ = receiver.close();
+        }
     }
 }
 
-fn receive_all(receiver: &Receiver<[u8]>, args: &Recv, out: &mut BufWriter<File>) -> Result<(), Failure> {
+fn receive_all(
+    receiver: &Receiver<[u8]>,
+    args: &Recv,
+    state: &State,
+    out: &mut BufWriter<File>,
+) -> Result<(), Failure> {
     let mut received = 0;
-    while args.count != Some(received) {
-        let envelope = match receiver.try_recv_envelope() {
-            Ok(envelope) => envelope,
+    while args.count != Some(received) && state.told.get().is_none() {
+        let letter = match at_once(receiver, args) {
+            Ok(letter) => letter,
             Err(TryRecvError::Empty) => {
                 // Nothing more for now: whoever reads our output should have all there was.
                 out.flush()?;
@@ -83,65 +118,40 @@ fn receive_all(receiver: &Receiver<[u8]>, args: &Recv, out: &mut BufWriter<File>
             }
             Err(e) => return Err(e.into()),
         };
-        write(out, args, &envelope)?;
+        state.in_hand.store(args.ack, Ordering::SeqCst);
+        let outcome = pass_on(letter, args, out);
+        state.in_hand.store(false, Ordering::SeqCst);
+        outcome?;
         received += 1;
     }
     Ok(())
 }
 
-fn wait(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Envelope<[u8]>, Failure> {
-    match args.timeout {
+/// Writes it out. With `--ack` it counts as received only then: if it fails it goes back.
+fn pass_on(letter: Letter, args: &Recv, out: &mut BufWriter<File>) -> Result<(), Failure> {
+    letter.write(out, args)?;
+    if args.ack {
+        out.flush()?;
+    }
+    letter.accept()
+}
+
+fn at_once(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Letter, TryRecvError> {
+    if args.ack {
+        receiver.try_take().map(Letter::InHand)
+    } else {
+        receiver.try_recv_envelope().map(Letter::Received)
+    }
+}
+
+fn wait(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Letter, Failure> {
+    let limited = RecvTimeoutError::into;
+    let unlimited = RecvError::into;
+    match (args.timeout, args.ack) {
         _ if args.no_wait => Err(TryRecvError::Empty.into()),
-        Some(timeout) => receiver.recv_envelope_timeout(timeout).map_err(RecvTimeoutError::into),
-        None => receiver.recv_envelope().map_err(RecvError::into),
+        (Some(time), true) => receiver.take_timeout(time).map(Letter::InHand).map_err(limited),
+        (Some(time), _) => receiver.recv_envelope_timeout(time).map(Letter::Received).map_err(limited),
+        (None, true) => receiver.take().map(Letter::InHand).map_err(unlimited),
+        (None, _) => receiver.recv_envelope().map(Letter::Received).map_err(unlimited),
     }
-}
-
-/// A message as a line of JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: u64,
-    sender: From<'a>,
-    redelivered: u32,
-    #[serde(flatten)]
-    content: Content<'a>,
-}
-
-#[derive(Serialize)]
-struct From<'a> {
-    pid: u32,
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Content<'a> {
-    Text(&'a str),
-    Base64(String),
-}
-
-fn write(out: &mut impl Write, args: &Recv, envelope: &Envelope<[u8]>) -> Result<(), Failure> {
-    let message = &envelope.message;
-    if args.json {
-        let line = Line {
-            seq: envelope.seq,
-            sender: From { pid: envelope.sender.pid, name: &envelope.sender.name },
-            redelivered: envelope.redelivered,
-            content: match std::str::from_utf8(message) {
-                Ok(text) => Content::Text(text),
-                Err(_) => Content::Base64(STANDARD.encode(message)),
-            },
-        };
-        let line = serde_json::to_vec(&line).map_err(Failure::failed)?;
-        out.write_all(&line)?;
-        out.write_all(b"\n")?;
-        return Ok(());
-    }
-    out.write_all(message)?;
-    match (args.raw, args.null) {
-        (true, _) => {}
-        (_, true) => out.write_all(b"\0")?,
-        _ => out.write_all(b"\n")?,
-    }
-    Ok(())
 }

@@ -55,7 +55,13 @@ impl Scratch {
     pub fn remover(&self) -> impl Fn() + Clone + Send + 'static {
         let path = self.path.clone();
         move || {
-            let _ = std::fs::remove_dir_all(&path);
+            // A thread of ours may just be putting something there: then it takes more than one go.
+            for _ in 0..100 {
+                match std::fs::remove_dir_all(&path) {
+                    Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                    _ => return,
+                }
+            }
         }
     }
 }

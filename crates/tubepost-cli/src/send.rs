@@ -9,12 +9,10 @@ use tubepost::{Domain, Sender};
 use crate::cli::Send;
 use crate::ending::Ending;
 use crate::exit::Failure;
+use crate::label;
 
 /// How long a standard input that ends together with the mailbox's owner has to say so.
 const GRACE: Duration = Duration::from_millis(200);
-
-/// What of standard input is collected for one message before it is called too long.
-const INPUT_MAX: u64 = 64 << 20;
 
 pub fn run(domain: &Domain, args: &Send) -> Result<(), Failure> {
     let ending = Ending::install()?;
@@ -30,14 +28,7 @@ pub fn run(domain: &Domain, args: &Send) -> Result<(), Failure> {
 }
 
 fn open(domain: &Domain, args: &Send) -> Result<Sender<[u8]>, Failure> {
-    let label = match &args.format {
-        Some(label) => label.clone(),
-        None => {
-            let stat = domain.stat(&args.name)?;
-            // A fixed type has no label to take over; opening it says what it is.
-            if stat.variable { stat.format } else { String::new() }
-        }
-    };
+    let label = label::of(domain, &args.name, args.format.as_deref())?;
     Ok(Sender::<[u8]>::options().domain(domain).format(label).open(&args.name)?)
 }
 
@@ -50,29 +41,43 @@ fn send_all(sender: &Sender<[u8]>, args: &Send, sent: &mut u64) -> Result<(), Fa
         return Ok(());
     }
     end_with(sender.clone(), &args.name);
+    let longest = sender.stat()?.max_message;
     let mut input = std::io::stdin().lock();
     let mut message = Vec::new();
     loop {
         message.clear();
-        let bounded = &mut input.by_ref().take(INPUT_MAX);
-        let read = match (args.whole, args.null) {
-            (true, _) => bounded.read_to_end(&mut message),
-            (_, true) => bounded.read_until(0, &mut message),
-            _ => bounded.read_until(b'\n', &mut message),
-        };
-        let read = read.map_err(|e| Failure::failed(format!("standard input: {e}")))?;
-        if args.whole {
-            return send_one(sender, args, &message);
+        let more = collect(&mut input, args, longest, &mut message)?;
+        if more || args.whole {
+            send_one(sender, args, &message)?;
+            *sent += 1;
         }
-        if read == 0 {
+        if !more || args.whole {
             return Ok(());
         }
-        if message.last() == Some(if args.null { &0 } else { &b'\n' }) {
-            message.pop();
-        }
-        send_one(sender, args, &message)?;
-        *sent += 1;
     }
+}
+
+/// The next message of standard input; `false` if there is none. Of one that is too long no more is read
+/// than it takes to know that.
+fn collect(
+    input: &mut impl BufRead,
+    args: &Send,
+    longest: u64,
+    message: &mut Vec<u8>,
+) -> Result<bool, Failure> {
+    let end = if args.null { 0 } else { b'\n' };
+    let bounded = &mut input.take(longest.saturating_add(1));
+    let read = if args.whole { bounded.read_to_end(message) } else { bounded.read_until(end, message) };
+    let read = read.map_err(|e| Failure::failed(format!("standard input: {e}")))?;
+    if !args.whole && message.last() == Some(&end) {
+        message.pop();
+    } else if read as u64 > longest {
+        return Err(Failure::failed(format!(
+            "a message of {read} or more bytes, on standard input, does not fit: at most {longest} bytes do \
+             here; divide it, or use a mailbox with a larger --max-message"
+        )));
+    }
+    Ok(read > 0)
 }
 
 fn send_one(sender: &Sender<[u8]>, args: &Send, message: &[u8]) -> Result<(), Failure> {

@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 
 use serde::Serialize;
-use tubepost::{Domain, Stat};
+use tubepost::{Domain, OwnerKind, Stat};
 
 use crate::exit::{Failure, complain, printable};
 use crate::output::{print, print_json};
+use crate::table::table;
 
 /// A mailbox as the JSON shows it.
 #[derive(Serialize)]
@@ -27,6 +28,11 @@ struct Shown<'a> {
     sent: u64,
     received: u64,
     bytes: u64,
+    /// Of these, what messages have that don't fit their places, or are in hand; how much of that is
+    /// empty now; and the most that it can become.
+    chunk_bytes: u64,
+    chunk_waste: u64,
+    ceiling: u64,
 }
 
 #[derive(Serialize)]
@@ -57,6 +63,9 @@ impl<'a> Shown<'a> {
             sent: stat.sent,
             received: stat.received,
             bytes: stat.bytes,
+            chunk_bytes: stat.chunk_bytes,
+            chunk_waste: stat.chunk_waste,
+            ceiling: stat.ceiling,
         }
     }
 }
@@ -95,75 +104,13 @@ pub fn gc(domain: &Domain) -> Result<(), Failure> {
     if swept.rows > 0 {
         let _ = writeln!(text, "cleared {} of dead users", plural(swept.rows, "row"));
     }
+    if swept.bytes > 0 {
+        let _ = writeln!(text, "gave back {} of memory", plural(swept.bytes, "byte"));
+    }
     if text.is_empty() {
         text.push_str("nothing to remove\n");
     }
     print(text)
-}
-
-const HEADER: [&str; 10] =
-    ["NAME", "OWNER", "STATE", "WAITING", "CAPACITY", "HELD", "SENT", "RECEIVED", "BYTES", "FORMAT"];
-/// Words to the left, numbers to the right.
-const LEFT: [usize; 3] = [0, 2, 9];
-
-fn table(stats: &[Stat], terminal: bool) -> String {
-    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let number = |n: u64| if terminal { grouped(n) } else { n.to_string() };
-    let row = |stat: &Stat| {
-        [
-            printable(&stat.name),
-            stat.owner.pid.map_or_else(|| stat.owner.kind.to_string(), |pid| pid.to_string()),
-            if stat.owner.alive { "alive" } else { "dead" }.to_string(),
-            number(stat.depth),
-            number(stat.capacity),
-            number(stat.held),
-            number(stat.sent),
-            number(stat.received),
-            number(stat.bytes),
-            format_of(stat),
-        ]
-    };
-    let rows: Vec<_> = stats.iter().map(row).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([HEADER[column].len()]).max().unwrap_or(0)
-    };
-    let widths: [usize; HEADER.len()] = std::array::from_fn(width);
-    let line = |cells: [&str; HEADER.len()]| {
-        let mut line = String::new();
-        for (column, cell) in cells.into_iter().enumerate() {
-            let width = widths[column];
-            let gap = if column == 0 { "" } else { "  " };
-            let _ = if LEFT.contains(&column) {
-                write!(line, "{gap}{cell:<width$}")
-            } else {
-                write!(line, "{gap}{cell:>width$}")
-            };
-        }
-        line.trim_end().to_string()
-    };
-    let mut text = String::new();
-    let mut add = |line: String, style: &str| {
-        let _ = if colour && !style.is_empty() {
-            writeln!(text, "\x1b[{style}m{line}\x1b[0m")
-        } else {
-            writeln!(text, "{line}")
-        };
-    };
-    if rows.is_empty() && terminal {
-        add("nothing here".to_string(), "2");
-        return text;
-    }
-    add(line(HEADER), "1");
-    for (stat, row) in stats.iter().zip(&rows) {
-        let style = match stat {
-            stat if !stat.owner.alive => "31",
-            stat if stat.depth == stat.capacity => "33",
-            _ => "",
-        };
-        add(line(row.each_ref().map(String::as_str)), style);
-    }
-    text
 }
 
 fn portrait(stat: &Stat) -> String {
@@ -177,7 +124,9 @@ fn portrait(stat: &Stat) -> String {
         ("held", grouped(stat.held)),
         ("sent", grouped(stat.sent)),
         ("received", grouped(stat.received)),
-        ("memory", format!("{} bytes, mode {:04o}", grouped(stat.bytes), stat.mode)),
+        ("memory", format!("{} bytes", grouped(stat.bytes))),
+        ("large", large(stat)),
+        ("mode", format!("{:04o}: {}", stat.mode, permissions(stat))),
     ];
     let mut text = format!("{}\n", printable(&stat.name));
     for (what, value) in lines {
@@ -186,17 +135,48 @@ fn portrait(stat: &Stat) -> String {
     text
 }
 
+/// The memory of messages that don't fit their places.
+fn large(stat: &Stat) -> String {
+    let most = grouped(stat.ceiling);
+    match (stat.chunk_bytes, stat.chunk_waste) {
+        (0, _) => format!("none of at most {most} bytes"),
+        (bytes, 0) => format!("{} of at most {most} bytes", grouped(bytes)),
+        (bytes, waste) => {
+            format!("{} of at most {most} bytes, {} of them unused", grouped(bytes), grouped(waste))
+        }
+    }
+}
+
+/// Who may do what, in words.
+fn permissions(stat: &Stat) -> String {
+    let may = |bits: u32| match bits & 0o6 {
+        0o6 => Some("send and receive"),
+        0o4 => Some("receive"),
+        0o2 => Some("send"),
+        _ => None,
+    };
+    // Where a process receives, nobody else does.
+    let bits = match stat.owner.kind {
+        OwnerKind::Process => stat.mode & 0o622,
+        _ => stat.mode,
+    };
+    let whose = [("its group may", bits >> 3), ("others may", bits)];
+    let words: Vec<_> =
+        whose.into_iter().filter_map(|(who, bits)| may(bits).map(|what| format!("{who} {what}"))).collect();
+    if words.is_empty() { "its user only".to_string() } else { words.join(", ") }
+}
+
 fn owner(stat: &Stat) -> String {
     let owner = &stat.owner;
     let who = match owner.pid {
         Some(pid) if owner.name.is_empty() => pid.to_string(),
         Some(pid) => format!("{pid} ({})", printable(&owner.name)),
-        None => return owner.kind.to_string(),
+        None => return "the system: it stays until `tubepost rm`".to_string(),
     };
     if owner.alive { format!("process {who}") } else { format!("process {who}, dead") }
 }
 
-fn format_of(stat: &Stat) -> String {
+pub fn format_of(stat: &Stat) -> String {
     if stat.format.is_empty() { "-".to_string() } else { printable(&stat.format) }
 }
 
@@ -213,6 +193,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-fn plural(count: u64, what: &str) -> String {
+/// A number of things.
+pub fn plural(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -1,16 +1,18 @@
-//! A large task split over worker processes: each worker owns a mailbox with its jobs and sends
-//! results to the one that started it. Here: how many primes there are below four million.
+//! Work shared by processes that may die: a mailbox that the system owns, any number of workers who
+//! receive from it, and a job that is done only when its worker says so. Here: how many primes
+//! there are below four million, although one of the workers is killed in the middle of it.
 //!
 //! `cargo run --release --example workers`
 
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
-use tubepost::{Domain, Error, Mailbox, Message, Sender};
+use std::time::Instant;
+use tubepost::{Domain, Mailbox, Message, Receiver, RecvError, Sender};
 
-/// Count the primes from `from` to `to`. An empty range means: no more jobs.
+/// Count the primes from `from` to `to`.
 #[derive(Message, Clone, Copy)]
 #[repr(C)]
 struct Job {
+    number: u64,
     from: u64,
     to: u64,
 }
@@ -18,12 +20,14 @@ struct Job {
 #[derive(Message, Clone, Copy)]
 #[repr(C)]
 struct Answer {
-    worker: u64,
+    job: u64,
     primes: u64,
+    worker: u64,
 }
 
 const LIMIT: u64 = 4_000_000;
 const STEP: u64 = 50_000;
+const WORKERS: usize = 3;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -31,71 +35,66 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return work(&Domain::open(domain)?, worker.parse()?);
     }
 
+    // A domain of its own, so that this can run beside anything else.
     let path = format!("/dev/shm/tubepost-example-workers-{}", std::process::id());
     let domain = Domain::open(&path)?;
     let answers = Mailbox::<Answer>::options().domain(&domain).own("answers")?;
+    // The jobs belong to none of the processes: they outlive all of them.
+    Mailbox::<Job>::options().domain(&domain).create("jobs")?;
 
-    let workers = std::thread::available_parallelism()?.get() as u64;
-    let start = |worker: u64| Command::new(&arguments[0]).args([&path, &worker.to_string()]).spawn();
-    let mut processes: Vec<Child> = (0..workers).map(start).collect::<Result<_, _>>()?;
-    let jobs: Vec<Sender<Job>> =
-        (0..workers).map(|worker| open(&domain, worker)).collect::<Result<_, _>>()?;
+    let start = |worker: usize| Command::new(&arguments[0]).args([&path, &worker.to_string()]).spawn();
+    let mut workers: Vec<Child> = (0..WORKERS).map(start).collect::<Result<_, _>>()?;
 
     let started = Instant::now();
-    let mut left = (0..LIMIT).step_by(STEP as usize).map(|from| Job { from, to: from + STEP });
-    let mut open_jobs = 0;
-    // Two jobs for each to begin with, then a new one for each answer: the fast do more.
-    for job in left.by_ref().take(workers as usize * 2) {
-        jobs[open_jobs % jobs.len()].send(job)?;
-        open_jobs += 1;
+    let jobs = Sender::<Job>::options().domain(&domain).open("jobs")?;
+    let ranges = (0..LIMIT).step_by(STEP as usize);
+    for (number, from) in ranges.clone().enumerate() {
+        jobs.send(Job { number: number as u64, from, to: from + STEP })?;
     }
-    let mut primes = 0;
-    let mut done = vec![0; jobs.len()];
-    while open_jobs > 0 {
+
+    let mut primes = vec![None; ranges.count()];
+    let mut done = [0; WORKERS];
+    while primes.contains(&None) {
         let answer = answers.recv()?;
-        primes += answer.primes;
-        done[answer.worker as usize] += 1;
-        open_jobs -= 1;
-        if let Some(job) = left.next() {
-            jobs[answer.worker as usize].send(job)?;
-            open_jobs += 1;
+        let worker = answer.worker as usize;
+        // A worker that died between its answer and `accept` left its job to another, who answers
+        // again: each job counts once.
+        if primes[answer.job as usize].replace(answer.primes).is_none() {
+            done[worker] += 1;
+        }
+        if worker == 0 && done[0] == 5 {
+            workers[0].kill()?; // it is at its next job already
         }
     }
+    let primes: u64 = primes.into_iter().flatten().sum();
     println!("{primes} primes below {LIMIT} in {:.0?}; jobs by worker: {done:?}", started.elapsed());
+    println!("worker 0 was killed; nothing was lost");
     assert_eq!(primes, 283_146);
 
-    for job in &jobs {
-        job.send(Job { from: 0, to: 0 })?;
-    }
-    for process in &mut processes {
-        process.wait()?;
+    // Whoever waits for jobs is told that there are no more.
+    domain.remove("jobs")?;
+    for mut worker in workers {
+        worker.wait()?;
     }
     drop(answers);
     std::fs::remove_dir(path)?;
     Ok(())
 }
 
-/// The worker may need a moment to set its mailbox up.
-fn open(domain: &Domain, worker: u64) -> Result<Sender<Job>, Error> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match Sender::options().domain(domain).open(&format!("jobs/{worker}")) {
-            Err(Error::NoSuchName { .. }) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            done => return done,
-        }
-    }
-}
-
 fn work(domain: &Domain, worker: u64) -> Result<(), Box<dyn std::error::Error>> {
-    let jobs = Mailbox::<Job>::options().domain(domain).bounded(4).own(&format!("jobs/{worker}"))?;
+    let jobs = Receiver::<Job>::options().domain(domain).open("jobs")?;
     let answers = Sender::<Answer>::options().domain(domain).open("answers")?;
-    for job in jobs.iter().take_while(|job| job.from < job.to) {
+    loop {
+        // In hand, not yet received: if this process dies now, another gets it.
+        let job = match jobs.take() {
+            Ok(job) => job,
+            Err(RecvError::Closed(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         let primes = (job.from..job.to).filter(|&n| is_prime(n)).count() as u64;
-        answers.send(Answer { worker, primes })?;
+        answers.send(Answer { job: job.number, primes, worker })?;
+        job.accept()?;
     }
-    Ok(())
 }
 
 fn is_prime(n: u64) -> bool {

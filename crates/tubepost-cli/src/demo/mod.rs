@@ -4,27 +4,27 @@
 //! the end, and the exit code is 1. Speed is judged by the best of several tries, because a busy machine is
 //! no broken promise.
 
+mod others;
 mod part;
 mod tell;
 
-use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use tubepost::{Domain, Mailbox, Receiver, SendTimeoutError, Sender};
 
+use self::others::{Other, Others};
 use self::part::{
-    DOOMED, DOOMED_CAPACITY, FAR_TOO_LONG, LAST, MANY, Numbered, PING, PONG, STREAM, STREAMED, SURVIVING,
+    DOOMED, DOOMED_CAPACITY, FAR_TOO_LONG, LARGE, LAST, MANY, Numbered, PING, PONG, STREAM, STREAMED,
+    SURVIVING, WORK,
 };
 pub use self::part::{Part, play};
 use self::tell::{Story, time};
 use crate::ending::Ending;
 use crate::exit::Failure;
 use crate::scratch::Scratch;
-use crate::second;
 use crate::show::grouped;
 
 /// The verb of the other processes.
@@ -36,72 +36,46 @@ pub fn run() -> Result<(), Failure> {
     let scratch = Scratch::new("demo")?;
     let remove_scratch = scratch.remover();
     let mut story = Story::begin(scratch.path())?;
-    let tour = Tour { directory: scratch.path(), domain: Domain::open(scratch.path())? };
+    let others = Others::default();
+    let tour =
+        Tour { directory: scratch.path(), others: others.clone(), domain: Domain::open(scratch.path())? };
 
     // While this process has one thread: that is when attaching is cheapest.
     tour.first_message(&mut story)?;
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = told.clone();
     ending.watch(false, move |reason| {
-        // The other processes die with this one.
-        remove_scratch();
-        std::process::exit(reason.code().into());
+        tell.store(true, Ordering::SeqCst);
+        others.end_with(remove_scratch, reason.code());
     });
-    tour.round_trips(&mut story)?;
-    tour.stream(&mut story)?;
-    tour.killed_sender(&mut story)?;
-    tour.killed_owner(&mut story)?;
-    tour.nothing_left(&mut story)?;
+    let outcome = tour.rest(&mut story);
+    while told.load(Ordering::SeqCst) {
+        // What failed did so because everything is being put away; the process ends any moment.
+        std::thread::park();
+    }
+    outcome?;
     story.end()
 }
 
 struct Tour<'a> {
     directory: &'a Path,
+    others: Others,
     domain: Domain,
 }
 
-/// Another process of the tour, gone at the latest when this is dropped.
-struct Other(Child);
-
-impl Other {
-    /// Kills it and waits until it is gone.
-    fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-
-    /// Waits until it has ended by itself.
-    fn finish(&mut self, who: &str) -> Result<(), Failure> {
-        let status = self.0.wait().map_err(|e| Failure::failed(format!("{who}: {e}")))?;
-        if status.success() { Ok(()) } else { Err(Failure::failed(format!("{who} ended with {status}"))) }
-    }
-
-    /// Waits until it says that it is ready.
-    fn ready(&mut self) -> Result<(), Failure> {
-        let mut line = String::new();
-        let output = self.0.stdout.take();
-        let said = output.map(|output| BufReader::new(output).read_line(&mut line));
-        match said {
-            Some(Ok(_)) if line == "ready\n" => Ok(()),
-            _ => Err(Failure::failed("another process of the tour did not get ready")),
-        }
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 impl Tour<'_> {
+    /// Everything after the first message.
+    fn rest(&self, story: &mut Story) -> Result<(), Failure> {
+        self.round_trips(story)?;
+        self.stream(story)?;
+        self.killed_sender(story)?;
+        self.killed_owner(story)?;
+        self.killed_worker(story)?;
+        self.nothing_left(story)
+    }
+
     fn start(&self, part: Part) -> Result<Other, Failure> {
-        let name = part.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-        let child = second::command(PART, &[OsStr::new(&name), self.directory.as_os_str()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn();
-        child
-            .map(Other)
-            .map_err(|e| Failure::failed(format!("another process of the tour did not start: {e}")))
+        self.others.start(part, self.directory)
     }
 
     fn own(&self, name: &str) -> Result<Receiver<Numbered>, Failure> {
@@ -221,7 +195,7 @@ impl Tour<'_> {
         let inbox = self.own(MANY)?;
         let mut killed = self.start(Part::Killed)?;
         let mut survivor = self.start(Part::Survivor)?;
-        let victim = killed.0.id();
+        let victim = killed.pid();
         let (mut from_killed, mut from_survivor, mut in_order, mut dead) = (0, 0, true, false);
         let patience = Instant::now() + FAR_TOO_LONG;
         while !dead || from_survivor < SURVIVING || !inbox.is_empty() {
@@ -289,6 +263,35 @@ impl Tour<'_> {
             true,
             &format!("the name could be owned again at once, in {}", time(again[again.len() / 2])),
         )
+    }
+
+    fn killed_worker(&self, story: &mut Story) -> Result<(), Failure> {
+        story.chapter("A mailbox that the system owns; a worker is killed with a message in hand")?;
+        let options = Mailbox::<[u8]>::options().domain(&self.domain).max_message(LARGE as u64);
+        options.create(WORK)?;
+        let mut worker = self.start(Part::Worker)?;
+        let large: Vec<u8> = (0..LARGE).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
+        let out = Sender::<[u8]>::options().domain(&self.domain).open(WORK)?;
+        let begin = Instant::now();
+        out.send(&large)?;
+        let sent = begin.elapsed();
+        story.tell(&format!("a message of {} MiB was sent in {}", LARGE >> 20, time(sent)))?;
+        worker.ready()?;
+        let held = out.stat()?.held;
+        story.promise(held == 1, "the worker has it in hand, and has not accepted it")?;
+        worker.kill();
+
+        let next = Receiver::<[u8]>::options().domain(&self.domain).open(WORK)?;
+        let begin = Instant::now();
+        let again = next.take_timeout(FAR_TOO_LONG)?;
+        let took = begin.elapsed();
+        story.promise(
+            *again == *large && again.redelivered() == 1,
+            &format!("the next receiver has it, whole and marked as delivered again, in {}", time(took)),
+        )?;
+        again.accept()?;
+        let uncollected = self.domain.remove(WORK)?.uncollected;
+        story.promise(uncollected == 0, &format!("removed; messages that nobody collected: {uncollected}"))
     }
 
     fn nothing_left(&self, story: &mut Story) -> Result<(), Failure> {

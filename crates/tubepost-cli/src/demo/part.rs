@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use tubepost::{Domain, Mailbox, Message, Sender};
+use tubepost::{Domain, Mailbox, Message, Receiver, Sender};
 
 use crate::exit::Failure;
 use crate::second::end_with_parent;
@@ -16,9 +16,13 @@ pub const PONG: &str = "tour/pong";
 pub const STREAM: &str = "tour/stream";
 pub const MANY: &str = "tour/many-senders";
 pub const DOOMED: &str = "tour/doomed";
+pub const WORK: &str = "tour/work";
 
 /// How many messages the doomed owner's mailbox holds: nobody ever collects them.
 pub const DOOMED_CAPACITY: u64 = 4;
+
+/// The length of the large message.
+pub const LARGE: usize = 64 << 20;
 
 /// Far longer than anything here takes. Whoever waits so long finds that something is broken.
 pub const FAR_TOO_LONG: Duration = Duration::from_secs(10);
@@ -46,6 +50,8 @@ pub enum Part {
     Survivor,
     /// Owns a mailbox and never receives.
     Owner,
+    /// Takes a message in hand and never accepts it.
+    Worker,
 }
 
 /// How many messages the stream has, and how many the survivor sends.
@@ -67,6 +73,13 @@ pub fn play(part: Part, directory: &Path, parent: u32) -> Result<(), Failure> {
             ready()?;
             std::thread::sleep(FAR_TOO_LONG);
             Err(Failure::failed("nobody killed the owner that was to be killed"))
+        }
+        Part::Worker => {
+            let work = Receiver::<[u8]>::options().domain(&domain).open(WORK)?;
+            let _in_hand = work.take_timeout(FAR_TOO_LONG)?;
+            ready()?;
+            std::thread::sleep(FAR_TOO_LONG);
+            Err(Failure::failed("nobody killed the worker that was to be killed"))
         }
     }
 }

@@ -6,10 +6,10 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::scene::{Running, Scene, until};
+use crate::scene::{Running, Scene, is_at_work, until};
 
 /// After `gc`, an empty domain holds at most three regular files, and nothing that it had to remove.
-fn nothing_is_left(scene: &Scene) {
+pub fn nothing_is_left(scene: &Scene) {
     assert!(scene.list().is_empty(), "ls shows {:?}", scene.list());
     let swept = scene.run(&["gc"]).code(0).quietly();
     assert!(!swept.text().contains("removed"), "{}", swept.text());
@@ -194,14 +194,9 @@ fn senders_that_are_killed_are_swept() {
 }
 
 /// Gives a sender more to do than it can ever finish.
-fn flood(mut sender: Running) -> Running {
+pub fn flood(mut sender: Running) -> Running {
     let mut input = sender.take_input();
     // It ends with the sender, whose end of the pipe closes.
     std::thread::spawn(move || while input.write_all(&b"y\n".repeat(4096)).is_ok() {});
     sender
-}
-
-/// Whether a sender has opened the mailbox: only then it starts its second thread, which heeds signals.
-fn is_at_work(pid: u32) -> bool {
-    std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
 }

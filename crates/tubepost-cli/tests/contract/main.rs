@@ -2,6 +2,7 @@
 //! throughout, each test in a domain of its own.
 
 mod bench;
+mod created;
 mod demo;
 mod ends;
 mod help;
@@ -9,4 +10,5 @@ mod places;
 mod receiving;
 mod scene;
 mod sending;
+mod sharing;
 mod showing;

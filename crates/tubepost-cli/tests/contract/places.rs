@@ -14,6 +14,11 @@ fn bad_names_are_usage() {
     for name in names {
         scene.run(&["send", "--", name, "x"]).code(2).prints("").complains(&["is not a name"]);
         scene.run(&["recv", "--own", "--", name]).code(2).prints("").complains(&["is not a name"]);
+        scene.run(&["recv", "--", name]).code(2).prints("").complains(&["is not a name"]);
+        scene.run(&["create", "--", name]).code(2).prints("").complains(&["is not a name"]);
+        scene.run(&["create", "--if-missing", "--", name]).code(2).prints("");
+        scene.run(&["rm", "--", name]).code(2).prints("").complains(&["is not a name"]);
+        scene.run(&["rm", "--force", "--", name]).code(2).prints("");
         scene.run(&["stat", "--", name]).code(2).prints("").complains(&["is not a name"]);
     }
     assert!(scene.files().is_empty());
@@ -42,6 +47,10 @@ fn what_does_not_exist_is_4() {
     scene.feed(&["send", "nobody"], b"x\n").code(4);
     scene.run(&["stat", "nobody"]).code(4).prints("").complains(&["nobody"]);
     scene.run(&["stat", "nobody", "--json"]).code(4).prints("");
+    scene.run(&["recv", "nobody"]).code(4).prints("").complains(&["nobody"]);
+    scene.run(&["recv", "nobody", "--ack", "--format", "x"]).code(4).prints("").complains(&["nobody"]);
+    scene.run(&["rm", "nobody"]).code(4).prints("").complains(&["nobody"]);
+    scene.run(&["rm", "nobody", "--force"]).code(4).prints("").complains(&["nobody"]);
 }
 
 #[test]
@@ -91,7 +100,7 @@ fn a_domain_that_others_could_use_is_refused() {
     for mode in [0o777, 0o1777, 0o750, 0o707] {
         std::fs::set_permissions(&scene.domain, PermissionsExt::from_mode(mode)).expect("it is ours");
         for args in
-            [&["ls"][..], &["send", "jobs", "x"], &["recv", "more", "--own"], &["stat", "jobs"], &["gc"]]
+            [&["ls"][..], &["send", "jobs", "x"], &["recv", "more", "--own"], &["create", "more"], &["gc"]]
         {
             scene.run(args).code(1).prints("").complains(&["chmod 700"]);
         }
@@ -165,6 +174,8 @@ fn other_planted_things_are_refused() {
     for name in ["directory", "fifo"] {
         scene.run(&["send", name, "x"]).code(1).prints("").complains(&[name]);
         scene.run(&["recv", name, "--own", "--no-wait"]).code(1).prints("").complains(&[name]);
+        scene.run(&["create", name, "--if-missing"]).code(1).prints("").complains(&[name]);
+        scene.run(&["rm", name, "--force"]).code(1).prints("").complains(&[name]);
     }
     scene.run(&["gc"]).code(0);
     assert!(scene.domain.join("directory").is_dir());

@@ -110,11 +110,12 @@ fn the_capacity_is_exact() {
 fn what_cannot_be_is_usage() {
     let scene = Scene::new();
     for (args, about) in [
-        (&["recv", "jobs"][..], "--own"),
+        (&["recv", "jobs", "--capacity", "5"][..], "--own"),
+        (&["recv", "jobs", "--max-message", "5"], "--own"),
         (&["recv", "jobs", "--own", "--capacity", "0"], "capacity"),
         (&["recv", "jobs", "--own", "--capacity", "16777217"], "16777217"),
         (&["recv", "jobs", "--own", "--capacity", "18446744073709551615"], "capacity"),
-        (&["recv", "jobs", "--own", "--max-message", "4097"], "4096"),
+        (&["recv", "jobs", "--own", "--max-message", "1073741825"], "1073741824"),
         (&["recv", "jobs", "--own", "--max-message", "1TiB"], "64KiB"),
         (&["recv", "jobs", "--own", "--max-message", "99999999999GiB"], "64KiB"),
         (&["recv", "jobs", "--own", "--timeout", "5"], "100ms"),
@@ -126,6 +127,8 @@ fn what_cannot_be_is_usage() {
         (&["send", "jobs", "--whole", "text"], "--whole"),
         (&["send", "jobs", "--timeout", "1s", "--no-wait"], "--no-wait"),
         (&["stat"], "NAME"),
+        (&["create"], "NAME"),
+        (&["rm"], "NAME"),
         (&["shout", "jobs"], "shout"),
         (&["ls", "--loud"], "--loud"),
         (&[], "Usage"),

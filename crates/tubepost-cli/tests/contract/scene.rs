@@ -71,6 +71,18 @@ impl Scene {
         running
     }
 
+    /// Starts `recv NAME …`, of a mailbox that the system owns, and waits until it is at work.
+    pub fn receive(&self, name: &str, options: &[&str]) -> Running {
+        let running = self.start(&[&["recv", name], options].concat());
+        until("it receives", || is_at_work(running.pid()));
+        running
+    }
+
+    /// Makes a mailbox that the system owns.
+    pub fn create(&self, name: &str, options: &[&str]) {
+        self.run(&[&["create", name], options].concat()).code(0).prints("").quietly();
+    }
+
     /// What `ls --json` shows.
     pub fn list(&self) -> Vec<Value> {
         let ended = self.run(&["ls", "--json"]).code(0);
@@ -111,6 +123,19 @@ pub fn bare(args: &[&str]) -> Command {
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env_remove("TUBEPOST_DOMAIN");
     command
+}
+
+/// Whether a sender or receiver has opened its mailbox: only then it starts its second thread, which heeds
+/// signals.
+pub fn is_at_work(pid: u32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
+}
+
+/// Says that a test could not run here; where nothing may be skipped it fails.
+pub fn skip(test: &str, why: &str) {
+    assert!(std::env::var_os("TUBEPOST_TESTS_NO_SKIP").is_none(), "{test} cannot run here: {why}");
+    // Straight to the descriptor: libtest would swallow a println of a passing test.
+    let _ = writeln!(std::io::stdout().lock(), "SKIP {test}: {why}");
 }
 
 /// Waits for a condition. Asking usually runs a process, which takes a while by itself.
@@ -179,6 +204,13 @@ impl Running {
         }
         line.pop();
         String::from_utf8(line).expect("text")
+    }
+
+    /// Everything more that a process printed which was killed.
+    pub fn rest(&mut self) -> String {
+        let mut text = String::new();
+        self.output.as_mut().expect("an open standard output").read_to_string(&mut text).expect("text");
+        text
     }
 
     pub fn is_running(&mut self) -> bool {

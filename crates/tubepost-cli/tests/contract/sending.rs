@@ -113,6 +113,31 @@ fn a_message_too_long_is_refused_with_both_numbers() {
 }
 
 #[test]
+fn an_input_too_long_is_not_read_to_its_end() {
+    let scene = Scene::new();
+    scene.create("jobs", &["--max-message", "64KiB"]);
+    for how in [&["send", "jobs", "--whole"][..], &["send", "jobs"]] {
+        // It has no end, and no line of it has one.
+        let endless = std::fs::File::open("/dev/zero").expect("/dev/zero");
+        let sender = crate::scene::Running::start(scene.command(how).stdin(endless));
+        sender.end().code(1).prints("").complains(&["jobs", "65537", "65536"]);
+    }
+    scene.feed(&["send", "jobs"], &[&[b'x'; 65536][..], b"\n", &[b'y'; 65536]].concat()).code(0);
+    scene.feed(&["send", "jobs"], &[&[b'x'; 65537][..], b"\n"].concat()).code(1);
+    scene.until_waiting("jobs", 2);
+}
+
+#[test]
+fn a_large_message_arrives_whole() {
+    let scene = Scene::new();
+    scene.create("pictures", &["--max-message", "1GiB"]);
+    let picture: Vec<u8> = (0..64u32 << 20).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect();
+    scene.feed(&["send", "pictures", "--whole"], &picture).code(0).quietly();
+    let received = scene.run(&["recv", "pictures", "--raw", "--count", "1"]).code(0).quietly();
+    assert!(received.stdout == picture, "64 MiB, of which {} came", received.stdout.len());
+}
+
+#[test]
 fn the_format_is_taken_over_or_must_be_equal() {
     let scene = Scene::new();
     let owner = scene.own("jobs", &["--format", "job/v2", "--count", "2"]);

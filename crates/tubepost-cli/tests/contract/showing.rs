@@ -4,12 +4,15 @@ use rustix::process::Signal;
 use serde_json::json;
 use tubepost::{Domain, Mailbox};
 
-use crate::scene::{Scene, fields, plant, until};
+use crate::scene::{Scene, fields, plant, skip, until};
 
 /// Everything the contract names, sorted.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 17] = [
     "bytes",
     "capacity",
+    "ceiling",
+    "chunk_bytes",
+    "chunk_waste",
     "depth",
     "format",
     "held",
@@ -46,6 +49,66 @@ fn json_has_exactly_the_promised_fields() {
     let id = stat["id"].as_str().expect("a string");
     assert!(id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()), "{id}");
     assert!(stat["bytes"].as_u64() > Some(0));
+}
+
+#[test]
+fn the_memory_of_large_messages_is_told() {
+    let scene = Scene::new();
+    scene.create("pictures", &["--max-message", "1MiB", "--capacity", "2"]);
+    let row = scene.find("pictures").expect("the mailbox");
+    assert_eq!([&row["chunk_bytes"], &row["chunk_waste"]], [0, 0]);
+    let ceiling = row["ceiling"].as_u64().expect("a number");
+    assert!(ceiling >= 2 << 20, "two of the longest have room: {row}");
+    scene.feed(&["send", "--whole", "pictures"], &[b'x'; 600_000]).code(0);
+    let row = scene.run(&["stat", "pictures", "--json"]).code(0).json();
+    let number = |field: &str| row[field].as_u64().expect("a number");
+    assert!(number("chunk_bytes") >= 600_000 && number("chunk_bytes") <= ceiling, "{row}");
+    assert!(number("chunk_waste") <= number("chunk_bytes") - 600_000, "{row}");
+    assert!(number("bytes") >= number("chunk_bytes"), "{row}");
+    let text = scene.run(&["stat", "pictures"]).code(0).text();
+    assert!(text.contains("the system") && text.contains("large"), "{text}");
+
+    scene.run(&["recv", "pictures", "--count", "1"]).code(0);
+    let swept = scene.run(&["gc"]).code(0).quietly().text();
+    assert!(swept.contains("bytes of memory"), "{swept}");
+    assert_eq!(scene.find("pictures").expect("the mailbox")["chunk_bytes"], 0);
+}
+
+#[test]
+fn the_listing_is_ordered_by_owner() {
+    let scene = Scene::new();
+    scene.create("z", &[]);
+    scene.create("b", &[]);
+    let domain = Domain::open(&scene.domain).expect("the domain");
+    let own = |name: &str| Mailbox::<u8>::options().domain(&domain).own(name).expect("a mailbox");
+    let _ours = [own("a"), own("y")];
+    let _theirs = scene.own("c", &[]);
+    let text = scene.run(&["ls"]).code(0).text();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["NAME", "b", "z", "a", "y", "c"], "{text}");
+
+    let shown = in_a_terminal(&scene, "ls");
+    let Some(shown) = shown else { return };
+    assert!(shown.contains('\x1b'), "coloured: {shown:?}");
+    let of_system = shown.find("owned by the system").expect("a heading");
+    let of_processes = shown.find("owned by processes").expect("a heading");
+    let at = |name: &str| shown.find(&format!("\n{name} ")).unwrap_or_else(|| panic!("{name}: {shown}"));
+    assert!(of_system < at("b") && at("z") < of_processes && of_processes < at("a"), "{shown}");
+}
+
+/// What a verb prints in a terminal.
+fn in_a_terminal(scene: &Scene, verb: &str) -> Option<String> {
+    let command = format!("{} {verb}", env!("CARGO_BIN_EXE_tubepost"));
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qec", &command, "/dev/null"]).env("TUBEPOST_DOMAIN", &scene.domain);
+    terminal.env_remove("NO_COLOR").stdin(std::process::Stdio::null());
+    match terminal.output() {
+        Ok(output) => Some(String::from_utf8(output.stdout).expect("text").replace('\r', "")),
+        Err(e) => {
+            skip("the_listing_is_ordered_by_owner", &format!("needs the command script: {e}"));
+            None
+        }
+    }
 }
 
 #[test]
@@ -100,7 +163,8 @@ fn a_dead_owners_mailbox_is_shown_as_such_and_removed() {
 #[test]
 fn damaged_files_hide_nothing_and_break_nothing() {
     let scene = Scene::new();
-    let owner = scene.own("good", &[]);
+    // Of short messages: the file of a mailbox that takes large ones has holes of many gigabytes.
+    let owner = scene.own("good", &["--max-message", "4KiB"]);
     let whole = std::fs::read(scene.domain.join("good")).expect("the mailbox's file");
     let mut flipped = whole.clone();
     flipped[..64].reverse();

@@ -1,0 +1,58 @@
+//! `tubepost create`: a mailbox that the system owns.
+
+use nix::unistd::Group;
+use tubepost::{Domain, Error, Mailbox};
+
+use crate::cli::Create;
+use crate::exit::{Failure, complain};
+
+pub fn run(domain: &Domain, args: &Create) -> Result<(), Failure> {
+    let mut options = Mailbox::<[u8]>::options().domain(domain);
+    if let Some(capacity) = args.capacity {
+        options = options.bounded(capacity);
+    }
+    if let Some(bytes) = args.max_message {
+        options = options.max_message(bytes);
+    }
+    if let Some(bytes) = args.ceiling {
+        options = options.ceiling(bytes);
+    }
+    if let Some(label) = &args.format {
+        options = options.format(label);
+    }
+    if let Some(mode) = args.mode {
+        options = options.mode(mode);
+    }
+    if let Some(text) = &args.group {
+        options = options.group(group(text)?);
+    }
+    match options.create(&args.name) {
+        Err(Error::Exists { .. }) if args.if_missing => Ok(()),
+        Err(error @ Error::Owned { .. }) if args.if_missing => {
+            // Asked for is only that the name exists; but nobody else will receive from this one.
+            complain(error);
+            Ok(())
+        }
+        Err(error @ Error::Denied { .. }) if args.group.is_some() => Err(Failure::from(error)
+            .noting("a mailbox can only be given to a group that you are in (`id` tells which)")),
+        done => Ok(done.map(drop)?),
+    }
+}
+
+/// The number of a group that was given by its name or number. As for `chgrp`, a name goes first.
+fn group(text: &str) -> Result<u32, Failure> {
+    // The number that the system takes for "leave it as it is".
+    const NONE: u32 = u32::MAX;
+    let named = Group::from_name(text);
+    if let Ok(Some(group)) = &named {
+        return Ok(group.gid.as_raw());
+    }
+    let digits = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    match (text.parse(), named) {
+        (Ok(number), _) if digits && number != NONE => Ok(number),
+        (_, Err(e)) => Err(Failure::failed(format!("the group {text:?} could not be looked up: {e}"))),
+        _ => Err(Failure::usage(format!(
+            "no group is called {text:?}; give the name of one (`getent group` lists them) or its number"
+        ))),
+    }
+}
