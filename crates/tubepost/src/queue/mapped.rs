@@ -126,14 +126,27 @@ impl Mapped {
         sequence.store(ticket.sequence, Ordering::Relaxed);
     }
 
+    /// The payload at a place, if it is there and not in a chunk.
+    #[inline(always)]
+    pub(crate) fn in_line(&self, place: Place) -> Option<Lent<'_>> {
+        let length = if self.has_length {
+            self.length_word(place.index).load(Ordering::Relaxed) as usize
+        } else {
+            self.in_line
+        };
+        // SAFETY: payload_at + in_line is at most the stride (`new` checks it).
+        let lend = || unsafe { Lent::new(self.slot(place.index).add(self.payload_at), length) };
+        // (What is in a chunk has a bit in this word that makes it too long.)
+        (length <= self.in_line).then(lend)
+    }
+
     /// What is at a place that was taken. `None`: its length is impossible.
     #[inline]
     pub(crate) fn letter(&self, place: Place) -> Option<Letter<'_>> {
-        let mut length = self.max_message;
         if self.has_length {
             let word = self.length_word(place.index).load(Ordering::Relaxed);
-            length = (word & !IN_CHUNK) as usize;
             if word & IN_CHUNK != 0 {
+                let length = (word & !IN_CHUNK) as usize;
                 let [which, sequence] = self.ticket_words(place.index);
                 let ticket = Ticket {
                     which: which.load(Ordering::Relaxed),
@@ -142,9 +155,7 @@ impl Mapped {
                 return (length <= self.max_message).then_some(Letter::InChunk(ticket, length as u64));
             }
         }
-        // SAFETY: payload_at + in_line is at most the stride (`new` checks it).
-        let lend = || unsafe { Lent::new(self.slot(place.index).add(self.payload_at), length) };
-        (length <= self.in_line).then(|| Letter::InLine(lend()))
+        self.in_line(place).map(Letter::InLine)
     }
 }
 

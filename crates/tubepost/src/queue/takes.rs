@@ -120,31 +120,30 @@ impl<W: Words> Slots<W> {
         word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes the next message at or after `from`, a position that was once the next one or
-    /// is before it. Positions without a message that it passes are noted in `skips`.
-    #[inline]
-    pub(crate) fn take(&self, from: u64, me: Member, skips: &AtomicU64) -> Taking {
-        // The usual cases in a straight line: `from` is the next one, and published or not.
+    /// The usual case in a straight line: takes the message at `from` if that is the next one, published,
+    /// and `wanted`.
+    #[inline(always)]
+    pub(crate) fn take_if(
+        &self,
+        from: u64,
+        me: Member,
+        wanted: impl FnOnce(Place) -> bool,
+    ) -> Option<(Place, State)> {
         let place = self.place(from);
         let seen = self.take_at(place);
-        if seen.ahead_of(place.turn) < 0 && !seen.is_closed() {
-            let state = self.state_at(place);
-            if state == State::free(place.turn) {
-                return Taking::Empty(place);
-            }
-            if state.is_full()
-                && state.ahead_of(place.turn) == 0
-                && self.swap_take(place, seen, Take::new(place.turn, 0, me))
-            {
-                return Taking::Message(place, state);
-            }
+        if seen.ahead_of(place.turn) >= 0 || seen.is_closed() {
+            return None;
         }
-        self.walk_to_take(from, me, skips)
+        let state = self.state_at(place);
+        let there = state.is_full() && state.ahead_of(place.turn) == 0;
+        (there && wanted(place) && self.swap_take(place, seen, Take::new(place.turn, 0, me)))
+            .then_some((place, state))
     }
 
-    /// A walk that rubbish in the ledger would make endless ends as [`Taking::Empty`].
-    #[cold]
-    fn walk_to_take(&self, from: u64, me: Member, skips: &AtomicU64) -> Taking {
+    /// Takes the next message at or after `from`, a position that was once the next one or
+    /// is before it. Positions without a message that it passes are noted in `skips`. A walk that
+    /// rubbish in the ledger would make endless ends as [`Taking::Empty`].
+    pub(crate) fn take(&self, from: u64, me: Member, skips: &AtomicU64) -> Taking {
         let mut position = from;
         let mut steps = self.capacity.saturating_mul(2) + 1024;
         loop {

@@ -89,24 +89,57 @@ impl Inlet {
         self.sole.is_none()
     }
 
-    /// Takes the next message if there is one. Here and below, `COMPETES` is [`competes`](Self::competes),
-    /// known to the compiler: each way is then a straight line.
+    /// Takes the next message if it is there and in line, and there is nothing else to look at: the way that
+    /// has to be short. Here and below, `COMPETES` is [`competes`](Self::competes), known to the compiler.
     #[inline(always)]
-    fn take<const COMPETES: bool>(&self) -> Result<Taken<'_>, Refusal> {
-        let at = &*self.at;
-        if !at.segment.is_ours() {
+    fn quick<const COMPETES: bool>(&self) -> Option<Taken<'_>> {
+        let segment = &self.at.segment;
+        let slots = &segment.slots;
+        if !segment.is_ours() {
+            return None;
+        }
+        if COMPETES {
+            if self.has_news() {
+                return None;
+            }
+            let mut payload = None;
+            let in_line = |place| {
+                payload = slots.words.in_line(place);
+                payload.is_some()
+            };
+            let (place, state) = slots.take_if(self.head.load(Relaxed), self.at.member, in_line)?;
+            self.took(place);
+            return Some(Taken::in_line(self, None, place, state.member(), payload?));
+        }
+        let held = self.sole.as_ref()?.hold();
+        if self.has_news() {
+            return None;
+        }
+        match slots.head(self.head.load(Relaxed)) {
+            Head::Message(place, state) => {
+                let payload = slots.words.in_line(place)?;
+                Some(Taken::in_line(self, Some(held), place, state.member(), payload))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the next message if there is one, whatever way it has to be taken.
+    #[inline(never)]
+    fn take(&self) -> Result<Taken<'_>, Refusal> {
+        if !self.at.segment.is_ours() {
             return Err(forked());
         }
         loop {
-            if let Some(sole) = &self.sole
-                && !COMPETES
-            {
-                let held = sole.hold();
-                if !self.has_news() {
-                    return self.take_head(held);
+            match &self.sole {
+                Some(sole) => {
+                    let held = sole.hold();
+                    if !self.has_news() {
+                        return self.take_head(held);
+                    }
                 }
-            } else if !self.has_news() {
-                return self.compete();
+                None if !self.has_news() => return self.compete(),
+                None => {}
             }
             if let Some(taken) = self.look_at_news()? {
                 return Ok(taken);
@@ -120,7 +153,6 @@ impl Inlet {
     }
 
     /// The owner's way.
-    #[inline(always)]
     fn take_head<'a>(&'a self, held: Held<'a>) -> Result<Taken<'a>, Refusal> {
         let slots = &self.at.segment.slots;
         loop {
@@ -136,21 +168,13 @@ impl Inlet {
     }
 
     /// One of many receivers' way.
-    #[inline(always)]
     fn compete(&self) -> Result<Taken<'_>, Refusal> {
         let at = &*self.at;
-        let header = at.segment.header();
+        let skips = &at.segment.header().head.skips;
         loop {
-            let head = self.head.load(Relaxed);
-            match at.segment.slots.take(head, at.member, &header.head.skips) {
+            match at.segment.slots.take(self.head.load(Relaxed), at.member, skips) {
                 Taking::Message(place, state) => {
-                    self.head.store(place.position + 1, Relaxed);
-                    if place.position.is_multiple_of(HINT_EVERY) {
-                        header.head.taken.fetch_max(place.position, Release);
-                        if place.position.is_multiple_of(LOOK_EVERY) {
-                            self.look_after_the_dead();
-                        }
-                    }
+                    self.took(place);
                     match self.open_letter(None, place, state.member(), 0) {
                         Err(Refusal::Waiting) => {} // it was consumed already
                         done => return done,
@@ -165,8 +189,19 @@ impl Inlet {
         }
     }
 
-    /// What was taken, to be read. `Waiting`: a dead one had consumed it already; its place is free now.
+    /// Moves this receiver's head, and now and then does what is to be done now and then.
     #[inline(always)]
+    fn took(&self, place: Place) {
+        self.head.store(place.position + 1, Relaxed);
+        if place.position.is_multiple_of(HINT_EVERY) {
+            self.at.segment.header().head.taken.fetch_max(place.position, Release);
+            if place.position.is_multiple_of(LOOK_EVERY) {
+                self.look_after_the_dead();
+            }
+        }
+    }
+
+    /// What was taken, to be read. `Waiting`: a dead one had consumed it already; its place is free now.
     fn open_letter<'a>(
         &'a self,
         held: Option<Held<'a>>,
@@ -260,9 +295,22 @@ impl Inlet {
     #[inline(always)]
     pub(crate) fn try_recv<W: With>(&self, with: W) -> Result<W::Result, Refusal> {
         if self.competes() {
-            with.message(self.try_next::<true>()?)
-        } else {
-            with.message(self.try_next::<false>()?)
+            if let Some(taken) = self.quick::<true>() {
+                return with.message(taken);
+            }
+        } else if let Some(taken) = self.quick::<false>() {
+            return with.message(taken);
+        }
+        self.try_slowly(with)
+    }
+
+    #[inline(never)]
+    fn try_slowly<W: With>(&self, with: W) -> Result<W::Result, Refusal> {
+        loop {
+            match self.take() {
+                Err(Refusal::Waiting) if self.more_after_a_look() => {}
+                done => return with.message(done?),
+            }
         }
     }
 
@@ -270,37 +318,47 @@ impl Inlet {
     #[inline(always)]
     pub(crate) fn recv<W: With>(&self, deadline: Option<Instant>, with: W) -> Result<W::Result, Refusal> {
         if self.competes() {
-            with.message(self.next::<true>(deadline)?)
+            self.next::<true, W>(deadline, with)
         } else {
-            with.message(self.next::<false>(deadline)?)
+            self.next::<false, W>(deadline, with)
         }
     }
 
     #[inline(always)]
-    fn try_next<const COMPETES: bool>(&self) -> Result<Taken<'_>, Refusal> {
+    fn next<const COMPETES: bool, W: With>(
+        &self,
+        deadline: Option<Instant>,
+        with: W,
+    ) -> Result<W::Result, Refusal> {
         loop {
-            match self.take::<COMPETES>() {
-                Err(Refusal::Waiting) if self.more_after_a_look() => {}
-                done => return done,
+            if let Some(taken) = self.quick::<COMPETES>() {
+                return with.message(taken);
+            }
+            if let Some(taken) = self.wait(deadline)? {
+                return self.slowly(with, taken);
             }
         }
     }
 
-    #[inline(always)]
-    fn next<const COMPETES: bool>(&self, deadline: Option<Instant>) -> Result<Taken<'_>, Refusal> {
-        loop {
-            match self.take::<COMPETES>() {
-                Err(Refusal::Waiting) if self.poll(deadline) => {}
-                Err(Refusal::Waiting) => {
-                    self.sleep(deadline)?;
-                    // There seemed to be something. Whoever loses every race, or meets rubbish that only
-                    // looks like a message, must not try for ever.
-                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        return self.take::<COMPETES>();
-                    }
-                }
-                done => return done,
+    #[inline(never)]
+    fn slowly<W: With>(&self, with: W, taken: Taken<'_>) -> Result<W::Result, Refusal> {
+        with.message(taken)
+    }
+
+    /// Takes a message that needs more than the quick way, or waits for one. Nothing: the quick way may
+    /// succeed now.
+    #[inline(never)]
+    fn wait(&self, deadline: Option<Instant>) -> Result<Option<Taken<'_>>, Refusal> {
+        match self.take() {
+            Err(Refusal::Waiting) if self.poll(deadline) => Ok(None),
+            Err(Refusal::Waiting) => {
+                self.sleep(deadline)?;
+                // There seemed to be something. Whoever loses every race, or meets rubbish that only
+                // looks like a message, must not try for ever.
+                let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                if late { self.take().map(Some) } else { Ok(None) }
             }
+            done => done.map(Some),
         }
     }
 

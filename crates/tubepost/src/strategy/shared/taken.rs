@@ -41,6 +41,18 @@ pub(crate) struct InHand {
 }
 
 impl<'a> Taken<'a> {
+    /// What is in line at a place that was taken.
+    #[inline(always)]
+    pub(super) fn in_line(
+        inlet: &'a Inlet,
+        held: Option<Held<'a>>,
+        place: Place,
+        sender: Member,
+        payload: Lent<'a>,
+    ) -> Taken<'a> {
+        Taken { inlet, held, place: Some(place), chunk: None, sender, before: 0, payload }
+    }
+
     /// What is at a place that was taken. Nothing: it is not there any more, or was never sensible.
     #[inline(always)]
     pub(super) fn of_slot(inlet: &'a Inlet, place: Place, sender: Member, before: u8) -> Option<Taken<'a>> {
