@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// The mailbox is closed: its owner closed it, ended or was killed.
+/// The mailbox is closed: its owner closed it, ended or was killed, or it was removed.
 ///
 /// ```
 /// let closed = tubepost::Closed { uncollected: 3 };
@@ -23,9 +23,16 @@ pub struct Closed {
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.uncollected {
-            0 => f.write_str("the mailbox is closed, its owner is gone; every message was collected"),
-            1 => f.write_str("the mailbox is closed, its owner is gone; 1 message was never collected"),
-            n => write!(f, "the mailbox is closed, its owner is gone; {n} messages were never collected"),
+            0 => f.write_str(
+                "the mailbox is closed: its owner is gone, or it was removed; every message was collected",
+            ),
+            1 => f.write_str(
+                "the mailbox is closed: its owner is gone, or it was removed; 1 message was never collected",
+            ),
+            n => write!(
+                f,
+                "the mailbox is closed: its owner is gone, or it was removed; {n} messages were never collected"
+            ),
         }
     }
 }
@@ -53,7 +60,7 @@ pub enum Error {
         why: &'static str,
     },
     /// Nothing of this name exists in the domain.
-    #[error("nothing is called {name:?} in {}; start its owner, or see `tubepost ls`", domain.display())]
+    #[error("nothing is called {name:?} in {}; start its owner, or create it; `tubepost ls` shows what exists", domain.display())]
     NoSuchName {
         /// The name that was looked for.
         name: String,

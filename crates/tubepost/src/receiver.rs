@@ -312,7 +312,8 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// # Errors
     ///
-    /// As for [`recv`](Self::recv); [`Error::TooLong`] if it does not fit: it stays.
+    /// As for [`recv`](Self::recv); [`Error::TooLong`] if it does not fit: it stays. (Where receivers
+    /// compete it counts as delivered.)
     ///
     /// ```
     /// # let dir = format!("/dev/shm/tubepost-doc-into-{}", std::process::id());

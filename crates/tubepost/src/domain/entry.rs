@@ -342,7 +342,7 @@ fn build(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<(OwnedFd, Segm
     };
     let fd = file::make_nameless(directory, geometry.total, geometry.reserved()).map_err(trouble)?;
     file::permit(fd.as_fd(), access::file_mode(plan.mode), plan.group)
-        .map_err(|errno| failed("to give to that group a file in", directory, errno))?;
+        .map_err(|errno| failed("to make files for that group in", directory, errno))?;
     let facts = file::facts(&fd).map_err(trouble)?;
     let map = Map::new(fd.as_fd(), geometry.total as usize).map_err(trouble)?;
     rows::set_format(&map, &geometry, plan.format.as_bytes());
