@@ -203,7 +203,7 @@ impl<M: Message + ?Sized> Options<M> {
     /// holds the domain is full; [`Error::Damaged`] or [`Error::WrongVersion`] if something
     /// unknown has the name; errors of [`Domain::open`].
     pub fn own(&self, name: &str) -> Result<Receiver<M>, Error> {
-        let inlet = self.plan(name, true, |wish, plan| Inlet::own(wish, plan))?;
+        let inlet = self.plan(name, true, Inlet::own)?;
         Ok(Receiver::new(inlet))
     }
 

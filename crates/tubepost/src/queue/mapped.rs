@@ -52,7 +52,7 @@ impl Mapped {
         let (claims_at, slots_at) = (geometry.claims_at as usize, geometry.slots_at as usize);
         let takes_at = geometry.takes_at as usize;
         assert!(claims_at % 64 == 0 && slots_at % 64 == 0 && geometry.stride.is_multiple_of(64));
-        assert!(takes_at % 64 == 0 && claims_at + capacity * 8 <= takes_at);
+        assert!(takes_at.is_multiple_of(64) && claims_at + capacity * 8 <= takes_at);
         assert!(takes_at + capacity * 8 <= slots_at);
         assert!(geometry.payload_at + geometry.in_line <= geometry.stride);
         assert!(!geometry.has_length || CHUNK_AT + 16 <= geometry.stride);
