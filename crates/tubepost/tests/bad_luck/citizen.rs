@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tubepost::{Delivery, Domain, Error, Mailbox, Receiver, Sender};
 
-use crate::stage::{Child, Cue, Role, become_member, limit_files, mount_read_only};
+use crate::stage::{Child, Cue, Role, become_member, limit_files, mount_again, mount_read_only};
 
 pub const ROLES: &[Role] = &[("citizen", citizen)];
 
@@ -148,6 +148,8 @@ impl Citizen {
             "read-only" => {
                 Ok(mount_read_only(&self.path).map_or_else(|error| format!("skip {error}"), |()| "ok".into()))
             }
+            "bind" => Ok(mount_again(words[1], &self.path)
+                .map_or_else(|error| format!("skip {error}"), |()| "ok".into())),
             "hide-proc" => Ok(crate::stage::mount_tmpfs("/proc", "size=4k")
                 .map_or_else(|error| format!("skip {error}"), |()| "ok".into())),
             "no-files" => {

@@ -201,9 +201,9 @@ fn rubbish_where_the_system_owns() {
     assert_eq!(victim.ask("collect"), all);
     let mut probed = 0;
     for (at, value) in words {
-        let mut values = vec![0, u64::MAX, value.wrapping_add(1), value ^ 1 << 63, value.rotate_left(32)];
+        let mut values = vec![0, u64::MAX, value.wrapping_add(1), value.rotate_left(32)];
         if (0x180..0x240).contains(&at) || at >= PAGE as u64 {
-            values.extend([value ^ 1 << 16, value ^ 7 << 16, value.wrapping_sub(1), 1 << 30]);
+            values.extend([value ^ 1 << 16, value ^ 7 << 16]);
         }
         values.sort_unstable();
         values.dedup();

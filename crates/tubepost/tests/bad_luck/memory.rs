@@ -309,6 +309,27 @@ fn a_ceiling_is_an_error_at_once() {
     assert!(place.domain().stat("box").expect("it is there").chunk_bytes <= 4 * MIB);
 }
 
+/// Chunks are counted too, by classes of length (docs/limits.md): what is just beyond a power of two can have
+/// half of the ceiling, and no less.
+#[test]
+fn a_ceiling_counts_chunks_too() {
+    let place = Place::new();
+    let options = Mailbox::<[u8]>::options().domain(place.domain()).ceiling(4 * MIB);
+    options.create("box").expect("a free name");
+    let (out, inbox) = (sender(place.domain(), "box"), receiver(place.domain(), "box"));
+    let length = (MIB / 2 + 1) as usize;
+    let sent = (0..9).take_while(|_| out.try_send(&pattern(length)).is_ok()).count();
+    assert!((4..8).contains(&sent), "{sent}");
+    match out.try_send(&pattern(length)) {
+        Err(TrySendError::Failed(_, Error::AtCeiling { used, .. })) => assert!(used >= 2 * MIB, "{used}"),
+        other => panic!("{other:?}"),
+    }
+    // Another class has what is left.
+    out.try_send(&pattern(1000)).expect("there is memory");
+    (0..sent).for_each(|_| assert!(inbox.try_recv().as_deref() == Ok(&pattern(length))));
+    assert!(inbox.try_recv().as_deref() == Ok(&pattern(1000)));
+}
+
 /// A receiver that waits in vain gives back what the last burst took; so does gc, whoever owns the mailbox.
 #[test]
 fn a_burst_leaves_no_memory_behind() {

@@ -38,8 +38,8 @@ fn noticed(child: &mut Child, since: Instant, answer: &str) {
 #[test]
 fn an_owner_dies_in_another_pid_namespace() {
     let test = "an_owner_dies_in_another_pid_namespace";
-    for flags in [PID, PID_AND_PROC] {
-        for owner_inside in [true, false] {
+    for (flags, insides) in [(PID, &[true, false][..]), (PID_AND_PROC, &[false])] {
+        for &owner_inside in insides {
             let place = Place::new();
             let Some(mut inside) = within(test, flags, &[&place.arg()]) else { return };
             let mut outside = Child::start("citizen", &[&place.arg()]);
@@ -49,7 +49,7 @@ fn an_owner_dies_in_another_pid_namespace() {
             dialogue(owner, &[("own box 600 1", "ok")]);
             dialogue(sender, &[("sender box", "ok"), ("send box 0 first", "ok")]);
             // Nothing is wrong yet: it waits, also longer than it takes to look for the dead.
-            dialogue(sender, &[("send box 1500 second", "TimedOut")]);
+            dialogue(sender, &[("send box 1200 second", "TimedOut")]);
             dialogue(owner, &[("recv box 0", "ok first 0")]);
             dialogue(sender, &[("send box 0 third", "ok")]);
             sender.say("send box 20000 fourth");
@@ -152,6 +152,31 @@ fn other_namespaces_do_not_matter() {
         dialogue(&mut inside, &[("recv box 0", "ok *70000 0")]);
         assert_eq!(outside.hear(), "ok", "{flags:?}");
     }
+}
+
+/// The same directory under another path, as containers mount it.
+#[test]
+fn another_path_to_the_same_domain() {
+    let test = "another_path_to_the_same_domain";
+    let (place, mounted) = (Place::new(), Place::new());
+    let Some(mut inside) = within(test, &["-m", "-p", "-f", "--kill-child"], &[&mounted.arg()]) else {
+        return;
+    };
+    let mut outside = Child::start("citizen", &[&place.arg()]);
+    if let Some(why) = inside.ask(format!("bind {}", place.arg())).strip_prefix("skip ") {
+        return skip(test, why);
+    }
+    dialogue(&mut outside, &[("create box 600 1", "ok"), ("sender box", "ok"), ("receiver box", "ok")]);
+    dialogue(&mut inside, &[("list", "box 0 0"), ("receiver box", "ok"), ("own mine 600 2", "ok")]);
+    inside.say("recv box 20000");
+    dialogue(&mut outside, &[("send box 0 *70000", "ok"), ("sender mine", "ok"), ("send mine 0 x", "ok")]);
+    assert_eq!(inside.hear(), "ok *70000 0");
+    dialogue(&mut outside, &[("send box 0 last", "ok")]);
+    dialogue(&mut inside, &[("take box 0", "ok last 0")]);
+    outside.say("recv box 20000");
+    inside.kill();
+    noticed(&mut outside, Instant::now(), "ok last 1");
+    dialogue(&mut outside, &[("closed mine 5000", "closed 1"), ("remove box", "ok 0"), ("list", "")]);
 }
 
 /// A clock that began at another time: deadlines are lengths of time, and death is no matter of clocks.

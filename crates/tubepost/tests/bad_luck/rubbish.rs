@@ -16,7 +16,7 @@ const MAGIC: &[u8; 8] = b"tubepost";
 const VERSION_AT: u64 = 8;
 const TOTAL_AT: usize = 16;
 
-const SHORT: Duration = Duration::from_millis(3);
+const SHORT: Duration = Duration::from_millis(1);
 
 /// Tries everything on the name that it is told, and says in one line what came of it.
 fn prober(cue: &mut Cue) {

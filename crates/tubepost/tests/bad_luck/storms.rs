@@ -11,7 +11,7 @@ use crate::stage::{Child, Cue, Dice, Place, Role};
 pub const ROLES: &[Role] = &[("rioter", rioter)];
 
 const RIOTERS: usize = 12;
-const LENGTH: Duration = Duration::from_secs(5);
+const LENGTH: Duration = Duration::from_secs(4);
 const NAMES: [&str; 2] = ["box", "other/box"];
 const PLACES: u64 = 8;
 const SHORT: Duration = Duration::from_millis(2);

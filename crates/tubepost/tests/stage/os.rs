@@ -137,9 +137,14 @@ pub fn mount_tmpfs(at: &str, options: &str) -> std::io::Result<()> {
     mount("tmpfs", at, "tmpfs", 0, options)
 }
 
+/// Makes what is at one path appear at another too, for this mount namespace.
+pub fn mount_again(from: &str, at: &str) -> std::io::Result<()> {
+    mount(from, at, "", libc::MS_BIND, "")
+}
+
 /// Makes what is there readable and no more, for this mount namespace.
 pub fn mount_read_only(at: &str) -> std::io::Result<()> {
-    mount(at, at, "", libc::MS_BIND, "")?;
+    mount_again(at, at)?;
     mount(at, at, "", libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY, "")
 }
 
