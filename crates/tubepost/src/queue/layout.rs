@@ -282,7 +282,8 @@ impl Geometry {
         let kinds = class_of(max_message) + 1;
         for (kind, class) in classes.iter_mut().enumerate().take(kinds) {
             class.size = LEAST_CHUNK << kind;
-            class.number = (capacity + spare(class.size)).min(ceiling / class.size).max(1);
+            // What is in a chunk is longer than half of it, so this many fill the ceiling.
+            class.number = (capacity + spare(class.size)).min(2 * ceiling / class.size + 1);
             class.entries_at = end;
             end = (end + class.number * ENTRY).next_multiple_of(PAGE);
         }
