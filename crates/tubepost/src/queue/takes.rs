@@ -23,6 +23,8 @@
 //! (turn, c, dead) on a FULL slot. Anybody may *give it back*: read the word, ask whether its
 //! member is dead, CAS it to (turn, c + 1, nobody). Only a receiver takes it again, marked with
 //! the count. A sender that needs the slot waits for that: the message is waiting, not lost.
+//! A living one that can't use what it took puts it back in the same way, counted as well: if the word
+//! came again, whoever saw it before a death could rob the next one in the same row.
 //! What the dead one copied into a chunk of its own is freed first; see `super::in_hand`.
 //!
 //! **Skipped positions** are counted, for how many were received is told as how many were
@@ -217,7 +219,7 @@ impl<W: Words> Slots<W> {
     /// Puts a message back that this receiver took and did not read.
     pub(crate) fn put_back(&self, place: Place) {
         let seen = self.take_at(place);
-        self.swap_take(place, seen, seen.of(NOBODY));
+        self.swap_take(place, seen, seen.given_back());
     }
 
     /// Gives back what dead ones had taken of the positions from `head` to `untaken`, and says how

@@ -153,7 +153,7 @@ impl<'a> Taken<'a> {
             (Some(place), _) if self.inlet.competes() => segment.slots.put_back(place),
             (Some(_), _) => return, // an owner's head was not moved
             (None, Some(chunk)) => {
-                chunk.swap(chunk.word.to(Use::Returned, 0));
+                chunk.swap(chunk.word.given_back());
             }
             (None, None) => {}
         }
