@@ -29,7 +29,7 @@ impl Segment {
         if self.geometry.choice.owned {
             return head.position.load(Acquire);
         }
-        let (untaken, _) = self.slots.untaken(head.taken.load(Acquire));
+        let (untaken, _) = self.slots.untaken(head.taken.load(Acquire), &head.skips);
         head.taken.fetch_max(untaken, AcqRel);
         untaken
     }
@@ -120,7 +120,7 @@ impl Segment {
         } else {
             self.give_back();
             let unfreed = self.unfreed();
-            untaken = self.slots.close_takes(unfreed, header.head.taken.load(Acquire));
+            untaken = self.slots.close_takes(unfreed, header.head.taken.load(Acquire), &header.head.skips);
             uncollected += self.slots.count_given_back(unfreed, untaken);
         }
         in_hand::bury_returned(&self.chunks);

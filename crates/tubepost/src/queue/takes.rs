@@ -173,8 +173,9 @@ impl<W: Words> Slots<W> {
         }
     }
 
-    /// The first position at or after `from` that nobody took, and whether it is closed there.
-    pub(crate) fn untaken(&self, from: u64) -> (u64, bool) {
+    /// The first position at or after `from` that nobody took, and whether it is closed there. Positions
+    /// without a message that it passes are noted in `skips`: whoever begins there passes them too.
+    pub(crate) fn untaken(&self, from: u64, skips: &AtomicU64) -> (u64, bool) {
         let mut position = from;
         for _ in 0..self.capacity.saturating_mul(2) + 1024 {
             let place = self.place(position);
@@ -186,6 +187,7 @@ impl<W: Words> Slots<W> {
                 && self.state_at(place).ahead_of(place.turn) > 0
                 && self.take_at(place) == seen
             {
+                note_skip(skips, position);
                 position = position.wrapping_add(1);
             } else if seen.is_closed() || self.take_at(place) == seen {
                 return (position, seen.is_closed());
@@ -265,10 +267,10 @@ impl<W: Words> Slots<W> {
 
     /// Lets nobody take anything from now on, neither what was never taken nor what was given
     /// back. Gives the first position that nobody took.
-    pub(crate) fn close_takes(&self, head: u64, from: u64) -> u64 {
+    pub(crate) fn close_takes(&self, head: u64, from: u64, skips: &AtomicU64) -> u64 {
         let mut position = from;
         for _ in 0..self.capacity.saturating_mul(4) + 4096 {
-            let (untaken, closed) = self.untaken(position);
+            let (untaken, closed) = self.untaken(position, skips);
             position = untaken;
             if closed {
                 break;
