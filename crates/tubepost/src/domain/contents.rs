@@ -2,6 +2,7 @@
 
 use super::entry::Segment;
 use crate::queue::chunks::Use;
+use crate::queue::mapped::Letter;
 use crate::queue::slots::Member;
 use crate::queue::{in_hand, takes};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
@@ -57,9 +58,23 @@ impl Segment {
         if self.header().bells.returned.load(Acquire) == 0 {
             return 0;
         }
-        let in_slots =
-            if self.geometry.choice.owned { 0 } else { self.slots.count_given_back(unfreed, untaken) };
+        let owned = self.geometry.choice.owned;
+        let in_slots = if owned { 0 } else { self.given_back(unfreed, untaken, |_| true) };
         in_hand::count(&self.chunks, Use::Returned) + in_slots
+    }
+
+    /// How many messages were given back in slots, of those that are closed or not, as `wanted` says. If
+    /// the dead one had consumed it, or moved it into its hand, only the slot is left to be freed.
+    fn given_back(&self, unfreed: u64, untaken: u64, wanted: impl Fn(bool) -> bool) -> u64 {
+        let is_there = |place| match self.slots.words.letter(place) {
+            Some(Letter::InLine(_)) => true,
+            Some(Letter::InChunk(ticket, _)) => {
+                self.chunks.find(ticket).is_some_and(|chunk| chunk.word.kind() == Some(Use::Linked))
+            }
+            None => false,
+        };
+        let given = self.slots.given_back(unfreed, untaken);
+        given.filter(|(place, closed)| wanted(*closed) && is_there(*place)).count() as u64
     }
 
     pub(crate) fn count(&self) -> Count {
@@ -121,7 +136,8 @@ impl Segment {
             self.give_back();
             let unfreed = self.unfreed();
             untaken = self.slots.close_takes(unfreed, header.head.taken.load(Acquire), &header.head.skips);
-            uncollected += self.slots.count_given_back(unfreed, untaken);
+            // Only what is closed: the rest may still be taken again.
+            uncollected += self.given_back(unfreed, untaken, |closed| closed);
         }
         in_hand::bury_returned(&self.chunks);
         uncollected += in_hand::count(&self.chunks, Use::Buried);

@@ -33,7 +33,8 @@
 //!
 //! **Closing** sets the closed bit in the first older take word, so nobody takes from then on;
 //! and in each word that says "nobody" on a FULL slot, so nobody takes those again. What is
-//! then neither taken nor skipped was never collected.
+//! then neither taken nor skipped was never collected; nor were those of "nobody" that are closed: one
+//! that is given back later may still be taken again.
 
 use super::slots::{Member, Place, Slots, State, Words};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -256,13 +257,14 @@ impl<W: Words> Slots<W> {
         })
     }
 
-    /// How many messages from `head` to `untaken` were given back and wait to be taken again.
-    pub(crate) fn count_given_back(&self, head: u64, untaken: u64) -> u64 {
-        let waits = |place: &Place| {
-            let seen = self.take_at(*place);
-            seen.ahead_of(place.turn) == 0 && seen.was_given_back() && self.holds_message(*place)
-        };
-        self.between(head, untaken).filter(waits).count() as u64
+    /// Where, from `head` to `untaken`, something was given back, and whether that is closed: then nobody
+    /// takes it again.
+    pub(crate) fn given_back(&self, head: u64, untaken: u64) -> impl Iterator<Item = (Place, bool)> {
+        self.between(head, untaken).filter_map(|place| {
+            let seen = self.take_at(place);
+            let back = seen.ahead_of(place.turn) == 0 && seen.was_given_back();
+            (back && self.holds_message(place)).then(|| (place, seen.is_closed()))
+        })
     }
 
     /// Lets nobody take anything from now on, neither what was never taken nor what was given
