@@ -172,8 +172,10 @@ impl Inlet {
         match (Taken::of_slot(self, place, sender, before), held) {
             (Some(taken), Some(held)) => Ok(taken.behind(held)),
             (Some(taken), None) => Ok(taken),
-            (None, _held) => {
+            (None, held) => {
                 self.free(place);
+                drop(held);
+                self.tell_freed(place);
                 if before > 0 { Err(Refusal::Waiting) } else { Err(self.impossible().into()) }
             }
         }
