@@ -3,7 +3,7 @@
 use super::entry::Segment;
 use crate::queue::chunks::Use;
 use crate::queue::mapped::Letter;
-use crate::queue::slots::Member;
+use crate::queue::slots::{Member, Place};
 use crate::queue::{in_hand, takes};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -105,8 +105,9 @@ impl Segment {
     fn give_back_what(&self, dead: impl Fn(Member) -> bool) -> u64 {
         let mut given = in_hand::reclaim(&self.slots, &self.chunks, &dead);
         if !self.geometry.choice.owned {
-            let first = |_| {
+            let first = |member, place: Place| {
                 in_hand::reclaim(&self.slots, &self.chunks, &dead);
+                !in_hand::has_copy(&self.chunks, member, place.position)
             };
             given += self.slots.give_back(self.unfreed(), self.untaken(), &dead, first);
         }

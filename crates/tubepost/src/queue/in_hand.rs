@@ -14,7 +14,8 @@
 //! **What if it dies here?** Everything a dead one had goes back, in this order, by [`reclaim`] and then
 //! `Slots::give_back`: first its chunks (copies whose slot is still full are freed, other
 //! messages in hand become RETURNED), then its takes. So nobody takes on a slot of which a copy
-//! could still go back as well. Any number of processes may do this at once, and die in it: each step is
+//! could still go back as well. (Who can't find out a second time that it is dead, for want of a descriptor,
+//! finds the copy still HELD, and leaves the take alone.) Any number of processes may do this at once, and die in it: each step is
 //! a CAS from an exact word, after asking whether its member is dead.
 
 use super::chunks::{Chunk, Chunks, NoChunk, Use};
@@ -102,6 +103,14 @@ pub(crate) fn reclaim<W: Words>(slots: &Slots<W>, chunks: &Chunks, dead: impl Fn
         }
     }
     returned
+}
+
+/// Whether a member has a copy of the message at this position in hand.
+pub(crate) fn has_copy(chunks: &Chunks, member: Member, position: u64) -> bool {
+    chunks.all().any(|chunk| {
+        let held = chunk.word.kind() == Some(Use::Held) && chunk.word.member() == member;
+        held && chunk.entry.copied.load(Relaxed) != 0 && chunk.entry.position.load(Relaxed) == position
+    })
 }
 
 /// Lets nobody take on what was given back: the mailbox is closed.

@@ -226,13 +226,13 @@ impl<W: Words> Slots<W> {
     }
 
     /// Gives back what dead ones had taken of the positions from `head` to `untaken`, and says how
-    /// much that was. Before the first of each of them, `first` is called: see `in_hand`.
+    /// much that was. Before each of them `first` is called, and says whether it may: see `in_hand`.
     pub(crate) fn give_back(
         &self,
         head: u64,
         untaken: u64,
         mut dead: impl FnMut(Member) -> bool,
-        mut first: impl FnMut(Member),
+        mut first: impl FnMut(Member, Place) -> bool,
     ) -> u64 {
         let given = |place: &Place| {
             let seen = self.take_at(*place);
@@ -242,8 +242,7 @@ impl<W: Words> Slots<W> {
             if !dead(seen.member()) {
                 return false;
             }
-            first(seen.member());
-            self.swap_take(*place, seen, seen.given_back())
+            first(seen.member(), *place) && self.swap_take(*place, seen, seen.given_back())
         };
         self.between(head, untaken).filter(given).count() as u64
     }
