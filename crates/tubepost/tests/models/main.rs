@@ -12,6 +12,7 @@
 //! | [`close`] | closing it, and the one number of messages never collected | in order |
 //! | [`takes`] | receivers that compete: taking, giving back what the dead had, closing | in order |
 //! | [`waiting`] | sleeping and waking without a fence per message | store buffers |
+//! | [`chunks`] | payloads beside the slots, messages in hand, reclaiming them from the dead | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
@@ -23,6 +24,7 @@
 //! stores that the model shows at their visible moment; where the delay between a store and its
 //! visibility matters, the model has store buffers ([`memory`]).
 
+mod chunks;
 mod close;
 mod explorer;
 mod memory;
