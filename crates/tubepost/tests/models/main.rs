@@ -13,6 +13,7 @@
 //! | [`takes`] | receivers that compete: taking, giving back what the dead had, closing | in order |
 //! | [`waiting`] | sleeping and waking without a fence per message | store buffers |
 //! | [`chunks`] | payloads beside the slots, messages in hand, reclaiming them from the dead | in order |
+//! | [`waking`] | whom to wake where receivers compete | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
@@ -33,3 +34,4 @@ mod slots;
 mod sole;
 mod takes;
 mod waiting;
+mod waking;

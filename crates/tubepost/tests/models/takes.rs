@@ -160,7 +160,6 @@ enum At {
     MarkSweeping,
     Sweep,
     SwapSwept,
-    MarkClean,
     Activate,
     // closing
     CloseClaims,

@@ -244,7 +244,7 @@ impl Chunks {
     pub(super) fn close(&self, s: &State, p: usize, out: &mut Steps<State>) {
         let me = s.processes[p];
         let mut t = *s;
-        let mut count = |t: &mut State, message: u8| {
+        let count = |t: &mut State, message: u8| {
             t.processes[p].counted.0 |= 1 << message;
             t.processes[p].counted.1 += 1;
         };
