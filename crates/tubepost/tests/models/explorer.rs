@@ -18,7 +18,7 @@ use std::rc::Rc;
 /// More states than this is a mistake in the model.
 const LIMIT: usize = 4_000_000;
 /// The same for long runs.
-const LONG_LIMIT: usize = 60_000_000;
+const LONG_LIMIT: usize = 10_000_000;
 
 /// Whether larger bounds are wanted than fit into every run of the tests: `.ci/full models`.
 pub fn long_runs() -> bool {

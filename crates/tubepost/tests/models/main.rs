@@ -21,6 +21,8 @@
 //! there the test asserts that the explorer *finds* the violation. A model that cannot fail proves
 //! nothing.
 //!
+//! With `TUBEPOST_TESTS_LONG` set (`.ci/full models`) there are larger bounds than fit into every run.
+//!
 //! "In order" means that the words involved are changed by compare-and-swap or published by release
 //! stores that the model shows at their visible moment; where the delay between a store and its
 //! visibility matters, the model has store buffers ([`memory`]).

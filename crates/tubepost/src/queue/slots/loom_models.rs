@@ -12,6 +12,8 @@
 //! the rest when the others are gone. So each model also says which outcomes it must have
 //! met, lest it prove something about nothing.
 
+mod takes;
+
 use super::*;
 use crate::sync::atomic::{AtomicU32, fence};
 use crate::sync::wait::{Bell, Quiet, SLICE, Wakes};

@@ -229,3 +229,129 @@ fn sleeper_that_reads_the_word_anew() {
         publisher.join().unwrap();
     });
 }
+
+/// Two positions that are published in any order and taken in theirs, by receivers of whom one is woken.
+struct Row {
+    published: [AtomicU64; 2],
+    taken: AtomicU64,
+    word: AtomicU32,
+    fence: AtomicU32,
+}
+
+impl Row {
+    fn new() -> Arc<Row> {
+        Arc::new(Row {
+            published: [AtomicU64::new(0), AtomicU64::new(0)],
+            taken: AtomicU64::new(0),
+            word: AtomicU32::new(0),
+            fence: AtomicU32::new(SET),
+        })
+    }
+
+    fn bell(&self) -> Bell<'_> {
+        Bell::new(&self.word, &self.fence, Wakes::One)
+    }
+
+    fn is_published(&self, position: u64) -> bool {
+        self.published.get(position as usize).is_some_and(|word| word.load(Ordering::Acquire) != 0)
+    }
+
+    fn publish(&self, position: usize) {
+        self.published[position].store(1, Ordering::Release);
+    }
+
+    /// Takes the next one if it is published.
+    fn take(&self) -> Option<u64> {
+        let next = self.taken.load(Ordering::Acquire);
+        let swap = || self.taken.compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed);
+        (self.is_published(next) && swap().is_ok()).then_some(next)
+    }
+
+    /// Receives one, waiting for it, and passes the wake on.
+    fn receive(&self, pass: fn(&Row, u64)) {
+        let position = self.bell().wait(None, || self.take(), || Ok(SLICE)).unwrap();
+        pass(self, position);
+    }
+
+    /// As a receiver that has freed a place: it told those who wait for room first, which fences.
+    fn pass_on(&self, position: u64) {
+        fence(Ordering::SeqCst);
+        if self.bell().has_sleepers() && self.is_published(position + 1) {
+            self.bell().wake();
+        }
+    }
+}
+
+fn spawn_on(row: &Arc<Row>, act: impl FnOnce(&Row) + 'static) -> thread::JoinHandle<()> {
+    let row = Arc::clone(row);
+    thread::spawn(move || act(&row))
+}
+
+/// Two publish, two receive one each.
+fn one_of_two(preemptions: usize, ring: fn(Bell<'_>), pass: fn(&Row, u64)) {
+    check(preemptions, move || {
+        let row = Row::new();
+        let threads = [
+            spawn_on(&row, move |row| row.receive(pass)),
+            spawn_on(&row, move |row| {
+                row.publish(1);
+                ring(row.bell());
+            }),
+            spawn_on(&row, move |row| {
+                row.publish(0);
+                ring(row.bell());
+            }),
+        ];
+        row.receive(pass);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+fn ring(bell: Bell<'_>) {
+    bell.ring(&Quiet::default());
+}
+
+/// As [`Bell::wake`], where somebody sleeps.
+fn ring_by(bell: Bell<'_>, otherwise: fn(Bell<'_>, u32)) {
+    fence(Ordering::SeqCst);
+    let word = bell.word.load(Ordering::Acquire);
+    if word & ASLEEP != 0 && !kernel::wake_one(bell.word) {
+        otherwise(bell, word);
+    }
+}
+
+#[test]
+fn one_of_two_is_woken_and_passes_it_on() {
+    one_of_two(2, ring, Row::pass_on);
+}
+
+/// Planted: nobody passes it on. Whoever is woken for the second position before the first is there
+/// sleeps again, and the first wakes only one.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_wake_that_is_not_passed_on() {
+    one_of_two(2, ring, |_, _| ());
+}
+
+/// Planted: who finds nobody in the kernel's queue leaves the word as it is.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_sleeper_that_is_not_there_yet() {
+    one_of_two(2, |bell| ring_by(bell, |_, _| ()), Row::pass_on);
+}
+
+/// Planted: or changes the word, and wakes nobody.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_sleeper_that_was_just_in_time() {
+    one_of_two(
+        2,
+        |bell| {
+            ring_by(bell, |bell, word| {
+                let awake = (word & !ASLEEP).wrapping_add(2);
+                let _ = bell.word.compare_exchange(word, awake, Ordering::SeqCst, Ordering::SeqCst);
+            });
+        },
+        Row::pass_on,
+    );
+}
