@@ -56,7 +56,7 @@ struct Packed {
 
 #[derive(Message, Clone, Copy)]
 #[repr(C)]
-struct Largest([u8; 4096]);
+struct Largest([u8; 1048576]);
 
 fn text<M: Message + ?::core::marker::Sized>() -> ::std::string::String {
     ::std::string::ToString::to_string(&::tubepost::Format::of::<M>())
@@ -74,5 +74,5 @@ fn main() {
     ::core::assert_eq!(text::<Wrapped>(), "Wrapped { 0: u64 @0 } (8 bytes, align 8)");
     ::core::assert_eq!(text::<Line>(), "Line { 0: [u64; 8] @0 } (64 bytes, align 64)");
     ::core::assert_eq!(text::<Packed>(), "Packed { tag: u8 @0, value: u64 @1 } (9 bytes, align 1)");
-    ::core::assert_eq!(text::<Largest>(), "Largest { 0: [u8; 4096] @0 } (4096 bytes, align 1)");
+    ::core::assert_eq!(text::<Largest>(), "Largest { 0: [u8; 1048576] @0 } (1048576 bytes, align 1)");
 }
