@@ -422,10 +422,11 @@ impl<'a> Chunk<'a> {
         unsafe { copy::write(self.start(), bytes) }
     }
 
-    /// Its first `length` bytes. `None`: it is shorter.
+    /// Its first `length` bytes. `None`: it is shorter, or they are not all memory.
     #[inline]
     pub(crate) fn payload(&self, length: u64) -> Option<Lent<'a>> {
+        let there = length <= self.size() && length <= self.entry.backed.load(Relaxed);
         // SAFETY: within the chunk, which lies within the mapping, and that lives as long as `Chunks`.
-        (length <= self.size()).then(|| unsafe { Lent::new(self.start(), length as usize) })
+        there.then(|| unsafe { Lent::new(self.start(), length as usize) })
     }
 }

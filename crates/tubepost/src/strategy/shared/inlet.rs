@@ -196,6 +196,7 @@ impl Inlet {
         if place.position.is_multiple_of(HINT_EVERY) {
             self.at.segment.header().head.taken.fetch_max(place.position, Release);
             if place.position.is_multiple_of(LOOK_EVERY) {
+                self.at.segment.unfreed(); // moves the hint, so that nobody has far to walk from it
                 self.look_after_the_dead();
             }
         }
