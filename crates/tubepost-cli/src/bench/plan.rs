@@ -153,6 +153,9 @@ fn streams(lengths: &[u64], title: &'static str) -> Group {
         entries.push(row(What::Ring, Mode::Spin, bytes, None));
         entries.push(row(What::Mailbox, Mode::Spin, bytes, limit));
         entries.push(row(What::SystemMailbox, Mode::Spin, bytes, limit));
+        if bytes > 1024 {
+            entries.push(row(What::Memcpy, Mode::Spin, bytes, limit));
+        }
         if matches!(bytes, 8 | 1024) {
             entries.extend([What::Pipe, What::UnixSocket].map(|what| row(what, Mode::Block, bytes, limit)));
         }

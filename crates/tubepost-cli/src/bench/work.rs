@@ -95,7 +95,9 @@ impl Bench {
                 far.begin(job)?;
                 trips(Copies::<N>::new(shared), job, far)
             }
-            (What::Memcpy, _) => round_trips(Memcpy::<N>::new(), job.time, job.rest),
+            (What::Memcpy, Measure::Latency) => round_trips(Memcpy::<N>::new(), job.time, job.rest),
+            // Each message is copied in and out, as by the two sides of a ring.
+            (What::Memcpy, Measure::Stream) => drain(Memcpy::<N>::new(), job.time, lap(job.bytes)),
             (What::Futex, _) => {
                 shared.clear();
                 far.begin(job)?;
