@@ -6,8 +6,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tubepost::{Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
@@ -27,8 +26,14 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 struct State {
     /// Why it is time to end.
     told: OnceLock<Reason>,
-    /// Whether a message is in hand.
-    in_hand: AtomicBool,
+    /// The message that is being written, with `--ack`.
+    in_hand: Mutex<Option<Letter>>,
+}
+
+impl State {
+    fn in_hand(&self) -> MutexGuard<'_, Option<Letter>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
@@ -78,7 +83,7 @@ fn open(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
 /// Closing makes a receiver that waits return, and it ends the command. A message in hand gets a moment to
 /// be written or given back before, so that a mailbox of our own does not end without counting it. A
 /// receiver that is stuck writing to a pipe that nobody empties does not notice any of this: then the
-/// process ends without it.
+/// message goes back, and the process ends without it.
 ///
 /// The receiver is not kept alive by this: it leaves the mailbox in good order when the command is done.
 fn close_when_told(receiver: Weak<Receiver<[u8]>>, state: Arc<State>) -> impl FnOnce(Reason) + Send {
@@ -89,9 +94,10 @@ fn close_when_told(receiver: Weak<Receiver<[u8]>>, state: Arc<State>) -> impl Fn
             std::process::exit(reason.code().into());
         });
         let told = Instant::now();
-        while state.in_hand.load(Ordering::SeqCst) && told.elapsed() < LAST_WORDS / 2 {
+        while state.in_hand().is_some() && told.elapsed() < LAST_WORDS / 2 {
             std::thread::sleep(Duration::from_millis(1));
         }
+        drop(state.in_hand().take()); // it was not written: another one gets it
         if let Some(receiver) = receiver.upgrade() {
             let _ = receiver.close();
         }
@@ -118,22 +124,31 @@ fn receive_all(
             }
             Err(e) => return Err(e.into()),
         };
-        state.in_hand.store(args.ack, Ordering::SeqCst);
-        let outcome = pass_on(letter, args, out);
-        state.in_hand.store(false, Ordering::SeqCst);
-        outcome?;
+        if args.ack {
+            pass_on_in_hand(letter, args, state, out)?;
+        } else {
+            letter.write(out, args)?;
+        }
         received += 1;
     }
     Ok(())
 }
 
-/// Writes it out. With `--ack` it counts as received only then: if it fails it goes back.
-fn pass_on(letter: Letter, args: &Recv, out: &mut BufWriter<File>) -> Result<(), Failure> {
-    letter.write(out, args)?;
-    if args.ack {
-        out.flush()?;
-    }
-    letter.accept()
+/// Writes it out and flushes. It counts as received only then: if that fails, or a signal comes first and it
+/// is stuck, it goes back. Meanwhile it lies where both threads reach it.
+fn pass_on_in_hand(
+    letter: Letter,
+    args: &Recv,
+    state: &State,
+    out: &mut BufWriter<File>,
+) -> Result<(), Failure> {
+    let mut bytes = Vec::new();
+    letter.write(&mut bytes, args)?;
+    *state.in_hand() = Some(letter);
+    let written = out.write_all(&bytes).and_then(|()| out.flush());
+    let letter = state.in_hand().take();
+    written?; // the letter is dropped: it goes back
+    letter.map_or(Ok(()), Letter::accept)
 }
 
 fn at_once(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Letter, TryRecvError> {

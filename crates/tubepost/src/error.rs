@@ -151,7 +151,7 @@ pub enum Error {
         allowed: String,
     },
     /// The kernel does not permit it.
-    #[error("no permission {doing} {}; ask its owner, or use a domain of your own", path.display())]
+    #[error("no permission {doing} {} (or it is mounted read-only); ask its owner, or use a domain of your own", path.display())]
     Denied {
         /// What was tried, as in "to open".
         doing: &'static str,

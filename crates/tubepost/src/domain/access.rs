@@ -112,7 +112,7 @@ pub(crate) fn check_domain(path: &Path, facts: &Facts, chosen: bool) -> Result<(
     let us = geteuid().as_raw();
     let mode = facts.mode;
     let shared = chosen && mode & STICKY != 0;
-    if facts.owner != us && !shared {
+    if facts.owner != us && !shared && mode & 0o002 == 0 {
         let who = facts.owner;
         return refused(format!(
             "it belongs to user {who}, not to you ({us}); choose another with --domain or TUBEPOST_DOMAIN, \
@@ -121,8 +121,8 @@ pub(crate) fn check_domain(path: &Path, facts: &Facts, chosen: bool) -> Result<(
     }
     if mode & 0o002 != 0 {
         return refused(format!(
-            "its mode {mode:04o} lets anybody put things there; make it private with `chmod 700`, or share \
-             it with a group: chgrp, then chmod 3770"
+            "its mode {mode:04o} lets anybody put things there; name a directory of its own below it, which \
+             will be made, or one that is private or shared with a group (chgrp, then chmod 3770)"
         ));
     }
     if mode & 0o077 != 0 && !shared {

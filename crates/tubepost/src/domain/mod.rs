@@ -152,7 +152,18 @@ const PAGE: u64 = 4096;
 pub(crate) fn no_memory(wanted: u64, path: &Path, errno: Errno) -> Error {
     match errno {
         Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG | Errno::FAULT => {
-            Error::NoMemory { wanted, available: file::available(path), path: path.into() }
+            let available = file::available(path);
+            if available >= wanted {
+                // Something else is short; the system's own words say more than two numbers that fit.
+                let doing = match errno {
+                    Errno::NOSPC => "to get memory (are there inodes left?) in",
+                    Errno::NOMEM => "to get addresses (see `ulimit -v`) for",
+                    Errno::FBIG => "to make a file as long as the mailbox could become (see `ulimit -f`) in",
+                    _ => "to get memory in",
+                };
+                return Error::Os { doing, path: path.into(), errno: errno.raw_os_error() };
+            }
+            Error::NoMemory { wanted, available, path: path.into() }
         }
         _ => failed("to get memory in", path, errno),
     }
@@ -163,9 +174,7 @@ pub(crate) fn failed(doing: &'static str, path: &Path, errno: Errno) -> Error {
     let path: PathBuf = path.into();
     match errno {
         Errno::ACCESS | Errno::PERM | Errno::ROFS => Error::Denied { doing, path },
-        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM => {
-            Error::NoMemory { wanted: PAGE, available: file::available(&path), path }
-        }
+        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM => no_memory(PAGE, &path, errno),
         _ => Error::Os { doing, path, errno: errno.raw_os_error() },
     }
 }

@@ -419,7 +419,8 @@ fn possible(choice: &Choice) -> Result<(), Error> {
     }
     let least = LEAST_CHUNK << class_of(max_message);
     if !(least..=MAX_CEILING).contains(&ceiling) {
-        let allowed = format!("{least} bytes, for one message of {max_message}, to {MAX_CEILING}");
+        let allowed =
+            format!("at least {least} bytes, for one message of {max_message}, at most {MAX_CEILING}");
         return impossible("the ceiling", ceiling, allowed);
     }
     Ok(())

@@ -6,7 +6,7 @@
 
 use super::attach::{Wish, attach};
 use super::taken::{Taken, With};
-use super::{Attachment, Stuck, back_off, closed, forked};
+use super::{Attachment, Pace, Stuck, back_off, closed, forked};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan};
 use crate::error::{Closed, Error};
@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 /// A receiver that competes moves the shared hint once in so many positions …
 const HINT_EVERY: u64 = 64;
-/// … and looks at the clock once in so many messages: is it time to look after the dead?
-const LOOK_EVERY: u64 = 1024;
+/// … and the hint of what is free again once in so many.
+const UNFREED_EVERY: u64 = 1024;
 
 /// A receiver's end: one per handle, shared by the threads of its process.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ pub(crate) struct Inlet {
     news: AtomicU32,
     /// The other receivers were watched when the shared count was this.
     joined: AtomicU32,
+    pace: Pace,
     /// The coarse clock when the dead were last looked after, and the head then.
     looked: AtomicU64,
     idle_at: AtomicU64,
@@ -64,6 +65,8 @@ impl Inlet {
     /// Becomes one of the receivers of a mailbox that the system owns.
     pub(crate) fn open(wish: &Wish<'_>) -> Result<Inlet, Error> {
         let at = attach(wish, true)?;
+        // What was left by one who died before is what comes first.
+        at.segment.give_back();
         let untaken = at.segment.untaken();
         Ok(Inlet::new(at, None, untaken))
     }
@@ -79,6 +82,7 @@ impl Inlet {
             // Not as it is now: a first look at what was given back before we came.
             news: AtomicU32::new(0),
             joined: AtomicU32::new(0),
+            pace: Pace::default(),
             looked: AtomicU64::new(0),
             idle_at: AtomicU64::new(u64::MAX),
         }
@@ -195,10 +199,12 @@ impl Inlet {
         self.head.store(place.position + 1, Relaxed);
         if place.position.is_multiple_of(HINT_EVERY) {
             self.at.segment.header().head.taken.fetch_max(place.position, Release);
-            if place.position.is_multiple_of(LOOK_EVERY) {
+            if place.position.is_multiple_of(UNFREED_EVERY) {
                 self.at.segment.unfreed(); // moves the hint, so that nobody has far to walk from it
-                self.look_after_the_dead();
             }
+        }
+        if self.pace.ticked(self.at.grief.load(Relaxed) > 0).is_some() {
+            self.look_after_the_dead();
         }
     }
 
@@ -375,7 +381,9 @@ impl Inlet {
     /// Gives back what dead receivers had taken, if it is time to look. Whether there was something.
     #[cold]
     fn look_after_the_dead(&self) -> bool {
-        self.time_to_look() && self.at.segment.give_back() > 0
+        let time = self.time_to_look();
+        self.at.patience();
+        time && self.at.segment.give_back() > 0
     }
 
     /// Once a second, and when somebody died.

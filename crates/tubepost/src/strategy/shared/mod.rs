@@ -46,6 +46,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+/// Calls in one tick of the coarse clock from which they count as a stream.
+const DENSE: u32 = 64;
+/// In a stream the clock is looked at every so many calls.
+const STRIDE: u32 = 16;
 /// The most pauses in a back-off.
 const PAUSES: u64 = 16;
 /// After a death was told that can't be confirmed yet (the kernel is still at it): so many
@@ -260,6 +264,40 @@ impl Drop for Attachment {
         if self.segment.is_ours() {
             self.segment.leave(self.member);
         }
+    }
+}
+
+/// When a call looks at the clock: each one, but where they stream, only every [`STRIDE`]th.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The coarse clock at the last look.
+    tick: AtomicU64,
+    /// Calls in this tick, and calls to come without a look.
+    dense: AtomicU32,
+    unlooked: AtomicU32,
+}
+
+impl Pace {
+    /// How much time has passed since this was last told, if the clock has ticked, or if it is `pressing`.
+    #[inline]
+    fn ticked(&self, pressing: bool) -> Option<u64> {
+        let unlooked = self.unlooked.load(Relaxed);
+        if unlooked > 0 && !pressing {
+            self.unlooked.store(unlooked - 1, Relaxed);
+            return None;
+        }
+        let now = clock::coarse();
+        if now == self.tick.load(Relaxed) && !pressing {
+            let dense = self.dense.load(Relaxed);
+            if dense > DENSE {
+                self.unlooked.store(STRIDE - 1, Relaxed);
+            } else {
+                self.dense.store(dense + 1, Relaxed);
+            }
+            return None;
+        }
+        self.dense.store(0, Relaxed);
+        Some(now.wrapping_sub(self.tick.swap(now, Relaxed)))
     }
 }
 

@@ -1,23 +1,18 @@
 //! A sender's end.
 
 use super::attach::{Wish, attach};
-use super::{A_WHILE, Attachment, Stuck, back_off, closed, forked, too_long};
+use super::{A_WHILE, Attachment, Pace, Stuck, back_off, closed, forked, too_long};
 use crate::domain::cleanup;
 use crate::error::{Closed, Error};
-use crate::os::clock;
 use crate::queue::chunks::Use;
 use crate::queue::slots::{Place, Refused, Unpublished, Words};
 use crate::strategy::Refusal;
 use crate::sync::wait::poll;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
-/// Messages in one tick of the coarse clock from which a sender counts as streaming.
-const DENSE: u32 = 64;
-/// A streaming sender looks at the clock every so many messages.
-const STRIDE: u32 = 16;
 /// A sender moves the shared hint once in so many positions.
 const HINT_EVERY: u64 = 64;
 
@@ -29,12 +24,9 @@ pub(crate) struct Outlet {
     cursor: AtomicU64,
     /// The cursor when the queue was last found full.
     full_at: AtomicU64,
-    /// The coarse clock at the last look, and the owner's progress then.
-    tick: AtomicU64,
+    pace: Pace,
+    /// The owner's progress at the last look at the clock.
     progress: AtomicU64,
-    /// Messages sent in this tick, and to be sent without a look at the clock.
-    dense: AtomicU32,
-    unlooked: AtomicU32,
     /// The oldest place, when it holds the queue full without being published.
     stuck: Stuck,
 }
@@ -51,10 +43,8 @@ impl Outlet {
             at,
             cursor: AtomicU64::new(cursor),
             full_at: AtomicU64::new(cursor),
-            tick: AtomicU64::new(0),
+            pace: Pace::default(),
             progress: AtomicU64::new(0),
-            dense: AtomicU32::new(0),
-            unlooked: AtomicU32::new(0),
             stuck: Stuck::new(),
         }
     }
@@ -160,28 +150,14 @@ impl Outlet {
     /// Notices the owner's death without a system call for most messages.
     #[inline]
     fn look_at_clock(&self) -> Result<(), Refusal> {
-        let unlooked = self.unlooked.load(Relaxed);
-        if unlooked > 0 && self.at.grief.load(Relaxed) == 0 {
-            self.unlooked.store(unlooked - 1, Relaxed);
-            return Ok(());
+        match self.pace.ticked(self.at.grief.load(Relaxed) > 0) {
+            None => Ok(()),
+            Some(since) => self.look_at_owner(since),
         }
-        let now = clock::coarse();
-        if now == self.tick.load(Relaxed) && self.at.grief.load(Relaxed) == 0 {
-            let dense = self.dense.load(Relaxed);
-            if dense > DENSE {
-                self.unlooked.store(STRIDE - 1, Relaxed);
-            } else {
-                self.dense.store(dense + 1, Relaxed);
-            }
-            return Ok(());
-        }
-        self.look_at_owner(now)
     }
 
     #[cold]
-    fn look_at_owner(&self, now: u64) -> Result<(), Refusal> {
-        self.dense.store(0, Relaxed);
-        let since = now.wrapping_sub(self.tick.swap(now, Relaxed));
+    fn look_at_owner(&self, since: u64) -> Result<(), Refusal> {
         let head = self.at.segment.header().head.position.load(Acquire);
         let moved = self.progress.swap(head, Relaxed) != head;
         if moved && since <= A_WHILE && self.at.grief.load(Acquire) == 0 {
