@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// A message in hand.
 ///
-/// It counts as received only once it is [`accept`](Self::accept)ed. Until then its sender's
-/// place in the queue is free, but the message is not lost whatever happens: if the delivery is
+/// It counts as received only once it is [`accept`](Self::accept)ed. Until then its
+/// place in the queue is free for others (unless there is no memory to keep it elsewhere), but the message is not lost whatever happens: if the delivery is
 /// dropped (by an early return, or a panic) or the process dies, the message goes back to the
 /// queue, and is delivered again with [`redelivered`](Self::redelivered) one higher.
 ///
@@ -76,7 +76,7 @@ impl<M: Message + ?Sized> Delivery<M> {
         &self.sender
     }
 
-    /// How often it was delivered before.
+    /// How often it was delivered before; 255 stands for that and more.
     pub fn redelivered(&self) -> u32 {
         self.redelivered
     }
@@ -134,8 +134,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// # Errors
     ///
-    /// As for [`recv`](Self::recv); [`Error::NoMemory`] or [`Error::AtCeiling`] if there is no
-    /// memory to keep it in meanwhile: then it stays in the queue.
+    /// As for [`recv`](Self::recv).
     pub fn take(&self) -> Result<Delivery<M>, RecvError> {
         blocking(self.inlet().recv(None, ToHold::<M>(self.inlet(), PhantomData)))
     }

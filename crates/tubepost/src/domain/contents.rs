@@ -40,7 +40,11 @@ impl Segment {
         let head = &self.header().head;
         let known = head.position.load(Acquire);
         if self.geometry.choice.owned {
-            return known;
+            // What its owner has in hand in a slot is behind its head.
+            return match head.taken.load(Acquire) {
+                0 => known,
+                first => self.slots.unfreed(first - 1, known),
+            };
         }
         let unfreed = self.slots.unfreed(known, self.tail());
         head.position.fetch_max(unfreed, AcqRel);
@@ -55,9 +59,7 @@ impl Segment {
 
     /// How many of them were given back.
     fn back(&self, unfreed: u64, untaken: u64) -> u64 {
-        let owned = self.geometry.choice.owned;
-        let in_slots = if owned { 0 } else { self.given_back(unfreed, untaken, |_| true) };
-        in_hand::count(&self.chunks, Use::Returned) + in_slots
+        in_hand::count(&self.chunks, Use::Returned) + self.given_back(unfreed, untaken, |_| true)
     }
 
     /// How many messages were given back in slots, of those that are closed or not, as `wanted` says. If
@@ -77,10 +79,8 @@ impl Segment {
     pub(crate) fn count(&self) -> Count {
         let (unfreed, untaken) = (self.unfreed(), self.untaken());
         let waiting = self.waiting();
-        let mut held = in_hand::count(&self.chunks, Use::Held);
-        if !self.geometry.choice.owned {
-            held += self.slots.takers(unfreed, untaken).count() as u64;
-        }
+        let in_slots = self.slots.takers(unfreed, untaken).count() as u64;
+        let held = in_hand::count(&self.chunks, Use::Held) + in_slots;
         let passed = untaken.saturating_sub(takes::skipped(&self.header().head.skips));
         let received = passed.saturating_sub(self.back(unfreed, untaken) + held);
         Count { waiting, held, received }
@@ -102,16 +102,14 @@ impl Segment {
 
     fn give_back_what(&self, dead: impl Fn(Member) -> bool) -> u64 {
         let mut given = in_hand::reclaim(&self.slots, &self.chunks, &dead);
-        if !self.geometry.choice.owned {
-            let first = |member, place: Place| {
-                in_hand::reclaim(&self.slots, &self.chunks, &dead);
-                !in_hand::has_copy(&self.chunks, member, place.position)
-            };
-            let (unfreed, untaken) = (self.unfreed(), self.untaken());
-            self.slots.give_back(unfreed, untaken, &dead, first);
-            let open = self.slots.given_back(unfreed, untaken).filter(|(_, closed)| !closed);
-            given += open.count() as u64;
-        }
+        let first = |member, place: Place| {
+            in_hand::reclaim(&self.slots, &self.chunks, &dead);
+            !in_hand::has_copy(&self.chunks, member, place.position)
+        };
+        let (unfreed, untaken) = (self.unfreed(), self.untaken());
+        self.slots.give_back(unfreed, untaken, &dead, first);
+        let open = self.slots.given_back(unfreed, untaken).filter(|(_, closed)| !closed);
+        given += open.count() as u64;
         if given > 0 {
             self.tell_news();
         }
@@ -129,18 +127,17 @@ impl Segment {
         let header = self.header();
         let tail = self.slots.close(header.tail.hint.load(Acquire));
         let dead = |member| self.is_dead(member);
-        let mut uncollected = 0;
-        let mut untaken = header.head.position.load(Acquire);
-        if self.geometry.choice.owned {
-            // The owner's own: dead with it, or still in its hand.
-            in_hand::reclaim(&self.slots, &self.chunks, dead);
+        self.give_back();
+        let unfreed = self.unfreed();
+        let untaken = if self.geometry.choice.owned {
+            let head = header.head.position.load(Acquire);
+            self.slots.close_given_back(unfreed, head);
+            head
         } else {
-            self.give_back();
-            let unfreed = self.unfreed();
-            untaken = self.slots.close_takes(unfreed, header.head.taken.load(Acquire), &header.head.skips);
-            // Only what is closed: the rest may still be taken again.
-            uncollected += self.given_back(unfreed, untaken, |closed| closed);
-        }
+            self.slots.close_takes(unfreed, header.head.taken.load(Acquire), &header.head.skips)
+        };
+        // Only what is closed: the rest may still be taken again.
+        let mut uncollected = self.given_back(unfreed, untaken, |closed| closed);
         in_hand::bury_returned(&self.chunks);
         uncollected += in_hand::count(&self.chunks, Use::Buried);
         uncollected + self.slots.count(untaken, tail, dead)

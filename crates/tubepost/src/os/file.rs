@@ -96,12 +96,19 @@ pub(crate) fn permit(fd: BorrowedFd<'_>, mode: u32, group: Option<u32>) -> Resul
 
 /// Backs a part of the file with memory, or fails with `NOSPC`.
 pub(crate) fn reserve(fd: BorrowedFd<'_>, from: u64, length: u64) -> Result<(), Errno> {
-    loop {
-        match fallocate(fd, FallocateFlags::empty(), from, length) {
+    // In pieces: some kernels give all of a call's memory back when a signal comes, and in a process with
+    // a timer one always does.
+    const PIECE: u64 = 4 << 20;
+    let mut at = from;
+    while at < from + length {
+        let piece = PIECE.min(from + length - at);
+        match fallocate(fd, FallocateFlags::empty(), at, piece) {
             Err(Errno::INTR) => {}
-            other => return other,
+            Err(other) => return Err(other),
+            Ok(()) => at += piece,
         }
     }
+    Ok(())
 }
 
 /// Gives a nameless file its name, in one step. `EXIST`: the name is taken.

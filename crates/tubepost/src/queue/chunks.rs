@@ -53,6 +53,11 @@ const MEMBER: u64 = 0xFFFF;
 const REWIND: u32 = 16;
 /// … and for chunks as long as these always: then moving the payload costs more than looking.
 const LONG: u64 = 16 << 10;
+/// … unless more than so many are in use.
+const LONG_LOOK: u64 = 256;
+
+/// How often the bytes that chunks have are counted while others change them.
+const RECOUNTS: u32 = 1000;
 
 /// What a chunk is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,21 +248,23 @@ impl Chunks {
     }
 
     fn take_any(&self, kind: usize, me: Member) -> Result<Chunk<'_>, NoChunk> {
-        let used = self.used(kind);
-        let often = self.classes[kind].size >= LONG;
-        let rewind = often || self.taken[kind].fetch_add(1, Relaxed).is_multiple_of(REWIND);
-        let low = if rewind { 0 } else { u64::from(self.low[kind].load(Relaxed)).min(used) };
-        for index in (low..used).chain(0..low) {
-            let chunk = self.chunk(kind, index).map_err(NoChunk::Os)?;
-            if let Some(mine) = chunk.try_take(me) {
-                self.low[kind].store(index as u32 + 1, Relaxed);
-                return Ok(mine);
-            }
+        let (used, number) = (self.used(kind), self.classes[kind].number);
+        let low = u64::from(self.low[kind].load(Relaxed)).min(used);
+        // Not so often that looking through what is in use costs much.
+        let often = self.classes[kind].size >= LONG && low < LONG_LOOK;
+        let since = self.taken[kind].fetch_add(1, Relaxed);
+        let rewind = often || u64::from(since) >= u64::from(REWIND).max(low / 8);
+        if rewind {
+            self.taken[kind].store(0, Relaxed);
         }
-        for index in used..self.classes[kind].number {
+        let from = if rewind { 0 } else { low };
+        // A fresh one, if none is free further on; what is free before comes with the next rewind.
+        let fresh = (used..number).chain(0..from);
+        for index in (from..used).chain(fresh) {
             let chunk = self.chunk(kind, index).map_err(NoChunk::Os)?;
             self.header.chunks.used[kind].fetch_max(index as u32 + 1, AcqRel);
             if let Some(mine) = chunk.try_take(me) {
+                self.low[kind].store(index as u32 + 1, Relaxed);
                 return Ok(mine);
             }
         }
@@ -289,6 +296,8 @@ impl Chunks {
         if backed == 0 && !thorough {
             return 0;
         }
+        // So that they are looked through if we die with them.
+        self.header.chunks.used[kind].fetch_max(all().end as u32, AcqRel);
         let mut mine = Vec::new();
         for index in all() {
             match self.chunk(kind, index).ok().and_then(|chunk| chunk.try_take(me)) {
@@ -299,13 +308,17 @@ impl Chunks {
         let mut given = 0;
         if mine.len() as u64 == all().count() as u64 {
             for chunk in &mine {
-                given += chunk.entry.backed.swap(0, AcqRel).min(class.size);
+                let backed = chunk.entry.backed.load(Acquire).min(class.size);
+                chunk.entry.wanted.store(backed, Release);
+                chunk.entry.backed.store(0, Release);
+                given += backed;
             }
             let length = (all().count() as u64 * class.size).next_multiple_of(PAGE);
             self.map.give_back((class.chunks_at + first * class.size) as usize, length as usize);
             self.note_given(given);
         }
         for chunk in mine {
+            chunk.entry.wanted.store(0, Release);
             chunk.release();
         }
         given
@@ -329,19 +342,30 @@ impl Chunks {
         let _ = self.header.chunks.backed.fetch_update(AcqRel, Acquire, less);
     }
 
-    /// Asks for so many more bytes; the note comes before the memory.
+    /// Asks for so many more bytes, of which the chunk's entry says so already; the note comes before
+    /// the memory.
+    ///
+    /// Who dies between note and memory leaves the note too large, so at the ceiling it is
+    /// counted: with what is wanted by all who have chunks as OWN. A note is changed only after its entry's
+    /// `wanted` was set, and before that is cleared; so the count, if the note was the same before
+    /// and after it, has everything that is in the note.
     fn note_wanted(&self, bytes: u64) -> bool {
         let word = &self.header.chunks.backed;
-        let before = word.fetch_add(bytes, AcqRel);
-        if before.saturating_add(bytes) <= self.ceiling {
+        if word.fetch_add(bytes, AcqRel).saturating_add(bytes) <= self.ceiling {
             return true;
         }
-        // Who died between note and memory makes the note too large: count.
         self.note_given(bytes);
-        let noted = word.load(Acquire);
-        let really = self.backed();
-        really.saturating_add(bytes) <= self.ceiling
-            && word.compare_exchange(noted, really + bytes, AcqRel, Relaxed).is_ok()
+        for _ in 0..RECOUNTS {
+            let noted = word.load(Acquire);
+            let wanted = self.all().map(|chunk| chunk.claimed()).fold(0, u64::saturating_add);
+            if wanted > self.ceiling {
+                return false;
+            }
+            if word.compare_exchange(noted, wanted, AcqRel, Relaxed).is_ok() {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -387,7 +411,9 @@ impl<'a> Chunk<'a> {
             return Ok(());
         }
         let chunks = self.chunks;
+        self.entry.wanted.store(wanted, Release);
         if !chunks.note_wanted(wanted - backed) {
+            self.entry.wanted.store(0, Release);
             return Err(NoChunk::AtCeiling);
         }
         let from = (self.at() + backed) / PAGE * PAGE;
@@ -397,10 +423,20 @@ impl<'a> Chunk<'a> {
                 chunks.map.give_back(from as usize, (until - from) as usize);
             }
             chunks.note_given(wanted - backed);
+            self.entry.wanted.store(0, Release);
             return Err(NoChunk::Os(errno));
         }
         self.entry.backed.store(wanted, Release);
+        self.entry.wanted.store(0, Release);
         Ok(())
+    }
+
+    /// Bytes that are memory, or are just becoming it, or were it a moment ago.
+    fn claimed(&self) -> u64 {
+        let entry = self.entry;
+        let owned = self.word.kind() == Some(Use::Own);
+        let wanted = if owned { entry.wanted.load(Acquire) } else { 0 };
+        wanted.max(entry.backed.load(Acquire)).min(self.size())
     }
 
     fn at(&self) -> u64 {

@@ -4,6 +4,10 @@
 //! in line. Its slot is free, so a slow or stopped worker holds back nobody. Accepting it frees
 //! the chunk; giving it back makes it RETURNED, one delivery more, for any receiver to hold again.
 //!
+//! If there is no memory for a copy the message is in hand in its slot: its take word names the holder, and its
+//! place is free only when it is accepted. A process that owns the mailbox writes the take word then, and its
+//! head goes on.
+//!
 //! Two things may know a message while it is being taken: its slot and its chunk. Which is
 //! the truth?
 //!

@@ -152,7 +152,8 @@ pub(crate) struct Head {
     pub(crate) position: AtomicU64,
     /// Positions passed that held no message; see `queue::takes`.
     pub(crate) skips: AtomicU64,
-    /// Positions before this one were taken. A hint, moved by `fetch_max` only.
+    /// Positions before this one were taken. A hint, moved by `fetch_max` only. (Owned by a process: 0, or 1 + the
+    /// first position that may still be in a slot though head has passed it; written by the owner.)
     pub(crate) taken: AtomicU64,
 }
 
@@ -179,6 +180,8 @@ pub(crate) struct Entry {
     pub(crate) sender_pid: AtomicU64,
     pub(crate) sender_name_length: AtomicU64,
     pub(crate) sender_name: [AtomicU64; 8],
+    /// While it is OWN: so many bytes are to become memory, or were a moment ago.
+    pub(crate) wanted: AtomicU64,
 }
 
 /// One member: a handle of some process.

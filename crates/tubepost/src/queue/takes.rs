@@ -218,6 +218,22 @@ impl<W: Words> Slots<W> {
             .find_map(|place| self.take_again(place, me).map(|(state, before)| (place, state, before)))
     }
 
+    /// The take word of a place that is this member's.
+    pub(crate) fn taken_by(&self, place: Place, me: Member) -> Option<Take> {
+        let seen = self.take_at(place);
+        (seen.ahead_of(place.turn) == 0 && seen.member() == me && self.holds_message(place)).then_some(seen)
+    }
+
+    /// Writes that a sole receiver has taken a place, which it otherwise need not.
+    pub(crate) fn note_taken(&self, place: Place, before: u8, me: Member) {
+        self.words.take(place.index).store(Take::new(place.turn, before, me).0, Ordering::Release);
+    }
+
+    /// Gives back a place whose take word is this, of a living member of this process.
+    pub(crate) fn give_back_one(&self, place: Place, taken: Take) -> bool {
+        self.swap_take(place, taken, taken.given_back())
+    }
+
     /// Puts a message back that this receiver took and did not read.
     pub(crate) fn put_back(&self, place: Place) {
         let seen = self.take_at(place);
@@ -277,13 +293,18 @@ impl<W: Words> Slots<W> {
                 break;
             }
         }
-        for place in self.between(head, position) {
+        self.close_given_back(head, position);
+        position
+    }
+
+    /// Lets nobody take what was given back.
+    pub(crate) fn close_given_back(&self, head: u64, untaken: u64) {
+        for place in self.between(head, untaken) {
             let seen = self.take_at(place);
             if seen.ahead_of(place.turn) == 0 && seen.was_given_back() && self.holds_message(place) {
                 self.swap_take(place, seen, seen.closed());
             }
         }
-        position
     }
 }
 

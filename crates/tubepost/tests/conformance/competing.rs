@@ -131,6 +131,46 @@ fn workers_killed_with_a_message_in_hand() {
     });
 }
 
+/// What a dead worker had does not wait until the others have nothing to do: they always have.
+#[test]
+fn a_dead_one_s_message_comes_to_busy_receivers() {
+    on_every_row_of_the_system(|row| {
+        if row.n() < 7 {
+            return;
+        }
+        let place = Place::new();
+        row.options::<Stamp>(place.domain()).create("box").expect("a free name");
+        let busy = receive::<Stamp>(&place, "box");
+        let out = open::<Stamp>(&place, "box");
+        let stamp = |count| Stamp::new(std::process::id(), 0, count);
+        let mut worker = Child::start("holder", &[&place.arg(), "box"]);
+        out.try_send(stamp(0)).expect("a free place");
+        worker.expect("in hand");
+        worker.kill();
+        // One who comes now gets it first.
+        out.try_send(stamp(1)).expect("a free place");
+        let first = receive::<Stamp>(&place, "box").take_timeout(PATIENCE).expect("a message");
+        assert_eq!((first.count, first.redelivered()), (0, 1));
+        first.accept().expect("it is in hand");
+        // One who was there, and always finds another message, gets it soon.
+        let mut worker = Child::start("holder", &[&place.arg(), "box"]);
+        worker.expect("in hand");
+        worker.kill();
+        let start = Instant::now();
+        for count in 2.. {
+            out.try_send(stamp(count)).expect("a free place");
+            let envelope = busy.recv_envelope_timeout(PATIENCE).expect("a message");
+            if envelope.message.count == 1 {
+                assert_eq!(envelope.redelivered, 1);
+                break;
+            }
+            // It works on it for a while.
+            std::thread::sleep(Duration::from_millis(5));
+            assert!(start.elapsed() < Duration::from_secs(5), "not after {count} messages");
+        }
+    });
+}
+
 /// Receivers killed in `recv`: at most the one message that each had in its hands is gone.
 #[test]
 fn receivers_killed_at_random_moments() {

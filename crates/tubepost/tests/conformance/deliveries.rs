@@ -109,6 +109,54 @@ fn what_is_in_hand_takes_nobody_s_place() {
     });
 }
 
+/// Memory may be used up by the very messages that wait. Then what is taken keeps its place meanwhile.
+#[test]
+fn without_memory_it_keeps_its_place() {
+    on_every_row(|row| {
+        if row.n() < 3 {
+            return;
+        }
+        let place = Place::new();
+        let options = row.options::<[u8]>(place.domain()).max_message(100_000).ceiling(131_072);
+        let inbox = row.receiver(options, &place, "box");
+        let out = open::<[u8]>(&place, "box");
+        let long = pattern(100_000, 8);
+        for round in 0..3 {
+            out.try_send(b"first").expect("a free place");
+            out.try_send(b"second").expect("a free place");
+            out.try_send(&long).expect("there is memory for one");
+            assert!(out.try_send(&long).is_err(), "and for one only");
+            let first = inbox.try_take().expect("a message");
+            let second = inbox.try_take().expect("a message");
+            let third = inbox.try_take().expect("a message");
+            assert_eq!((&*first, &*second), (&b"first"[..], &b"second"[..]));
+            assert!(*third == long[..]);
+            let stat = place.domain().stat("box").expect("it lives");
+            assert_eq!((stat.depth, stat.held, stat.sent - stat.received), (0, 3, 3));
+            // Given back from its place it comes again, marked; accepted it is gone.
+            drop(second);
+            first.accept().expect("it is in hand");
+            let again = inbox.try_take().expect("it is back");
+            assert_eq!((&*again, again.redelivered()), (&b"second"[..], 1));
+            again.accept().expect("it is in hand");
+            assert_eq!(inbox.try_recv(), Err(TryRecvError::Empty));
+            if round == 1 {
+                drop(third);
+                assert!(inbox.try_recv().as_deref() == Ok(&long[..]));
+            } else {
+                third.accept().expect("it is in hand");
+            }
+            // And the ring goes round.
+            for at in 0..2 * row.n() {
+                out.try_send(&pattern(9, at)).expect("a free place");
+                assert_eq!(inbox.try_recv(), Ok(pattern(9, at)));
+            }
+            let stat = place.domain().stat("box").expect("it lives");
+            assert_eq!((stat.depth, stat.held, stat.sent), (0, 0, stat.received));
+        }
+    });
+}
+
 /// A buffer too small leaves the message to the next call, in hand or not.
 #[test]
 fn what_does_not_fit_stays() {

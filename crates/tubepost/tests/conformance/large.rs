@@ -145,6 +145,47 @@ fn the_ceiling_is_kept() {
     });
 }
 
+/// However many senders reach it at once, and whatever is given back meanwhile.
+#[test]
+fn the_ceiling_is_kept_by_many_at_once() {
+    const CEILING: u64 = 4 << 20;
+    let place = Place::new();
+    let options = Mailbox::<[u8]>::options().domain(place.domain()).bounded(64).ceiling(CEILING);
+    options.create("box").expect("a free name");
+    let receive = || Receiver::<[u8]>::options().domain(place.domain()).open("box").expect("it exists");
+    let end = std::time::Instant::now() + Duration::from_millis(700);
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            let out = open::<[u8]>(&place, "box");
+            scope.spawn(move || {
+                let message = vec![1; 200_000 + thread * 150_000];
+                while std::time::Instant::now() < end {
+                    match out.try_send(&message) {
+                        Ok(()) | Err(TrySendError::Full(_)) => {}
+                        Err(TrySendError::Failed(_, Error::AtCeiling { .. })) => {}
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            });
+        }
+        let inbox = receive();
+        scope.spawn(move || {
+            while std::time::Instant::now() < end {
+                let _ = inbox.try_recv();
+            }
+        });
+        while std::time::Instant::now() < end {
+            place.domain().gc().expect("our own domain");
+        }
+    });
+    let stat = place.domain().stat("box").expect("it stays");
+    assert!(stat.chunk_bytes <= CEILING, "{} bytes", stat.chunk_bytes);
+    let inbox = receive();
+    while inbox.try_recv().is_ok() {}
+    place.domain().gc().expect("our own domain");
+    assert_eq!(place.domain().stat("box").expect("it stays").chunk_bytes, 0);
+}
+
 /// All of a capacity's worth of large messages wait at once, of all lengths.
 #[test]
 fn a_full_mailbox_of_large_messages() {

@@ -10,7 +10,7 @@ use tubepost::{Domain, Receiver};
 use crate::letters::Stamp;
 use crate::stage::{Child, Cue, PATIENCE, Place, Role, eventually};
 
-pub const ROLES: &[Role] = &[("worker", worker)];
+pub const ROLES: &[Role] = &[("worker", worker), ("holder", holder)];
 
 /// A message as a worker saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,15 @@ fn worker(cue: &mut Cue) {
         }
     };
     cue.say(closed);
+    cue.hear();
+}
+
+/// Takes one message in hand and keeps it; the arguments are domain and name.
+fn holder(cue: &mut Cue) {
+    let domain = Domain::open(cue.arg(0)).expect("the test's domain");
+    let inbox = Receiver::<Stamp>::options().domain(&domain).open(cue.arg(1)).expect("it exists");
+    let _kept = inbox.take_timeout(PATIENCE).expect("a message");
+    cue.say("in hand");
     cue.hear();
 }
 

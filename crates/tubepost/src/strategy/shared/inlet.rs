@@ -14,7 +14,7 @@ use crate::os::{clock, cpu};
 use crate::queue::in_hand;
 use crate::queue::layout::OWNER;
 use crate::queue::slots::{Head, Member, Place, Unpublished};
-use crate::queue::takes::{Taking, note_skip};
+use crate::queue::takes::{Take, Taking, note_skip};
 use crate::strategy::Refusal;
 use crate::sync::sole::{Held, Sole};
 use crate::sync::wait::{SLICE, poll};
@@ -237,15 +237,13 @@ impl Inlet {
         if self.closed.load(Acquire) || segment.is_closed() {
             return Err(self.ended());
         }
-        if self.competes() {
-            let (unfreed, untaken) = (segment.unfreed(), segment.untaken());
-            while let Some((place, state, before)) =
-                segment.slots.take_any_again(unfreed, untaken, self.at.member)
-            {
-                match self.open_letter(None, place, state.member(), before) {
-                    Err(Refusal::Waiting) => {}
-                    done => return done.map(Some),
-                }
+        let (unfreed, untaken) = (segment.unfreed(), segment.untaken());
+        while let Some((place, state, before)) =
+            segment.slots.take_any_again(unfreed, untaken, self.at.member)
+        {
+            match self.open_letter(None, place, state.member(), before) {
+                Err(Refusal::Waiting) => {}
+                done => return done.map(Some),
             }
         }
         if let Some(chunk) = in_hand::hold_again(&segment.chunks, self.at.member) {
@@ -280,9 +278,30 @@ impl Inlet {
     #[inline(always)]
     pub(super) fn free(&self, place: Place) {
         self.at.segment.slots.free(place);
-        if !self.competes() {
+        if !self.competes() && !self.is_behind(place) {
             self.move_head(place.position);
         }
+    }
+
+    /// Whether an owner's head has passed this place: it was in hand, in its slot.
+    #[inline(always)]
+    pub(super) fn is_behind(&self, place: Place) -> bool {
+        place.position != self.head.load(Relaxed)
+    }
+
+    /// Keeps a message in hand in its slot. An owner, which holds its lock, writes that down as if it had
+    /// competed, and goes on behind it.
+    #[cold]
+    pub(super) fn hold_in_slot(&self, place: Place, before: u8) -> Option<Take> {
+        let segment = &self.at.segment;
+        if !self.competes() && !self.is_behind(place) {
+            let first = &segment.header().head.taken;
+            let unfreed = segment.unfreed(); // this one, or another in hand before it
+            segment.slots.note_taken(place, before, self.at.member);
+            first.store(unfreed.min(place.position) + 1, Release);
+            self.move_head(place.position);
+        }
+        segment.slots.taken_by(place, self.at.member)
     }
 
     /// Wakes senders who wait for the place that was freed, and another receiver if there is more.

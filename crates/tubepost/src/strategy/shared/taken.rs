@@ -9,6 +9,7 @@ use crate::queue::chunks::{Chunk, NoChunk, Ticket, Use, Word};
 use crate::queue::in_hand::{self, Origin};
 use crate::queue::mapped::{Lent, Letter};
 use crate::queue::slots::{Member, Place};
+use crate::queue::takes::Take;
 use crate::strategy::Refusal;
 use crate::sync::sole::Held;
 use std::sync::atomic::Ordering::Relaxed;
@@ -33,11 +34,13 @@ pub(crate) trait With {
     fn message(self, taken: Taken<'_>) -> Result<Self::Result, Refusal>;
 }
 
-/// A message in hand: which chunk, and its word.
+/// A message in hand.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct InHand {
-    ticket: Ticket,
-    word: Word,
+pub(crate) enum InHand {
+    /// Which chunk, and its word.
+    Chunk(Ticket, Word),
+    /// There was no memory for a copy: it is still in its slot, and occupies that place.
+    Slot(Place, Take),
 }
 
 impl<'a> Taken<'a> {
@@ -134,7 +137,7 @@ impl<'a> Taken<'a> {
     pub(crate) fn hold(self) -> Result<InHand, Refusal> {
         let Some(place) = self.place else {
             let chunk = self.chunk.ok_or_else(|| self.inlet.impossible())?;
-            return Ok(InHand { ticket: chunk.ticket(), word: chunk.word });
+            return Ok(InHand::Chunk(chunk.ticket(), chunk.word));
         };
         let at = &self.inlet.at;
         let chunks = &at.segment.chunks;
@@ -148,18 +151,17 @@ impl<'a> Taken<'a> {
             None => {
                 let mut bytes = Vec::new();
                 payload::replace(&self.payload, &mut bytes);
-                let wanted = bytes.len() as u64;
                 match at.with_memory(|| in_hand::hold_copy(chunks, &bytes, &origin, at.member)) {
                     Ok(chunk) => chunk,
-                    Err(why) => {
-                        let error = at.no_memory(wanted, &why);
-                        self.put_back();
-                        return Err(error.into());
+                    // Memory may be short because of what waits: it must not keep it waiting.
+                    Err(_) => {
+                        let taken = self.inlet.hold_in_slot(place, self.before);
+                        return Ok(InHand::Slot(place, taken.ok_or_else(|| self.inlet.impossible())?));
                     }
                 }
             }
         };
-        let hand = InHand { ticket: held.ticket(), word: held.word };
+        let hand = InHand::Chunk(held.ticket(), held.word);
         self.let_go();
         Ok(hand)
     }
@@ -170,6 +172,7 @@ impl<'a> Taken<'a> {
         let segment = &self.inlet.at.segment;
         match (self.place, self.chunk) {
             (Some(place), _) if self.inlet.competes() => segment.slots.put_back(place),
+            (Some(place), _) if self.inlet.is_behind(place) => segment.slots.put_back(place),
             (Some(_), _) => return, // an owner's head was not moved
             (None, Some(chunk)) => {
                 chunk.swap(chunk.word.given_back());
@@ -202,11 +205,21 @@ impl Inlet {
         if !segment.is_ours() {
             return Err(Error::Forked);
         }
-        let chunk = segment.chunks.find(hand.ticket).filter(|chunk| chunk.word == hand.word);
-        match chunk.and_then(|chunk| chunk.swap(chunk.word.freed())) {
-            Some(_) => Ok(()),
-            None => Err(Error::NotHeld { name: segment.name.to_string() }),
-        }
+        let accepted = match hand {
+            InHand::Chunk(ticket, word) => {
+                let chunk = segment.chunks.find(ticket).filter(|chunk| chunk.word == word);
+                chunk.and_then(|chunk| chunk.swap(chunk.word.freed())).is_some()
+            }
+            InHand::Slot(place, taken) => {
+                let ours = segment.slots.taken_by(place, self.at.member) == Some(taken);
+                if ours {
+                    segment.slots.free(place);
+                    self.tell_freed(place);
+                }
+                ours
+            }
+        };
+        if accepted { Ok(()) } else { Err(Error::NotHeld { name: segment.name.to_string() }) }
     }
 
     /// Gives a message in hand back to the queue: another receiver gets it.
@@ -215,8 +228,14 @@ impl Inlet {
         if !segment.is_ours() {
             return;
         }
-        let chunk = segment.chunks.find(hand.ticket).filter(|chunk| chunk.word == hand.word);
-        if chunk.and_then(|chunk| chunk.swap(chunk.word.given_back())).is_some() {
+        let given = match hand {
+            InHand::Chunk(ticket, word) => {
+                let chunk = segment.chunks.find(ticket).filter(|chunk| chunk.word == word);
+                chunk.and_then(|chunk| chunk.swap(chunk.word.given_back())).is_some()
+            }
+            InHand::Slot(place, taken) => segment.slots.give_back_one(place, taken),
+        };
+        if given {
             segment.tell_news();
         }
     }
