@@ -22,7 +22,7 @@
 //! finds the copy still HELD, and leaves the take alone.) Any number of processes may do this at once, and die in it: each step is
 //! a CAS from an exact word, after asking whether its member is dead.
 
-use super::chunks::{Chunk, Chunks, NoChunk, Use};
+use super::chunks::{Chunk, Chunks, NoChunk, Ticket, Use};
 use super::layout::Row;
 use super::slots::{Member, Slots, Words};
 use std::sync::atomic::Ordering::Relaxed;
@@ -67,14 +67,27 @@ pub(crate) fn hold<'a>(chunk: Chunk<'a>, origin: &Origin<'_>, me: Member) -> Opt
     chunk.swap(chunk.word.delivered(origin.before).to(Use::Held, me))
 }
 
-/// Takes on the oldest message that was given back.
-pub(crate) fn hold_again(chunks: &Chunks, me: Member) -> Option<Chunk<'_>> {
+/// Takes on a message that was given back. `known` are those that an earlier look found, the oldest
+/// last: only when none of them is left all chunks are looked through again.
+pub(crate) fn hold_again<'a>(chunks: &'a Chunks, known: &mut Vec<Ticket>, me: Member) -> Option<Chunk<'a>> {
+    let is_back = |chunk: &Chunk<'_>| chunk.word.kind() == Some(Use::Returned);
     loop {
-        let returned = chunks.all().filter(|chunk| chunk.word.kind() == Some(Use::Returned));
-        let oldest = returned.min_by_key(|chunk| chunk.entry.position.load(Relaxed))?;
-        if let Some(mine) = oldest.swap(oldest.word.to(Use::Held, me)) {
-            return Some(mine);
-        } // else another was faster: it makes progress
+        while let Some(ticket) = known.pop() {
+            let back = chunks.find(ticket).filter(is_back);
+            if let Some(mine) = back.and_then(|chunk| chunk.swap(chunk.word.to(Use::Held, me))) {
+                return Some(mine);
+            } // else another was faster
+        }
+        let mut back: Vec<(u64, Ticket)> = chunks
+            .all()
+            .filter(is_back)
+            .map(|chunk| (chunk.entry.position.load(Relaxed), chunk.ticket()))
+            .collect();
+        if back.is_empty() {
+            return None;
+        }
+        back.sort_unstable_by_key(|(position, _)| std::cmp::Reverse(*position));
+        known.extend(back.into_iter().map(|(_, ticket)| ticket));
     }
 }
 

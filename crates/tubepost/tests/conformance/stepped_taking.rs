@@ -152,6 +152,29 @@ fn in_take() {
     in_taking("take large", LARGE, 14, false);
 }
 
+/// Memory is used up by what waits: what is taken stays in its place.
+#[test]
+fn in_take_without_memory() {
+    let row = &ROWS[8];
+    walks(
+        row,
+        "take",
+        all_over(16),
+        |place| {
+            let options = row.options::<[u8]>(place.domain()).max_message(100_000).ceiling(131_072);
+            options.create("box").expect("a free name");
+            let out = open::<[u8]>(place, "box");
+            let sent = vec![pattern(9, 0), pattern(10, 1), pattern(100_000, 2)];
+            sent.iter().for_each(|message| out.try_send(message).expect("a free place"));
+            (out, sent)
+        },
+        |place, (_out, sent), _| {
+            all_but_maybe_the_first(&drain(place), &sent, false);
+            as_new(row, place);
+        },
+    );
+}
+
 #[test]
 fn in_accept() {
     in_taking("accept", 9, 8, true);

@@ -11,6 +11,7 @@ use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan};
 use crate::error::{Closed, Error};
 use crate::os::{clock, cpu};
+use crate::queue::chunks::Ticket;
 use crate::queue::in_hand;
 use crate::queue::layout::OWNER;
 use crate::queue::slots::{Head, Member, Place, Unpublished};
@@ -18,9 +19,9 @@ use crate::queue::takes::{Take, Taking, note_skip};
 use crate::strategy::Refusal;
 use crate::sync::sole::{Held, Sole};
 use crate::sync::wait::{SLICE, poll};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A receiver that competes moves the shared hint once in so many positions …
@@ -45,6 +46,8 @@ pub(crate) struct Inlet {
     /// The shared count of news when this end looked last. Once it is closed it never looks again, so
     /// that there are always news.
     news: AtomicU32,
+    /// What was found given back when all was looked through, the oldest last.
+    returned: Mutex<Vec<Ticket>>,
     /// The other receivers were watched when the shared count was this.
     joined: AtomicU32,
     pace: Pace,
@@ -81,6 +84,7 @@ impl Inlet {
             stuck: Stuck::new(),
             // Not as it is now: a first look at what was given back before we came.
             news: AtomicU32::new(0),
+            returned: Mutex::new(Vec::new()),
             joined: AtomicU32::new(0),
             pace: Pace::default(),
             looked: AtomicU64::new(0),
@@ -246,7 +250,8 @@ impl Inlet {
                 done => return done.map(Some),
             }
         }
-        if let Some(chunk) = in_hand::hold_again(&segment.chunks, self.at.member) {
+        let mut known = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(chunk) = in_hand::hold_again(&segment.chunks, &mut known, self.at.member) {
             return Taken::of_chunk(self, chunk).map(Some);
         }
         self.news.store(count, Relaxed);
