@@ -141,9 +141,9 @@ Examples:
   tubepost bench mailbox latency 8       only rows that are all of this
   tubepost bench --json > figures.json
 
-WHAT is any of: mailbox, cache-line, copy, ring, futex, pipe, unix-socket; latency, stream; spin, block;
-two-cores, idle-poll, one-core; or a length: 8, 56, 64, 1024. Words about the same thing widen the choice,
-others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
+WHAT is any of: mailbox, system-mailbox, cache-line, copy, memcpy, ring, futex, pipe, unix-socket; latency,
+stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length: 8, 56, 64, 1024, 65536, 1048576.
+Words about the same thing widen the choice, others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
     Bench {
         /// Words that rows must match
         what: Vec<String>,

@@ -4,7 +4,6 @@
 //! With `--ack` each message stays in hand until it was written and flushed. Whatever ends the command
 //! before that (a signal, a pipe that closed, SIGKILL) the message goes back to the queue.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use crate::ending::{Ending, Reason};
 use crate::exit::Failure;
 use crate::label;
 use crate::letter::Letter;
-use crate::output;
+use crate::output::{self, Patient};
 
 /// How long the output may take to be written out once it is time to end.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -108,7 +107,7 @@ fn receive_all(
     receiver: &Receiver<[u8]>,
     args: &Recv,
     state: &State,
-    out: &mut BufWriter<File>,
+    out: &mut BufWriter<Patient>,
 ) -> Result<(), Failure> {
     let mut received = 0;
     while args.count != Some(received) && state.told.get().is_none() {
@@ -140,7 +139,7 @@ fn pass_on_in_hand(
     letter: Letter,
     args: &Recv,
     state: &State,
-    out: &mut BufWriter<File>,
+    out: &mut BufWriter<Patient>,
 ) -> Result<(), Failure> {
     let mut bytes = Vec::new();
     letter.write(&mut bytes, args)?;

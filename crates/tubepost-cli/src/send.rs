@@ -10,6 +10,7 @@ use crate::cli::Send;
 use crate::ending::Ending;
 use crate::exit::Failure;
 use crate::label;
+use crate::output;
 
 /// How long a standard input that ends together with the mailbox's owner has to say so.
 const GRACE: Duration = Duration::from_millis(200);
@@ -42,7 +43,7 @@ fn send_all(sender: &Sender<[u8]>, args: &Send, sent: &mut u64) -> Result<(), Fa
     }
     end_with(sender.clone(), &args.name);
     let longest = sender.stat()?.max_message;
-    let mut input = std::io::stdin().lock();
+    let mut input = output::input()?;
     let mut message = Vec::new();
     loop {
         message.clear();

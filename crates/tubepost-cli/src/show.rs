@@ -1,14 +1,13 @@
 //! `tubepost ls`, `stat` and `gc`: what exists, shown to people and to programs.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 
 use serde::Serialize;
 use tubepost::{Domain, OwnerKind, Stat};
 
 use crate::exit::{Failure, complain, printable};
 use crate::output::{print, print_json};
-use crate::table::table;
+use crate::table::{self, table};
 
 /// A mailbox as the JSON shows it.
 #[derive(Serialize)]
@@ -82,7 +81,7 @@ pub fn ls(domain: &Domain, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&stats.iter().map(Shown::new).collect::<Vec<_>>());
     }
-    print(table(&stats, std::io::stdout().is_terminal()))
+    print(table(&stats, table::terminal()))
 }
 
 /// Shows one.

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::io::IsTerminal;
 
 use tubepost::{OwnerKind, Stat};
 
@@ -26,11 +27,25 @@ const PLAIN: &str = "";
 
 type Cells = [String; HEADER.len()];
 
-/// The table of mailboxes that are sorted by name.
-pub fn table(stats: &[Stat], terminal: bool) -> String {
+/// The least that a long name is cut to.
+const NAME: usize = 16;
+
+/// How wide the terminal is, if there is one.
+pub fn terminal() -> Option<usize> {
+    let out = std::io::stdout();
+    let width = || rustix::termios::tcgetwinsize(&out).map_or(80, |size| usize::from(size.ws_col));
+    out.is_terminal().then(|| width().max(40))
+}
+
+/// The table of mailboxes that are sorted by name. In a terminal long names and formats are cut to its width.
+pub fn table(stats: &[Stat], width: Option<usize>) -> String {
+    let terminal = width.is_some();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let stats = by_owner(stats);
-    let rows: Vec<Cells> = stats.iter().map(|stat| cells(stat, terminal)).collect();
+    let mut rows: Vec<Cells> = stats.iter().map(|stat| cells(stat, terminal)).collect();
+    if let Some(width) = width {
+        fit(&mut rows, width);
+    }
     let widths = widths(&rows);
     let mut text = String::new();
     let mut add = |line: &str, style: &str| {
@@ -90,6 +105,24 @@ fn cells(stat: &Stat, terminal: bool) -> Cells {
         number(stat.bytes),
         format_of(stat),
     ]
+}
+
+/// Cuts names, then formats, so that lines fit.
+fn fit(rows: &mut [Cells], width: usize) {
+    let [name, others @ .., _] = widths(rows);
+    let others: usize = others.iter().map(|column| column + 2).sum();
+    let name = name.min(width.saturating_sub(others + 2 + HEADER[HEADER.len() - 1].len()).max(NAME));
+    let format = width.saturating_sub(name + others + 2).max(HEADER[HEADER.len() - 1].len());
+    for row in rows {
+        cut(&mut row[0], name);
+        cut(&mut row[HEADER.len() - 1], format);
+    }
+}
+
+fn cut(cell: &mut String, width: usize) {
+    if cell.chars().count() > width {
+        *cell = cell.chars().take(width - 1).chain(['…']).collect();
+    }
 }
 
 fn widths(rows: &[Cells]) -> [usize; HEADER.len()] {

@@ -18,7 +18,7 @@ mod work;
 
 use std::io::IsTerminal;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -59,6 +59,10 @@ const QUICK: Effort = Effort {
     spin: Duration::from_millis(12),
     block: Duration::from_millis(50),
 };
+/// A quick run ends rounds early when it took so long …
+const QUICK_LIMIT: Duration = Duration::from_secs(33);
+/// … but no group has fewer than these.
+const ROUNDS_AT_LEAST: usize = 9;
 const FULL: Effort = Effort {
     rounds: Rounds { spin: 51, block: 15 },
     spin: Duration::from_millis(30),
@@ -125,13 +129,26 @@ pub fn run(words: &[String], quick: bool, json: bool) -> Result<(), Failure> {
         print(table::heading(&machine))?;
     }
     let mut all = Vec::new();
-    for group in &groups {
-        let rounds = measure_group(&bench, &mut fars, group, &effort, &machine.pinned)?;
+    let begin = Instant::now();
+    let mut fewer = false;
+    for (at, group) in groups.iter().enumerate() {
+        // Each group has its share of the time, and what those before it left over.
+        let until = quick.then(|| begin + QUICK_LIMIT.mul_f64((at + 1) as f64 / groups.len() as f64));
+        let rounds = measure_group(&bench, &mut fars, group, &effort, &machine.pinned, until)?;
+        let wanted = if group.mode == Mode::Spin { effort.rounds.spin } else { effort.rounds.block };
+        fewer |= rounds.len() < wanted;
         let rows = row::rows(&group.entries, &rounds);
         if !json {
             print(table::group(group.title, &rows, bars))?;
         }
         all.extend(rows);
+    }
+    if fewer {
+        let note = "the machine was busy with something else: fewer rounds than planned".to_string();
+        if !json {
+            complain(&note);
+        }
+        machine.notes.push(note);
     }
     if json {
         print_json(&Report { machine: &machine, rows: &all })?;
@@ -146,6 +163,7 @@ fn measure_group(
     group: &Group,
     effort: &Effort,
     cpus: &[usize],
+    until: Option<Instant>,
 ) -> Measured<Vec<Vec<Found>>> {
     let _idle_poll = if group.place == Place::IdlePoll { IdlePoll::hold() } else { None };
     let (near_cpu, far_cpu) = match group.place {
@@ -170,11 +188,18 @@ fn measure_group(
         group.entries.iter().map(&mut row).collect::<Measured<Vec<Found>>>()
     };
     one_round(0, fars)?;
-    let found = (1..=rounds).map(|round| one_round(round, fars)).collect();
+    let mut found = Vec::new();
+    for round in 1..=rounds {
+        let late = until.is_some_and(|until| Instant::now() > until);
+        if late && round > ROUNDS_AT_LEAST {
+            break;
+        }
+        found.push(one_round(round, fars)?);
+    }
     if progress {
         eprint!("\r\x1b[K");
     }
-    found
+    Ok(found)
 }
 
 /// The far process's whole life.

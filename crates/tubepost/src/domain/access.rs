@@ -120,10 +120,13 @@ pub(crate) fn check_domain(path: &Path, facts: &Facts, chosen: bool) -> Result<(
         ));
     }
     if mode & 0o002 != 0 {
-        return refused(format!(
-            "its mode {mode:04o} lets anybody put things there; name a directory of its own below it, which \
-             will be made, or one that is private or shared with a group (chgrp, then chmod 3770)"
-        ));
+        // One like /tmp is as it should be, and not ours to change.
+        let advice = if mode & STICKY != 0 || facts.owner != us {
+            "name a directory of its own below it, which will be made"
+        } else {
+            "make it private with `chmod 700`, or share it with a group: chgrp, then chmod 3770"
+        };
+        return refused(format!("its mode {mode:04o} lets anybody put things there; {advice}"));
     }
     if mode & 0o077 != 0 && !shared {
         return refused(format!(
