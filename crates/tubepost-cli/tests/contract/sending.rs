@@ -88,10 +88,10 @@ fn a_full_mailbox_is_waited_for_as_long_as_the_timeout_says() {
     scene.run(&["send", "--timeout", "300ms", "jobs", "a", "b"]).code(3).complains(&["full"]);
     assert!(begin.elapsed() >= Duration::from_millis(300), "it waited only {:?}", begin.elapsed());
     // The timeout is per message: with somebody receiving, many messages may take far longer in all.
-    let lines: Vec<u8> = (0..40).flat_map(|i| format!("{i}\n").into_bytes()).collect();
+    let lines: Vec<u8> = (0..140).flat_map(|i| format!("{i}\n").into_bytes()).collect();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for _ in 0..41 {
+            for _ in 0..141 {
                 let begin = Instant::now();
                 while begin.elapsed() < Duration::from_millis(25) {
                     std::thread::yield_now();
@@ -99,7 +99,7 @@ fn a_full_mailbox_is_waited_for_as_long_as_the_timeout_says() {
                 inbox.recv_timeout(crate::scene::PATIENCE).expect("a message");
             }
         });
-        scene.feed(&["send", "--timeout", "600ms", "jobs"], &lines).code(0);
+        scene.feed(&["send", "--timeout", "3s", "jobs"], &lines).code(0);
     });
 }
 
