@@ -63,15 +63,19 @@ impl Segment {
     /// How many messages were given back in slots, of those that are closed or not, as `wanted` says. If
     /// the dead one had consumed it, or moved it into its hand, only the slot is left to be freed.
     fn given_back(&self, unfreed: u64, untaken: u64, wanted: impl Fn(bool) -> bool) -> u64 {
-        let is_there = |place| match self.slots.words.letter(place) {
+        let given = self.slots.given_back(unfreed, untaken);
+        given.filter(|(place, closed)| wanted(*closed) && self.is_there(*place)).count() as u64
+    }
+
+    /// Whether the message of a full slot is there still: not if its chunk was consumed, or is in hand.
+    fn is_there(&self, place: Place) -> bool {
+        match self.slots.words.letter(place) {
             Some(Letter::InLine(_)) => true,
             Some(Letter::InChunk(ticket, _)) => {
                 self.chunks.find(ticket).is_some_and(|chunk| chunk.word.kind() == Some(Use::Linked))
             }
             None => false,
-        };
-        let given = self.slots.given_back(unfreed, untaken);
-        given.filter(|(place, closed)| wanted(*closed) && is_there(*place)).count() as u64
+        }
     }
 
     pub(crate) fn count(&self) -> Count {
@@ -134,6 +138,11 @@ impl Segment {
         if self.geometry.choice.owned {
             // The owner's own: dead with it, or still in its hand.
             in_hand::reclaim(&self.slots, &self.chunks, dead);
+            // It may have died between its chunk and its slot: then the chunk tells what became of the message.
+            let head = self.slots.place(untaken);
+            if untaken < tail && self.slots.holds_message(head) && !self.is_there(head) {
+                untaken += 1;
+            }
         } else {
             self.give_back();
             let unfreed = self.unfreed();
