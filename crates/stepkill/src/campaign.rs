@@ -15,6 +15,8 @@ use crate::world::{Came, Operation};
 
 /// How often a walk that went astray is tried again.
 const TRIES: u32 = 3;
+/// The second one of two meets more than it would alone, but not in its system calls.
+const CALLS_OF_PAIRS: usize = 12;
 
 /// What is done at which points.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,8 @@ pub struct Plan {
     pub kill: bool,
     pub stop: bool,
     pub pairs: bool,
+    /// Of system calls that change nothing, so many at most.
+    pub calls: usize,
     /// In how many ways survivors go about it at each point.
     pub ways: u32,
 }
@@ -104,7 +108,7 @@ fn pair_of(pair: &Pair, plan: Plan, totals: &Totals, dog: &Watchdog) {
     for point in recording.points.iter().filter(|point| matters(point) && point.kind != Kind::Call) {
         let first = First { operation: pair.first, recording: Arc::clone(&recording), point: *point };
         let subject = Subject { operation: pair.second, first: Some(first) };
-        all_points(&subject, Plan { stop: false, ways: 1, ..plan }, totals, dog);
+        all_points(&subject, Plan { stop: false, ways: 1, calls: CALLS_OF_PAIRS, ..plan }, totals, dog);
     }
 }
 
@@ -123,6 +127,22 @@ pub fn record(subject: &Subject, dog: &Watchdog) -> Result<Recording, String> {
     }
 }
 
+/// The points of a recording that are tried. Of system calls that change nothing not more than so many, all over it:
+/// some operations look for the same thing a hundred times.
+fn wanted(recording: &Recording, plan: Plan) -> impl Iterator<Item = &Point> {
+    let calls = recording.points.iter().filter(|point| point.kind == Kind::Call).count();
+    let every = calls.div_ceil(plan.calls).max(1);
+    let mut call = 0;
+    recording.points.iter().filter(move |point| match point.kind {
+        Kind::Plain => plan.every,
+        Kind::Call => {
+            call += 1;
+            plan.every || call % every == 0
+        }
+        Kind::Change | Kind::Done => true,
+    })
+}
+
 fn matters(point: &Point) -> bool {
     point.kind != Kind::Plain
 }
@@ -135,7 +155,7 @@ fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
     };
     totals.instructions.fetch_add(recording.instructions() as u64, Relaxed);
     let (mut points, mut changes, mut adrift) = (0, 0, 0);
-    for (at, point) in recording.points.iter().filter(|point| plan.every || matters(point)).enumerate() {
+    for (at, point) in wanted(&recording, plan).enumerate() {
         points += 1;
         changes = changes.max(point.changes);
         for turn in 0..plan.ways {
@@ -204,7 +224,8 @@ pub fn one(
     let mut tracee = scene.walker()?;
     let there = scene.go_to(recording, point, &mut tracee)?;
     let done = point.kind == Kind::Done;
-    let achieved = done && there && !subject.operation.is_in_vain();
+    // What the second one of two could do depends on where the first one died.
+    let achieved = done && there && !subject.operation.is_in_vain() && subject.first.is_none();
     if there {
         *maps = symbols::maps(tracee.pid());
     }

@@ -67,8 +67,10 @@ impl Judge {
 
     /// The same number, which is as many as waited, give or take what the operation itself may.
     fn all_are_told(&mut self, outcome: &Outcome) {
+        let ours = self.out.as_ref().map(|out| out.id().to_string());
+        let is_ours = crate::layout::id(&self.file()) == ours;
         let removed = match self.domain.remove(BOX) {
-            Ok(closed) => Some(closed),
+            Ok(closed) => is_ours.then_some(closed),
             Err(Error::NoSuchName { .. } | Error::OwnerGone { .. }) => None,
             Err(error) => panic!("can't be removed: {error}"),
         };

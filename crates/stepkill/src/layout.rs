@@ -16,6 +16,16 @@ pub struct Used {
     pub chunks: Vec<(u64, u64, u64)>,
 }
 
+/// The id of the mailbox, as the library spells it.
+pub fn id(path: &Path) -> Option<String> {
+    let file = File::open(path).ok()?;
+    let mut words = [[0; 8]; 2];
+    file.read_exact_at(&mut words[0], 0x18).ok()?;
+    file.read_exact_at(&mut words[1], 0x20).ok()?;
+    let [one, two] = words.map(u64::from_ne_bytes);
+    Some(format!("{one:016x}{two:016x}"))
+}
+
 /// Reads it all.
 pub fn used(path: &Path) -> Result<Used, String> {
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;

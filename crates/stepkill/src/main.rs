@@ -52,11 +52,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["quick", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan { every: false, kill: true, stop: true, pairs: true, ways: 3 };
+            let plan = Plan { every: false, kill: true, stop: true, pairs: true, calls: 1000, ways: 3 };
             campaign("quick", plan, only.first().copied())
         }
         ["full", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan { every: true, kill: true, stop: false, pairs: false, ways: 1 };
+            let plan = Plan { every: true, kill: true, stop: false, pairs: false, calls: 1000, ways: 1 };
             campaign("full", plan, only.first().copied())
         }
         ["one", name, step] => again(name, number(step), None, false),

@@ -41,7 +41,7 @@ pub fn pairs() -> Vec<Pair> {
 
 /// The operation of this name, also one that only pairs have.
 pub fn find(name: &str) -> Option<Operation> {
-    let only_pairs = [receiving::ONLY_PAIRS, recovery::ONLY_PAIRS].concat();
+    let only_pairs = recovery::ONLY_PAIRS.iter().copied();
     all().into_iter().chain(only_pairs).find(|operation| operation.name == name)
 }
 

@@ -9,6 +9,7 @@ use crate::world::{Came, Effects, Operation, Owner, Walker, World};
 
 const RECEIVES: Effects = Effects { removes: 1, takes: 1, ..NONE };
 const TAKES: Effects = Effects { takes: 1, ..NONE };
+const TAKES_TWICE: Effects = Effects { takes: 2, ..NONE };
 const OWN: World = World { owner: Owner::Walker, ..SMALL };
 const OWN_LARGE: World = World { owner: Owner::Walker, ..LARGE };
 const OWNER_RECEIVES: Effects = Effects { ends: true, ..RECEIVES };
@@ -24,7 +25,7 @@ pub const ALL: &[Operation] = &[
     Operation { name: "accept-chunked", world: LARGE, walk: accept, effects: RECEIVES },
     Operation { name: "give-back", world: SMALL, walk: give_back, effects: TAKES },
     Operation { name: "give-back-chunked", world: LARGE, walk: give_back, effects: TAKES },
-    Operation { name: "take-again", world: SMALL, walk: take_again, effects: TAKES },
+    Operation { name: "take-again", world: SMALL, walk: take_again, effects: TAKES_TWICE },
     Operation { name: "leave", world: SMALL, walk: leave, effects: NONE },
     Operation { name: "own-recv", world: OWN, walk: own_recv, effects: OWNER_RECEIVES },
     Operation { name: "own-recv-chunked", world: OWN_LARGE, walk: own_recv, effects: OWNER_RECEIVES },
@@ -36,9 +37,6 @@ pub const ALL: &[Operation] = &[
 
 /// In line, in a mailbox where longer ones have chunks.
 const SHORT: World = World { length: 24, ..LARGE };
-
-/// They need not succeed, for somebody else has died before.
-pub const ONLY_PAIRS: &[Operation] = &[];
 
 const SHORTLY: Duration = Duration::from_millis(50);
 
