@@ -42,7 +42,7 @@ impl View {
     pub fn look(&mut self, names: bool) -> bool {
         let mut changed = names && self.look_at_names();
         for seen in self.files.values_mut() {
-            changed |= seen.look(&mut self.buffer);
+            changed |= seen.look(&mut self.buffer, names);
         }
         changed
     }
@@ -102,12 +102,14 @@ impl View {
 }
 
 impl Seen {
-    fn look(&mut self, buffer: &mut Vec<u8>) -> bool {
+    /// `anew`: memory may have come in one place and gone in another, so that there is as much as before.
+    fn look(&mut self, buffer: &mut Vec<u8>, anew: bool) -> bool {
         let blocks = self.file.metadata().map_or(0, |facts| facts.blocks());
         let mut changed = blocks != self.blocks;
-        if changed {
+        if changed || anew {
+            let before = std::mem::replace(&mut self.extents, extents(&self.file));
             self.blocks = blocks;
-            self.extents = extents(&self.file);
+            return changed || self.extents != before;
         }
         for (from, bytes) in &mut self.extents {
             buffer.resize(bytes.len(), 0);
@@ -125,7 +127,10 @@ fn extents(file: &File) -> Vec<(u64, Vec<u8>)> {
     let mut at = 0;
     while let Ok(from) = rustix::fs::seek(file, SeekFrom::Data(at)) {
         let Ok(to) = rustix::fs::seek(file, SeekFrom::Hole(from)) else { break };
-        extents.push((from, vec![0; (to - from) as usize]));
+        let mut bytes = vec![0; (to - from) as usize];
+        if file.read_exact_at(&mut bytes, from).is_ok() {
+            extents.push((from, bytes));
+        }
         at = to;
     }
     extents
