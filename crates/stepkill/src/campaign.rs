@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use crate::faults;
 use crate::judge::WAYS;
 use crate::operations::{self, Pair};
 use crate::scene::{LONG_WATCH, Scene, Watchdog};
@@ -25,6 +26,8 @@ pub struct Plan {
     pub every: bool,
     pub kill: bool,
     pub stop: bool,
+    /// System calls fail, and nothing else happens.
+    pub faults: bool,
     pub pairs: bool,
     /// Of system calls that change nothing, so many at most.
     pub calls: usize,
@@ -41,6 +44,7 @@ pub struct Totals {
     pub points: AtomicU64,
     pub kills: AtomicU64,
     pub stops: AtomicU64,
+    pub faults: AtomicU64,
     pub adrift: AtomicU64,
     pub violations: AtomicU64,
 }
@@ -154,6 +158,9 @@ fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
         Err(why) => return violated(totals, &subject.name(), "recording", &why),
     };
     totals.instructions.fetch_add(recording.instructions() as u64, Relaxed);
+    if plan.faults {
+        return faults::all_of(subject, &recording, totals, dog);
+    }
     let (mut points, mut changes, mut adrift) = (0, 0, 0);
     for (at, point) in wanted(&recording, plan).enumerate() {
         points += 1;
@@ -244,7 +251,7 @@ pub fn one(
     Ok(true)
 }
 
-fn violated(totals: &Totals, subject: &str, place: &str, what: &str) {
+pub fn violated(totals: &Totals, subject: &str, place: &str, what: &str) {
     totals.violations.fetch_add(1, Relaxed);
     eprintln!("VIOLATION {subject}, {place}: {what}");
 }

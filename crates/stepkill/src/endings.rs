@@ -28,7 +28,7 @@ impl Judge {
                 self.ledger.sent(number);
             }
         }
-        if self.way % 2 == 0 && self.world.owner != Owner::System {
+        if self.way.is_multiple_of(2) && self.world.owner != Owner::System {
             let owned = timely(Duration::from_millis(200), || options(&self.domain, &self.world).own(BOX));
             match owned {
                 Ok(inbox) => self.inbox = Some(inbox),

@@ -3,6 +3,7 @@
 
 mod campaign;
 mod endings;
+mod faults;
 mod judge;
 mod layout;
 mod ledger;
@@ -29,6 +30,8 @@ stepkill quick [OPERATION]     every point where shared state changes: killed, a
 stepkill full [OPERATION]      every instruction: killed
 stepkill one OPERATION STEP [WAY]        one of these kills again
 stepkill one-stop OPERATION STEP [WAY]   one of these stops again
+stepkill faults [OPERATION]    every system call fails, in every way that it may
+stepkill one-fault OPERATION STEP ERRNO  one of these failures again
 stepkill list                  the operations";
 
 fn main() -> ExitCode {
@@ -52,12 +55,43 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["quick", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan { every: false, kill: true, stop: true, pairs: true, calls: 1000, ways: 3 };
+            let plan = Plan {
+                every: false,
+                kill: true,
+                stop: true,
+                faults: false,
+                pairs: true,
+                calls: 1000,
+                ways: 3,
+            };
             campaign("quick", plan, only.first().copied())
         }
         ["full", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan { every: true, kill: true, stop: false, pairs: false, calls: 1000, ways: 1 };
+            let plan = Plan {
+                every: true,
+                kill: true,
+                stop: false,
+                faults: false,
+                pairs: false,
+                calls: 1000,
+                ways: 1,
+            };
             campaign("full", plan, only.first().copied())
+        }
+        ["faults", ref only @ ..] if only.len() < 2 => {
+            let plan = Plan {
+                every: false,
+                kill: false,
+                stop: false,
+                faults: true,
+                pairs: false,
+                calls: 0,
+                ways: 1,
+            };
+            campaign("faults", plan, only.first().copied())
+        }
+        ["one-fault", name, step, errno] => {
+            alone(|| faults::again(name, number(step) as usize, i64::from(number(errno))))
         }
         ["one", name, step] => again(name, number(step), None, false),
         ["one", name, step, way] => again(name, number(step), Some(number(way)), false),
@@ -85,7 +119,8 @@ fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
 }
 
 fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
-    let Totals { operations, pairs, instructions, points, kills, stops, adrift, violations } = &**totals;
+    let Totals { operations, pairs, instructions, points, kills, stops, faults, adrift, violations } =
+        &**totals;
     let numbers = [
         ("operations", operations),
         ("pairs", pairs),
@@ -93,6 +128,7 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
         ("points", points),
         ("kills", kills),
         ("stops", stops),
+        ("faults", faults),
         ("adrift", adrift),
         ("violations", violations),
     ];
@@ -104,9 +140,13 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
 
 /// One point again, all ways unless told which; `name` is as a violation tells it.
 fn again(name: &str, step: u32, way: Option<u32>, stop: bool) -> ExitCode {
+    alone(|| try_again(name, step as usize, way, stop))
+}
+
+fn alone(act: impl FnOnce() -> Result<(), String>) -> ExitCode {
     trace::fix_addresses();
     trace::stay_on(0);
-    match try_again(name, step as usize, way, stop) {
+    match act() {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("VIOLATION {why}");

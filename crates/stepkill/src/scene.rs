@@ -20,7 +20,10 @@ pub const LONG_WATCH: Duration = Duration::from_secs(300);
 
 /// Kills who takes too long.
 #[derive(Clone, Default)]
-pub struct Watchdog(Arc<Mutex<Vec<(u32, Instant, Arc<AtomicBool>)>>>);
+pub struct Watchdog(Arc<Mutex<Vec<Watched>>>);
+
+/// A process, until when it has time, and whether it was killed for taking longer.
+type Watched = (u32, Instant, Arc<AtomicBool>);
 
 impl Watchdog {
     pub fn start() -> Watchdog {
@@ -134,6 +137,17 @@ impl<'a> Scene<'a> {
     pub fn go_to(&mut self, way: &Recording, point: &Point, tracee: &mut Tracee) -> Result<bool, String> {
         let directory: &Path = &self.directory;
         self.dog.watch(tracee.pid(), WATCH, || way.go_to(point, tracee, directory))?
+    }
+
+    /// Lets it go on to its second mark, and says how many descriptors of the domain it has then.
+    pub fn run_to_the_mark(&mut self, tracee: &mut Tracee) -> Result<usize, String> {
+        let stop = self.dog.watch(tracee.pid(), WATCH, || tracee.run())?;
+        if stop != Stop::Mark {
+            return Err(format!("{stop:?} on the way to the end"));
+        }
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", tracee.pid())).map_err(told)?.flatten();
+        let links = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        Ok(links.filter(|link| link.starts_with(&self.directory)).count())
     }
 
     /// Lets it go on from where it stands, to its end; what came of its operation.

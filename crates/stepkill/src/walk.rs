@@ -50,6 +50,8 @@ pub struct Recording {
     /// For each instruction, from which one to step, and what getting there costs.
     anchors: Vec<(u32, u32)>,
     pub points: Vec<Point>,
+    /// Before which instructions a system call comes that touches what is shared, and its number.
+    pub calls: Vec<(usize, u64)>,
 }
 
 /// Walks a process that stands at its first mark through to the second one, and notes everything.
@@ -73,7 +75,11 @@ pub fn record(tracee: &mut Tracee, domain: &Path) -> Result<Recording, String> {
         *times += 1;
         let (is_call, touches) = (*is_call, *is_call && touches_what_is_shared(registers.rax));
         if touches {
-            kinds.entry(at).or_insert((Kind::Call, changes, signature));
+            let plain = kinds.get(&at).is_none_or(|(kind, ..)| *kind == Kind::Plain);
+            if plain {
+                kinds.insert(at, (Kind::Call, changes, signature));
+            }
+            recording.calls.push((at, registers.rax));
         }
         match tracee.step() {
             Stop::Trap => {}
@@ -183,7 +189,6 @@ fn touches_what_is_shared(number: u64) -> bool {
         libc::SYS_gettid,
         libc::SYS_geteuid,
         libc::SYS_getegid,
-        libc::SYS_madvise,
         libc::SYS_mprotect,
         libc::SYS_mremap,
         libc::SYS_rt_sigaction,

@@ -6,7 +6,8 @@ use crate::world::{Came, Effects, Operation, Walker};
 
 const ENDS: Effects = Effects { ends: true, ..NONE };
 
-/// First, and what comes second.
+/// First, and what comes second. (Opening what is retired but has its name still looks a hundred times, a million
+/// instructions: not here.)
 pub const ALL: &[(&str, &[&str])] = &[
     ("send", &["recv", "take", "send", "gc", "open-sender", "open-receiver", "remove"]),
     ("send-to-one-place", &["send", "gc", "open-sender"]),
@@ -22,10 +23,10 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("own-recv", &["own", "gc", "open-dead", "stat-dead", "remove-dead"]),
     ("own-take-chunked", &["own", "gc", "open-dead"]),
     ("own-give-back", &["own", "gc"]),
-    ("close-chunked", &["own", "gc", "open-dead", "remove-dead"]),
+    ("close-chunked", &["own", "gc", "remove-dead"]),
     ("own", &["own", "gc", "create"]),
     ("create", &["remove-dead"]),
-    ("remove-chunked", &["remove-dead", "gc", "open-dead"]),
+    ("remove-chunked", &["remove-dead", "gc"]),
 ];
 
 /// What need not succeed where somebody died before.

@@ -41,13 +41,8 @@ fn send_second_chunk(walker: &Walker) {
     let inbox = walker.receiver().expect("it exists");
     let first = inbox.recv().expect("a message waits");
     out.send(&first).expect("a place");
-    inbox
-        .recv()
-        .and_then(|second| {
-            out.send(&second).expect("a place");
-            Ok(())
-        })
-        .expect("a message waits");
+    let second = inbox.recv().expect("a message waits");
+    out.send(&second).expect("a place");
     let letter = walker.letter(900);
     walker.act(|| Ok(out.try_send(&letter).map(|()| Came::Done)?))
 }
