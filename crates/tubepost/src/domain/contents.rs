@@ -65,15 +65,19 @@ impl Segment {
     /// How many messages were given back in slots, of those that are closed or not, as `wanted` says. If
     /// the dead one had consumed it, or moved it into its hand, only the slot is left to be freed.
     fn given_back(&self, unfreed: u64, untaken: u64, wanted: impl Fn(bool) -> bool) -> u64 {
-        let is_there = |place| match self.slots.words.letter(place) {
+        let given = self.slots.given_back(unfreed, untaken);
+        given.filter(|(place, closed)| wanted(*closed) && self.is_there(*place)).count() as u64
+    }
+
+    /// Whether the message of a full slot is there still: not if its chunk was consumed, or is in hand.
+    fn is_there(&self, place: Place) -> bool {
+        match self.slots.words.letter(place) {
             Some(Letter::InLine(_)) => true,
             Some(Letter::InChunk(ticket, _)) => {
                 self.chunks.find(ticket).is_some_and(|chunk| chunk.word.kind() == Some(Use::Linked))
             }
             None => false,
-        };
-        let given = self.slots.given_back(unfreed, untaken);
-        given.filter(|(place, closed)| wanted(*closed) && is_there(*place)).count() as u64
+        }
     }
 
     pub(crate) fn count(&self) -> Count {
@@ -132,7 +136,10 @@ impl Segment {
         let untaken = if self.geometry.choice.owned {
             let head = header.head.position.load(Acquire);
             self.slots.close_given_back(unfreed, head);
-            head
+            // It may have died between its chunk and its slot: then the chunk tells what became of the message.
+            let place = self.slots.place(head);
+            let moved = head < tail && self.slots.holds_message(place) && !self.is_there(place);
+            head + u64::from(moved)
         } else {
             self.slots.close_takes(unfreed, header.head.taken.load(Acquire), &header.head.skips)
         };

@@ -44,7 +44,7 @@ fn online() -> usize {
 pub(crate) fn register_for_barriers() -> bool {
     // Remembered per process: a forked child registers for itself.
     static REGISTERED_IN: AtomicU64 = AtomicU64::new(0);
-    let epoch = fork::epoch();
+    let Ok(epoch) = fork::epoch() else { return false };
     if REGISTERED_IN.load(Relaxed) == epoch {
         return true;
     }

@@ -4,23 +4,25 @@
 //! there would touch memory that isn't. One word in a page that the kernel wipes in the
 //! child tells: reading it is the whole cost per call.
 
+use super::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
 
 /// A number that names this process and no ancestor or descendant of it.
-pub(crate) fn epoch() -> u64 {
-    let word = page();
+/// An error: there is no memory to tell by, not even a page.
+pub(crate) fn epoch() -> Result<u64, Errno> {
+    let word = page()?;
     let known = word.load(Ordering::Acquire);
     if known != 0 {
-        return known;
+        return Ok(known);
     }
     let fresh = fresh();
-    match word.compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
+    Ok(match word.compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => fresh,
         Err(other) => other,
-    }
+    })
 }
 
 /// Whether `epoch` was taken in this very process.
@@ -44,27 +46,26 @@ fn fresh() -> u64 {
 }
 
 #[cold]
-fn make_page() -> *mut AtomicU64 {
+fn make_page() -> Result<*mut AtomicU64, Errno> {
     // SAFETY: a new private anonymous page, at an address that the kernel chooses.
     let page = unsafe {
         mmap_anonymous(std::ptr::null_mut(), 4096, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
-    }
-    .expect("one page of memory");
+    }?;
     // SAFETY: the page is ours. Without this advice (Linux before 4.14) a forked child
     // would be taken for its parent; the library asks for 5.14 anyway.
     let _ = unsafe { madvise(page, 4096, Advice::LinuxWipeOnFork) };
-    page.cast()
+    Ok(page.cast())
 }
 
-fn page() -> &'static AtomicU64 {
+fn page() -> Result<&'static AtomicU64, Errno> {
     let mut page = PAGE.load(Ordering::Acquire);
     if page.is_null() {
-        let made = make_page();
+        let made = make_page()?;
         page = match PAGE.compare_exchange(page, made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => made,
             Err(other) => other, // another thread was first; our page is wasted once
         };
     }
     // SAFETY: never unmapped; zeroed memory is a valid AtomicU64.
-    unsafe { &*page }
+    Ok(unsafe { &*page })
 }

@@ -22,7 +22,7 @@ unsafe impl Sync for Map {}
 impl Map {
     /// Maps the first `length` bytes of the file.
     pub(crate) fn new(fd: BorrowedFd<'_>, length: usize) -> Result<Map, Errno> {
-        let epoch = fork::epoch();
+        let epoch = fork::epoch()?;
         // SAFETY: the kernel chooses an address where nothing is.
         let start = unsafe {
             mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd, 0)

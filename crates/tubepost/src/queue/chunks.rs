@@ -296,7 +296,7 @@ impl Chunks {
         if backed == 0 && !thorough {
             return 0;
         }
-        // So that they are looked through if we die with them.
+        // Also those that were never used: if we die, they name us, and have to be found.
         self.header.chunks.used[kind].fetch_max(all().end as u32, AcqRel);
         let mut mine = Vec::new();
         for index in all() {

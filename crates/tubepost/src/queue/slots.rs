@@ -366,7 +366,7 @@ impl<W: Words> Slots<W> {
         self.state_at(place).ahead_of(place.turn) > 0
     }
 
-    pub(super) fn holds_message(&self, place: Place) -> bool {
+    pub(crate) fn holds_message(&self, place: Place) -> bool {
         let state = self.state_at(place);
         state.is_full() && state.ahead_of(place.turn) == 0
     }

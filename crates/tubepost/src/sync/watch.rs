@@ -43,7 +43,7 @@ static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
 /// `false`: it cannot be watched, or is gone already; look for yourself from time to time.
 pub(crate) fn watch(pid: u32, who: Weak<dyn Bereaved>, still: impl FnOnce() -> bool) -> bool {
     let Some(mut watch) = patiently() else { return false };
-    let epoch = fork::epoch();
+    let Ok(epoch) = fork::epoch() else { return false };
     if watch.as_ref().is_none_or(|watch| watch.epoch != epoch) {
         match start(epoch) {
             Some(fresh) => *watch = Some(fresh),

@@ -1,0 +1,257 @@
+//! A campaign: all subjects, each recorded once and then killed, or stopped, at all points that are wanted.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::faults;
+use crate::judge::WAYS;
+use crate::operations::{self, Pair};
+use crate::scene::{LONG_WATCH, Scene, Watchdog};
+use crate::subject::{First, Subject};
+use crate::symbols;
+use crate::trace;
+use crate::walk::{self, Kind, Point, Recording};
+use crate::world::{Came, Operation};
+
+/// How often a walk that went astray is tried again.
+const TRIES: u32 = 3;
+/// The second one of two meets more than it would alone, but not in its system calls.
+const CALLS_OF_PAIRS: usize = 12;
+
+/// What is done at which points.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Every instruction, not only those where shared state changes.
+    pub every: bool,
+    pub kill: bool,
+    pub stop: bool,
+    /// System calls fail, and nothing else happens.
+    pub faults: bool,
+    pub pairs: bool,
+    /// Of system calls that change nothing, so many at most.
+    pub calls: usize,
+    /// In how many ways survivors go about it at each point.
+    pub ways: u32,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub operations: AtomicU64,
+    pub pairs: AtomicU64,
+    pub instructions: AtomicU64,
+    pub points: AtomicU64,
+    pub kills: AtomicU64,
+    pub stops: AtomicU64,
+    pub faults: AtomicU64,
+    pub adrift: AtomicU64,
+    pub violations: AtomicU64,
+}
+
+enum Job {
+    One(Operation),
+    Two(Pair),
+}
+
+/// Runs all of it, on all processors, and gives the totals.
+pub fn run(plan: Plan, only: Option<&str>) -> Arc<Totals> {
+    let totals = Arc::new(Totals::default());
+    let mut jobs: Vec<Job> = Vec::new();
+    if plan.pairs {
+        jobs.extend(operations::pairs().into_iter().map(Job::Two));
+    }
+    jobs.extend(operations::all().into_iter().map(Job::One));
+    if let Some(only) = only {
+        jobs.retain(|job| match job {
+            Job::One(operation) => operation.name.contains(only),
+            Job::Two(pair) => format!("{}+{}", pair.second.name, pair.first.name).contains(only),
+        });
+    }
+    let jobs = Arc::new(Mutex::new(jobs));
+    let dog = Watchdog::start();
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers: Vec<_> = (0..processors)
+        .map(|_| {
+            let (totals, jobs, dog) = (Arc::clone(&totals), Arc::clone(&jobs), dog.clone());
+            std::thread::spawn(move || {
+                trace::stay_on(NEXT.fetch_add(1, Relaxed));
+                loop {
+                    let job = jobs.lock().expect("nobody panics in there").pop();
+                    match job {
+                        Some(Job::One(operation)) => {
+                            totals.operations.fetch_add(1, Relaxed);
+                            all_points(&Subject { operation, first: None }, plan, &totals, &dog);
+                        }
+                        Some(Job::Two(pair)) => {
+                            totals.pairs.fetch_add(1, Relaxed);
+                            pair_of(&pair, plan, &totals, &dog);
+                        }
+                        None => return,
+                    }
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        if worker.join().is_err() {
+            totals.violations.fetch_add(1, Relaxed);
+        }
+    }
+    totals
+}
+
+/// The second operation after each change that the first one made.
+fn pair_of(pair: &Pair, plan: Plan, totals: &Totals, dog: &Watchdog) {
+    let alone = Subject { operation: pair.first, first: None };
+    let recording = match record(&alone, dog) {
+        Ok(recording) => Arc::new(recording),
+        Err(why) => return violated(totals, &alone.name(), "recording", &why),
+    };
+    for point in recording.points.iter().filter(|point| matters(point) && point.kind != Kind::Call) {
+        let first = First { operation: pair.first, recording: Arc::clone(&recording), point: *point };
+        let subject = Subject { operation: pair.second, first: Some(first) };
+        all_points(&subject, Plan { stop: false, ways: 1, calls: CALLS_OF_PAIRS, ..plan }, totals, dog);
+    }
+}
+
+/// Records a subject all the way through.
+pub fn record(subject: &Subject, dog: &Watchdog) -> Result<Recording, String> {
+    let mut scene = Scene::new(subject, 0, dog)?;
+    let mut tracee = scene.walker()?;
+    let pid = tracee.pid();
+    let recording = dog.watch(pid, LONG_WATCH, || walk::record(&mut tracee, &scene.directory))??;
+    let came = scene.go_on(&mut tracee, true)?;
+    match came {
+        Came::Refused(why) if subject.first.is_none() && !subject.operation.is_in_vain() => {
+            Err(format!("it does not work: {why}"))
+        }
+        _ => Ok(recording),
+    }
+}
+
+/// The points of a recording that are tried. Of system calls that change nothing not more than so many, all over it:
+/// some operations look for the same thing a hundred times.
+fn wanted(recording: &Recording, plan: Plan) -> impl Iterator<Item = &Point> {
+    let calls = recording.points.iter().filter(|point| point.kind == Kind::Call).count();
+    let every = calls.div_ceil(plan.calls).max(1);
+    let mut call = 0;
+    recording.points.iter().filter(move |point| match point.kind {
+        Kind::Plain => plan.every,
+        Kind::Call => {
+            call += 1;
+            plan.every || call % every == 0
+        }
+        Kind::Change | Kind::Done => true,
+    })
+}
+
+fn matters(point: &Point) -> bool {
+    point.kind != Kind::Plain
+}
+
+fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
+    let begin = Instant::now();
+    let recording = match record(subject, dog) {
+        Ok(recording) => recording,
+        Err(why) => return violated(totals, &subject.name(), "recording", &why),
+    };
+    totals.instructions.fetch_add(recording.instructions() as u64, Relaxed);
+    if plan.faults {
+        return faults::all_of(subject, &recording, totals, dog);
+    }
+    let (mut points, mut changes, mut adrift) = (0, 0, 0);
+    for (at, point) in wanted(&recording, plan).enumerate() {
+        points += 1;
+        changes = changes.max(point.changes);
+        for turn in 0..plan.ways {
+            let way = (at as u32 + turn) % WAYS;
+            if plan.kill {
+                totals.kills.fetch_add(1, Relaxed);
+                adrift += u64::from(!try_one(subject, &recording, point, way, false, totals, dog));
+            }
+        }
+        if plan.stop {
+            totals.stops.fetch_add(1, Relaxed);
+            let way = at as u32 % WAYS;
+            adrift += u64::from(!try_one(subject, &recording, point, way, true, totals, dog));
+        }
+    }
+    totals.points.fetch_add(points, Relaxed);
+    totals.adrift.fetch_add(adrift, Relaxed);
+    eprintln!(
+        "{:<36} {:>6} instructions {changes:>4} changes {points:>5} points {adrift:>3} adrift {:>6.1} s",
+        subject.name(),
+        recording.instructions(),
+        begin.elapsed().as_secs_f64()
+    );
+}
+
+/// Kills or stops it there; whether it got there.
+fn try_one(
+    subject: &Subject,
+    recording: &Recording,
+    point: &Point,
+    way: u32,
+    stop: bool,
+    totals: &Totals,
+    dog: &Watchdog,
+) -> bool {
+    for _ in 0..TRIES {
+        let mut maps = String::new();
+        match one(subject, recording, point, way, stop, dog, &mut maps) {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(why) => {
+                let verb = if stop { "one-stop" } else { "one" };
+                let place = symbols::name(&maps, point.address);
+                let at = format!("{:?} {} at {place}", point.kind, point.step);
+                let how = format!("{why}\n    stepkill {verb} {} {} {way}", subject.name(), point.step);
+                violated(totals, &subject.name(), &at, &how);
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Walks a fresh process to a point, kills or stops it, and lets the survivor check. `false`: it came elsewhere,
+/// and all was well there, too.
+pub fn one(
+    subject: &Subject,
+    recording: &Recording,
+    point: &Point,
+    way: u32,
+    stop: bool,
+    dog: &Watchdog,
+    maps: &mut String,
+) -> Result<bool, String> {
+    let mut scene = Scene::new(subject, way, dog)?;
+    let mut tracee = scene.walker()?;
+    let there = scene.go_to(recording, point, &mut tracee)?;
+    let done = point.kind == Kind::Done;
+    // What the second one of two could do depends on where the first one died.
+    let achieved = done && there && !subject.operation.is_in_vain() && subject.first.is_none();
+    if there {
+        *maps = symbols::maps(tracee.pid());
+    }
+    if !stop {
+        tracee.kill();
+        drop(tracee);
+        scene.ask(if achieved { "killed when done" } else { "killed" })?;
+        return Ok(there);
+    }
+    scene.ask("during")?;
+    if !there {
+        return Ok(false);
+    }
+    let came = scene.go_on(&mut tracee, done)?;
+    scene.ask(&format!("went on: {came}"))?;
+    Ok(true)
+}
+
+pub fn violated(totals: &Totals, subject: &str, place: &str, what: &str) {
+    totals.violations.fetch_add(1, Relaxed);
+    eprintln!("VIOLATION {subject}, {place}: {what}");
+}

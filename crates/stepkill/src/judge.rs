@@ -1,0 +1,284 @@
+//! The survivor: a process that used the mailbox before, and finds out whether it is as good as new after another
+//! one was killed, or stands still, in the middle of an operation.
+//!
+//! It is told one line at a time what happened, and answers `fine`, or `wrong:` and what.
+
+use std::io::{BufRead, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tubepost::{Domain, Receiver, RecvTimeoutError, Sender};
+
+use crate::ledger::{Ledger, Outcome};
+use crate::letters::{self, JUDGE};
+use crate::trace::die_with_parent;
+use crate::world::{BOX, Came, Effects, Owner, World, options};
+
+/// In what order survivors do what they do.
+pub const WAYS: u32 = 5;
+/// Longer than anything takes that is not wrong.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// What waits in vain waits so long, …
+const SHORT: Duration = Duration::from_millis(5);
+/// … and this much longer at most.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// A survivor and what it knows.
+pub struct Judge {
+    pub domain: Domain,
+    pub world: World,
+    pub effects: Effects,
+    /// Which of the [`WAYS`].
+    pub way: u32,
+    /// Whether somebody else died before.
+    pub pair: bool,
+    pub ledger: Ledger,
+    pub out: Option<Sender<[u8]>>,
+    pub inbox: Option<Receiver<[u8]>>,
+}
+
+/// Plays the survivor's part.
+pub fn play(domain: &str, world: World, effects: Effects, way: u32, pair: bool) {
+    die_with_parent();
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.payload();
+        let text = text.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| info.payload().downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        println!("wrong: {} ({place})", text.replace('\n', " "));
+    }));
+    let domain = Domain::open(domain).expect("the tracer's domain");
+    let ledger = Ledger::new(effects);
+    let mut judge = Judge { domain, world, effects, way, pair, ledger, out: None, inbox: None };
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let done = catch_unwind(AssertUnwindSafe(|| judge.hear(&line)));
+        if done.is_err() {
+            break;
+        }
+        println!("fine");
+        let _ = std::io::stdout().flush();
+    }
+}
+
+impl Judge {
+    fn hear(&mut self, line: &str) {
+        match line {
+            "prepare" => self.prepare(),
+            "fill" => self.fill(),
+            "during" if self.effects.ends => self.meanwhile_it_ends(),
+            "during" => self.meanwhile(),
+            "killed" => self.after(&Outcome::Killed),
+            "killed when done" => self.after(&Outcome::Done),
+            other => match other.strip_prefix("went on: ").map(Came::parse) {
+                Some(Some(came)) => self.after(&Outcome::WentOn(came)),
+                _ => panic!("what is {other}?"),
+            },
+        }
+    }
+
+    fn prepare(&mut self) {
+        let options = options(&self.domain, &self.world);
+        match self.world.owner {
+            Owner::Nobody | Owner::Walker => return,
+            Owner::Judge => self.inbox = Some(options.own(BOX).expect("a free name")),
+            Owner::System => {
+                options.create(BOX).expect("a free name");
+                self.inbox = Some(self.join());
+            }
+        }
+        self.fill();
+    }
+
+    fn fill(&mut self) {
+        self.out = Some(self.open());
+        for _ in 0..self.world.waiting {
+            assert!(self.send(Duration::ZERO), "there is a place for each that is to wait");
+        }
+        self.ledger.begin();
+    }
+
+    /// A newcomer that sends.
+    pub fn open(&self) -> Sender<[u8]> {
+        Sender::options().domain(&self.domain).member("judge").open(BOX).expect("it exists")
+    }
+
+    /// A newcomer that receives.
+    pub fn join(&self) -> Receiver<[u8]> {
+        Receiver::options().domain(&self.domain).member("judge").open(BOX).expect("it exists")
+    }
+
+    /// Sends the next message; `false`: no place is free.
+    pub fn send(&mut self, patience: Duration) -> bool {
+        let number = (JUDGE, self.ledger.next());
+        let letter = letters::write(number, self.world.length);
+        let out = self.out.as_ref().expect("it is open");
+        let sent = if patience.is_zero() {
+            out.try_send(&letter).map_err(|error| (error.is_full(), error.to_string()))
+        } else {
+            let sent = timely(patience, || out.send_timeout(&letter, patience));
+            sent.map_err(|error| (error.is_timeout(), error.to_string()))
+        };
+        match sent {
+            Ok(()) => self.ledger.sent(number),
+            Err((true, _)) => return false,
+            Err((false, why)) => panic!("a send was refused: {why}"),
+        }
+        true
+    }
+
+    /// Receives the next one if it comes in time.
+    fn receive(&mut self, patience: Duration) -> bool {
+        let inbox = self.inbox.as_ref().expect("it is open");
+        match timely(patience, || inbox.recv_envelope_timeout(patience)) {
+            Ok(envelope) => self.ledger.got(&envelope.message, envelope.redelivered),
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(error) => panic!("a receive was refused: {error}"),
+        }
+        true
+    }
+
+    /// Everybody's deadlines hold while another one stands still, and newcomers and sweepers come and go.
+    fn meanwhile(&mut self) {
+        match self.way % 3 {
+            0 => while self.receive(SHORT) {},
+            1 => while self.send(SHORT) {},
+            _ => {}
+        }
+        self.bustle();
+        while self.receive(SHORT) {}
+        self.send(SHORT);
+        self.bustle();
+    }
+
+    /// Rows are used again, and nothing is taken from who stands still.
+    fn bustle(&self) {
+        for _ in 0..2 {
+            timely(SHORT, || {
+                drop((self.open(), self.open()));
+                if self.world.owner == Owner::System {
+                    drop(self.join());
+                }
+                let swept = self.domain.gc().expect("our own domain");
+                assert!(swept.removed.is_empty(), "gc removed {:?}", swept.removed);
+                assert!(self.pair || swept.rows == 0, "gc swept {} rows: nobody is dead", swept.rows);
+                self.domain.stat(BOX).expect("it is there");
+            });
+        }
+    }
+
+    fn after(&mut self, outcome: &Outcome) {
+        self.ledger.outcome(outcome);
+        if self.effects.ends {
+            self.after_the_end(outcome);
+        } else {
+            self.goes_on(outcome);
+            self.as_good_as_new();
+            self.nothing_leaked();
+        }
+        self.is_clean();
+    }
+
+    /// The mailbox is there. All that was accepted comes, however one goes about it.
+    fn goes_on(&mut self, outcome: &Outcome) {
+        let stopped = matches!(outcome, Outcome::WentOn(_));
+        match self.way {
+            0 => {}
+            1 => while self.send(Duration::ZERO) {},
+            2 => drop(self.domain.gc().expect("our own domain")),
+            3 => {
+                // Others take over.
+                self.out = Some(self.open());
+                if self.world.owner == Owner::System {
+                    self.inbox = Some(self.join());
+                }
+                self.domain.list().expect("our own domain");
+                self.send(Duration::ZERO);
+            }
+            _ => while self.send(SHORT) {},
+        }
+        let end = Instant::now() + PATIENCE;
+        loop {
+            while self.receive(if self.way == 4 { SHORT } else { Duration::ZERO }) {}
+            let stat = self.domain.stat(BOX).expect("it is there");
+            if stat.depth == 0 && stat.held == 0 {
+                assert!(stat.sent == stat.received, "{} sent, {} received", stat.sent, stat.received);
+                break;
+            }
+            assert!(Instant::now() < end, "never came: {} that wait, {} in hand", stat.depth, stat.held);
+        }
+        self.ledger.balance(!stopped && !self.pair);
+    }
+
+    /// All places serve, twice.
+    pub fn as_good_as_new(&mut self) {
+        for lap in 0..2 {
+            for place in 0..self.world.capacity {
+                assert!(self.send(PATIENCE), "place {place} is lost, in lap {lap}");
+            }
+            assert!(!self.send(Duration::ZERO), "there are more places than there should be, in lap {lap}");
+            for place in 0..self.world.capacity {
+                assert!(self.receive(PATIENCE), "message {place} of lap {lap} does not come");
+            }
+            assert!(!self.receive(Duration::ZERO), "there are more messages than were sent, in lap {lap}");
+        }
+        self.ledger.balance(false);
+    }
+
+    /// After `gc` nobody has anything but us.
+    pub fn nothing_leaked(&mut self) {
+        self.out = None;
+        let owned = self.world.owner == Owner::Judge;
+        if !owned {
+            self.inbox = None;
+        }
+        self.domain.gc().expect("our own domain");
+        let stat = self.domain.stat(BOX).expect("it is there");
+        let waste = (stat.depth, stat.held, stat.chunk_bytes, stat.chunk_waste);
+        assert!(waste == (0, 0, 0, 0), "left: {waste:?} (waiting, held, bytes of chunks, wasted)");
+        let used = crate::layout::used(&self.file()).unwrap_or_else(|why| panic!("{why}"));
+        let ours: &[u64] = if owned { &[1] } else { &[] };
+        assert!(used.rows == ours && used.chunks.is_empty(), "in use after gc: {used:?}");
+        if let Some(inbox) = self.inbox.take() {
+            let closed = inbox.close().expect("ours");
+            assert!(closed.uncollected == 0, "{closed:?}");
+        } else {
+            let closed = self.domain.remove(BOX).expect("nobody's");
+            assert!(closed.uncollected == 0, "{closed:?}");
+        }
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.domain.path().join(BOX)
+    }
+
+    /// No names, descriptors or mappings are left.
+    fn is_clean(&mut self) {
+        (self.out, self.inbox) = (None, None);
+        let files: Vec<_> = std::fs::read_dir(self.domain.path()).expect("our own").flatten().collect();
+        assert!(files.is_empty(), "left in the domain: {files:?}");
+        let domain = self.domain.path().to_str().expect("a plain name").to_owned();
+        let end = Instant::now() + SLACK;
+        loop {
+            let descriptors = std::fs::read_dir("/proc/self/fd").expect("proc").flatten();
+            let links = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            let open = links.filter(|link| link.to_string_lossy().contains(&domain)).count();
+            let maps = std::fs::read_to_string("/proc/self/maps").expect("proc");
+            let mapped = maps.lines().filter(|line| line.contains(&domain)).count();
+            if open == 0 && mapped == 0 {
+                return;
+            }
+            assert!(Instant::now() < end, "left: {open} descriptors, {mapped} mappings");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A call with a deadline is over soon after it.
+pub fn timely<R>(patience: Duration, call: impl FnOnce() -> R) -> R {
+    let begin = Instant::now();
+    let done = call();
+    let took = begin.elapsed();
+    assert!(took < patience + SLACK, "a call with {patience:?} to go took {took:?}");
+    done
+}

@@ -1,0 +1,191 @@
+//! Kills a process at every instruction of an operation that others could notice, and lets a survivor look at
+//! what is left. docs/stepkill.md tells how it works and how to add an operation.
+
+mod campaign;
+mod endings;
+mod faults;
+mod judge;
+mod layout;
+mod ledger;
+mod letters;
+mod operations;
+mod scene;
+mod subject;
+mod symbols;
+mod trace;
+mod view;
+mod walk;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use campaign::{Plan, Totals};
+use subject::{First, Subject};
+
+const USAGE: &str = "\
+stepkill quick [OPERATION]     every point where shared state changes: killed, and stopped
+stepkill full [OPERATION]      every instruction: killed
+stepkill one OPERATION STEP [WAY]        one of these kills again
+stepkill one-stop OPERATION STEP [WAY]   one of these stops again
+stepkill faults [OPERATION]    every system call fails, in every way that it may
+stepkill one-fault OPERATION STEP ERRNO  one of these failures again
+stepkill list                  the operations";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["judge", kind, domain, way] => {
+            let (world, effects, pair) = subject::of_kind(kind).expect("a kind");
+            judge::play(domain, world, effects, number(way), pair);
+            ExitCode::SUCCESS
+        }
+        ["walker", operation, domain, tag, kind] => {
+            let operation = operations::find(operation).expect("an operation");
+            let (world, _, _) = subject::of_kind(kind).expect("a kind");
+            world::Walker::play(&operation, world, domain, number(tag) as u8);
+            ExitCode::SUCCESS
+        }
+        ["list"] => {
+            operations::all().iter().for_each(|it| println!("{}", it.name));
+            operations::pairs().iter().for_each(|it| println!("{}+{}", it.second.name, it.first.name));
+            ExitCode::SUCCESS
+        }
+        ["quick", ref only @ ..] if only.len() < 2 => {
+            let plan = Plan {
+                every: false,
+                kill: true,
+                stop: true,
+                faults: false,
+                pairs: true,
+                calls: 1000,
+                ways: 3,
+            };
+            campaign("quick", plan, only.first().copied())
+        }
+        ["full", ref only @ ..] if only.len() < 2 => {
+            let plan = Plan {
+                every: true,
+                kill: true,
+                stop: false,
+                faults: false,
+                pairs: false,
+                calls: 1000,
+                ways: 1,
+            };
+            campaign("full", plan, only.first().copied())
+        }
+        ["faults", ref only @ ..] if only.len() < 2 => {
+            let plan = Plan {
+                every: false,
+                kill: false,
+                stop: false,
+                faults: true,
+                pairs: false,
+                calls: 0,
+                ways: 1,
+            };
+            campaign("faults", plan, only.first().copied())
+        }
+        ["one-fault", name, step, errno] => {
+            alone(|| faults::again(name, number(step) as usize, i64::from(number(errno))))
+        }
+        ["one", name, step] => again(name, number(step), None, false),
+        ["one", name, step, way] => again(name, number(step), Some(number(way)), false),
+        ["one-stop", name, step] => again(name, number(step), None, true),
+        ["one-stop", name, step, way] => again(name, number(step), Some(number(way)), true),
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn number(word: &str) -> u32 {
+    word.parse().unwrap_or_else(|_| {
+        eprintln!("“{word}” is not a number\n{USAGE}");
+        std::process::exit(2)
+    })
+}
+
+fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
+    trace::fix_addresses();
+    let begin = Instant::now();
+    let totals = campaign::run(plan, only);
+    tell(command, &totals, begin)
+}
+
+fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
+    let Totals { operations, pairs, instructions, points, kills, stops, faults, adrift, violations } =
+        &**totals;
+    let numbers = [
+        ("operations", operations),
+        ("pairs", pairs),
+        ("instructions", instructions),
+        ("points", points),
+        ("kills", kills),
+        ("stops", stops),
+        ("faults", faults),
+        ("adrift", adrift),
+        ("violations", violations),
+    ];
+    let numbers: String =
+        numbers.iter().map(|(name, number)| format!("\"{name}\": {}, ", number.load(Relaxed))).collect();
+    println!("{{\"command\": \"{command}\", {numbers}\"seconds\": {:.1}}}", begin.elapsed().as_secs_f64());
+    if violations.load(Relaxed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One point again, all ways unless told which; `name` is as a violation tells it.
+fn again(name: &str, step: u32, way: Option<u32>, stop: bool) -> ExitCode {
+    alone(|| try_again(name, step as usize, way, stop))
+}
+
+fn alone(act: impl FnOnce() -> Result<(), String>) -> ExitCode {
+    trace::fix_addresses();
+    trace::stay_on(0);
+    match act() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("VIOLATION {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_again(name: &str, step: usize, way: Option<u32>, stop: bool) -> Result<(), String> {
+    let dog = scene::Watchdog::start();
+    let unknown = |name: &str| format!("no operation is called {name}; see stepkill list");
+    let (second, first) = name.split_once('+').map_or((name, None), |(second, first)| (second, Some(first)));
+    let operation = operations::find(second).ok_or_else(|| unknown(second))?;
+    let first = match first {
+        None => None,
+        Some(first) => {
+            let (first, at) =
+                first.split_once('@').ok_or("after what point? name it OPERATION+FIRST@STEP")?;
+            let operation = operations::find(first).ok_or_else(|| unknown(first))?;
+            let recording = campaign::record(&Subject { operation, first: None }, &dog)?;
+            let point = *point(&recording, number(at) as usize)?;
+            Some(First { operation, recording: Arc::new(recording), point })
+        }
+    };
+    let subject = Subject { operation, first };
+    let recording = campaign::record(&subject, &dog)?;
+    let point = point(&recording, step)?;
+    let ways = way.map_or(0..judge::WAYS, |way| way..way + 1);
+    for way in ways {
+        let mut maps = String::new();
+        let there = campaign::one(&subject, &recording, point, way, stop, &dog, &mut maps);
+        let place = symbols::name(&maps, point.address);
+        let there = there.map_err(|why| format!("{name} {step} {way}, at {place}: {why}"))?;
+        eprintln!("way {way}: {} {place}", if there { "fine, at" } else { "came elsewhere" });
+    }
+    Ok(())
+}
+
+fn point(recording: &walk::Recording, step: usize) -> Result<&walk::Point, String> {
+    let points = &recording.points;
+    points.iter().find(|point| point.step == step).ok_or(format!("it has {} points", points.len()))
+}

@@ -1,0 +1,50 @@
+//! The operations, a family in each file. One more is one more line in a table and what it does; see
+//! docs/stepkill.md.
+
+mod existing;
+mod receiving;
+mod recovery;
+mod sending;
+
+use crate::world::{Effects, Operation, Owner, World};
+
+/// Three places; a few messages, of a length that has its place from the start.
+pub const SMALL: World = World { owner: Owner::System, capacity: 3, longest: 64, waiting: 2, length: 24 };
+/// The same, of messages that need chunks.
+pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
+/// Nothing at all.
+pub const NOTHING: World = World { owner: Owner::Nobody, waiting: 0, ..SMALL };
+
+/// No effect on what waits.
+pub const NONE: Effects = Effects { adds: 0, removes: 0, takes: 0, ends: false };
+
+/// A process that dies in the first operation, at any of its changes of shared state, and one that dies in the
+/// second one, which has to clean up.
+#[derive(Clone, Copy)]
+pub struct Pair {
+    pub first: Operation,
+    pub second: Operation,
+}
+
+/// All operations.
+pub fn all() -> Vec<Operation> {
+    [sending::ALL, receiving::ALL, existing::ALL].concat()
+}
+
+/// All pairs that are walked.
+pub fn pairs() -> Vec<Pair> {
+    let pairs = recovery::ALL.iter().flat_map(|(first, seconds)| {
+        seconds.iter().map(move |second| Pair { first: named(first), second: named(second) })
+    });
+    pairs.collect()
+}
+
+/// The operation of this name, also one that only pairs have.
+pub fn find(name: &str) -> Option<Operation> {
+    let only_pairs = recovery::ONLY_PAIRS.iter().copied();
+    all().into_iter().chain(only_pairs).find(|operation| operation.name == name)
+}
+
+fn named(name: &str) -> Operation {
+    find(name).unwrap_or_else(|| panic!("no operation is called {name}"))
+}

@@ -1,0 +1,118 @@
+//! Receiving for good, taking in hand, accepting and giving back; by an owner and among receivers who compete.
+
+use std::time::Duration;
+
+use tubepost::Receiver;
+
+use super::{LARGE, NONE, SMALL};
+use crate::world::{Came, Effects, Operation, Owner, Walker, World};
+
+const RECEIVES: Effects = Effects { removes: 1, takes: 1, ..NONE };
+const TAKES: Effects = Effects { takes: 1, ..NONE };
+const TAKES_TWICE: Effects = Effects { takes: 2, ..NONE };
+const OWN: World = World { owner: Owner::Walker, ..SMALL };
+const OWN_LARGE: World = World { owner: Owner::Walker, ..LARGE };
+const OWNER_RECEIVES: Effects = Effects { ends: true, ..RECEIVES };
+const OWNER_TAKES: Effects = Effects { ends: true, ..TAKES };
+
+pub const ALL: &[Operation] = &[
+    Operation { name: "recv", world: SMALL, walk: recv, effects: RECEIVES },
+    Operation { name: "recv-chunked", world: LARGE, walk: recv, effects: RECEIVES },
+    Operation { name: "take", world: SMALL, walk: take, effects: TAKES },
+    Operation { name: "take-chunked", world: LARGE, walk: take, effects: TAKES },
+    Operation { name: "take-short", world: SHORT, walk: take, effects: TAKES },
+    Operation { name: "accept", world: SMALL, walk: accept, effects: RECEIVES },
+    Operation { name: "accept-chunked", world: LARGE, walk: accept, effects: RECEIVES },
+    Operation { name: "give-back", world: SMALL, walk: give_back, effects: TAKES },
+    Operation { name: "give-back-chunked", world: LARGE, walk: give_back, effects: TAKES },
+    Operation { name: "take-again", world: SMALL, walk: take_again, effects: TAKES_TWICE },
+    Operation { name: "leave", world: SMALL, walk: leave, effects: NONE },
+    Operation { name: "own-recv", world: OWN, walk: own_recv, effects: OWNER_RECEIVES },
+    Operation { name: "own-recv-chunked", world: OWN_LARGE, walk: own_recv, effects: OWNER_RECEIVES },
+    Operation { name: "own-take", world: OWN, walk: own_take, effects: OWNER_TAKES },
+    Operation { name: "own-take-chunked", world: OWN_LARGE, walk: own_take, effects: OWNER_TAKES },
+    Operation { name: "own-accept", world: OWN_LARGE, walk: own_accept, effects: OWNER_RECEIVES },
+    Operation { name: "own-give-back", world: OWN_LARGE, walk: own_give_back, effects: OWNER_TAKES },
+];
+
+/// In line, in a mailbox where longer ones have chunks.
+const SHORT: World = World { length: 24, ..LARGE };
+
+const SHORTLY: Duration = Duration::from_millis(50);
+
+fn join(walker: &Walker) -> Receiver<[u8]> {
+    walker.receiver().expect("it exists")
+}
+
+fn receive(walker: &Walker, inbox: &Receiver<[u8]>) {
+    walker.act(|| Ok(Came::got(&inbox.recv_timeout(SHORTLY)?)))
+}
+
+fn take_from(walker: &Walker, inbox: &Receiver<[u8]>) {
+    walker.act(|| {
+        let delivery = inbox.take_timeout(SHORTLY)?;
+        // It stays in hand for as long as this process lives.
+        std::mem::forget(delivery);
+        Ok(Came::Done)
+    })
+}
+
+fn accept_from(walker: &Walker, inbox: &Receiver<[u8]>) {
+    let delivery = inbox.take().expect("a message waits");
+    walker.act(|| delivery.accept().map(|()| Came::Done))
+}
+
+fn give_back_to(walker: &Walker, inbox: &Receiver<[u8]>) {
+    let delivery = inbox.take().expect("a message waits");
+    walker.act(|| {
+        drop(delivery);
+        Ok(Came::Done)
+    })
+}
+
+fn recv(walker: &Walker) {
+    receive(walker, &join(walker));
+}
+
+fn take(walker: &Walker) {
+    take_from(walker, &join(walker));
+}
+
+fn accept(walker: &Walker) {
+    accept_from(walker, &join(walker));
+}
+
+fn give_back(walker: &Walker) {
+    give_back_to(walker, &join(walker));
+}
+
+/// What was given back.
+fn take_again(walker: &Walker) {
+    let inbox = join(walker);
+    drop(inbox.take().expect("a message waits"));
+    take_from(walker, &inbox);
+}
+
+fn leave(walker: &Walker) {
+    let inbox = join(walker);
+    walker.act(|| {
+        drop(inbox);
+        Ok(Came::Done)
+    })
+}
+
+fn own_recv(walker: &Walker) {
+    receive(walker, &walker.own());
+}
+
+fn own_take(walker: &Walker) {
+    take_from(walker, &walker.own());
+}
+
+fn own_accept(walker: &Walker) {
+    accept_from(walker, &walker.own());
+}
+
+fn own_give_back(walker: &Walker) {
+    give_back_to(walker, &walker.own());
+}

@@ -1,0 +1,58 @@
+//! Who dies while it cleans up after one that died: for each of these first operations, the second ones that
+//! then meet what it left. Taking over a dead one's name is "own" after any death of an owner.
+
+use super::{LARGE, NONE, SMALL};
+use crate::world::{Came, Effects, Operation, Walker};
+
+const ENDS: Effects = Effects { ends: true, ..NONE };
+
+/// First, and what comes second. (Opening what is retired but has its name still looks a hundred times, a million
+/// instructions: not here.)
+pub const ALL: &[(&str, &[&str])] = &[
+    ("send", &["recv", "take", "send", "gc", "open-sender", "open-receiver", "remove"]),
+    ("send-to-one-place", &["send", "gc", "open-sender"]),
+    ("send-chunked", &["recv", "gc", "open-sender", "send-chunked", "remove"]),
+    ("recv", &["recv", "gc", "open-receiver", "take"]),
+    ("recv-chunked", &["recv", "gc", "open-receiver"]),
+    ("take", &["recv", "take", "gc", "open-sender", "remove"]),
+    ("take-chunked", &["recv", "take", "gc", "open-receiver", "remove"]),
+    ("accept", &["recv", "gc"]),
+    ("give-back", &["recv", "take", "gc", "open-receiver"]),
+    ("gc-chunked", &["gc", "recv"]),
+    ("open-sender", &["open-sender", "gc"]),
+    ("own-recv", &["own", "gc", "open-dead", "stat-dead", "remove-dead"]),
+    ("own-take-chunked", &["own", "gc", "open-dead"]),
+    ("own-give-back", &["own", "gc"]),
+    ("close-chunked", &["own", "gc", "remove-dead"]),
+    ("own", &["own", "gc", "create"]),
+    ("create", &["remove-dead"]),
+    ("remove-chunked", &["remove-dead", "gc"]),
+];
+
+/// What need not succeed where somebody died before.
+pub const ONLY_PAIRS: &[Operation] = &[
+    Operation { name: "open-dead", world: SMALL, walk: open_dead, effects: ENDS },
+    Operation { name: "stat-dead", world: SMALL, walk: stat_dead, effects: ENDS },
+    Operation { name: "remove-dead", world: LARGE, walk: remove_dead, effects: ENDS },
+];
+
+fn open_dead(walker: &Walker) {
+    walker.act(|| {
+        std::mem::forget(walker.sender());
+        Ok(Came::Done)
+    })
+}
+
+fn stat_dead(walker: &Walker) {
+    walker.act(|| {
+        drop(walker.domain.list());
+        Ok(Came::Done)
+    })
+}
+
+fn remove_dead(walker: &Walker) {
+    walker.act(|| {
+        drop(walker.domain.remove(crate::world::BOX));
+        Ok(Came::Done)
+    })
+}

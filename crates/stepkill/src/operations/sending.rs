@@ -1,0 +1,55 @@
+//! Sending: in line and in a chunk, to an owner and to receivers who compete.
+
+use std::time::Duration;
+
+use super::{LARGE, NONE, SMALL};
+use crate::world::{Came, Effects, Operation, Owner, Walker, World};
+
+const ADDS: Effects = Effects { adds: 1, ..NONE };
+
+pub const ALL: &[Operation] = &[
+    Operation { name: "send", world: SMALL, walk: send, effects: ADDS },
+    Operation { name: "send-to-owner", world: OWNED, walk: send, effects: ADDS },
+    Operation { name: "send-first", world: World { waiting: 0, ..OWNED }, walk: send, effects: ADDS },
+    Operation { name: "send-to-one-place", world: ONE, walk: send, effects: ADDS },
+    Operation { name: "send-chunked", world: LARGE, walk: send_chunked, effects: ADDS },
+    Operation { name: "send-chunked-to-owner", world: LARGE_OWNED, walk: send_chunked, effects: ADDS },
+    Operation { name: "send-second-chunk", world: LARGE, walk: send_second_chunk, effects: ADDS },
+    Operation { name: "send-to-full", world: FULL, walk: send_to_full, effects: ADDS },
+];
+
+const OWNED: World = World { owner: Owner::Judge, ..SMALL };
+const LARGE_OWNED: World = World { owner: Owner::Judge, ..LARGE };
+const ONE: World = World { capacity: 1, waiting: 0, ..OWNED };
+const FULL: World = World { waiting: 3, ..LARGE };
+
+fn send(walker: &Walker) {
+    let out = walker.sender().expect("it exists");
+    let letter = walker.letter(24);
+    walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(50)).map(|()| Came::Done)?))
+}
+
+fn send_chunked(walker: &Walker) {
+    let out = walker.sender().expect("it exists");
+    let letter = walker.letter(900);
+    walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(50)).map(|()| Came::Done)?))
+}
+
+/// In the place of the first message, with a chunk that was used before.
+fn send_second_chunk(walker: &Walker) {
+    let out = walker.sender().expect("it exists");
+    let inbox = walker.receiver().expect("it exists");
+    let first = inbox.recv().expect("a message waits");
+    out.send(&first).expect("a place");
+    let second = inbox.recv().expect("a message waits");
+    out.send(&second).expect("a place");
+    let letter = walker.letter(900);
+    walker.act(|| Ok(out.try_send(&letter).map(|()| Came::Done)?))
+}
+
+/// No place is free: the chunk that was filled already goes back.
+fn send_to_full(walker: &Walker) {
+    let out = walker.sender().expect("it exists");
+    let letter = walker.letter(900);
+    walker.act(|| Ok(out.try_send(&letter).map(|()| Came::Done)?))
+}

@@ -1,0 +1,187 @@
+//! One scene: a fresh domain, a survivor, and processes that are walked. Whoever hangs in it is killed, and that
+//! is told.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::subject::Subject;
+use crate::trace::{Stop, Tracee};
+use crate::walk::{Point, Recording};
+use crate::world::{Came, Owner};
+
+/// Nothing takes as long as this, also on a busy machine.
+const WATCH: Duration = Duration::from_secs(20);
+/// A walk of every instruction may.
+pub const LONG_WATCH: Duration = Duration::from_secs(300);
+
+/// Kills who takes too long.
+#[derive(Clone, Default)]
+pub struct Watchdog(Arc<Mutex<Vec<Watched>>>);
+
+/// A process, until when it has time, and whether it was killed for taking longer.
+type Watched = (u32, Instant, Arc<AtomicBool>);
+
+impl Watchdog {
+    pub fn start() -> Watchdog {
+        let dog = Watchdog::default();
+        let watched = Arc::clone(&dog.0);
+        std::thread::spawn(move || {
+            loop {
+                std::thread::sleep(Duration::from_millis(100));
+                let mut watched = watched.lock().expect("nobody panics in there");
+                watched.retain(|(pid, deadline, struck)| {
+                    let late = Instant::now() > *deadline;
+                    if late && let Some(pid) = rustix::process::Pid::from_raw(*pid as i32) {
+                        struck.store(true, Ordering::Release);
+                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                    }
+                    !late
+                });
+            }
+        });
+        dog
+    }
+
+    /// Watches a process while something is done with it. It is not waited for meanwhile but by its end.
+    pub fn watch<R>(&self, pid: u32, patience: Duration, act: impl FnOnce() -> R) -> Result<R, String> {
+        let struck = Arc::new(AtomicBool::new(false));
+        let entry = (pid, Instant::now() + patience, Arc::clone(&struck));
+        self.0.lock().expect("nobody panics in there").push(entry);
+        let done = act();
+        self.0.lock().expect("nobody panics in there").retain(|(other, _, _)| *other != pid);
+        if struck.load(Ordering::Acquire) {
+            Err(format!("a hang of more than {patience:?}"))
+        } else {
+            Ok(done)
+        }
+    }
+}
+
+/// See above.
+pub struct Scene<'a> {
+    subject: &'a Subject,
+    dog: &'a Watchdog,
+    pub directory: PathBuf,
+    judge: Child,
+    to_judge: ChildStdin,
+    from_judge: BufReader<ChildStdout>,
+}
+
+impl<'a> Scene<'a> {
+    /// A domain, and a survivor who has prepared it.
+    pub fn new(subject: &'a Subject, way: u32, dog: &'a Watchdog) -> Result<Scene<'a>, String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // All names are of one length, so that all walks are.
+        let name = format!("/dev/shm/stepkill-{:08}-{count:08}", std::process::id());
+        let mut command = again(&["judge", &subject.kind(), &name, &way.to_string()]);
+        let mut judge = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(told)?;
+        let to_judge = judge.stdin.take().expect("piped");
+        let from_judge = BufReader::new(judge.stdout.take().expect("piped"));
+        let mut scene = Scene { subject, dog, directory: name.into(), judge, to_judge, from_judge };
+        scene.ask("prepare")?;
+        Ok(scene)
+    }
+
+    /// Tells the survivor something; an error says what is wrong then.
+    pub fn ask(&mut self, line: &str) -> Result<(), String> {
+        let mut answer = String::new();
+        let (to, from) = (&mut self.to_judge, &mut self.from_judge);
+        let talk = || writeln!(to, "{line}").and_then(|()| from.read_line(&mut answer));
+        let done = self.dog.watch(self.judge.id(), WATCH, talk);
+        done.map_err(|hang| format!("{hang} of the survivor, told “{line}”"))?.map_err(told)?;
+        match answer.trim_end() {
+            "fine" => Ok(()),
+            "" => Err(format!("the survivor died, told “{line}”")),
+            wrong => Err(format!("{} (told “{line}”)", wrong.trim_start_matches("wrong: "))),
+        }
+    }
+
+    /// Starts a walker, and has it come to its first mark.
+    fn start(&mut self, operation: &str, tag: u8, owner: Owner) -> Result<Tracee, String> {
+        let directory = self.directory.to_str().expect("a plain name").to_owned();
+        let arguments = ["walker", operation, &directory, &tag.to_string(), &self.subject.kind()];
+        let child = again(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told)?;
+        let mut tracee = self.dog.watch(child.id(), WATCH, || Tracee::of(child))??;
+        if owner == Owner::Walker {
+            self.ask("fill")?;
+            let stop = self.dog.watch(tracee.pid(), WATCH, || tracee.run())?;
+            if stop != Stop::Mark {
+                return Err(format!("{stop:?} before the operation"));
+            }
+        }
+        Ok(tracee)
+    }
+
+    /// The process that dies first, where there is one, and then the one that matters, at its first mark.
+    pub fn walker(&mut self) -> Result<Tracee, String> {
+        let subject = self.subject;
+        let owner = subject.world().owner;
+        let Some(first) = &subject.first else { return self.start(subject.operation.name, 2, owner) };
+        let mut tracee = self.first(first.operation.name)?;
+        self.go_to(&first.recording, &first.point, &mut tracee)?;
+        tracee.kill();
+        drop(tracee);
+        self.start(subject.operation.name, 3, Owner::Nobody)
+    }
+
+    /// Only the one that dies first.
+    pub fn first(&mut self, name: &str) -> Result<Tracee, String> {
+        self.start(name, 2, self.subject.world().owner)
+    }
+
+    pub fn go_to(&mut self, way: &Recording, point: &Point, tracee: &mut Tracee) -> Result<bool, String> {
+        let directory: &Path = &self.directory;
+        self.dog.watch(tracee.pid(), WATCH, || way.go_to(point, tracee, directory))?
+    }
+
+    /// Lets it go on to its second mark, and says how many descriptors of the domain it has then.
+    pub fn run_to_the_mark(&mut self, tracee: &mut Tracee) -> Result<usize, String> {
+        let stop = self.dog.watch(tracee.pid(), WATCH, || tracee.run())?;
+        if stop != Stop::Mark {
+            return Err(format!("{stop:?} on the way to the end"));
+        }
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", tracee.pid())).map_err(told)?.flatten();
+        let links = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        Ok(links.filter(|link| link.starts_with(&self.directory)).count())
+    }
+
+    /// Lets it go on from where it stands, to its end; what came of its operation.
+    pub fn go_on(&mut self, tracee: &mut Tracee, at_the_mark: bool) -> Result<Came, String> {
+        let mut said = String::new();
+        self.dog.watch(tracee.pid(), WATCH, || {
+            let stop = if at_the_mark { Stop::Mark } else { tracee.run() };
+            if stop != Stop::Mark {
+                return Err(format!("{stop:?} when it went on"));
+            }
+            tracee.let_go();
+            let mut out = tracee.child().stdout.take().expect("piped");
+            out.read_to_string(&mut said).map_err(told)?;
+            tracee.kill();
+            Ok(())
+        })??;
+        Came::parse(&said).ok_or_else(|| format!("the walker went on and said “{said}”"))
+    }
+}
+
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        let _ = self.judge.kill();
+        let _ = self.judge.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn again(arguments: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(arguments).env_clear();
+    command
+}
+
+fn told(error: std::io::Error) -> String {
+    error.to_string()
+}

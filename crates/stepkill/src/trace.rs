@@ -1,0 +1,190 @@
+//! What the kernel lets a tracer do with a process: step it, run it up to an address, kill it, let it go.
+//!
+//! A traced process asks for it itself ([`be_traced`]) and sets marks, which are signals to itself that only
+//! its tracer sees. All of this is done by the very thread that started it, for such is ptrace.
+#![allow(unsafe_code)]
+
+use std::io::Error;
+use std::process::Child;
+
+/// What a traced process stopped for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A step was done, or a breakpoint met.
+    Trap,
+    /// It set a mark.
+    Mark,
+    /// It was about to get this other signal.
+    Signal(i32),
+    /// It ended, with this status.
+    Ended(i32),
+}
+
+/// From here on processes that are started have everything at the same addresses.
+pub fn fix_addresses() {
+    // SAFETY: takes and returns numbers only.
+    let done = unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+    assert!(done != -1, "personality: {}", Error::last_os_error());
+}
+
+/// This thread, and what it starts, runs on one processor: so stepping costs a fifth.
+pub fn stay_on(processor: usize) {
+    // SAFETY: a plain structure of bits, zero is an empty set, and it is ours for the length of the calls.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(processor % libc::CPU_SETSIZE as usize, &mut set);
+        // A processor that we may not have is no reason to fail; it takes longer then.
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
+    }
+}
+
+/// This process does not outlive the thread that started it.
+pub fn die_with_parent() {
+    // SAFETY: takes a number and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Makes whoever started this process its tracer.
+pub fn be_traced() {
+    // SAFETY: no memory is involved.
+    let done = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+    assert!(done != -1, "ptrace: {}", Error::last_os_error());
+}
+
+/// Between two of these it is walked.
+pub fn mark() {
+    // SAFETY: a signal to this very thread; its tracer takes it away.
+    unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), libc::gettid(), libc::SIGUSR1) };
+}
+
+/// A process that this thread traces.
+#[derive(Debug)]
+pub struct Tracee {
+    pid: i32,
+    child: Child,
+    over: bool,
+}
+
+impl Tracee {
+    /// Waits for the first mark of a process that asked to be traced.
+    pub fn of(child: Child) -> Result<Tracee, String> {
+        let mut tracee = Tracee { pid: child.id() as i32, child, over: false };
+        let first = tracee.next_stop();
+        if first != Stop::Mark {
+            return Err(format!("it came to no mark: {first:?}"));
+        }
+        tracee.ask(libc::PTRACE_SETOPTIONS, 0, libc::PTRACE_O_EXITKILL as usize);
+        Ok(tracee)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid as u32
+    }
+
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// One instruction, or one system call.
+    pub fn step(&mut self) -> Stop {
+        self.through_other_signals(libc::PTRACE_SINGLESTEP)
+    }
+
+    /// As far as something happens.
+    pub fn run(&mut self) -> Stop {
+        self.through_other_signals(libc::PTRACE_CONT)
+    }
+
+    fn through_other_signals(&mut self, request: libc::c_uint) -> Stop {
+        let mut signal = 0;
+        loop {
+            self.ask(request, 0, signal as usize);
+            match self.next_stop() {
+                Stop::Signal(other) => signal = other,
+                stop => return stop,
+            }
+        }
+    }
+
+    /// Lets it go on untraced from where it stands.
+    pub fn let_go(&mut self) {
+        self.ask(libc::PTRACE_DETACH, 0, 0);
+        self.over = true;
+    }
+
+    /// Kills it where it stands.
+    pub fn kill(&mut self) {
+        if self.over {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            return;
+        }
+        self.over = true;
+        // SAFETY: takes numbers only; it was not waited for yet, so the pid is still its own.
+        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        while !matches!(self.next_stop(), Stop::Ended(_)) {}
+    }
+
+    pub fn registers(&self) -> libc::user_regs_struct {
+        // SAFETY: all bits zero are registers.
+        let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure is the one that the request fills, and ours for the length of the call.
+        let done = unsafe { libc::ptrace(libc::PTRACE_GETREGS, self.pid, 0usize, &raw mut registers) };
+        assert!(done != -1, "ptrace: {}", Error::last_os_error());
+        registers
+    }
+
+    pub fn set_registers(&self, registers: &libc::user_regs_struct) {
+        // SAFETY: the request reads the structure, which is ours for the length of the call.
+        let done = unsafe { libc::ptrace(libc::PTRACE_SETREGS, self.pid, 0usize, &raw const *registers) };
+        assert!(done != -1, "ptrace: {}", Error::last_os_error());
+    }
+
+    /// Eight bytes of its memory.
+    pub fn peek(&self, at: u64) -> Option<u64> {
+        // SAFETY: the C library's wrapper returns the word; it reads no memory of ours.
+        let word = unsafe {
+            *libc::__errno_location() = 0;
+            libc::ptrace(libc::PTRACE_PEEKTEXT, self.pid, at as usize, 0usize)
+        };
+        (Error::last_os_error().raw_os_error() == Some(0)).then_some(word as u64)
+    }
+
+    pub fn poke(&self, at: u64, word: u64) {
+        self.ask(libc::PTRACE_POKETEXT, at as usize, word as usize);
+    }
+
+    fn ask(&self, request: libc::c_uint, at: usize, data: usize) {
+        // SAFETY: none of the requests that come here read or write memory of this process.
+        let done = unsafe { libc::ptrace(request, self.pid, at, data) };
+        assert!(done != -1, "ptrace {request} of {}: {}", self.pid, Error::last_os_error());
+    }
+
+    fn next_stop(&mut self) -> Stop {
+        let mut status = 0;
+        loop {
+            // SAFETY: `status` is ours for the length of the call.
+            let done = unsafe { libc::waitpid(self.pid, &mut status, libc::__WALL) };
+            if done == self.pid {
+                break;
+            }
+            let error = Error::last_os_error();
+            assert!(error.raw_os_error() == Some(libc::EINTR), "waitpid {}: {error}", self.pid);
+        }
+        if !libc::WIFSTOPPED(status) {
+            self.over = true;
+            return Stop::Ended(status);
+        }
+        match libc::WSTOPSIG(status) {
+            libc::SIGTRAP => Stop::Trap,
+            libc::SIGUSR1 => Stop::Mark,
+            other => Stop::Signal(other),
+        }
+    }
+}
+
+impl Drop for Tracee {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

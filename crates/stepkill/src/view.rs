@@ -1,0 +1,137 @@
+//! What everybody can see of a domain: its names, and the bytes of its files that have memory.
+//!
+//! It is read and not mapped, for looking at a mapped page gives it memory, which would be a change.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::SeekFrom;
+
+#[derive(Debug)]
+struct Seen {
+    file: File,
+    inode: u64,
+    blocks: u64,
+    /// From where to where there is memory, and what is in it.
+    extents: Vec<(u64, Vec<u8>)>,
+}
+
+/// A domain as it was when it was looked at last.
+#[derive(Debug)]
+pub struct View {
+    directory: PathBuf,
+    files: BTreeMap<String, Seen>,
+    buffer: Vec<u8>,
+}
+
+/// What was in which words, for comparing.
+#[derive(Debug, Default)]
+pub struct Snapshot(BTreeMap<String, BTreeMap<u64, u64>>);
+
+impl View {
+    pub fn of(directory: &Path) -> View {
+        let mut view = View { directory: directory.into(), files: BTreeMap::new(), buffer: Vec::new() };
+        view.look(true);
+        view
+    }
+
+    /// Looks again, at names too if asked: did anything change?
+    pub fn look(&mut self, names: bool) -> bool {
+        let mut changed = names && self.look_at_names();
+        for seen in self.files.values_mut() {
+            changed |= seen.look(&mut self.buffer, names);
+        }
+        changed
+    }
+
+    fn look_at_names(&mut self) -> bool {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let (Ok(name), Ok(facts)) = (entry.file_name().into_string(), entry.metadata()) else { continue };
+            found.push((name, facts.ino()));
+        }
+        let mut changed = false;
+        self.files.retain(|name, seen| {
+            let still = found.iter().any(|(other, inode)| other == name && *inode == seen.inode);
+            changed |= !still;
+            still
+        });
+        for (name, inode) in found {
+            if !self.files.contains_key(&name)
+                && let Ok(file) = File::open(self.directory.join(&name))
+            {
+                self.files.insert(name, Seen { file, inode, blocks: u64::MAX, extents: Vec::new() });
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// All words that are not zero.
+    pub fn snapshot(&self) -> Snapshot {
+        let words = |seen: &Seen| {
+            let all = seen.extents.iter().flat_map(|(from, bytes)| {
+                let words = bytes.as_chunks::<8>().0.iter().enumerate();
+                words.map(move |(at, word)| (from + 8 * at as u64, u64::from_le_bytes(*word)))
+            });
+            all.filter(|(_, word)| *word != 0).collect()
+        };
+        Snapshot(self.files.iter().map(|(name, seen)| (name.clone(), words(seen))).collect())
+    }
+
+    /// Which words are others than they were then: the same for two processes that came to the same
+    /// instruction, whatever their ids and clocks.
+    pub fn changes_since(&self, before: &Snapshot) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let now = self.snapshot();
+        for (name, words) in &now.0 {
+            name.hash(&mut hasher);
+            let nothing = BTreeMap::new();
+            let then = before.0.get(name).unwrap_or(&nothing);
+            for at in words.keys().chain(then.keys().filter(|at| !words.contains_key(at))) {
+                if words.get(at) != then.get(at) {
+                    at.hash(&mut hasher);
+                }
+            }
+        }
+        hasher.finish()
+    }
+}
+
+impl Seen {
+    /// `anew`: memory may have come in one place and gone in another, so that there is as much as before.
+    fn look(&mut self, buffer: &mut Vec<u8>, anew: bool) -> bool {
+        let blocks = self.file.metadata().map_or(0, |facts| facts.blocks());
+        let mut changed = blocks != self.blocks;
+        if changed || anew {
+            let before = std::mem::replace(&mut self.extents, extents(&self.file));
+            self.blocks = blocks;
+            return changed || self.extents != before;
+        }
+        for (from, bytes) in &mut self.extents {
+            buffer.resize(bytes.len(), 0);
+            if self.file.read_exact_at(buffer, *from).is_ok() && buffer != bytes {
+                std::mem::swap(buffer, bytes);
+                changed = true;
+            }
+        }
+        changed
+    }
+}
+
+fn extents(file: &File) -> Vec<(u64, Vec<u8>)> {
+    let mut extents = Vec::new();
+    let mut at = 0;
+    while let Ok(from) = rustix::fs::seek(file, SeekFrom::Data(at)) {
+        let Ok(to) = rustix::fs::seek(file, SeekFrom::Hole(from)) else { break };
+        let mut bytes = vec![0; (to - from) as usize];
+        if file.read_exact_at(&mut bytes, from).is_ok() {
+            extents.push((from, bytes));
+        }
+        at = to;
+    }
+    extents
+}

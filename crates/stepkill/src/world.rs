@@ -1,0 +1,167 @@
+//! What an operation begins with, what it may do to it, and the process that does it.
+
+use std::time::Duration;
+
+use tubepost::{Domain, Error, Mailbox, Options, Receiver, Sender};
+
+use crate::letters::{self, Number};
+use crate::trace::{be_traced, die_with_parent, mark};
+
+/// The name of the one mailbox.
+pub const BOX: &str = "box";
+
+/// Whose the mailbox is before the operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// There is none.
+    Nobody,
+    /// The survivor's.
+    Judge,
+    /// The process's that is going to be killed.
+    Walker,
+    /// The system's: receivers compete.
+    System,
+}
+
+/// What there is before the operation.
+#[derive(Clone, Copy, Debug)]
+pub struct World {
+    pub owner: Owner,
+    pub capacity: u64,
+    /// The longest message; above 4096, those of more than 240 bytes go into chunks.
+    pub longest: u64,
+    /// So many messages wait …
+    pub waiting: u32,
+    /// … of this length.
+    pub length: usize,
+}
+
+/// What it may do to the messages that wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Effects {
+    /// So many more come, at the end.
+    pub adds: u32,
+    /// So many of the first are gone.
+    pub removes: u32,
+    /// So many of the first may come again, marked.
+    pub takes: u32,
+    /// The mailbox itself comes or goes.
+    pub ends: bool,
+}
+
+/// What can be killed: a name, what there is before, what is done, and what that may change.
+#[derive(Clone, Copy)]
+pub struct Operation {
+    pub name: &'static str,
+    pub world: World,
+    pub walk: fn(&Walker),
+    pub effects: Effects,
+}
+
+impl Operation {
+    /// It sends where no place is free.
+    pub fn is_in_vain(&self) -> bool {
+        self.effects.adds > 0 && u64::from(self.world.waiting) == self.world.capacity
+    }
+}
+
+/// What came of an operation that was not killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Came {
+    Done,
+    Got(Number),
+    Refused(String),
+}
+
+impl std::fmt::Display for Came {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Came::Done => write!(f, "done"),
+            Came::Got((sender, number)) => write!(f, "got {sender} {number}"),
+            Came::Refused(why) => write!(f, "refused {why}"),
+        }
+    }
+}
+
+impl Came {
+    pub fn parse(line: &str) -> Option<Came> {
+        let line = line.trim();
+        if line == "done" {
+            return Some(Came::Done);
+        }
+        if let Some(why) = line.strip_prefix("refused ") {
+            return Some(Came::Refused(why.into()));
+        }
+        let (sender, number) = line.strip_prefix("got ")?.split_once(' ')?;
+        Some(Came::Got((sender.parse().ok()?, number.parse().ok()?)))
+    }
+
+    /// A message that was received; a torn one is no message.
+    pub fn got(bytes: &[u8]) -> Came {
+        letters::read(bytes).map_or_else(Came::Refused, Came::Got)
+    }
+}
+
+/// The process that is killed.
+pub struct Walker {
+    pub domain: Domain,
+    pub world: World,
+    /// What its messages are told by.
+    pub tag: u8,
+}
+
+impl Walker {
+    /// Plays its part, and is killed in it or leaves.
+    pub fn play(operation: &Operation, world: World, domain: &str, tag: u8) {
+        die_with_parent();
+        let domain = Domain::open(domain).expect("the tracer's domain");
+        let walker = Walker { domain, world, tag };
+        be_traced();
+        (operation.walk)(&walker);
+    }
+
+    /// The mailbox is there: others may fill it now. Only where the walker owns it.
+    pub fn ready(&self) {
+        mark();
+    }
+
+    /// What is walked through. Does not come back: whatever it holds then, it dies with.
+    pub fn act(&self, operate: impl FnOnce() -> Result<Came, Error>) -> ! {
+        mark();
+        let came = operate();
+        mark();
+        println!("{}", came.unwrap_or_else(|error| Came::Refused(format!("{error:?}"))));
+        std::process::exit(0)
+    }
+
+    pub fn options(&self) -> Options<[u8]> {
+        options(&self.domain, &self.world)
+    }
+
+    /// Handles of a walker don't poll: how often they look would depend on the clock.
+    pub fn sender(&self) -> Result<Sender<[u8]>, Error> {
+        Sender::options().domain(&self.domain).member("walker").spin(Duration::ZERO).open(BOX)
+    }
+
+    pub fn receiver(&self) -> Result<Receiver<[u8]>, Error> {
+        Receiver::options().domain(&self.domain).member("walker").spin(Duration::ZERO).open(BOX)
+    }
+
+    /// Owns the mailbox, and lets it be filled.
+    pub fn own(&self) -> Receiver<[u8]> {
+        let inbox = self.options().own(BOX).expect("a free name");
+        self.ready();
+        inbox
+    }
+
+    /// Its one message.
+    pub fn letter(&self, length: usize) -> Vec<u8> {
+        letters::write((self.tag, 0), length)
+    }
+}
+
+/// How the mailbox is made, whoever makes it.
+pub fn options(domain: &Domain, world: &World) -> Options<[u8]> {
+    let options = Mailbox::options().domain(domain).bounded(world.capacity).max_message(world.longest);
+    options.member("maker").spin(Duration::ZERO)
+}
