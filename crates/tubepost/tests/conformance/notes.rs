@@ -22,7 +22,8 @@ pub struct Note {
     pub redelivered: u32,
 }
 
-const BYTES: usize = 28;
+/// A divisor of a page: a write that crosses pages can be cut short by a SIGKILL.
+const BYTES: usize = 32;
 
 impl Note {
     fn write(&self, file: &mut File) {
@@ -31,7 +32,7 @@ impl Note {
         bytes[4..12].copy_from_slice(&self.seq.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.process.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.count.to_le_bytes());
-        bytes[24..].copy_from_slice(&self.redelivered.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.redelivered.to_le_bytes());
         file.write_all(&bytes).expect("a note");
     }
 
