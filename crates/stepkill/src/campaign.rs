@@ -45,6 +45,7 @@ pub struct Totals {
     pub kills: AtomicU64,
     pub stops: AtomicU64,
     pub faults: AtomicU64,
+    pub messages: AtomicU64,
     pub adrift: AtomicU64,
     pub violations: AtomicU64,
 }
@@ -109,11 +110,23 @@ fn pair_of(pair: &Pair, plan: Plan, totals: &Totals, dog: &Watchdog) {
         Ok(recording) => Arc::new(recording),
         Err(why) => return violated(totals, &alone.name(), "recording", &why),
     };
-    for point in recording.points.iter().filter(|point| matters(point) && point.kind != Kind::Call) {
+    for point in apart(&recording) {
         let first = First { operation: pair.first, recording: Arc::clone(&recording), point: *point };
         let subject = Subject { operation: pair.second, first: Some(first) };
         all_points(&subject, Plan { stop: false, ways: 1, calls: CALLS_OF_PAIRS, ..plan }, totals, dog);
     }
+}
+
+/// The changes of a recording, but of many in a row by one instruction, a copy of a payload say, only the first and
+/// the last.
+fn apart(recording: &Recording) -> Vec<&Point> {
+    let changes = recording.points.iter().filter(|point| matters(point) && point.kind != Kind::Call);
+    let changes: Vec<&Point> = changes.collect();
+    let same = |at: usize, other: usize| {
+        changes.get(other).is_some_and(|point| point.address == changes[at].address)
+    };
+    let inner = |at: usize| at > 0 && same(at, at - 1) && same(at, at + 1);
+    (0..changes.len()).filter(|at| !inner(*at)).map(|at| changes[at]).collect()
 }
 
 /// Records a subject all the way through.

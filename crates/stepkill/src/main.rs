@@ -10,6 +10,7 @@ mod ledger;
 mod letters;
 mod operations;
 mod scene;
+mod soak;
 mod subject;
 mod symbols;
 mod trace;
@@ -32,6 +33,7 @@ stepkill one OPERATION STEP [WAY]        one of these kills again
 stepkill one-stop OPERATION STEP [WAY]   one of these stops again
 stepkill faults [OPERATION]    every system call fails, in every way that it may
 stepkill one-fault OPERATION STEP ERRNO  one of these failures again
+stepkill soak --minutes N      processes killed and stopped at random moments
 stepkill list                  the operations";
 
 fn main() -> ExitCode {
@@ -48,6 +50,15 @@ fn main() -> ExitCode {
             let (world, _, _) = subject::of_kind(kind).expect("a kind");
             world::Walker::play(&operation, world, domain, number(tag) as u8);
             ExitCode::SUCCESS
+        }
+        ["soaked", directory, part, own] => {
+            soak::play(directory, part, number(own));
+            ExitCode::SUCCESS
+        }
+        ["soak", "--minutes", minutes] => {
+            let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
+            soak::run(std::time::Duration::from_secs(60 * u64::from(number(minutes))), &totals);
+            tell("soak", &totals, begin)
         }
         ["list"] => {
             operations::all().iter().for_each(|it| println!("{}", it.name));
@@ -119,8 +130,18 @@ fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
 }
 
 fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
-    let Totals { operations, pairs, instructions, points, kills, stops, faults, adrift, violations } =
-        &**totals;
+    let Totals {
+        operations,
+        pairs,
+        instructions,
+        points,
+        kills,
+        stops,
+        faults,
+        messages,
+        adrift,
+        violations,
+    } = &**totals;
     let numbers = [
         ("operations", operations),
         ("pairs", pairs),
@@ -129,6 +150,7 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
         ("kills", kills),
         ("stops", stops),
         ("faults", faults),
+        ("messages", messages),
         ("adrift", adrift),
         ("violations", violations),
     ];

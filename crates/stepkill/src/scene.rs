@@ -176,7 +176,8 @@ impl Drop for Scene<'_> {
     }
 }
 
-fn again(arguments: &[&str]) -> Command {
+/// This program, started again.
+pub fn again(arguments: &[&str]) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args(arguments).env_clear();
     command

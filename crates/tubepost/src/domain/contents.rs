@@ -73,9 +73,10 @@ impl Segment {
     fn is_there(&self, place: Place) -> bool {
         match self.slots.words.letter(place) {
             Some(Letter::InLine(_)) => true,
-            Some(Letter::InChunk(ticket, _)) => {
-                self.chunks.find(ticket).is_some_and(|chunk| chunk.word.kind() == Some(Use::Linked))
-            }
+            Some(Letter::InChunk(ticket, _)) => match self.chunks.look_up(ticket) {
+                Ok(chunk) => chunk.is_some_and(|chunk| chunk.word.kind() == Some(Use::Linked)),
+                Err(_) => true, // nothing says that it is not
+            },
             None => false,
         }
     }

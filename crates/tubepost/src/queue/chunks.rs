@@ -223,15 +223,22 @@ impl Chunks {
             .flat_map(move |kind| (0..self.used(kind)).filter_map(move |index| self.chunk(kind, index).ok()))
     }
 
-    /// The chunk that a slot names, if it is one and in that sequence still.
+    /// The chunk that a slot names, if it is one and in that sequence still. An error: it can't be looked at,
+    /// for want of memory.
+    #[inline]
+    pub(crate) fn look_up(&self, ticket: Ticket) -> Result<Option<Chunk<'_>>, Errno> {
+        let (kind, index) = ((ticket.which >> 32) as usize, ticket.which & 0xFFFF_FFFF);
+        if self.classes.get(kind).is_none_or(|class| index >= class.number) {
+            return Ok(None);
+        }
+        let chunk = self.chunk(kind, index)?;
+        Ok((chunk.word.sequence() == ticket.sequence).then_some(chunk))
+    }
+
+    /// The same chunk for who had it already: it was looked at before.
     #[inline]
     pub(crate) fn find(&self, ticket: Ticket) -> Option<Chunk<'_>> {
-        let (kind, index) = ((ticket.which >> 32) as usize, ticket.which & 0xFFFF_FFFF);
-        if index >= self.classes.get(kind)?.number {
-            return None;
-        }
-        let chunk = self.chunk(kind, index).ok()?;
-        (chunk.word.sequence() == ticket.sequence).then_some(chunk)
+        self.look_up(ticket).ok().flatten()
     }
 
     /// Takes a chunk for `length` bytes, backed by memory.

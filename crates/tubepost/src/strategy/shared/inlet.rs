@@ -10,10 +10,10 @@ use super::{Attachment, Pace, Stuck, back_off, closed, forked};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan};
 use crate::error::{Closed, Error};
-use crate::os::{clock, cpu};
-use crate::queue::chunks::Ticket;
+use crate::os::{Errno, clock, cpu};
+use crate::queue::chunks::{NoChunk, Ticket};
 use crate::queue::in_hand;
-use crate::queue::layout::OWNER;
+use crate::queue::layout::{ENTRY, OWNER};
 use crate::queue::slots::{Head, Member, Place, Unpublished};
 use crate::queue::takes::{Take, Taking, note_skip};
 use crate::strategy::Refusal;
@@ -220,7 +220,11 @@ impl Inlet {
         sender: Member,
         before: u8,
     ) -> Result<Taken<'a>, Refusal> {
-        match (Taken::of_slot(self, place, sender, before), held) {
+        let taken = match Taken::of_slot(self, place, sender, before) {
+            Ok(taken) => taken,
+            Err(errno) => return Err(self.can_not_look(place, errno).into()),
+        };
+        match (taken, held) {
             (Some(taken), Some(held)) => Ok(taken.behind(held)),
             (Some(taken), None) => Ok(taken),
             (None, held) => {
@@ -230,6 +234,17 @@ impl Inlet {
                 if before > 0 { Err(Refusal::Waiting) } else { Err(self.impossible().into()) }
             }
         }
+    }
+
+    /// A message stays where it is: there is no memory to look at its chunk.
+    #[cold]
+    fn can_not_look(&self, place: Place, errno: Errno) -> Error {
+        let segment = &self.at.segment;
+        if self.competes() || self.is_behind(place) {
+            segment.slots.put_back(place);
+            segment.tell_news();
+        }
+        self.at.no_memory(ENTRY, &NoChunk::Os(errno))
     }
 
     /// Is it closed? (What comes back then, nobody gets any more.) Else takes one of the messages that

@@ -5,6 +5,7 @@ use super::too_long;
 use crate::domain::member::{self, Peer};
 use crate::error::Error;
 use crate::memory::payload::{self, Unfit};
+use crate::os::Errno;
 use crate::queue::chunks::{Chunk, NoChunk, Ticket, Use, Word};
 use crate::queue::in_hand::{self, Origin};
 use crate::queue::mapped::{Lent, Letter};
@@ -56,21 +57,27 @@ impl<'a> Taken<'a> {
         Taken { inlet, held, place: Some(place), chunk: None, sender, before: 0, payload }
     }
 
-    /// What is at a place that was taken. Nothing: it is not there any more, or was never sensible.
+    /// What is at a place that was taken. Nothing: it is not there any more, or was never sensible. An error: it
+    /// can't be looked at, for want of memory.
     #[inline(always)]
-    pub(super) fn of_slot(inlet: &'a Inlet, place: Place, sender: Member, before: u8) -> Option<Taken<'a>> {
+    pub(super) fn of_slot(
+        inlet: &'a Inlet,
+        place: Place,
+        sender: Member,
+        before: u8,
+    ) -> Result<Option<Taken<'a>>, Errno> {
         let segment = &inlet.at.segment;
-        let (payload, chunk) = match segment.slots.words.letter(place)? {
-            Letter::InLine(payload) => (payload, None),
-            Letter::InChunk(ticket, length) => {
-                let chunk = segment.chunks.find(ticket)?;
-                if chunk.word.kind() != Some(Use::Linked) {
-                    return None;
-                }
-                (chunk.payload(length)?, Some(chunk))
+        let (payload, chunk) = match segment.slots.words.letter(place) {
+            Some(Letter::InLine(payload)) => (Some(payload), None),
+            Some(Letter::InChunk(ticket, length)) => {
+                let linked = |chunk: &Chunk<'_>| chunk.word.kind() == Some(Use::Linked);
+                let chunk = segment.chunks.look_up(ticket)?.filter(linked);
+                (chunk.and_then(|chunk| chunk.payload(length)), chunk)
             }
+            None => (None, None),
         };
-        Some(Taken { inlet, held: None, place: Some(place), chunk, sender, before, payload })
+        let taken = |payload| Taken { inlet, held: None, place: Some(place), chunk, sender, before, payload };
+        Ok(payload.map(taken))
     }
 
     /// A message that was given back and is in this receiver's hand now.
