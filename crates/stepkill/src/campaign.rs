@@ -117,16 +117,16 @@ fn pair_of(pair: &Pair, plan: Plan, totals: &Totals, dog: &Watchdog) {
     }
 }
 
-/// The changes of a recording, but of many in a row by one instruction, a copy of a payload say, only the first and
-/// the last.
+/// The changes of a recording, but of many that come before the same instruction, in the copy of a payload say,
+/// only the first and the last.
 fn apart(recording: &Recording) -> Vec<&Point> {
     let changes = recording.points.iter().filter(|point| matters(point) && point.kind != Kind::Call);
     let changes: Vec<&Point> = changes.collect();
-    let same = |at: usize, other: usize| {
-        changes.get(other).is_some_and(|point| point.address == changes[at].address)
+    let outer = |at: &usize| {
+        let same = |other: &&Point| other.address == changes[*at].address;
+        !changes[..*at].iter().any(&same) || !changes[*at + 1..].iter().any(&same)
     };
-    let inner = |at: usize| at > 0 && same(at, at - 1) && same(at, at + 1);
-    (0..changes.len()).filter(|at| !inner(*at)).map(|at| changes[at]).collect()
+    (0..changes.len()).filter(outer).map(|at| changes[at]).collect()
 }
 
 /// Records a subject all the way through.
