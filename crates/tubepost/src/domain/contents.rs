@@ -54,7 +54,12 @@ impl Segment {
     /// How many messages wait to be delivered, or delivered again.
     pub(crate) fn waiting(&self) -> u64 {
         let (unfreed, untaken) = (self.unfreed(), self.untaken());
-        self.slots.count(untaken, self.tail(), |member| self.is_dead(member)) + self.back(unfreed, untaken)
+        self.fresh(untaken) + self.back(unfreed, untaken)
+    }
+
+    /// How many of them were never delivered.
+    fn fresh(&self, untaken: u64) -> u64 {
+        self.slots.count(untaken, self.tail(), |member| self.is_dead(member))
     }
 
     /// How many of them were given back.
@@ -83,11 +88,12 @@ impl Segment {
 
     pub(crate) fn count(&self) -> Count {
         let (unfreed, untaken) = (self.unfreed(), self.untaken());
-        let waiting = self.waiting();
+        let back = self.back(unfreed, untaken);
+        let waiting = self.fresh(untaken) + back;
         let in_slots = self.slots.takers(unfreed, untaken).count() as u64;
         let held = in_hand::count(&self.chunks, Use::Held) + in_slots;
         let passed = untaken.saturating_sub(takes::skipped(&self.header().head.skips));
-        let received = passed.saturating_sub(self.back(unfreed, untaken) + held);
+        let received = passed.saturating_sub(back + held);
         Count { waiting, held, received }
     }
 

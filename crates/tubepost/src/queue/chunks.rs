@@ -269,7 +269,9 @@ impl Chunks {
         let fresh = (used..number).chain(0..from);
         for index in (from..used).chain(fresh) {
             let chunk = self.chunk(kind, index).map_err(NoChunk::Os)?;
-            self.header.chunks.used[kind].fetch_max(index as u32 + 1, AcqRel);
+            if index >= used {
+                self.header.chunks.used[kind].fetch_max(index as u32 + 1, AcqRel);
+            }
             if let Some(mine) = chunk.try_take(me) {
                 self.low[kind].store(index as u32 + 1, Relaxed);
                 return Ok(mine);

@@ -94,6 +94,7 @@ fn parent(cue: &mut Cue) {
     let domain = Domain::open(cue.arg(0)).expect("the test's domain");
     let inbox = Mailbox::<u64>::options().domain(&domain).own("box").expect("a free name");
     let orphan = fork(|| {
+        // Is there, and does nothing, until the test kills it: a forked child has nobody to hear from.
         std::thread::sleep(PATIENCE);
     });
     cue.say(orphan);

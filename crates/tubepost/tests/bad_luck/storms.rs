@@ -122,6 +122,7 @@ fn one_name_in_a_storm() {
     };
     let end = Instant::now() + LENGTH;
     while Instant::now() < end {
+        // Waits for nothing: the next kill shall come at a random moment.
         std::thread::sleep(Duration::from_millis(dice.below(25)));
         let at = dice.below(RIOTERS as u64) as usize;
         match rioters[at].hear_now() {

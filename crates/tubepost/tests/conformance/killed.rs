@@ -198,6 +198,7 @@ fn an_owner_killed_in_the_middle_of_a_stream() {
                 })
             });
             let mut dice = Dice::new(row.n() ^ round << 20);
+            // Waits for nothing: the kill shall come at a random moment of the stream.
             std::thread::sleep(Duration::from_micros(dice.below(10_000)));
             owner.kill();
             let ends = senders.map(|sender| sender.join().expect("no panic"));

@@ -59,6 +59,7 @@ fn an_owner_stopped_at_random_moments_loses_nothing() {
         while !sender.is_finished() {
             spin_for(Duration::from_micros(dice.below(400)));
             owner.stop();
+            // Waits for nothing: so long it shall stand still.
             std::thread::sleep(Duration::from_micros(dice.below(400)));
             owner.go_on();
         }

@@ -55,8 +55,8 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Arc<Attachment>,
         }
         return Ok(at);
     }
-    // It is over, and its name is not ours to remove.
-    Err(match left {
+    // It is over and has its name still: who retired it died before taking that away, or it is not ours to.
+    Err(match left.inspect(|segment| drop(cleanup::bury(segment))) {
         Some(segment) if segment.geometry.choice.owned => {
             Error::OwnerGone { name: name(), pid: segment.owner().pid }
         }

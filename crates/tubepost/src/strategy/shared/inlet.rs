@@ -298,8 +298,23 @@ impl Inlet {
     #[inline(always)]
     pub(super) fn free(&self, place: Place) {
         self.at.segment.slots.free(place);
-        if !self.competes() && !self.is_behind(place) {
+        if self.competes() {
+            return;
+        }
+        if self.is_behind(place) {
+            self.forget_slots();
+        } else {
             self.move_head(place.position);
+        }
+    }
+
+    /// An owner's last message in hand in a slot is gone: nobody needs to look behind its head any more.
+    #[cold]
+    fn forget_slots(&self) {
+        let _held = self.sole.as_ref().map(Sole::hold);
+        let header = &self.at.segment.header().head;
+        if self.at.segment.unfreed() == header.position.load(Relaxed) {
+            header.taken.store(0, Release);
         }
     }
 

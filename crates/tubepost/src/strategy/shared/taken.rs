@@ -220,7 +220,7 @@ impl Inlet {
             InHand::Slot(place, taken) => {
                 let ours = segment.slots.taken_by(place, self.at.member) == Some(taken);
                 if ours {
-                    segment.slots.free(place);
+                    self.free(place);
                     self.tell_freed(place);
                 }
                 ours
