@@ -1,0 +1,52 @@
+//! What stepkill found, and what must not come back: each test opens with the story, and walks once more through
+//! the operations in which it was seen.
+
+use std::process::Command;
+
+/// Runs a part of the machinery; it has to have something to do, and to find nothing.
+#[track_caller]
+fn finds_nothing(arguments: &[&str], at_least: u64) {
+    let run = Command::new(env!("CARGO_BIN_EXE_stepkill")).args(arguments).output().expect("our own program");
+    let (told, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    let number = |name: &str| {
+        let after = told.split_once(&format!("\"{name}\": ")).map_or("", |(_, after)| after);
+        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().unwrap_or_else(|_| panic!("no {name} in “{told}”\n{errors}"))
+    };
+    assert!(run.status.success() && number("violations") == 0, "{arguments:?}: {told}\n{errors}");
+    let done = number("kills") + number("stops") + number("faults");
+    assert!(done >= at_least, "{arguments:?} did {done} of {at_least}: {told}");
+}
+
+/// Chunks shorter than a page are given back together, and for that moment all chunks of the page are taken, also
+/// those beyond the mark of what was ever used. Who died then left these as its own, and everybody who puts
+/// the dead's chunks in order looked below the mark only: they stayed taken, and seemed to be the next one's who had
+/// the row. Now the mark is raised first.
+#[test]
+fn a_trimmer_that_dies_leaves_no_chunk_beyond_the_mark() {
+    finds_nothing(&["quick", "gc+take-chunked"], 200);
+}
+
+/// An owner that died between moving a message's chunk into its hand and freeing the slot left it in both, and
+/// everybody was told of one message more that was never collected than there was.
+#[test]
+fn an_owner_that_dies_taking_a_long_message_has_it_once() {
+    finds_nothing(&["quick", "own-take-chunked"], 50);
+    finds_nothing(&["quick", "own-recv-chunked"], 20);
+}
+
+/// The page that tells a forked child from its parent is mapped when a process first opens anything. Where
+/// the system refused it, all calls that open something panicked. Now they return `NoMemory`.
+#[test]
+fn a_mapping_that_is_refused_is_an_error() {
+    finds_nothing(&["faults", "create"], 10);
+    finds_nothing(&["faults", "open-sender"], 10);
+}
+
+/// A receiver that meets its first long message maps the page with the chunk's entry. Where the system refused
+/// that, an accepted message was taken for damaged and dropped. Now it stays, and the call returns the error.
+#[test]
+fn a_message_stays_when_its_receiver_has_no_memory() {
+    finds_nothing(&["faults", "own-recv-chunked"], 3);
+    finds_nothing(&["faults", "recv-chunked"], 10);
+}
