@@ -163,8 +163,8 @@ fn run_to(tracee: &mut Tracee, (address, times): (u64, u32)) -> Result<bool, Str
     for time in 0..=times {
         tracee.poke(address, word & !0xff | 0xcc);
         let stop = tracee.run();
-        if stop == Stop::Mark {
-            return Ok(false);
+        if matches!(stop, Stop::Mark | Stop::Ended(libc::SIGTRAP)) {
+            return Ok(false); // ended: another thread of it, which nobody traces, met the breakpoint
         }
         let mut registers = tracee.registers();
         if stop != Stop::Trap || registers.rip != address + 1 {

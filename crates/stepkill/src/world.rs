@@ -59,9 +59,10 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// It sends where no place is free.
+    /// It sends where no place is free, or receives where nothing waits.
     pub fn is_in_vain(&self) -> bool {
-        self.effects.adds > 0 && u64::from(self.world.waiting) == self.world.capacity
+        let waiting = u64::from(self.world.waiting);
+        self.effects.adds > 0 && waiting == self.world.capacity || self.effects.removes > 0 && waiting == 0
     }
 }
 

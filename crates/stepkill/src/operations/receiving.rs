@@ -27,6 +27,7 @@ pub const ALL: &[Operation] = &[
     Operation { name: "give-back-chunked", world: LARGE, walk: give_back, effects: TAKES },
     Operation { name: "take-again", world: SMALL, walk: take_again, effects: TAKES_TWICE },
     Operation { name: "leave", world: SMALL, walk: leave, effects: NONE },
+    Operation { name: "recv-in-vain", world: EMPTY, walk: recv, effects: RECEIVES },
     Operation { name: "own-recv", world: OWN, walk: own_recv, effects: OWNER_RECEIVES },
     Operation { name: "own-recv-chunked", world: OWN_LARGE, walk: own_recv, effects: OWNER_RECEIVES },
     Operation { name: "own-take", world: OWN, walk: own_take, effects: OWNER_TAKES },
@@ -35,10 +36,12 @@ pub const ALL: &[Operation] = &[
     Operation { name: "own-give-back", world: OWN_LARGE, walk: own_give_back, effects: OWNER_TAKES },
 ];
 
+/// Nothing waits, so it sleeps.
+const EMPTY: World = World { waiting: 0, ..SMALL };
 /// In line, in a mailbox where longer ones have chunks.
 const SHORT: World = World { length: 24, ..LARGE };
 
-const SHORTLY: Duration = Duration::from_millis(50);
+const SHORTLY: Duration = Duration::from_millis(20);
 
 fn join(walker: &Walker) -> Receiver<[u8]> {
     walker.receiver().expect("it exists")

@@ -16,23 +16,26 @@ pub const ALL: &[Operation] = &[
     Operation { name: "send-chunked-to-owner", world: LARGE_OWNED, walk: send_chunked, effects: ADDS },
     Operation { name: "send-second-chunk", world: LARGE, walk: send_second_chunk, effects: ADDS },
     Operation { name: "send-to-full", world: FULL, walk: send_to_full, effects: ADDS },
+    Operation { name: "send-in-vain", world: World { waiting: 3, ..SMALL }, walk: send, effects: ADDS },
+    Operation { name: "send-in-vain-to-owner", world: FULL_OWNED, walk: send, effects: ADDS },
 ];
 
 const OWNED: World = World { owner: Owner::Judge, ..SMALL };
 const LARGE_OWNED: World = World { owner: Owner::Judge, ..LARGE };
 const ONE: World = World { capacity: 1, waiting: 0, ..OWNED };
 const FULL: World = World { waiting: 3, ..LARGE };
+const FULL_OWNED: World = World { waiting: 3, ..OWNED };
 
 fn send(walker: &Walker) {
     let out = walker.sender().expect("it exists");
     let letter = walker.letter(24);
-    walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(50)).map(|()| Came::Done)?))
+    walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(20)).map(|()| Came::Done)?))
 }
 
 fn send_chunked(walker: &Walker) {
     let out = walker.sender().expect("it exists");
     let letter = walker.letter(900);
-    walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(50)).map(|()| Came::Done)?))
+    walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(20)).map(|()| Came::Done)?))
 }
 
 /// In the place of the first message, with a chunk that was used before.
