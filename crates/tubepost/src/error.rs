@@ -268,6 +268,26 @@ pub enum SendTimeoutError<S> {
     Failed(S, Error),
 }
 
+/// Why [`Sender::send_collected`](crate::Sender::send_collected) failed; the message comes back.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SendCollectedError<S> {
+    /// Nobody received it in time. It was withdrawn: nobody will.
+    Timeout(S),
+    /// The owner is gone, or the mailbox was removed; and what is known of the message.
+    Closed(S, Closed, Fate),
+    /// Something else is wrong.
+    Failed(S, Error),
+}
+
+/// What became of a message whose mailbox was closed while its sender waited for it to be collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// Nobody received it, and nobody will.
+    NotCollected,
+    /// A receiver was just at it.
+    Unknown,
+}
+
 /// Why [`Receiver::recv`](crate::Receiver::recv) failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecvError {
@@ -306,7 +326,7 @@ macro_rules! sending {
             pub fn into_inner(self) -> S {
                 match self {
                     $(Self::$waiting(message) => message,)?
-                    Self::Closed(message, _) | Self::Failed(message, _) => message,
+                    Self::Closed(message, ..) | Self::Failed(message, _) => message,
                 }
             }
             /// Whether the mailbox is closed.
@@ -327,7 +347,7 @@ macro_rules! sending {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
                     $(Self::$waiting(_) => f.write_str($text),)?
-                    Self::Closed(_, closed) => closed.fmt(f),
+                    Self::Closed(_, closed, ..) => closed.fmt(f),
                     Self::Failed(_, error) => error.fmt(f),
                 }
             }
@@ -338,7 +358,7 @@ macro_rules! sending {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
                     $(Self::$waiting(_) => f.write_str(concat!(stringify!($waiting), "(..)")),)?
-                    Self::Closed(_, closed) => write!(f, "Closed(.., {closed:?})"),
+                    Self::Closed(_, closed, ..) => write!(f, "Closed(.., {closed:?})"),
                     Self::Failed(_, error) => write!(f, "Failed(.., {error:?})"),
                 }
             }
@@ -347,7 +367,7 @@ macro_rules! sending {
             fn from(error: $name<S>) -> Error {
                 match error {
                     $($name::$waiting(_) => Error::$becomes,)?
-                    $name::Closed(_, closed) => Error::Closed(closed),
+                    $name::Closed(_, closed, ..) => Error::Closed(closed),
                     $name::Failed(_, error) => error,
                 }
             }
@@ -397,6 +417,7 @@ macro_rules! receiving {
 sending!(SendError,);
 sending!(TrySendError, Full, is_full, WouldWait, "the mailbox is full");
 sending!(SendTimeoutError, Timeout, is_timeout, TimedOut, "no place became free in time");
+sending!(SendCollectedError, Timeout, is_timeout, TimedOut, "nobody received it in time");
 receiving!(RecvError,);
 receiving!(TryRecvError, Empty, is_empty, WouldWait, "no message is waiting");
 receiving!(RecvTimeoutError, Timeout, is_timeout, TimedOut, "no message came in time");

@@ -85,7 +85,8 @@ mod sender;
 mod strategy;
 
 pub use error::{
-    Closed, Error, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    Closed, Error, Fate, RecvError, RecvTimeoutError, SendCollectedError, SendError, SendTimeoutError,
+    TryRecvError, TrySendError,
 };
 pub use format::Format;
 pub use memory::plain::Plain;

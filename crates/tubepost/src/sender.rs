@@ -4,10 +4,11 @@ use crate::domain::Domain;
 use crate::domain::entry::Id;
 use crate::domain::name::Name;
 use crate::domain::stat::Stat;
-use crate::error::{Closed, Error, SendError, SendTimeoutError, TrySendError};
+use crate::error::{Closed, Error, SendCollectedError, SendError, SendTimeoutError, TrySendError};
 use crate::mailbox::Common;
 use crate::message::Message;
 use crate::strategy::Refusal;
+use crate::strategy::shared::collected::Uncollected;
 use crate::strategy::shared::outlet::Outlet;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
@@ -198,6 +199,74 @@ impl<M: Message + ?Sized> Sender<M> {
             Err(Refusal::Waiting) => Err(SendTimeoutError::Timeout(message)),
             Err(Refusal::Closed(closed)) => Err(SendTimeoutError::Closed(message, closed)),
             Err(Refusal::Failed(error)) => Err(SendTimeoutError::Failed(message, *error)),
+        }
+    }
+
+    /// Sends, and waits until a receiver has the message, as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`SendCollectedError::Closed`] when the owner is gone, with what is known of the message.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-collected-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("readings")?;
+    /// let out = tubepost::Sender::<u64>::options().domain(&domain).open("readings")?;
+    /// let receiver = std::thread::spawn(move || inbox.recv());
+    /// out.send_collected(7)?;
+    /// assert_eq!(receiver.join().unwrap()?, 7);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn send_collected<'a>(&self, message: M::Sent<'a>) -> Result<(), SendCollectedError<M::Sent<'a>>> {
+        self.send_collected_until(message, None)
+    }
+
+    /// Sends, and waits until a receiver has the message, for at most so long. After that it is
+    /// withdrawn: as if it had never been sent.
+    ///
+    /// # Errors
+    ///
+    /// [`SendCollectedError::Timeout`] if nobody received it;
+    /// [`SendCollectedError::Closed`] when the owner is gone. The message comes back.
+    #[inline]
+    pub fn send_collected_timeout<'a>(
+        &self,
+        message: M::Sent<'a>,
+        timeout: Duration,
+    ) -> Result<(), SendCollectedError<M::Sent<'a>>> {
+        self.send_collected_until(message, Instant::now().checked_add(timeout))
+    }
+
+    /// Sends, and waits until a receiver has the message, until then at most.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_collected_timeout`](Self::send_collected_timeout).
+    #[inline]
+    pub fn send_collected_deadline<'a>(
+        &self,
+        message: M::Sent<'a>,
+        deadline: Instant,
+    ) -> Result<(), SendCollectedError<M::Sent<'a>>> {
+        self.send_collected_until(message, Some(deadline))
+    }
+
+    #[inline]
+    fn send_collected_until<'a>(
+        &self,
+        message: M::Sent<'a>,
+        deadline: Option<Instant>,
+    ) -> Result<(), SendCollectedError<M::Sent<'a>>> {
+        match self.outlet.send_collected(M::bytes(&message), deadline) {
+            Ok(()) => Ok(()),
+            Err(Uncollected::Closed(closed, fate)) => Err(SendCollectedError::Closed(message, closed, fate)),
+            Err(Uncollected::Refused(Refusal::Failed(error))) => {
+                Err(SendCollectedError::Failed(message, *error))
+            }
+            Err(Uncollected::Refused(_)) => Err(SendCollectedError::Timeout(message)),
         }
     }
 

@@ -7,6 +7,7 @@
 
 #[cfg(not(loom))]
 pub(crate) mod chunks;
+pub(crate) mod collected;
 #[cfg(not(loom))]
 pub(crate) mod in_hand;
 #[cfg(not(loom))]

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! claims   | 0 | 1 | 2 | …        word i: (turn + 1, closed?, member)     zero: never claimed
-//! slots    | state payload | …     state:  (turn, FREE or FULL, member)    zero: FREE(0)
+//! slots    | state payload | …     state:  (turn, FREE or FULL, awaited?, member)    zero: FREE(0)
 //!
 //! send     walk from a hint to the first position p whose claim word is of an older turn
 //!          slot must be FREE(turn), else full        closed bit: closed
@@ -53,6 +53,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub(crate) type Member = u16;
 
 const TURN_SHIFT: u32 = 19;
+/// Its sender waits until it is collected, and may withdraw it.
+const AWAITED: u64 = 1 << 18;
 const FULL: u64 = 1 << 17;
 const CLOSED: u64 = 1 << 16;
 const MEMBER: u64 = 0xFFFF;
@@ -77,8 +79,17 @@ impl State {
         State(turn << TURN_SHIFT | FULL | u64::from(member))
     }
     #[inline]
+    fn awaited(self) -> State {
+        State(self.0 | AWAITED)
+    }
+    #[inline]
     pub(super) fn is_full(self) -> bool {
         self.0 & FULL != 0
+    }
+    /// Whether its sender may withdraw it: then also a sole receiver has to take it by CAS.
+    #[inline]
+    pub(crate) fn is_awaited(self) -> bool {
+        self.0 & AWAITED != 0
     }
     /// How many turns this state is ahead of `turn`.
     #[inline]
@@ -308,6 +319,13 @@ impl<W: Words> Slots<W> {
         self.words.state(place.index).store(State::full(place.turn, me).0, Ordering::Release);
     }
 
+    /// The same, of a message whose sender waits until it is collected; see `super::collected`.
+    #[inline]
+    pub(crate) fn publish_awaited(&self, place: Place, me: Member) {
+        let state = State::full(place.turn, me).awaited();
+        self.words.state(place.index).store(state.0, Ordering::Release);
+    }
+
     /// Looks at the head. Only the receiver moves it.
     #[inline]
     pub(crate) fn head(&self, position: u64) -> Head {
@@ -338,15 +356,23 @@ impl<W: Words> Slots<W> {
             return Unpublished::Unclaimed;
         }
         let member = claim.member();
-        if self.state_at(place) != State::free(place.turn) || !dead(member) {
+        let from = self.state_at(place);
+        let nothing_there = from == State::free(place.turn) || self.is_withdrawn(place);
+        if !nothing_there || !dead(member) {
             return Unpublished::Pending(member);
         }
-        let (from, to) = (State::free(place.turn), State::free(place.turn.wrapping_add(1)));
-        let word = self.words.state(place.index);
-        match word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => Unpublished::Recovered,
-            Err(_) => Unpublished::Pending(member), // published before it died, or skipped by another
+        if self.free_instead_of(place, from) {
+            Unpublished::Recovered
+        } else {
+            Unpublished::Pending(member) // published before it died, or skipped by another
         }
+    }
+
+    /// Frees a place on behalf of a dead one, if its state is still this.
+    pub(super) fn free_instead_of(&self, place: Place, from: State) -> bool {
+        let to = State::free(place.turn.wrapping_add(1));
+        let word = self.words.state(place.index);
+        word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// The state of the slot of this position, to be polled.
@@ -362,7 +388,8 @@ impl<W: Words> Slots<W> {
     }
 
     /// Whether this position is behind everybody: received, or skipped.
-    pub(super) fn is_over(&self, place: Place) -> bool {
+    #[inline]
+    pub(crate) fn is_over(&self, place: Place) -> bool {
         self.state_at(place).ahead_of(place.turn) > 0
     }
 
@@ -427,11 +454,13 @@ impl<W: Words> Slots<W> {
     /// Claims of the dead are skipped for good on the way.
     pub(crate) fn count(&self, head: u64, tail: u64, mut dead: impl FnMut(Member) -> bool) -> u64 {
         let there = |place: &Place| {
-            self.holds_message(*place) || {
-                let claimed = self.recover(*place, &mut dead);
-                // A second look: it may have published between the first and its death.
-                matches!(claimed, Unpublished::Pending(_)) && !self.is_over(*place)
+            if self.holds_message(*place) && !self.is_withdrawn(*place) {
+                return true;
             }
+            let claimed = self.recover(*place, &mut dead);
+            // A second look: it may have published between the first and its death.
+            let pending = matches!(claimed, Unpublished::Pending(_)) && !self.is_over(*place);
+            pending && !self.is_withdrawn(*place)
         };
         self.between(head, tail).filter(there).count() as u64
     }

@@ -3,7 +3,7 @@
 //! Beside the ledger of claims there is one of *takes*, word i for slot i:
 //!
 //! ```text
-//! takes    | 0 | 1 | 2 | …     (turn + 1, closed?, deliveries before, member)     zero: never taken
+//! takes    | 0 | 1 | 2 | …     (turn + 1, withdrawn?, closed?, deliveries before, member)     zero: never taken
 //!
 //! take     walk from a hint to the first position p whose take word is of an older turn
 //!          slot FREE(turn): nothing there        turn beyond mine: skipped, walk on
@@ -39,7 +39,8 @@
 use super::slots::{Member, Place, Slots, State, Words};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-const TURN_SHIFT: u32 = 25;
+const TURN_SHIFT: u32 = 26;
+const WITHDRAWN: u64 = 1 << 25;
 const CLOSED: u64 = 1 << 24;
 const COUNT_SHIFT: u32 = 16;
 const COUNT: u64 = 0xFF;
@@ -53,24 +54,34 @@ pub(crate) struct Take(u64);
 
 impl Take {
     #[inline]
-    fn new(turn: u64, before: u8, member: Member) -> Take {
+    pub(super) fn new(turn: u64, before: u8, member: Member) -> Take {
         Take(turn.wrapping_add(1) << TURN_SHIFT | u64::from(before) << COUNT_SHIFT | u64::from(member))
     }
 
     /// How many turns it is ahead of `turn`: 0 means taken in just this turn.
     #[inline]
-    fn ahead_of(self, turn: u64) -> i64 {
+    pub(super) fn ahead_of(self, turn: u64) -> i64 {
         let turns = (self.0 >> TURN_SHIFT).wrapping_sub(turn.wrapping_add(1));
         (turns << TURN_SHIFT) as i64 >> TURN_SHIFT
     }
 
     #[inline]
-    fn is_closed(self) -> bool {
+    pub(super) fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
 
     fn closed(self) -> Take {
         Take(self.0 | CLOSED)
+    }
+
+    /// By its own sender, so that nobody receives it.
+    pub(super) fn withdrawn(self) -> Take {
+        Take(self.0 | WITHDRAWN)
+    }
+
+    #[inline]
+    pub(super) fn is_withdrawn(self) -> bool {
+        self.0 & WITHDRAWN != 0
     }
 
     pub(crate) fn member(self) -> Member {
@@ -83,7 +94,7 @@ impl Take {
         (self.0 >> COUNT_SHIFT & COUNT) as u8
     }
 
-    fn was_given_back(self) -> bool {
+    pub(super) fn was_given_back(self) -> bool {
         self.member() == NOBODY
     }
 
@@ -93,7 +104,7 @@ impl Take {
         Take(self.0 & !(COUNT << COUNT_SHIFT) & !MEMBER | u64::from(before) << COUNT_SHIFT)
     }
 
-    fn of(self, member: Member) -> Take {
+    pub(super) fn of(self, member: Member) -> Take {
         Take(self.0 & !MEMBER | u64::from(member))
     }
 }
@@ -111,11 +122,11 @@ pub(crate) enum Taking {
 
 impl<W: Words> Slots<W> {
     #[inline]
-    fn take_at(&self, place: Place) -> Take {
+    pub(super) fn take_at(&self, place: Place) -> Take {
         Take(self.words.take(place.index).load(Ordering::Acquire))
     }
 
-    fn swap_take(&self, place: Place, from: Take, to: Take) -> bool {
+    pub(super) fn swap_take(&self, place: Place, from: Take, to: Take) -> bool {
         let word = self.words.take(place.index);
         word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
@@ -156,7 +167,7 @@ impl<W: Words> Slots<W> {
                 return Taking::Empty(place);
             }
             if ahead >= 0 {
-                position = self.walk_on(place, ahead);
+                position = self.walk_over(place, seen, skips);
             } else if seen.is_closed() {
                 return Taking::Closed;
             } else if state.is_full() && state.ahead_of(place.turn) == 0 {
@@ -173,6 +184,20 @@ impl<W: Words> Slots<W> {
         }
     }
 
+    /// The next position to look at after one whose take word is of its turn or a later one. A take says that
+    /// all before it were taken or skipped; a withdrawal only says so of all that its slot had before.
+    #[inline]
+    fn walk_over(&self, place: Place, seen: Take, skips: &AtomicU64) -> u64 {
+        let ahead = seen.ahead_of(place.turn);
+        if !seen.is_withdrawn() {
+            return self.walk_on(place, ahead);
+        }
+        if ahead == 0 {
+            note_skip(skips, place.position);
+        }
+        self.walk_on(place, (ahead - 1).max(0))
+    }
+
     /// The first position at or after `from` that nobody took, and whether it is closed there. Positions
     /// without a message that it passes are noted in `skips`: whoever begins there passes them too.
     pub(crate) fn untaken(&self, from: u64, skips: &AtomicU64) -> (u64, bool) {
@@ -182,7 +207,7 @@ impl<W: Words> Slots<W> {
             let seen = self.take_at(place);
             let ahead = seen.ahead_of(place.turn);
             if ahead >= 0 {
-                position = self.walk_on(place, ahead);
+                position = self.walk_over(place, seen, skips);
             } else if !seen.is_closed()
                 && self.state_at(place).ahead_of(place.turn) > 0
                 && self.take_at(place) == seen
@@ -252,7 +277,12 @@ impl<W: Words> Slots<W> {
         for place in self.between(head, untaken) {
             let seen = self.take_at(place);
             let taken = seen.ahead_of(place.turn) == 0 && !seen.was_given_back();
-            if taken && self.holds_message(place) && dead(seen.member()) && first(seen.member(), place) {
+            if !taken || !self.holds_message(place) {
+                continue;
+            }
+            if seen.is_withdrawn() {
+                self.recover(place, &mut dead);
+            } else if dead(seen.member()) && first(seen.member(), place) {
                 self.swap_take(place, seen, seen.given_back());
             }
         }
@@ -263,7 +293,7 @@ impl<W: Words> Slots<W> {
         self.between(head, untaken).filter_map(|place| {
             let seen = self.take_at(place);
             let holds = seen.ahead_of(place.turn) == 0 && self.holds_message(place);
-            (holds && !seen.was_given_back()).then(|| seen.member())
+            (holds && !seen.was_given_back() && !seen.is_withdrawn()).then(|| seen.member())
         })
     }
 

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use tubepost::{Closed, Domain, Receiver, RecvError, SendError, SendTimeoutError, Sender, TrySendError};
+use tubepost::{
+    Closed, Domain, Receiver, RecvError, SendCollectedError, SendError, SendTimeoutError, Sender,
+    TrySendError,
+};
 
 use crate::rows::{Owned, Row};
 use crate::stage::{Child, Cue, PATIENCE, Place, Role, now_ns, thread_id, until_asleep};
@@ -93,6 +96,7 @@ fn user(cue: &mut Cue) {
             }),
             ["send", message] => say_waiting(cue, || send(out, message)),
             ["send_for", message] => say_waiting(cue, || send_for(out, message)),
+            ["collect", message] => say_waiting(cue, || collect(out, message)),
             ["closed"] => say_waiting(cue, || closed_word(out.closed().expect("a handle of this process"))),
             _ => panic!("the user does not know {line:?}"),
         }
@@ -112,6 +116,15 @@ fn send(out: &Sender<u64>, message: &str) -> String {
         Ok(()) => "ok".to_owned(),
         Err(SendError::Closed(_, closed)) => closed_word(closed),
         Err(SendError::Failed(_, error)) => format!("failed {error}"),
+    }
+}
+
+fn collect(out: &Sender<u64>, message: &str) -> String {
+    match out.send_collected(message.parse().expect("a number")) {
+        Ok(()) => "ok".to_owned(),
+        Err(SendCollectedError::Timeout(_)) => "timeout".to_owned(),
+        Err(SendCollectedError::Closed(_, closed, fate)) => format!("{} {fate:?}", closed_word(closed)),
+        Err(SendCollectedError::Failed(_, error)) => format!("failed {error}"),
     }
 }
 

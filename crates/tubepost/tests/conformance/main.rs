@@ -14,6 +14,7 @@
 //! | `deliveries` | what is in hand is consumed when it is accepted, and comes back whatever else happens |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
+//! | `collected` | a synchronous send: collected or withdrawn, never both |
 //! | `closing` | however the owner goes, every user is told, and told the same number |
 //! | `stopped` | a stopped process is not a dead one |
 //! | `killed` | a process killed at any moment leaves the others working |
@@ -29,6 +30,7 @@ mod calls;
 mod capacity;
 mod cast;
 mod closing;
+mod collected;
 mod competing;
 mod deliveries;
 mod envelope;

@@ -125,6 +125,9 @@ impl Inlet {
         }
         match slots.head(self.head.load(Relaxed)) {
             Head::Message(place, state) => {
+                if state.is_awaited() && !slots.take_awaited(place, self.at.member) {
+                    return None;
+                }
                 let payload = slots.words.in_line(place)?;
                 Some(Taken::in_line(self, Some(held), place, state.member(), payload))
             }
@@ -167,6 +170,9 @@ impl Inlet {
             let head = self.head.load(Relaxed);
             match slots.head(head) {
                 Head::Message(place, state) => {
+                    if state.is_awaited() && !slots.take_awaited(place, self.at.member) {
+                        return Err(Refusal::Waiting); // withdrawn: its sender is about to free it
+                    }
                     return self.open_letter(Some(held), place, state.member(), 0);
                 }
                 Head::Skipped => self.skip(head),
@@ -239,12 +245,20 @@ impl Inlet {
     /// A message stays where it is: there is no memory to look at its chunk.
     #[cold]
     fn can_not_look(&self, place: Place, errno: Errno) -> Error {
+        self.leave_there(place);
+        self.at.no_memory(ENTRY, &NoChunk::Os(errno))
+    }
+
+    /// A message that was taken stays in its slot, as if it had not been.
+    #[cold]
+    pub(super) fn leave_there(&self, place: Place) {
         let segment = &self.at.segment;
         if self.competes() || self.is_behind(place) {
             segment.slots.put_back(place);
             segment.tell_news();
+        } else if segment.slots.taken_by(place, self.at.member).is_some() {
+            segment.slots.put_back(place); // awaited; an owner's head was not moved
         }
-        self.at.no_memory(ENTRY, &NoChunk::Os(errno))
     }
 
     /// Is it closed? (What comes back then, nobody gets any more.) Else takes one of the messages that
@@ -456,10 +470,15 @@ impl Inlet {
         let mut recovered = false;
         loop {
             let slots = &self.at.segment.slots;
-            match slots.head(self.head.load(Relaxed)) {
-                Head::Empty(place) if recover(place) => recovered = true,
+            let place = match slots.head(self.head.load(Relaxed)) {
+                Head::Empty(place) => place,
+                Head::Message(place, _) if slots.is_withdrawn(place) => place,
                 _ => return recovered,
+            };
+            if !recover(place) {
+                return recovered;
             }
+            recovered = true;
             // Walk over it, so that several in a row are dealt with at once.
             let _held = self.sole.as_ref().map(Sole::hold);
             let head = self.head.load(Relaxed);
@@ -478,7 +497,7 @@ impl Inlet {
     fn poll(&self, deadline: Option<Instant>) -> bool {
         let at = &*self.at;
         let spin = at.spin();
-        if spin.is_zero() {
+        if spin.is_zero() || self.is_at_withdrawn() {
             return false;
         }
         let head = self.head.load(Relaxed);
@@ -533,7 +552,16 @@ impl Inlet {
     fn may_take(&self) -> bool {
         let segment = &self.at.segment;
         let head = segment.slots.head(self.head.load(Relaxed));
-        !matches!(head, Head::Empty(_)) || segment.is_closed() || self.has_news()
+        let there = !matches!(head, Head::Empty(_)) && !self.is_at_withdrawn();
+        there || segment.is_closed() || self.has_news()
+    }
+
+    /// An owner can't walk past what was withdrawn before it is free.
+    fn is_at_withdrawn(&self) -> bool {
+        let slots = &self.at.segment.slots;
+        let head = slots.head(self.head.load(Relaxed));
+        !self.competes()
+            && matches!(head, Head::Message(place, state) if state.is_awaited() && slots.is_withdrawn(place))
     }
 
     /// What calls say once this end was closed.

@@ -25,6 +25,7 @@
 //! that competes: see `queue::takes` and `queue::in_hand`.
 
 pub(crate) mod attach;
+pub(crate) mod collected;
 pub(crate) mod inlet;
 pub(crate) mod outlet;
 pub(crate) mod taken;

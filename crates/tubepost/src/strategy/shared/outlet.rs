@@ -58,6 +58,12 @@ impl Outlet {
     /// Sends if there is room now.
     #[inline]
     pub(crate) fn try_send(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.post::<false>(bytes).map(drop)
+    }
+
+    /// The same, and where it is now. `AWAITED`: the sender waits until it is collected.
+    #[inline(always)]
+    fn post<const AWAITED: bool>(&self, bytes: &[u8]) -> Result<Place, Refusal> {
         let at = &*self.at;
         if !at.segment.is_ours() {
             return Err(forked());
@@ -65,17 +71,17 @@ impl Outlet {
         self.look_at_clock()?;
         let slots = &at.segment.slots;
         if !slots.words.fits(bytes.len()) {
-            return self.try_send_chunk(bytes);
+            return self.post_chunk::<AWAITED>(bytes);
         }
         let place = self.claim()?;
         slots.words.write(place, bytes);
-        self.publish(place);
-        Ok(())
+        self.publish::<AWAITED>(place);
+        Ok(place)
     }
 
     /// A payload that does not fit a slot: everything that may fail comes before the claim.
     #[cold]
-    fn try_send_chunk(&self, bytes: &[u8]) -> Result<(), Refusal> {
+    fn post_chunk<const AWAITED: bool>(&self, bytes: &[u8]) -> Result<Place, Refusal> {
         let at = &*self.at;
         let (length, max) = (bytes.len() as u64, at.segment.geometry.choice.max_message);
         if length > max {
@@ -103,8 +109,8 @@ impl Outlet {
         chunk.entry.position.store(place.position, Relaxed);
         let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
         at.segment.slots.words.write_ticket(place, bytes.len(), linked.ticket());
-        self.publish(place);
-        Ok(())
+        self.publish::<AWAITED>(place);
+        Ok(place)
     }
 
     /// Claims a place if there is one now.
@@ -123,10 +129,14 @@ impl Outlet {
 
     /// Publishes what was written to a claimed place, and wakes who waits for it.
     #[inline(always)]
-    fn publish(&self, place: Place) {
+    fn publish<const AWAITED: bool>(&self, place: Place) {
         let at = &*self.at;
         let slots = &at.segment.slots;
-        slots.publish(place, at.member);
+        if AWAITED {
+            slots.publish_awaited(place, at.member);
+        } else {
+            slots.publish(place, at.member);
+        }
         self.cursor.store(place.position + 1, Relaxed);
         if place.position.is_multiple_of(HINT_EVERY) {
             at.segment.header().tail.hint.fetch_max(place.position, Release);
@@ -173,16 +183,30 @@ impl Outlet {
     /// Sends, waiting for room until the deadline.
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Refusal> {
-        match self.try_send(bytes) {
-            Err(Refusal::Waiting) => self.send_later(bytes, deadline),
+        self.post_by::<false>(bytes, deadline).map(drop)
+    }
+
+    /// The same, and where it is now.
+    #[inline(always)]
+    pub(super) fn post_by<const AWAITED: bool>(
+        &self,
+        bytes: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<Place, Refusal> {
+        match self.post::<AWAITED>(bytes) {
+            Err(Refusal::Waiting) => self.post_later::<AWAITED>(bytes, deadline),
             done => done,
         }
     }
 
     #[cold]
-    fn send_later(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Refusal> {
+    fn post_later<const AWAITED: bool>(
+        &self,
+        bytes: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<Place, Refusal> {
         while self.poll(deadline) {
-            match self.try_send(bytes) {
+            match self.post::<AWAITED>(bytes) {
                 Err(Refusal::Waiting) => {} // another was faster
                 done => return done,
             }
@@ -190,7 +214,7 @@ impl Outlet {
         let at = &self.at;
         let done = at.segment.room().wait(
             deadline,
-            || match self.try_send(bytes) {
+            || match self.post::<AWAITED>(bytes) {
                 Err(Refusal::Waiting) => None,
                 done => Some(done),
             },

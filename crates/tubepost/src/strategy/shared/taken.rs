@@ -176,17 +176,14 @@ impl<'a> Taken<'a> {
     /// It stays in the queue, as if it had not been taken.
     #[cold]
     fn put_back(self) {
-        let segment = &self.inlet.at.segment;
         match (self.place, self.chunk) {
-            (Some(place), _) if self.inlet.competes() => segment.slots.put_back(place),
-            (Some(place), _) if self.inlet.is_behind(place) => segment.slots.put_back(place),
-            (Some(_), _) => return, // an owner's head was not moved
+            (Some(place), _) => self.inlet.leave_there(place),
             (None, Some(chunk)) => {
                 chunk.swap(chunk.word.given_back());
+                self.inlet.at.segment.tell_news();
             }
             (None, None) => {}
         }
-        segment.tell_news();
     }
 
     /// The bytes make no message, for this reason. What doesn't fit the buffer stays.

@@ -1,0 +1,117 @@
+//! A sender that waits until its message was collected, or takes it back.
+//!
+//! It sleeps where senders wait for room: a message that was collected is a place that became free.
+//! The protocol is in `queue::collected`.
+
+use super::outlet::Outlet;
+use crate::error::{Closed, Fate};
+use crate::queue::chunks::Use;
+use crate::queue::collected::Withdrawal;
+use crate::queue::mapped::Letter;
+use crate::queue::slots::Place;
+use crate::strategy::Refusal;
+use crate::sync::wait::poll;
+use std::time::Instant;
+
+/// Why a message was not collected.
+#[derive(Debug)]
+pub(crate) enum Uncollected {
+    /// As a send that does not wait; but at a deadline it was withdrawn.
+    Refused(Refusal),
+    /// The mailbox was closed meanwhile.
+    Closed(Closed, Fate),
+}
+
+impl From<Refusal> for Uncollected {
+    fn from(refusal: Refusal) -> Uncollected {
+        match refusal {
+            Refusal::Closed(closed) => Uncollected::Closed(closed, Fate::NotCollected),
+            other => Uncollected::Refused(other),
+        }
+    }
+}
+
+impl Outlet {
+    /// Sends, and waits until a receiver has the message.
+    #[inline]
+    pub(crate) fn send_collected(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Uncollected> {
+        let place = self.post_by::<true>(bytes, deadline)?;
+        let at = &*self.at;
+        let over = || at.segment.slots.is_over(place);
+        if poll(at.spin(), deadline, over) {
+            at.spun_well();
+            return Ok(());
+        }
+        self.await_collection(place, deadline)
+    }
+
+    #[cold]
+    fn await_collection(&self, place: Place, deadline: Option<Instant>) -> Result<(), Uncollected> {
+        let at = &self.at;
+        let collected = at.segment.room().wait(
+            deadline,
+            || at.segment.slots.is_over(place).then_some(Ok(())),
+            || {
+                if at.segment.is_closed() {
+                    return Err(Err(super::closed(&at.segment)));
+                }
+                at.look_for_owner().map_err(Err)
+            },
+        );
+        match collected {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Refusal::Closed(closed))) => self.fate(place, closed),
+            Some(Err(other)) => Err(other.into()),
+            None => self.withdraw(place),
+        }
+    }
+
+    /// The deadline came first: takes the message back, unless somebody is just receiving it.
+    #[cold]
+    fn withdraw(&self, place: Place) -> Result<(), Uncollected> {
+        let at = &self.at;
+        let segment = &at.segment;
+        segment.untaken();
+        let mut withdrawal = segment.slots.withdraw(place, at.member);
+        if let Withdrawal::With(receiver) = withdrawal
+            && segment.is_dead(receiver)
+        {
+            if segment.is_over() {
+                return self.fate(place, at.buried());
+            }
+            segment.give_back();
+            withdrawal = segment.slots.withdraw(place, at.member);
+        }
+        match withdrawal {
+            Withdrawal::Mine => {}
+            Withdrawal::Collected | Withdrawal::With(_) => return Ok(()),
+            Withdrawal::Closed => return self.fate(place, at.buried()),
+        }
+        let letter = segment.slots.words.letter(place);
+        segment.slots.free(place);
+        if let Some(Letter::InChunk(ticket, _)) = letter
+            && let Some(chunk) = segment.chunks.find(ticket)
+            && chunk.word.kind() == Some(Use::Linked)
+        {
+            chunk.swap(chunk.word.freed());
+        }
+        // The place is free, and an owner that waits at it can go on.
+        segment.room().ring(&at.quiet);
+        segment.messages().ring(&at.quiet);
+        if segment.is_closed() {
+            return Err(Uncollected::Closed(at.buried(), Fate::NotCollected));
+        }
+        Err(Uncollected::Refused(Refusal::Waiting))
+    }
+
+    /// What became of the message in a mailbox that was closed.
+    #[cold]
+    fn fate(&self, place: Place, closed: Closed) -> Result<(), Uncollected> {
+        let slots = &self.at.segment.slots;
+        if slots.is_over(place) {
+            return Ok(());
+        }
+        let fate = if slots.taker(place).is_some() { Fate::Unknown } else { Fate::NotCollected };
+        Err(Uncollected::Closed(closed, fate))
+    }
+}
