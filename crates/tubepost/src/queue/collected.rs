@@ -88,7 +88,7 @@ impl<W: Words> Slots<W> {
     /// Who is receiving the message at `place`, if it is not received yet.
     pub(crate) fn taker(&self, place: Place) -> Option<Member> {
         let seen = self.take_at(place);
-        (seen.ahead_of(place.turn) == 0 && !seen.was_given_back() && !seen.is_withdrawn())
-            .then(|| seen.member())
+        let taken = seen.ahead_of(place.turn) == 0 && !seen.was_given_back() && !seen.is_withdrawn();
+        (taken && !self.is_over(place)).then(|| seen.member())
     }
 }

@@ -11,7 +11,7 @@ use crate::queue::mapped::Letter;
 use crate::queue::slots::Place;
 use crate::strategy::Refusal;
 use crate::sync::wait::poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why a message was not collected.
 #[derive(Debug)]
@@ -30,6 +30,10 @@ impl From<Refusal> for Uncollected {
         }
     }
 }
+
+/// A receiver that took a message has it copied within this time, unless it is stopped, or keeps it in hand in its
+/// slot for want of memory.
+const COPYING: Duration = Duration::from_millis(100);
 
 impl Outlet {
     /// Sends, and waits until a receiver has the message.
@@ -73,6 +77,13 @@ impl Outlet {
         let segment = &at.segment;
         segment.untaken();
         let mut withdrawal = segment.slots.withdraw(place, at.member);
+        if let Withdrawal::With(_) = withdrawal {
+            // Who is just copying it may find that its buffer is too short.
+            let decided = || segment.slots.taker(place).is_none().then_some(());
+            let end = Instant::now().checked_add(COPYING);
+            segment.room().wait(end, decided, || Ok(at.patience()));
+            withdrawal = segment.slots.withdraw(place, at.member);
+        }
         if let Withdrawal::With(receiver) = withdrawal
             && segment.is_dead(receiver)
         {

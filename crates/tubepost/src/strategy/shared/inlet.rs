@@ -258,6 +258,7 @@ impl Inlet {
             segment.tell_news();
         } else if segment.slots.taken_by(place, self.at.member).is_some() {
             segment.slots.put_back(place); // awaited; an owner's head was not moved
+            segment.room().ring(&self.at.quiet);
         }
     }
 
