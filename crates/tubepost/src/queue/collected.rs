@@ -6,11 +6,14 @@
 //! ```text
 //! send       as ever, but state = FULL(turn, awaited, me)
 //! collected  state beyond my turn
-//! withdraw   CAS the take word: an older turn, or given back -> (turn, withdrawn, me)
+//! withdraw   CAS the take word: an older turn -> (turn, withdrawn, me)
 //!            won:  state = FREE(turn + 1); nobody receives it
 //!            lost: somebody is just receiving it, so it is collected
 //! receive    of an awaited message also a sole receiver CASes the take word first
 //! ```
+//!
+//! Where receivers compete, one that was taken and given back stays: it counts as collected. A sole receiver
+//! that can't use it (its buffer is too short) has not walked past it, and it can be withdrawn.
 //!
 //! So the take word decides, as it does between receivers, and exactly one of sender and receivers has the
 //! message. A position that was withdrawn is a skipped one: who walks over it says so in the count of skips.
@@ -42,14 +45,15 @@ pub(crate) enum Withdrawal {
 
 impl<W: Words> Slots<W> {
     /// Takes a message back whose sender is `me`. The caller has just walked to the first untaken position.
-    pub(crate) fn withdraw(&self, place: Place, me: Member) -> Withdrawal {
+    pub(crate) fn withdraw(&self, place: Place, me: Member, competing: bool) -> Withdrawal {
         loop {
             let seen = self.take_at(place);
             let ahead = seen.ahead_of(place.turn);
-            if self.is_over(place) || ahead > 0 {
+            let given_back = ahead == 0 && seen.was_given_back();
+            if self.is_over(place) || ahead > 0 || given_back && competing {
                 return Withdrawal::Collected;
             }
-            if ahead == 0 && !seen.was_given_back() {
+            if ahead == 0 && !given_back {
                 return Withdrawal::With(seen.member());
             }
             if seen.is_closed() {

@@ -118,7 +118,7 @@ fn what_is_taken_in_hand_is_collected() {
 
 #[test]
 fn a_buffer_that_is_too_small_leaves_it_with_its_sender() {
-    on_every_row(|row| {
+    on_every_row_of_a_process(|row| {
         let place = Place::new();
         let inbox = row.own::<[u8]>(&place, "box");
         let out = open::<[u8]>(&place, "box");

@@ -3,7 +3,7 @@
 //! Beside what `slots` models there is a ledger of takes, a word per slot:
 //!
 //! ```text
-//! take    (turn + 1, deliveries before, closed, member)     zeroed: taken in no turn
+//! take    (turn + 1, deliveries before, closed, withdrawn, member)     zeroed: taken in no turn
 //! skips   (count, position)                                 positions without a message
 //! ```
 //!
@@ -16,6 +16,12 @@
 //! (t, c, dead) → (t, c + 1, nobody). Only a receiver takes it again, by CAS to (t, c + 1, me).
 //! Who can't use what it took puts it back: (t, c, me) → (t, c + 1, nobody).
 //!
+//! *Withdrawing*, by a sender that waited in vain for its message at p to be collected: walk to the first
+//! position that nobody took, as a newcomer does; CAS the take word of p, of an older turn (or put back by a sole
+//! receiver), to (t, withdrawn, me); store FREE(t + 1). What was given back stays: it counts as collected. Who walks meets a withdrawn word: of this turn → note the skip, walk on; of a later
+//! one → it says nothing of the positions before it, but all that its slot had before is over: walk on right behind that. A
+//! sole receiver looks at states only, but takes an awaited message by CAS, too.
+//!
 //! *Rows.* As in `slots`; of receivers here. A dead one's is SWEEPING while what it had taken is
 //! given back, then CLEAN, then a newcomer's, under the same tag.
 //!
@@ -25,7 +31,7 @@
 //! number told is everybody's.
 //!
 //! # Invariants
-//! 1. A position is first taken after all before it were taken or skipped.
+//! 1. A position is first taken by a receiver after all before it were taken or skipped.
 //! 2. FULL(t) is left only by the living taker that the take word names.
 //! 3. No take word ever comes again: of one turn, its count only grows while it changes hands.
 //! 4. `skips` counts exactly the skipped positions before the one it names, for nobody passes one
@@ -37,6 +43,7 @@
 //! - between take and FREE: the word names the dead; anybody gives it back, marked.
 //! - giving back, taking again, sweeping: the CAS either happened or not.
 //! - between seeing a skip and noting it: whoever passes there next notes it.
+//! - between withdrawing and FREE: nobody receives it; whoever looks after the dead frees the slot.
 //! - closing: the next one does the same, and tells the number that the first told, if it did.
 //!
 //! Claims are made in one step here, and so are verdicts on senders: `slots` has those in full.
@@ -53,6 +60,10 @@ const NOBODY: u8 = 9;
 #[derive(Clone, Copy)]
 enum Role {
     Sender(u8),
+    /// A sender of so many messages that waits for each to be collected, or withdraws it.
+    Awaiting(u8),
+    /// The only receiver: it looks at states, and takes by CAS only what is awaited.
+    Sole,
     /// A member from the start, in this row.
     Receiver(u8),
     /// A receiver that takes whichever row it gets.
@@ -87,6 +98,14 @@ enum Planted {
     GivenBackNotClosed,
     /// What the dead had is not given back before it is counted.
     ClosedWithoutGivingBack,
+    /// A withdrawn word is walked over like a take.
+    WithdrawnWalkedOver,
+    /// Who withdraws does not walk to the first position that nobody took.
+    WithdrawnUnwalked,
+    /// A sole receiver takes awaited messages without a CAS.
+    SoleWithoutSwap,
+    /// Nobody frees the slot of one who died withdrawing.
+    WithdrawnNotFreed,
 }
 
 struct Takes {
@@ -112,6 +131,7 @@ struct Take {
     lap: u8,
     count: u8,
     closed: bool,
+    withdrawn: bool,
     member: u8,
 }
 
@@ -119,6 +139,7 @@ struct Take {
 struct Slot {
     turn: u8,
     full: bool,
+    awaited: bool,
     message: u8,
 }
 
@@ -143,6 +164,11 @@ enum At {
     // sending
     Claim,
     Publish,
+    Await,
+    Walk,
+    ReadTake,
+    Withdraw,
+    FreeOwn,
     // receiving
     Idle,
     Look,
@@ -206,6 +232,7 @@ struct State {
     // For checks: positions that were skipped, and that were taken for the first time …
     skipped: u16,
     taken: u16,
+    withdrawn: u8,
     // … messages published, read by anybody, freed by who read them, counted by who told first …
     accepted: u8,
     delivered: u8,
@@ -218,7 +245,7 @@ struct State {
 }
 
 const NO_CLAIM: Claim = Claim { lap: 0, who: NOBODY };
-const NO_TAKE: Take = Take { lap: 0, count: 0, closed: false, member: NOBODY };
+const NO_TAKE: Take = Take { lap: 0, count: 0, closed: false, withdrawn: false, member: NOBODY };
 const GONE: Process = Process { at: At::Dead, row: NOBODY, head: 0, index: 0, seen: NO_TAKE, counted: 0 };
 
 impl Takes {
@@ -231,7 +258,7 @@ impl Takes {
     }
 
     fn is_receiver(&self, p: usize) -> bool {
-        matches!(self.roles[p], Role::Receiver(_) | Role::Newcomer)
+        matches!(self.roles[p], Role::Receiver(_) | Role::Newcomer | Role::Sole)
     }
 
     /// The message that `p` has in hand.
@@ -242,7 +269,10 @@ impl Takes {
 
     /// The number of `p`'s next message.
     fn message(&self, s: &State, p: usize) -> u8 {
-        let before = self.roles[..p].iter().map(|role| if let Role::Sender(n) = role { *n } else { 0 });
+        let before = self.roles[..p].iter().map(|role| match role {
+            Role::Sender(n) | Role::Awaiting(n) => *n,
+            _ => 0,
+        });
         before.sum::<u8>() + s.processes[p].head
     }
 }
@@ -255,7 +285,7 @@ impl Model for Takes {
         let mut s = State {
             claims: [NO_CLAIM; MAX_SLOTS],
             takes: [NO_TAKE; MAX_SLOTS],
-            slots: [Slot { turn: 0, full: false, message: 0 }; MAX_SLOTS],
+            slots: [Slot { turn: 0, full: false, awaited: false, message: 0 }; MAX_SLOTS],
             // Rows that nobody has from the start are not there.
             rows: [Row { joining: NOBODY - 1, ..row }; ROWS],
             skips: (0, 0),
@@ -265,6 +295,7 @@ impl Model for Takes {
             put_backs: self.put_backs,
             skipped: 0,
             taken: 0,
+            withdrawn: 0,
             accepted: 0,
             delivered: 0,
             received: 0,
@@ -276,7 +307,12 @@ impl Model for Takes {
         for (p, role) in self.roles.iter().enumerate() {
             let who = u8::try_from(p).expect("few");
             s.processes[p].at = match *role {
-                Role::Sender(_) => At::Claim,
+                Role::Sender(_) | Role::Awaiting(_) => At::Claim,
+                Role::Sole => {
+                    s.rows[0] = Row { word: RowWord::Active, lock: who, joining: NOBODY };
+                    s.processes[p].row = 0;
+                    At::Idle
+                }
                 Role::Receiver(row) => {
                     s.rows[usize::from(row)] = Row { word: RowWord::Active, lock: who, joining: NOBODY };
                     s.processes[p].row = row;
@@ -296,6 +332,8 @@ impl Model for Takes {
     fn name(&self, p: usize) -> String {
         match self.roles[p] {
             Role::Sender(_) => format!("sender {p}"),
+            Role::Awaiting(_) => format!("awaiting sender {p}"),
+            Role::Sole => format!("sole receiver {p}"),
             Role::Receiver(_) => format!("receiver {p}"),
             Role::Newcomer => format!("newcomer {p}"),
             Role::Closer => format!("closer {p}"),
@@ -304,6 +342,7 @@ impl Model for Takes {
 
     fn steps(&self, s: &State, p: usize, out: &mut Steps<State>) {
         self.send(s, p, out);
+        self.await_collection(s, p, out);
         self.receive(s, p, out);
         self.give_back(s, p, out);
         self.join(s, p, out);
@@ -347,6 +386,9 @@ impl Model for Takes {
         if s.told.is_some_and(|told| told & s.received != 0) {
             return Err("counted and received".into());
         }
+        if s.withdrawn & s.received != 0 {
+            return Err("withdrawn and received".into());
+        }
         Ok(())
     }
 
@@ -358,13 +400,14 @@ impl Model for Takes {
             // Nobody is left to receive anything, or to count it: that is for who comes later.
             return all.all(|p| gone(p) || !matches!(self.roles[p], Role::Closer));
         }
-        let accounted = s.received | s.excused | s.told.unwrap_or(0);
-        all.all(|p| self.is_receiver(p) || gone(p)) && s.accepted & !accounted == 0
+        let accounted = s.received | s.excused | s.told.unwrap_or(0) | s.withdrawn;
+        let all_free = s.slots.iter().all(|slot| !slot.full) || s.told.is_some();
+        all.all(|p| self.is_receiver(p) || gone(p)) && s.accepted & !accounted == 0 && all_free
     }
 }
 
 mod tests {
-    use super::Role::{Closer, Newcomer, Receiver, Sender};
+    use super::Role::{Awaiting, Closer, Newcomer, Receiver, Sender, Sole};
     use super::*;
 
     const TWO: &[Role] = &[Sender(2), Sender(1), Receiver(0), Receiver(1)];
@@ -378,6 +421,13 @@ mod tests {
     const CLOSING: &[Role] = &[Sender(2), Receiver(0), Receiver(1), Closer];
     const TWO_CLOSE: &[Role] = &[Sender(1), Receiver(0), Receiver(1), Closer, Closer];
     const ALL_DEAD: &[Role] = &[Sender(1), Receiver(0), Closer];
+    const AWAITED: &[Role] = &[Awaiting(2), Sender(1), Receiver(0), Receiver(1)];
+    const TWO_AWAIT: &[Role] = &[Awaiting(2), Awaiting(1), Receiver(0)];
+    const AWAITED_REUSE: &[Role] = &[Awaiting(1), Awaiting(1), Receiver(0), Newcomer];
+    const AHEAD: &[Role] = &[Awaiting(1), Sender(2), Receiver(0), Receiver(1)];
+    const SOLE: &[Role] = &[Awaiting(2), Awaiting(1), Sole];
+    const SOLE_MIXED: &[Role] = &[Awaiting(2), Sender(2), Sole];
+    const AWAITED_CLOSING: &[Role] = &[Awaiting(1), Awaiting(1), Receiver(0), Closer];
     /// For long runs.
     const BUSY: &[Role] = &[Sender(2), Sender(2), Receiver(0), Receiver(1), Newcomer];
 
@@ -443,6 +493,54 @@ mod tests {
             holds(&format!("takes n={n}, closing, all dead"), &queue(n, ALL_DEAD, 2));
             holds(&format!("takes n={n}, two close"), &queue(n, TWO_CLOSE, 1));
         }
+    }
+
+    #[test]
+    fn what_is_awaited_is_collected_or_withdrawn() {
+        for n in [1, 2, 3] {
+            holds(&format!("takes n={n}, awaited"), &queue(n, AWAITED, 1));
+            holds(&format!("takes n={n}, two await"), &queue(n, TWO_AWAIT, 2));
+            holds(&format!("takes n={n}, awaited, a row reused"), &queue(n, AWAITED_REUSE, 2));
+        }
+    }
+
+    #[test]
+    fn a_sole_receiver_collects_what_is_awaited() {
+        for n in [1, 2, 3] {
+            holds(&format!("takes n={n}, sole"), &queue(n, SOLE, 1));
+            holds(&format!("takes n={n}, sole, some awaited"), &queue(n, SOLE_MIXED, 1));
+            holds(&format!("takes n={n}, sole, put back"), &Takes { put_backs: 2, ..queue(n, SOLE, 0) });
+        }
+    }
+
+    #[test]
+    fn closing_counts_what_is_awaited() {
+        for n in [1, 2] {
+            holds(&format!("takes n={n}, awaited, closing"), &queue(n, AWAITED_CLOSING, 1));
+        }
+    }
+
+    #[test]
+    fn a_withdrawal_says_nothing_of_what_is_before_it() {
+        let model = planted(2, AHEAD, 1, Planted::WithdrawnWalkedOver);
+        breaks("withdrawn walked over", &model, "skips counted");
+    }
+
+    #[test]
+    fn who_withdraws_walks_first() {
+        let model = planted(1, TWO_AWAIT, 0, Planted::WithdrawnUnwalked);
+        breaks("withdrawn unwalked", &model, "skips counted");
+    }
+
+    #[test]
+    fn a_sole_receiver_swaps_what_is_awaited() {
+        let model = planted(1, SOLE, 0, Planted::SoleWithoutSwap);
+        breaks("sole without swap", &model, "withdrawn and received");
+    }
+
+    #[test]
+    fn a_dead_ones_withdrawn_slot_is_freed() {
+        breaks("withdrawn not freed", &planted(1, TWO_AWAIT, 1, Planted::WithdrawnNotFreed), "stuck");
     }
 
     #[test]

@@ -76,13 +76,14 @@ impl Outlet {
         let at = &self.at;
         let segment = &at.segment;
         segment.untaken();
-        let mut withdrawal = segment.slots.withdraw(place, at.member);
+        let competing = !segment.geometry.choice.owned;
+        let mut withdrawal = segment.slots.withdraw(place, at.member, competing);
         if let Withdrawal::With(_) = withdrawal {
             // Who is just copying it may find that its buffer is too short.
             let decided = || segment.slots.taker(place).is_none().then_some(());
             let end = Instant::now().checked_add(COPYING);
             segment.room().wait(end, decided, || Ok(at.patience()));
-            withdrawal = segment.slots.withdraw(place, at.member);
+            withdrawal = segment.slots.withdraw(place, at.member, competing);
         }
         if let Withdrawal::With(receiver) = withdrawal
             && segment.is_dead(receiver)
@@ -91,7 +92,7 @@ impl Outlet {
                 return self.fate(place, at.buried());
             }
             segment.give_back();
-            withdrawal = segment.slots.withdraw(place, at.member);
+            withdrawal = segment.slots.withdraw(place, at.member, competing);
         }
         match withdrawal {
             Withdrawal::Mine => {}

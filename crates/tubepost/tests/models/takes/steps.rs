@@ -41,7 +41,8 @@ impl Takes {
 
     pub(super) fn send(&self, s: &State, p: usize, out: &mut Steps<State>) {
         let me = s.processes[p];
-        let Role::Sender(messages) = self.roles[p] else { return };
+        let (Role::Sender(messages) | Role::Awaiting(messages)) = self.roles[p] else { return };
+        let awaited = matches!(self.roles[p], Role::Awaiting(_));
         let mut t = *s;
         match me.at {
             At::Claim if s.claims_closed => {
@@ -63,15 +64,122 @@ impl Takes {
             At::Publish => {
                 let message = self.message(s, p);
                 let slot = &mut t.slots[usize::from(me.index)];
-                *slot = Slot { full: true, message, ..*slot };
+                *slot = Slot { full: true, message, awaited, ..*slot };
                 t.accepted |= 1 << message;
-                let sent = me.head + 1;
-                let at = if sent == messages { At::Done } else { At::Claim };
-                t.processes[p] = Process { at, head: sent, ..GONE };
+                t.processes[p] = if awaited {
+                    Process { at: At::Await, counted: slot.turn, ..me }
+                } else {
+                    self.sent(me.head, messages)
+                };
                 out.add(|| format!("publishes message {message} in slot {}", me.index), t);
             }
             _ => {}
         }
+    }
+
+    /// Goes on to the next message, if there is one.
+    fn sent(&self, before: u8, messages: u8) -> Process {
+        let at = if before + 1 == messages { At::Done } else { At::Claim };
+        Process { at, head: before + 1, ..GONE }
+    }
+
+    /// A sender waits for its message to be collected, and at any moment may want it back. (Its `counted` is the
+    /// turn of its slot.)
+    pub(super) fn await_collection(&self, s: &State, p: usize, out: &mut Steps<State>) {
+        let me = s.processes[p];
+        let Role::Awaiting(messages) = self.roles[p] else { return };
+        let (i, turn) = (usize::from(me.index), me.counted);
+        let position = turn * self.n + me.index;
+        let (slot, take) = (s.slots[i], s.takes[i]);
+        let mut t = *s;
+        match me.at {
+            At::Await => {
+                if slot.turn > turn {
+                    t.processes[p] = self.sent(me.head, messages);
+                    if s.received >> self.message(s, p) & 1 == 0 {
+                        t.wrong = Some("collected and not received");
+                    }
+                    out.add(|| "is told that it was collected".into(), t);
+                } else if s.told.is_some() {
+                    t.processes[p] = Process { at: At::Done, ..GONE };
+                    out.add(|| "is told that it is closed".into(), t);
+                } else {
+                    t.processes[p].at = At::Walk;
+                    out.add(|| "waits no longer".into(), t);
+                }
+            }
+            At::Walk => {
+                if self.planted != Planted::WithdrawnUnwalked && !self.has_sole() {
+                    self.untaken(&mut t, true);
+                }
+                t.processes[p].at = At::ReadTake;
+                out.add(|| "walks to the first that nobody took".into(), t);
+            }
+            At::ReadTake => {
+                let back = take.lap > turn && take.member == NOBODY;
+                let taken = take.lap > turn && take.member != NOBODY;
+                let at = if taken || take.closed || slot.turn > turn { At::Await } else { At::Withdraw };
+                (t.processes[p].at, t.processes[p].seen) = (at, take);
+                if back && !self.has_sole() && slot.turn == turn {
+                    t.processes[p] = self.sent(me.head, messages); // it is delivered again
+                }
+                out.add(|| format!("reads its take word: {take:?}"), t);
+            }
+            At::Withdraw => {
+                let swapped = take == me.seen;
+                t.processes[p] = Process { at: At::Await, seen: NO_TAKE, ..me };
+                if swapped {
+                    t.takes[i] = Take { lap: turn + 1, withdrawn: true, member: p as u8, ..NO_TAKE };
+                    t.processes[p].at = At::FreeOwn;
+                    t.skipped |= 1 << position;
+                    t.withdrawn |= 1 << self.message(s, p);
+                }
+                out.add(|| format!("withdraws {position}: swapped = {swapped}"), t);
+            }
+            At::FreeOwn => {
+                t.slots[i] = Slot { turn: turn + 1, full: false, awaited: false, message: 0 };
+                t.processes[p] = self.sent(me.head, messages);
+                out.add(|| format!("frees slot {i}"), t);
+            }
+            _ => {}
+        }
+    }
+
+    fn has_sole(&self) -> bool {
+        self.roles.iter().any(|role| matches!(role, Role::Sole))
+    }
+
+    /// Somebody finds a slot whose sender died withdrawing it.
+    fn free_for_the_dead(&self, s: &State, out: &mut Steps<State>) {
+        for i in 0..usize::from(self.n) {
+            let (slot, take) = (s.slots[i], s.takes[i]);
+            let withdrawn = self.is_taken(s, i) && take.withdrawn;
+            if withdrawn
+                && s.processes[usize::from(take.member)].at == At::Dead
+                && self.planted != Planted::WithdrawnNotFreed
+            {
+                let mut t = *s;
+                t.slots[i] = Slot { turn: slot.turn + 1, full: false, awaited: false, message: 0 };
+                out.add(|| format!("frees slot {i} for the dead"), t);
+            }
+        }
+    }
+
+    /// The next position after one whose take word is of its turn or later; `note`: one that was withdrawn there.
+    fn walk_over(&self, t: &mut State, position: u8, note: bool) -> u8 {
+        let (i, turn) = (self.index(position), self.turn(position));
+        let take = t.takes[i];
+        let beyond = |lap: u8| lap * self.n + i as u8 + 1;
+        if !take.withdrawn || self.planted == Planted::WithdrawnWalkedOver {
+            return beyond(take.lap - 1);
+        }
+        if take.lap - 1 > turn {
+            return beyond(take.lap - 2);
+        }
+        if note {
+            self.note(t, position);
+        }
+        position + 1
     }
 
     fn idle(&self, me: Process) -> Process {
@@ -85,15 +193,17 @@ impl Takes {
         let (slot, take) = (s.slots[i], s.takes[i]);
         match me.at {
             At::Idle => {
-                if take.lap > turn {
-                    t.processes[p].head = (take.lap - 1) * self.n + i as u8 + 1;
+                self.free_for_the_dead(s, out);
+                if take.lap > turn && !matches!(self.roles[p], Role::Sole) {
+                    t.processes[p].head = self.walk_over(&mut t, me.head, true);
                 } else {
                     (t.processes[p].at, t.processes[p].seen) = (At::Look, take);
                 }
                 out.add(|| format!("reads the take word of {}: {take:?}", me.head), t);
                 for index in 0..usize::from(self.n) {
                     let seen = s.takes[index];
-                    if self.is_taken(s, index) && seen.member == NOBODY && !seen.closed {
+                    let sole = matches!(self.roles[p], Role::Sole);
+                    if self.is_taken(s, index) && seen.member == NOBODY && !seen.closed && !sole {
                         let mut t = *s;
                         t.processes[p] = Process { at: At::SwapAgain, index: index as u8, seen, ..me };
                         out.add(|| format!("sees slot {index} given back"), t);
@@ -102,12 +212,19 @@ impl Takes {
             }
             At::Look => {
                 t.processes[p] = self.idle(me);
+                let sole = matches!(self.roles[p], Role::Sole);
+                let there = slot.full && slot.turn == turn;
                 if me.seen.closed {
-                } else if slot.full && slot.turn == turn {
+                } else if sole && there && (!slot.awaited || self.planted == Planted::SoleWithoutSwap) {
+                    t.processes[p] = Process { at: At::Read, head: me.head + 1, index: i as u8, ..me };
+                    t.taken |= 1 << me.head;
+                } else if there && take.withdrawn && take.lap > turn {
+                    // A sole receiver waits until it is free.
+                } else if there {
                     (t.processes[p].at, t.processes[p].seen) = (At::Swap, me.seen);
                 } else if slot.turn > turn {
                     (t.processes[p].at, t.processes[p].seen) = (At::Confirm, me.seen);
-                    if self.planted == Planted::SkipNotConfirmed {
+                    if self.planted == Planted::SkipNotConfirmed || sole {
                         t.processes[p].at = At::Note;
                     }
                 } else if self.is_abandoned(s, me.head) {
@@ -131,7 +248,8 @@ impl Takes {
                 t.processes[p] = self.idle(me);
                 let swapped = take == me.seen;
                 if swapped || self.planted == Planted::TakenByPlainStore {
-                    t.takes[i] = Take { lap: turn + 1, member: me.row, ..NO_TAKE };
+                    let count = if me.seen.lap > turn { me.seen.count } else { 0 };
+                    t.takes[i] = Take { lap: turn + 1, count, member: me.row, ..NO_TAKE };
                     t.processes[p] = Process { at: At::Read, head: me.head + 1, index: i as u8, ..me };
                     t.processes[p].seen = t.takes[i];
                     if (s.taken | s.skipped) & ((1 << me.head) - 1) != (1 << me.head) - 1 {
@@ -175,13 +293,16 @@ impl Takes {
                     // In hand when the closing began: it may be that nobody counts it.
                     t.excused |= u8::from(s.claims_closed) << message;
                     t.processes[p] = self.idle(me);
+                    if matches!(self.roles[p], Role::Sole) {
+                        t.processes[p].head -= 1;
+                    }
                     out.add(|| format!("puts message {message} back"), t);
                 }
             }
             At::Free => {
                 let slot = &mut t.slots[usize::from(me.index)];
                 t.received |= 1 << slot.message;
-                *slot = Slot { turn: slot.turn + 1, full: false, message: 0 };
+                *slot = Slot { turn: slot.turn + 1, full: false, awaited: false, message: 0 };
                 t.processes[p] = self.idle(me);
                 out.add(|| format!("frees slot {}", me.index), t);
             }
@@ -211,7 +332,8 @@ impl Takes {
             At::Idle if self.planted != Planted::NothingGivenBack => {
                 for index in 0..usize::from(self.n) {
                     let seen = s.takes[index];
-                    if self.is_taken(s, index) && seen.member != NOBODY && seen.member != me.row {
+                    let theirs = seen.member != NOBODY && seen.member != me.row && !seen.withdrawn;
+                    if self.is_taken(s, index) && theirs {
                         let mut t = *s;
                         t.processes[p] = Process { at: At::Ask, index: index as u8, seen, ..me };
                         out.add(|| format!("sees slot {index} taken: {seen:?}"), t);
@@ -257,7 +379,9 @@ impl Takes {
                 out.add(|| format!("marks row {r} SWEEPING"), t);
             }
             At::Sweep => {
-                let its = |i: &usize| self.is_taken(s, *i) && s.takes[*i].member == me.row;
+                let its = |i: &usize| {
+                    self.is_taken(s, *i) && s.takes[*i].member == me.row && !s.takes[*i].withdrawn
+                };
                 let unswept = self.planted == Planted::RowReusedUnswept;
                 let Some(i) = (0..usize::from(self.n)).find(its).filter(|_| !unswept) else {
                     t.rows[r].word = RowWord::Clean;
@@ -288,13 +412,15 @@ impl Takes {
         let mut position = 0;
         loop {
             let i = self.index(position);
-            if t.takes[i].lap <= self.turn(position) {
-                if t.takes[i].closed || t.slots[i].turn <= self.turn(position) {
-                    return position;
-                }
-                if note {
-                    self.note(t, position);
-                }
+            if t.takes[i].lap > self.turn(position) {
+                position = self.walk_over(t, position, note);
+                continue;
+            }
+            if t.takes[i].closed || t.slots[i].turn <= self.turn(position) {
+                return position;
+            }
+            if note {
+                self.note(t, position);
             }
             position += 1;
         }
@@ -321,7 +447,7 @@ impl Takes {
                 out.add(|| "closes the claims".into(), t);
             }
             At::CloserReads => {
-                if self.is_taken(s, i) && s.takes[i].member != NOBODY {
+                if self.is_taken(s, i) && s.takes[i].member != NOBODY && !s.takes[i].withdrawn {
                     (my.at, my.seen) = (At::CloserAsks, s.takes[i]);
                 } else {
                     go_on(my, At::CloserReads, At::CloseTakes);
@@ -373,7 +499,10 @@ impl Takes {
                     let who = usize::from(s.claims[self.index(position)].who);
                     if self.is_abandoned(s, position) {
                         self.skip(&mut t, position);
-                    } else if slot.turn == self.turn(position) {
+                    } else if slot.turn == self.turn(position)
+                        && !(self.is_taken(s, self.index(position))
+                            && s.takes[self.index(position)].withdrawn)
+                    {
                         let message = if slot.full { slot.message } else { self.message(s, who) };
                         t.processes[p].counted |= 1 << message;
                     }
