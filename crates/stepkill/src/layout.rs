@@ -10,8 +10,8 @@ const PAGE: u64 = 4096;
 /// What is in use in a mailbox.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// Rows that are not clean.
-    pub rows: Vec<u64>,
+    /// Rows that are not clean, and the processes that they name.
+    pub rows: Vec<(u64, u64)>,
     /// Chunks that are not free: class, index, use.
     pub chunks: Vec<(u64, u64, u64)>,
 }
@@ -47,7 +47,8 @@ pub fn used(path: &Path) -> Result<Used, String> {
     let slots = (takes + 8 * capacity).next_multiple_of(64);
     let rows = (slots + capacity * stride).next_multiple_of(PAGE);
     let mut used = Used::default();
-    used.rows.extend((1..word(0x108).max(2)).filter(|row| word(rows + 128 * row) & 3 != 0));
+    let not_clean = (1..word(0x108).max(2)).filter(|row| word(rows + 128 * row) & 3 != 0);
+    used.rows.extend(not_clean.map(|row| (row, word(rows + 128 * row + 16))));
     let mut entries = (rows + 65_536 * 128).next_multiple_of(PAGE);
     for class in 0..32 {
         let size = 64 << class;

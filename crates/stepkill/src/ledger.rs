@@ -1,6 +1,6 @@
 //! Who sent what and who got it: every accepted message exactly once, whole, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::letters::{self, JUDGE, Number};
 use crate::world::{Came, Effects};
@@ -58,6 +58,13 @@ impl Ledger {
             Ok(number) => self.got.push((number, redelivered)),
             Err(why) => panic!("{why}"),
         }
+    }
+
+    /// How many were accepted: all of ours, and of others those that came.
+    pub fn accepted(&self) -> u64 {
+        let others: BTreeSet<&Number> =
+            self.got.iter().map(|(number, _)| number).filter(|number| number.0 != JUDGE).collect();
+        (self.sent.len() + others.len()) as u64
     }
 
     /// Everything was received that there is: does it balance? `strictly`: the one message of the walker came

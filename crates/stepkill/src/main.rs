@@ -9,7 +9,9 @@ mod layout;
 mod ledger;
 mod letters;
 mod operations;
+mod planted;
 mod scene;
+mod sleepers;
 mod soak;
 mod subject;
 mod symbols;
@@ -34,6 +36,7 @@ stepkill one-stop OPERATION STEP [WAY]   one of these stops again
 stepkill faults [OPERATION]    every system call fails, in every way that it may
 stepkill one-fault OPERATION STEP ERRNO  one of these failures again
 stepkill soak --minutes N      processes killed and stopped at random moments
+stepkill planted               whether errors that were planted in the library are found
 stepkill list                  the operations";
 
 fn main() -> ExitCode {
@@ -41,16 +44,17 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["judge", kind, domain, way] => {
-            let (world, effects, pair) = subject::of_kind(kind).expect("a kind");
-            judge::play(domain, world, effects, number(way), pair);
+            judge::play(domain, subject::case(kind).expect("a kind"), number(way));
             ExitCode::SUCCESS
         }
         ["walker", operation, domain, tag, kind] => {
             let operation = operations::find(operation).expect("an operation");
-            let (world, _, _) = subject::of_kind(kind).expect("a kind");
+            let world = subject::case(kind).expect("a kind").world;
             world::Walker::play(&operation, world, domain, number(tag) as u8);
             ExitCode::SUCCESS
         }
+        ["planted"] => planted::run(),
+        ["part", kind, name, processor] => planted::part(kind, name, number(processor) as usize),
         ["soaked", directory, part, own] => {
             soak::play(directory, part, number(own));
             ExitCode::SUCCESS
@@ -58,47 +62,23 @@ fn main() -> ExitCode {
         ["soak", "--minutes", minutes] => {
             let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
             soak::run(std::time::Duration::from_secs(60 * u64::from(number(minutes))), &totals);
-            tell("soak", &totals, begin)
+            tell("soak", &totals, &[], begin)
         }
         ["list"] => {
-            operations::all().iter().for_each(|it| println!("{}", it.name));
-            operations::pairs().iter().for_each(|it| println!("{}+{}", it.second.name, it.first.name));
+            let all = campaign::jobs(Plan { pairs: true, ..Plan::default() });
+            all.iter().rev().for_each(|job| println!("{}", job.name()));
             ExitCode::SUCCESS
         }
         ["quick", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan {
-                every: false,
-                kill: true,
-                stop: true,
-                faults: false,
-                pairs: true,
-                calls: 1000,
-                ways: 3,
-            };
+            let plan = Plan { kill: true, stop: true, pairs: true, calls: 1000, ways: 3, ..Plan::default() };
             campaign("quick", plan, only.first().copied())
         }
         ["full", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan {
-                every: true,
-                kill: true,
-                stop: false,
-                faults: false,
-                pairs: false,
-                calls: 1000,
-                ways: 1,
-            };
+            let plan = Plan { every: true, kill: true, calls: 1000, ways: 1, ..Plan::default() };
             campaign("full", plan, only.first().copied())
         }
         ["faults", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan {
-                every: false,
-                kill: false,
-                stop: false,
-                faults: true,
-                pairs: false,
-                calls: 0,
-                ways: 1,
-            };
+            let plan = Plan { faults: true, ways: 1, ..Plan::default() };
             campaign("faults", plan, only.first().copied())
         }
         ["one-fault", name, step, errno] => {
@@ -126,10 +106,11 @@ fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
     trace::fix_addresses();
     let begin = Instant::now();
     let totals = campaign::run(plan, only);
-    tell(command, &totals, begin)
+    tell(command, &totals, &[], begin)
 }
 
-fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
+/// `first` are numbers that only this command has.
+fn tell(command: &str, totals: &Totals, first: &[(&str, u64)], begin: Instant) -> ExitCode {
     let Totals {
         operations,
         pairs,
@@ -137,11 +118,13 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
         points,
         kills,
         stops,
+        sleeps,
         faults,
         messages,
         adrift,
         violations,
-    } = &**totals;
+        ..
+    } = totals;
     let numbers = [
         ("operations", operations),
         ("pairs", pairs),
@@ -149,13 +132,15 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
         ("points", points),
         ("kills", kills),
         ("stops", stops),
+        ("sleeps", sleeps),
         ("faults", faults),
         ("messages", messages),
         ("adrift", adrift),
         ("violations", violations),
     ];
+    let numbers = numbers.map(|(name, number)| (name, number.load(Relaxed)));
     let numbers: String =
-        numbers.iter().map(|(name, number)| format!("\"{name}\": {}, ", number.load(Relaxed))).collect();
+        first.iter().chain(&numbers).map(|(name, number)| format!("\"{name}\": {number}, ")).collect();
     println!("{{\"command\": \"{command}\", {numbers}\"seconds\": {:.1}}}", begin.elapsed().as_secs_f64());
     if violations.load(Relaxed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -180,17 +165,18 @@ fn alone(act: impl FnOnce() -> Result<(), String>) -> ExitCode {
 fn try_again(name: &str, step: usize, way: Option<u32>, stop: bool) -> Result<(), String> {
     let dog = scene::Watchdog::start();
     let unknown = |name: &str| format!("no operation is called {name}; see stepkill list");
-    let (second, first) = name.split_once('+').map_or((name, None), |(second, first)| (second, Some(first)));
+    let (second, first) = subject::split(name)
+        .map_or((name, None), |(second, first, settled)| (second, Some((first, settled))));
     let operation = operations::find(second).ok_or_else(|| unknown(second))?;
     let first = match first {
         None => None,
-        Some(first) => {
+        Some((first, settled)) => {
             let (first, at) =
                 first.split_once('@').ok_or("after what point? name it OPERATION+FIRST@STEP")?;
             let operation = operations::find(first).ok_or_else(|| unknown(first))?;
             let recording = campaign::record(&Subject { operation, first: None }, &dog)?;
             let point = *point(&recording, number(at) as usize)?;
-            Some(First { operation, recording: Arc::new(recording), point })
+            Some(First { operation, recording: Arc::new(recording), point, settled })
         }
     };
     let subject = Subject { operation, first };

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::planted;
 use crate::subject::Subject;
 use crate::trace::{Stop, Tracee};
 use crate::walk::{Point, Recording};
@@ -126,6 +127,9 @@ impl<'a> Scene<'a> {
         self.go_to(&first.recording, &first.point, &mut tracee)?;
         tracee.kill();
         drop(tracee);
+        if first.settled {
+            self.ask("settle")?;
+        }
         self.start(subject.operation.name, 3, Owner::Nobody)
     }
 
@@ -176,10 +180,13 @@ impl Drop for Scene<'_> {
     }
 }
 
-/// This program, started again.
+/// This program, started again, with the same error planted in it, if there is one.
 pub fn again(arguments: &[&str]) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args(arguments).env_clear();
+    if let Some(error) = std::env::var_os(planted::CHOICE) {
+        command.env(planted::CHOICE, error);
+    }
     command
 }
 

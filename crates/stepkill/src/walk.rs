@@ -22,6 +22,8 @@ const BREAKPOINT: u32 = 3;
 pub enum Kind {
     /// Any instruction.
     Plain,
+    /// The instruction that comes next changes what others see: what it was told to do was decided before.
+    Before,
     /// A system call comes next, or was the last thing done.
     Call,
     /// The instruction before it changed what others see.
@@ -88,6 +90,9 @@ pub fn record(tracee: &mut Tracee, domain: &Path) -> Result<Recording, String> {
         }
         if view.look(is_call) {
             changes += 1;
+            if let Some((kind @ Kind::Plain, ..)) = kinds.get_mut(&at) {
+                *kind = Kind::Before;
+            }
             signature = view.changes_since(&before);
             kinds.insert(at + 1, (Kind::Change, changes, signature));
         } else if touches {

@@ -1,6 +1,7 @@
 //! The operations, a family in each file. One more is one more line in a table and what it does; see
 //! docs/stepkill.md.
 
+pub mod awaited;
 mod existing;
 mod receiving;
 mod recovery;
@@ -16,7 +17,7 @@ pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
 pub const NOTHING: World = World { owner: Owner::Nobody, waiting: 0, ..SMALL };
 
 /// No effect on what waits.
-pub const NONE: Effects = Effects { adds: 0, removes: 0, takes: 0, ends: false };
+pub const NONE: Effects = Effects { adds: 0, removes: 0, takes: 0, ends: false, passed: 0 };
 
 /// A process that dies in the first operation, at any of its changes of shared state, and one that dies in the
 /// second one, which has to clean up.
@@ -39,10 +40,17 @@ pub fn pairs() -> Vec<Pair> {
     pairs.collect()
 }
 
-/// The operation of this name, also one that only pairs have.
+/// All heirs that are walked, and whose row they have.
+pub fn heirs() -> Vec<Pair> {
+    let pairs = recovery::HEIRS.iter();
+    pairs.map(|(first, second)| Pair { first: named(first), second: named(second) }).collect()
+}
+
+/// The operation of this name, also one that only pairs have, or that others sleep for.
 pub fn find(name: &str) -> Option<Operation> {
     let only_pairs = recovery::ONLY_PAIRS.iter().copied();
-    all().into_iter().chain(only_pairs).find(|operation| operation.name == name)
+    let awaited = awaited::ALL.iter().map(|(operation, _)| *operation);
+    all().into_iter().chain(only_pairs).chain(awaited).find(|operation| operation.name == name)
 }
 
 fn named(name: &str) -> Operation {

@@ -297,8 +297,9 @@ impl<W: Words> Slots<W> {
 
     #[inline]
     fn try_claim(&self, place: Place, seen: Claim, me: Member) -> bool {
-        let mine = Claim::new(place.turn, me);
+        let mine = Claim::new(place.turn, if planted!(ClaimWithoutOwner) { 0 } else { me });
         let word = self.words.claim(place.index);
+        planted!(TailByPlainStore => { word.store(mine.0, Ordering::Release); return true });
         word.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 

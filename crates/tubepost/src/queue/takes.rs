@@ -117,6 +117,7 @@ impl<W: Words> Slots<W> {
 
     fn swap_take(&self, place: Place, from: Take, to: Take) -> bool {
         let word = self.words.take(place.index);
+        planted!(TakeByPlainStore => { word.store(to.0, Ordering::Release); return true });
         word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
@@ -315,6 +316,7 @@ const SKIP_POSITION: u64 = (1 << SKIP_SHIFT) - 1;
 /// Notes that a position held no message, unless somebody did.
 #[cold]
 pub(crate) fn note_skip(skips: &AtomicU64, position: u64) {
+    planted!(SkipCountedByEach => { skips.fetch_add(1 << SKIP_SHIFT, Ordering::AcqRel); return });
     let next = position.wrapping_add(1) & SKIP_POSITION;
     let mut seen = skips.load(Ordering::Acquire);
     loop {

@@ -68,6 +68,11 @@ impl Outlet {
             return self.try_send_chunk(bytes);
         }
         let place = self.claim()?;
+        planted!(PublishBeforeCopy => {
+            self.publish(place);
+            slots.words.write(place, bytes);
+            return Ok(());
+        });
         slots.words.write(place, bytes);
         self.publish(place);
         Ok(())
@@ -101,6 +106,12 @@ impl Outlet {
             }
         };
         chunk.entry.position.store(place.position, Relaxed);
+        planted!(PublishBeforeLink => {
+            at.segment.slots.words.write_ticket(place, bytes.len(), chunk.ticket());
+            self.publish(place);
+            chunk.becomes(chunk.word.to(Use::Linked, at.member));
+            return Ok(());
+        });
         let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
         at.segment.slots.words.write_ticket(place, bytes.len(), linked.ticket());
         self.publish(place);
@@ -131,6 +142,7 @@ impl Outlet {
         if place.position.is_multiple_of(HINT_EVERY) {
             at.segment.header().tail.hint.fetch_max(place.position, Release);
         }
+        planted!(WakeUpForgotten => return);
         at.segment.messages().ring(&at.quiet);
         slots.words.fetch_after(place.index);
     }
