@@ -4,6 +4,7 @@
 mod campaign;
 mod endings;
 mod faults;
+mod hostile;
 mod judge;
 mod layout;
 mod ledger;
@@ -34,6 +35,7 @@ stepkill one-stop OPERATION STEP [WAY]   one of these stops again
 stepkill faults [OPERATION]    every system call fails, in every way that it may
 stepkill one-fault OPERATION STEP ERRNO  one of these failures again
 stepkill soak --minutes N      processes killed and stopped at random moments
+stepkill hostile --writes N [--seed S]   rubbish written into every word while others use it
 stepkill list                  the operations";
 
 fn main() -> ExitCode {
@@ -59,6 +61,14 @@ fn main() -> ExitCode {
             let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
             soak::run(std::time::Duration::from_secs(60 * u64::from(number(minutes))), &totals);
             tell("soak", &totals, begin)
+        }
+        ["victim", directory, part, own, seed] => {
+            hostile::play(directory, part, number(own), long_number(seed));
+            ExitCode::SUCCESS
+        }
+        ["hostile", "--writes", writes] => hostile(long_number(writes), None),
+        ["hostile", "--writes", writes, "--seed", seed] => {
+            hostile(long_number(writes), Some(long_number(seed)))
         }
         ["list"] => {
             operations::all().iter().for_each(|it| println!("{}", it.name));
@@ -116,10 +126,24 @@ fn main() -> ExitCode {
 }
 
 fn number(word: &str) -> u32 {
-    word.parse().unwrap_or_else(|_| {
-        eprintln!("“{word}” is not a number\n{USAGE}");
-        std::process::exit(2)
-    })
+    u32::try_from(long_number(word)).unwrap_or_else(|_| no_number(word))
+}
+
+fn long_number(word: &str) -> u64 {
+    word.parse().unwrap_or_else(|_| no_number(word))
+}
+
+fn no_number(word: &str) -> ! {
+    eprintln!("“{word}” is not a number\n{USAGE}");
+    std::process::exit(2)
+}
+
+fn hostile(writes: u64, seed: Option<u64>) -> ExitCode {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = seed.unwrap_or_else(|| now.map_or(0, |it| u64::from(it.subsec_nanos())));
+    let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
+    let more = hostile::run(writes, seed, &totals);
+    tell_more("hostile", &totals, &more, begin)
 }
 
 fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
@@ -130,6 +154,11 @@ fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
 }
 
 fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
+    tell_more(command, totals, &[], begin)
+}
+
+/// With numbers that only this command has.
+fn tell_more(command: &str, totals: &Arc<Totals>, more: &[(String, u64)], begin: Instant) -> ExitCode {
     let Totals {
         operations,
         pairs,
@@ -154,8 +183,10 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
         ("adrift", adrift),
         ("violations", violations),
     ];
+    let numbers = numbers.iter().map(|(name, number)| (*name, number.load(Relaxed)));
+    let more = more.iter().map(|(name, number)| (name.as_str(), *number));
     let numbers: String =
-        numbers.iter().map(|(name, number)| format!("\"{name}\": {}, ", number.load(Relaxed))).collect();
+        numbers.chain(more).map(|(name, number)| format!("\"{name}\": {number}, ")).collect();
     println!("{{\"command\": \"{command}\", {numbers}\"seconds\": {:.1}}}", begin.elapsed().as_secs_f64());
     if violations.load(Relaxed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,0 +1,304 @@
+#![no_main]
+//! Opens an arbitrary file as a mailbox, and uses it.
+//!
+//! Arbitrary bytes are no mailbox and would be refused at once. So the input is mostly a list of changes to an image of
+//! a real one, that dead processes left with messages in all states (modes 0 to 5: which image), and only in mode 6
+//! the image itself:
+//!
+//! ```text
+//! byte 0     mode          byte 1     who comes first
+//! then, per change: a byte says which list of offsets, two bytes which of it, a byte what kind of value, eight bytes
+//! ```
+//!
+//! Whoever comes uses the mailbox through the public API with deadlines of a millisecond at most. libFuzzer's own time
+//! limit tells what hangs.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::fuzz_target;
+use tubepost::{Domain, Error, Mailbox, Message, Receiver, Sender};
+
+const SHORT: Duration = Duration::from_micros(200);
+const PAGE: usize = 4096;
+/// What a call may take; a sanitizer makes it several times slower.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// A real mailbox's file: its pages that are not empty, how long it is, and where words are that mean something.
+struct Image {
+    pages: Vec<(u64, Vec<u8>)>,
+    length: u64,
+    words: Vec<u64>,
+}
+
+struct Stage {
+    domain: Domain,
+    images: Vec<Image>,
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [mode, who, changes @ ..] = input else { return };
+    let stage = stage();
+    let which = usize::from(mode % 7);
+    match stage.images.get(which) {
+        Some(image) => image.put(&stage.path(), changes),
+        None => {
+            let file = fresh(&stage.path());
+            file.write_all_at(changes, 0).expect("room for it");
+        }
+    }
+    match which {
+        3 => stage.all::<u64>(*who),
+        4 => stage.all::<[u64; 1024]>(*who),
+        5 => stage.all::<str>(*who),
+        _ => stage.all::<[u8]>(*who),
+    }
+    let left = fs::read_dir(stage.domain.path()).expect("it is there");
+    for entry in left.flatten() {
+        let _ = fs::remove_file(entry.path());
+    }
+});
+
+fn stage() -> &'static Stage {
+    static STAGE: OnceLock<Stage> = OnceLock::new();
+    STAGE.get_or_init(|| {
+        let path = format!("/dev/shm/tubepost-fuzz-{}", std::process::id());
+        let _ = fs::remove_dir_all(&path);
+        let domain = Domain::open(&path).expect("a domain of our own");
+        let images = vec![
+            Image::of::<[u8]>(&domain, true, 7, Some(10_000)),
+            Image::of::<[u8]>(&domain, false, 7, Some(10_000)),
+            Image::of::<[u8]>(&domain, false, 1, Some(100)),
+            Image::of::<u64>(&domain, true, 1, None),
+            Image::of::<[u64; 1024]>(&domain, false, 3, None),
+            Image::of::<str>(&domain, true, 5, Some(50)),
+        ];
+        Stage { domain, images }
+    })
+}
+
+fn fresh(path: &PathBuf) -> File {
+    let _ = fs::remove_file(path);
+    File::options().read(true).write(true).create_new(true).mode(0o600).open(path).expect("a fresh file")
+}
+
+/// What is sent here.
+trait Goods: Message {
+    fn send(out: &Sender<Self>, length: usize, patience: Option<Duration>) -> Result<(), Error>;
+}
+
+impl Goods for [u8] {
+    fn send(out: &Sender<[u8]>, length: usize, patience: Option<Duration>) -> Result<(), Error> {
+        let bytes = vec![7; length];
+        match patience {
+            Some(patience) => Ok(out.send_timeout(&bytes, patience)?),
+            None => Ok(out.try_send(&bytes)?),
+        }
+    }
+}
+
+impl Goods for str {
+    fn send(out: &Sender<str>, length: usize, patience: Option<Duration>) -> Result<(), Error> {
+        let text = "x".repeat(length);
+        match patience {
+            Some(patience) => Ok(out.send_timeout(&text, patience)?),
+            None => Ok(out.try_send(&text)?),
+        }
+    }
+}
+
+macro_rules! plain_goods {
+    ($plain:ty, $value:expr) => {
+        impl Goods for $plain {
+            fn send(out: &Sender<$plain>, _: usize, patience: Option<Duration>) -> Result<(), Error> {
+                match patience {
+                    Some(patience) => Ok(out.send_timeout($value, patience)?),
+                    None => Ok(out.try_send($value)?),
+                }
+            }
+        }
+    };
+}
+
+plain_goods!(u64, 7);
+plain_goods!([u64; 1024], [7; 1024]);
+
+impl Image {
+    /// Of a mailbox with messages that wait, in hand and given back, in line and in chunks.
+    fn of<M: Goods + ?Sized>(domain: &Domain, owned: bool, capacity: u64, longest: Option<u64>) -> Image {
+        let mut options = Mailbox::<M>::options().domain(domain).bounded(capacity).member("owner");
+        if let Some(longest) = longest {
+            options = options.max_message(longest).ceiling(1 << 20);
+        }
+        let path = domain.path().join("box");
+        let inbox = if owned {
+            options.own("box").expect("a free name")
+        } else {
+            options.create("box").expect("a free name");
+            Receiver::<M>::options().domain(domain).open("box").expect("it exists")
+        };
+        let out = Sender::<M>::options().domain(domain).member("sender").open("box").expect("it exists");
+        let mut held = Vec::new();
+        for length in [11, 3000, 12, 9000, 5, 300] {
+            let length = length.min(longest.unwrap_or(0) as usize);
+            for _ in 0..2 {
+                let _ = M::send(&out, length, None);
+            }
+            held.extend(inbox.try_take().ok());
+        }
+        held.pop();
+        // As it is now, for a process that dies now leaves it so.
+        let bytes = fs::read(&path).expect("it lies there");
+        drop((held, out, inbox));
+        let _ = fs::remove_file(&path);
+        let stride = |at: usize| bytes[at..at + 8].iter().any(|byte| *byte != 0);
+        let pages: Vec<(u64, Vec<u8>)> = bytes
+            .chunks(PAGE)
+            .enumerate()
+            // Up to the rows, and their first page, it is memory, be it empty.
+            .filter(|(at, page)| *at < 4 || page.iter().any(|byte| *byte != 0))
+            .map(|(at, page)| ((at * PAGE) as u64, page.to_vec()))
+            .collect();
+        let words = pages.iter().flat_map(|(at, page)| (*at..*at + page.len() as u64).step_by(8));
+        let words = words.filter(|at| *at < 0x240 || stride(*at as usize)).collect();
+        Image { pages, length: bytes.len() as u64, words }
+    }
+
+    /// Writes it down, changed.
+    fn put(&self, path: &PathBuf, changes: &[u8]) {
+        let file = fresh(path);
+        file.set_len(self.length).expect("a hole takes no room");
+        for (at, page) in &self.pages {
+            file.write_all_at(page, *at).expect("room for it");
+        }
+        for change in changes.chunks_exact(12) {
+            let number = u64::from(u16::from_le_bytes([change[1], change[2]]));
+            let (kind, value) = (change[3], u64::from_le_bytes(change[4..].try_into().expect("eight")));
+            let at = match change[0] % 4 {
+                0 => self.words[number as usize % self.words.len()],
+                1 => number * 8 % 0x240,
+                2 => number * 8 % self.length,
+                _ => self.pages[number as usize % self.pages.len()].0 + value % PAGE as u64 & !7,
+            };
+            let mut now = [0; 8];
+            file.read_exact_at(&mut now, at).expect("within the file");
+            let now = u64::from_le_bytes(now);
+            let new = match kind % 8 {
+                0 => value,
+                1 => now ^ 1 << (value % 64),
+                2 => now.wrapping_add(value),
+                3 => now ^ value,
+                4 => now.wrapping_add(value % 16) .wrapping_sub(8),
+                5 => u64::MAX - value % 16,
+                6 => now & !0xffff | value % 8,
+                _ => now ^ (value % 8) << 16,
+            };
+            file.write_all_at(&new.to_le_bytes(), at).expect("within the file");
+        }
+    }
+}
+
+fn timely<R>(what: &str, act: impl FnOnce() -> R) -> R {
+    let begin = Instant::now();
+    let done = act();
+    let took = begin.elapsed();
+    assert!(took < SLACK, "{what} took {took:?}");
+    done
+}
+
+/// What is wrong can be said, whatever it is.
+fn fine<T>(result: Result<T, impl Into<Error>>) -> Option<T> {
+    result.map_err(|error| assert!(!error.into().to_string().is_empty())).ok()
+}
+
+impl Stage {
+    fn path(&self) -> PathBuf {
+        self.domain.path().join("box")
+    }
+
+    /// Everybody who may come, in an order that begins with this one.
+    fn all<M: Goods + ?Sized>(&self, who: u8) {
+        for step in 0..3 {
+            match (who / 7 * step + who) % 7 {
+                0 => self.send::<M>(),
+                1 => self.receive::<M>(),
+                2 => self.look(),
+                3 => drop(timely("gc", || fine(self.domain.gc()))),
+                4 => drop(timely("remove", || fine(self.domain.remove("box")))),
+                5 => self.own::<M>(),
+                _ => self.both::<M>(),
+            }
+        }
+    }
+
+    fn look(&self) {
+        timely("stat", || fine(self.domain.stat("box")));
+        timely("list", || fine(self.domain.list()));
+    }
+
+    fn sender<M: Goods + ?Sized>(&self) -> Option<Sender<M>> {
+        timely("open", || fine(Sender::<M>::options().domain(&self.domain).member("late").open("box")))
+    }
+
+    fn receiver<M: Goods + ?Sized>(&self) -> Option<Receiver<M>> {
+        timely("open", || fine(Receiver::<M>::options().domain(&self.domain).member("late").open("box")))
+    }
+
+    fn send<M: Goods + ?Sized>(&self) {
+        let Some(out) = self.sender::<M>() else { return };
+        use_sender(&out);
+    }
+
+    fn receive<M: Goods + ?Sized>(&self) {
+        let Some(inbox) = self.receiver::<M>() else { return };
+        use_receiver(&inbox);
+    }
+
+    /// A mailbox of a process is taken over: what comes then is as good as new.
+    fn own<M: Goods + ?Sized>(&self) {
+        let options = Mailbox::<M>::options().domain(&self.domain).bounded(2);
+        let Some(inbox) = timely("own", || fine(options.own("box"))) else { return };
+        let out = self.sender::<M>().expect("it is new");
+        M::send(&out, 1, None).expect("a free place");
+        assert!(inbox.try_recv().is_ok(), "a message waits");
+    }
+
+    fn both<M: Goods + ?Sized>(&self) {
+        let (out, inbox) = (self.sender::<M>(), self.receiver::<M>());
+        for _ in 0..2 {
+            if let Some(out) = &out {
+                use_sender(out);
+            }
+            if let Some(inbox) = &inbox {
+                use_receiver(inbox);
+            }
+        }
+    }
+}
+
+fn use_sender<M: Goods + ?Sized>(out: &Sender<M>) {
+    for length in [0, 5, 240, 241, 3000, 9000, 20_000] {
+        timely("try_send", || fine(M::send(out, length, None)));
+    }
+    timely("send_timeout", || fine(M::send(out, 3000, Some(SHORT))));
+    timely("sender", || (out.len(), out.is_full(), out.is_empty(), out.is_closed(), fine(out.stat())));
+    timely("closed", || fine(out.closed_timeout(SHORT)));
+}
+
+fn use_receiver<M: Goods + ?Sized>(inbox: &Receiver<M>) {
+    timely("receiver", || (inbox.len(), inbox.is_empty(), inbox.is_full()));
+    timely("try_recv", || fine(inbox.try_recv_envelope()));
+    let mut held: Vec<_> = (0..3).filter_map(|_| timely("try_take", || fine(inbox.try_take()))).collect();
+    timely("try_recv", || fine(inbox.try_recv()));
+    timely("take", || drop(fine(inbox.take_timeout(SHORT))));
+    timely("stat", || fine(inbox.stat()));
+    if let Some(delivery) = held.pop() {
+        timely("accept", || fine(delivery.accept()));
+    }
+    timely("give back", || drop(held));
+    timely("try_iter", || inbox.try_iter().take(10).count());
+    timely("recv", || fine(inbox.recv_timeout(SHORT)));
+}
