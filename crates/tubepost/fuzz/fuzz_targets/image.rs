@@ -6,7 +6,8 @@
 //! the image itself:
 //!
 //! ```text
-//! byte 0     mode          byte 1     who comes first
+//! byte 0     mode
+//! byte 1     who comes, and in its upper bits whether the owner, and other members, still hold their locks
 //! then, per change: a byte says which list of offsets, two bytes which of it, a byte what kind of value, eight bytes
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! limit tells what hangs.
 
 use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -36,48 +38,71 @@ struct Image {
 
 struct Stage {
     domain: Domain,
-    images: Vec<Image>,
 }
 
 fuzz_target!(|input: &[u8]| {
     let [mode, who, changes @ ..] = input else { return };
-    let stage = stage();
+    let images = images();
+    let stage = Stage::new();
     let which = usize::from(mode % 7);
-    match stage.images.get(which) {
+    let file = match images.get(which) {
         Some(image) => image.put(&stage.path(), changes),
-        None => {
-            let file = fresh(&stage.path());
-            file.write_all_at(changes, 0).expect("room for it");
-        }
+        None => raw(&stage.path(), changes),
+    };
+    if who & 0x80 != 0 {
+        lock(&file, 1);
     }
+    if who & 0x40 != 0 {
+        (2..5).for_each(|row| lock(&file, row));
+    }
+    let who = &(who & 0x3f);
     match which {
         3 => stage.all::<u64>(*who),
         4 => stage.all::<[u64; 1024]>(*who),
         5 => stage.all::<str>(*who),
         _ => stage.all::<[u8]>(*who),
     }
-    let left = fs::read_dir(stage.domain.path()).expect("it is there");
-    for entry in left.flatten() {
-        let _ = fs::remove_file(entry.path());
-    }
 });
 
-fn stage() -> &'static Stage {
-    static STAGE: OnceLock<Stage> = OnceLock::new();
-    STAGE.get_or_init(|| {
-        let path = format!("/dev/shm/tubepost-fuzz-{}", std::process::id());
-        let _ = fs::remove_dir_all(&path);
-        let domain = Domain::open(&path).expect("a domain of our own");
-        let images = vec![
-            Image::of::<[u8]>(&domain, true, 7, Some(10_000)),
-            Image::of::<[u8]>(&domain, false, 7, Some(10_000)),
-            Image::of::<[u8]>(&domain, false, 1, Some(100)),
-            Image::of::<u64>(&domain, true, 1, None),
-            Image::of::<[u64; 1024]>(&domain, false, 3, None),
-            Image::of::<str>(&domain, true, 5, Some(50)),
-        ];
-        Stage { domain, images }
+fn images() -> &'static [Image] {
+    static IMAGES: OnceLock<Vec<Image>> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let stage = Stage::new();
+        let domain = &stage.domain;
+        vec![
+            Image::of::<[u8]>(domain, true, 7, Some(10_000)),
+            Image::of::<[u8]>(domain, false, 7, Some(10_000)),
+            Image::of::<[u8]>(domain, false, 1, Some(100)),
+            Image::of::<u64>(domain, true, 1, None),
+            Image::of::<[u64; 1024]>(domain, false, 3, None),
+            Image::of::<str>(domain, true, 5, Some(50)),
+        ]
     })
+}
+
+/// As one who lives holds it: by a description of its own, until the file is closed.
+fn lock(file: &File, byte: i64) {
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: byte,
+        l_len: 1,
+        l_pid: 0,
+    };
+    // SAFETY: the descriptor is open, and the structure is ours for the length of the call.
+    let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+    assert_eq!(done, 0, "nobody else has the file");
+}
+
+/// All of the image, as long as it says that it is.
+fn raw(path: &PathBuf, bytes: &[u8]) -> File {
+    let file = fresh(path);
+    let mut memory = vec![0; 8 * PAGE];
+    memory[..bytes.len().min(8 * PAGE)].copy_from_slice(&bytes[..bytes.len().min(8 * PAGE)]);
+    file.write_all_at(&memory, 0).expect("room for it");
+    let length = u64::from_le_bytes(memory[0x10..0x18].try_into().expect("eight"));
+    file.set_len(length.min(1 << 40)).expect("a hole takes no room");
+    file
 }
 
 fn fresh(path: &PathBuf) -> File {
@@ -154,7 +179,7 @@ impl Image {
         let bytes = fs::read(&path).expect("it lies there");
         drop((held, out, inbox));
         let _ = fs::remove_file(&path);
-        let stride = |at: usize| bytes[at..at + 8].iter().any(|byte| *byte != 0);
+        let is_something = |at: &u64| bytes[*at as usize..*at as usize + 8].iter().any(|byte| *byte != 0);
         let pages: Vec<(u64, Vec<u8>)> = bytes
             .chunks(PAGE)
             .enumerate()
@@ -162,13 +187,13 @@ impl Image {
             .filter(|(at, page)| *at < 4 || page.iter().any(|byte| *byte != 0))
             .map(|(at, page)| ((at * PAGE) as u64, page.to_vec()))
             .collect();
-        let words = pages.iter().flat_map(|(at, page)| (*at..*at + page.len() as u64).step_by(8));
-        let words = words.filter(|at| *at < 0x240 || stride(*at as usize)).collect();
+        let words = pages.iter().flat_map(|(at, page)| (*at..at + page.len() as u64).step_by(8));
+        let words = words.filter(|at| *at < 0x240 || is_something(at)).collect();
         Image { pages, length: bytes.len() as u64, words }
     }
 
     /// Writes it down, changed.
-    fn put(&self, path: &PathBuf, changes: &[u8]) {
+    fn put(&self, path: &PathBuf, changes: &[u8]) -> File {
         let file = fresh(path);
         file.set_len(self.length).expect("a hole takes no room");
         for (at, page) in &self.pages {
@@ -191,13 +216,14 @@ impl Image {
                 1 => now ^ 1 << (value % 64),
                 2 => now.wrapping_add(value),
                 3 => now ^ value,
-                4 => now.wrapping_add(value % 16) .wrapping_sub(8),
+                4 => now.wrapping_add(value % 16).wrapping_sub(8),
                 5 => u64::MAX - value % 16,
                 6 => now & !0xffff | value % 8,
                 _ => now ^ (value % 8) << 16,
             };
             file.write_all_at(&new.to_le_bytes(), at).expect("within the file");
         }
+        file
     }
 }
 
@@ -214,7 +240,19 @@ fn fine<T>(result: Result<T, impl Into<Error>>) -> Option<T> {
     result.map_err(|error| assert!(!error.into().to_string().is_empty())).ok()
 }
 
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.domain.path());
+    }
+}
+
 impl Stage {
+    fn new() -> Stage {
+        let path = format!("/dev/shm/tubepost-fuzz-{}", std::process::id());
+        let _ = fs::remove_dir_all(&path);
+        Stage { domain: Domain::open(&path).expect("a domain of our own") }
+    }
+
     fn path(&self) -> PathBuf {
         self.domain.path().join("box")
     }
