@@ -84,10 +84,11 @@ fn ledgers_that_lead_round_and_round() {
     let inbox = Receiver::<u64>::options().domain(place.domain()).open("box").expect("it exists");
     let words = Words::of(&place);
     let third = |at: u64, bits: u32| (at % 3) * ((1 << bits) / 3);
-    for at in 0..capacity {
-        words.write(words.claims + 8 * at, third(at, 45) << CLAIM_TURN);
-        words.write(words.takes + 8 * at, third(at, 39) << TAKE_TURN);
-    }
+    let ledger = |bits: u32, shift: u32| -> Vec<u8> {
+        (0..capacity).flat_map(|at| (third(at, bits) << shift).to_le_bytes()).collect()
+    };
+    words.file.write_all_at(&ledger(45, CLAIM_TURN), words.claims).expect("within the file");
+    words.file.write_all_at(&ledger(39, TAKE_TURN), words.takes).expect("within the file");
     let domain = place.domain().clone();
     in_time("calls on ledgers that lead round and round", move || {
         let short = Duration::from_millis(1);
