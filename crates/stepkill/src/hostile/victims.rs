@@ -162,7 +162,7 @@ impl Victim {
         let begin = Instant::now();
         let result = act(&self.domain);
         let took = begin.elapsed();
-        let forgiven = || waited() - waiting + (lateness() - late);
+        let forgiven = || waited().saturating_sub(waiting) + (lateness() - late);
         if took > deadline + SLACK && took > deadline + SLACK + forgiven() {
             println!("violation {what} of {} took {took:?}, with a deadline of {deadline:?}", kind.name);
         }
