@@ -4,6 +4,7 @@
 mod campaign;
 mod endings;
 mod faults;
+mod hostile;
 mod judge;
 mod layout;
 mod ledger;
@@ -37,6 +38,7 @@ stepkill faults [OPERATION]    every system call fails, in every way that it may
 stepkill one-fault OPERATION STEP ERRNO  one of these failures again
 stepkill soak --minutes N      processes killed and stopped at random moments
 stepkill planted               whether errors that were planted in the library are found
+stepkill hostile --writes N [--seed S]   rubbish written into every word while others use it
 stepkill list                  the operations";
 
 fn main() -> ExitCode {
@@ -63,6 +65,14 @@ fn main() -> ExitCode {
             let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
             soak::run(std::time::Duration::from_secs(60 * u64::from(number(minutes))), &totals);
             tell("soak", &totals, &[], begin)
+        }
+        ["victim", directory, part, own, seed] => {
+            hostile::play(directory, part, number(own), long_number(seed));
+            ExitCode::SUCCESS
+        }
+        ["hostile", "--writes", writes] => hostile(long_number(writes), None),
+        ["hostile", "--writes", writes, "--seed", seed] => {
+            hostile(long_number(writes), Some(long_number(seed)))
         }
         ["list"] => {
             let all = campaign::jobs(Plan { pairs: true, ..Plan::default() });
@@ -96,10 +106,25 @@ fn main() -> ExitCode {
 }
 
 fn number(word: &str) -> u32 {
-    word.parse().unwrap_or_else(|_| {
-        eprintln!("“{word}” is not a number\n{USAGE}");
-        std::process::exit(2)
-    })
+    u32::try_from(long_number(word)).unwrap_or_else(|_| no_number(word))
+}
+
+fn long_number(word: &str) -> u64 {
+    word.parse().unwrap_or_else(|_| no_number(word))
+}
+
+fn no_number(word: &str) -> ! {
+    eprintln!("“{word}” is not a number\n{USAGE}");
+    std::process::exit(2)
+}
+
+fn hostile(writes: u64, seed: Option<u64>) -> ExitCode {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = seed.unwrap_or_else(|| now.map_or(0, |it| u64::from(it.subsec_nanos())));
+    let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
+    let more = hostile::run(writes, seed, &totals);
+    let more: Vec<(&str, u64)> = more.iter().map(|(name, number)| (name.as_str(), *number)).collect();
+    tell("hostile", &totals, &more, begin)
 }
 
 fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {

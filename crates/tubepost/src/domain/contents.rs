@@ -146,7 +146,7 @@ impl Segment {
             // It may have died between its chunk and its slot: then the chunk tells what became of the message.
             let place = self.slots.place(head);
             let moved = head < tail && self.slots.holds_message(place) && !self.is_there(place);
-            head + u64::from(moved && !planted!(OwnerCountedTwice))
+            head.wrapping_add(u64::from(moved && !planted!(OwnerCountedTwice)))
         } else {
             self.slots.close_takes(unfreed, header.head.taken.load(Acquire), &header.head.skips)
         };

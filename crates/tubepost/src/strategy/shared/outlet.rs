@@ -138,7 +138,7 @@ impl Outlet {
         let at = &*self.at;
         let slots = &at.segment.slots;
         slots.publish(place, at.member);
-        self.cursor.store(place.position + 1, Relaxed);
+        self.cursor.store(place.position.wrapping_add(1), Relaxed);
         if place.position.is_multiple_of(HINT_EVERY) {
             at.segment.header().tail.hint.fetch_max(place.position, Release);
         }
