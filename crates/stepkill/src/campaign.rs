@@ -44,6 +44,7 @@ pub struct Totals {
     pub points: AtomicU64,
     pub kills: AtomicU64,
     pub stops: AtomicU64,
+    pub lockstep: AtomicU64,
     pub faults: AtomicU64,
     pub messages: AtomicU64,
     pub adrift: AtomicU64,

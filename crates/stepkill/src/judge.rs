@@ -12,6 +12,7 @@ use tubepost::{Domain, Receiver, RecvTimeoutError, Sender};
 
 use crate::ledger::{Ledger, Outcome};
 use crate::letters::{self, JUDGE};
+use crate::operations::{self, Together};
 use crate::trace::die_with_parent;
 use crate::world::{BOX, Came, Effects, Owner, World, options};
 
@@ -33,6 +34,8 @@ pub struct Judge {
     pub way: u32,
     /// Whether somebody else died before.
     pub pair: bool,
+    /// Who operate at one time, if two do.
+    pub two: Option<Together>,
     pub ledger: Ledger,
     pub out: Option<Sender<[u8]>>,
     pub inbox: Option<Receiver<[u8]>>,
@@ -50,7 +53,7 @@ pub fn play(domain: &str, world: World, effects: Effects, way: u32, pair: bool) 
     }));
     let domain = Domain::open(domain).expect("the tracer's domain");
     let ledger = Ledger::new(effects);
-    let mut judge = Judge { domain, world, effects, way, pair, ledger, out: None, inbox: None };
+    let mut judge = Judge { domain, world, effects, way, pair, two: None, ledger, out: None, inbox: None };
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let done = catch_unwind(AssertUnwindSafe(|| judge.hear(&line)));
         if done.is_err() {
@@ -65,14 +68,17 @@ impl Judge {
     fn hear(&mut self, line: &str) {
         match line {
             "prepare" => self.prepare(),
+            two if two.starts_with("two ") => {
+                let two = operations::together(&two[4..]).expect("two of the table");
+                self.ledger = Ledger::of_two([two.first.effects, two.second.effects]);
+                self.two = Some(two);
+            }
             "fill" => self.fill(),
             "during" if self.effects.ends => self.meanwhile_it_ends(),
             "during" => self.meanwhile(),
-            "killed" => self.after(&Outcome::Killed),
-            "killed when done" => self.after(&Outcome::Done),
-            other => match other.strip_prefix("went on: ").map(Came::parse) {
-                Some(Some(came)) => self.after(&Outcome::WentOn(came)),
-                _ => panic!("what is {other}?"),
+            other => match Outcome::parse(other) {
+                Some(outcomes) => self.after(&outcomes),
+                None => panic!("what is {other}?"),
             },
         }
     }
@@ -167,21 +173,43 @@ impl Judge {
         }
     }
 
-    fn after(&mut self, outcome: &Outcome) {
-        self.ledger.outcome(outcome);
+    fn after(&mut self, outcomes: &[Outcome]) {
+        self.ledger.outcome(outcomes);
+        if let Some(two) = self.two {
+            self.together(&two, outcomes);
+        }
         if self.effects.ends {
-            self.after_the_end(outcome);
+            self.after_the_end();
         } else {
-            self.goes_on(outcome);
+            self.goes_on(outcomes);
             self.as_good_as_new();
             self.nothing_leaked();
         }
         self.is_clean();
     }
 
+    /// What either of two was told fits what the other one did.
+    fn together(&self, two: &Together, outcomes: &[Outcome]) {
+        let refusals = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::WentOn(Came::Refused(why)) => Some(why),
+            _ => None,
+        });
+        let refusals: Vec<&String> = refusals.collect();
+        for why in &refusals {
+            assert!(two.refused.iter().any(|may| why.starts_with(may)), "refused: {why}");
+        }
+        assert!(refusals.len() < 2, "both are refused: {refusals:?}");
+        if self.world.owner == Owner::Nobody {
+            let have_it = outcomes.iter().filter(|it| **it == Outcome::WentOn(Came::Done)).count();
+            assert!(have_it < 2, "both have the name");
+            let there = self.file().exists();
+            assert!(refusals.is_empty() || there, "refused, and nothing has the name: {refusals:?}");
+        }
+    }
+
     /// The mailbox is there. All that was accepted comes, however one goes about it.
-    fn goes_on(&mut self, outcome: &Outcome) {
-        let stopped = matches!(outcome, Outcome::WentOn(_));
+    fn goes_on(&mut self, outcomes: &[Outcome]) {
+        let stopped = matches!(outcomes, [Outcome::WentOn(_)]);
         match self.way {
             0 => {}
             1 => while self.send(Duration::ZERO) {},

@@ -1,6 +1,7 @@
 //! Kills a process at every instruction of an operation that others could notice, and lets a survivor look at
 //! what is left. docs/stepkill.md tells how it works and how to add an operation.
 
+mod access;
 mod campaign;
 mod endings;
 mod faults;
@@ -8,12 +9,14 @@ mod judge;
 mod layout;
 mod ledger;
 mod letters;
+mod lockstep;
 mod operations;
 mod scene;
 mod soak;
 mod subject;
 mod symbols;
 mod trace;
+mod two;
 mod view;
 mod walk;
 mod world;
@@ -31,6 +34,8 @@ stepkill quick [OPERATION]     every point where shared state changes: killed, a
 stepkill full [OPERATION]      every instruction: killed
 stepkill one OPERATION STEP [WAY]        one of these kills again
 stepkill one-stop OPERATION STEP [WAY]   one of these stops again
+stepkill two [OPERATION]       two processes at one time, moved by turns: one killed, or stopped
+stepkill one-two FIRST,SECOND SCHEDULE MOVES THEN [WAY]   one of these again
 stepkill faults [OPERATION]    every system call fails, in every way that it may
 stepkill one-fault OPERATION STEP ERRNO  one of these failures again
 stepkill soak --minutes N      processes killed and stopped at random moments
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         ["list"] => {
             operations::all().iter().for_each(|it| println!("{}", it.name));
             operations::pairs().iter().for_each(|it| println!("{}+{}", it.second.name, it.first.name));
+            operations::all_together().iter().for_each(|it| println!("{}", it.name()));
             ExitCode::SUCCESS
         }
         ["quick", ref only @ ..] if only.len() < 2 => {
@@ -76,6 +82,15 @@ fn main() -> ExitCode {
                 ways: 3,
             };
             campaign("quick", plan, only.first().copied())
+        }
+        ["two", ref only @ ..] if only.len() < 2 => {
+            trace::fix_addresses();
+            let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
+            two::run(two::COMPLETE, only.first().copied(), &totals);
+            tell("two", &totals, begin)
+        }
+        ["one-two", name, schedule, moves, then, ref way @ ..] if way.len() < 2 => {
+            alone(|| two::again(name, schedule, number(moves) as usize, then, way.first().map(|way| number(way))))
         }
         ["full", ref only @ ..] if only.len() < 2 => {
             let plan = Plan {
@@ -126,6 +141,9 @@ fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
     trace::fix_addresses();
     let begin = Instant::now();
     let totals = campaign::run(plan, only);
+    if plan.pairs {
+        two::run(two::SAMPLE, only, &totals);
+    }
     tell(command, &totals, begin)
 }
 
@@ -137,6 +155,7 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
         points,
         kills,
         stops,
+        lockstep,
         faults,
         messages,
         adrift,
@@ -149,6 +168,7 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
         ("points", points),
         ("kills", kills),
         ("stops", stops),
+        ("lockstep", lockstep),
         ("faults", faults),
         ("messages", messages),
         ("adrift", adrift),

@@ -40,17 +40,22 @@ impl Subject {
 
 /// What a kind of subject begins with, what it may change, and whether two die.
 pub fn of_kind(kind: &str) -> Option<(World, Effects, bool)> {
+    if let Some(two) = operations::together(kind) {
+        return Some((two.first.world, both(two.first.effects, two.second.effects), false));
+    }
     let Some((second, first)) = kind.split_once('+') else {
         let operation = operations::find(kind)?;
         return Some((operation.world, operation.effects, false));
     };
     let (first, second) = (operations::find(first)?, operations::find(second)?);
-    let (one, two) = (first.effects, second.effects);
-    let effects = Effects {
+    Some((first.world, both(first.effects, second.effects), true))
+}
+
+fn both(one: Effects, two: Effects) -> Effects {
+    Effects {
         adds: one.adds + two.adds,
         removes: one.removes + two.removes,
         takes: one.takes + two.takes,
         ends: one.ends || two.ends,
-    };
-    Some((first.world, effects, true))
+    }
 }

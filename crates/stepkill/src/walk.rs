@@ -15,7 +15,7 @@ use crate::view::View;
 /// More instructions than any operation has: then it waits for something that does not come.
 const ENDLESS: usize = 3_000_000;
 /// What a breakpoint costs, in steps.
-const BREAKPOINT: u32 = 3;
+pub const BREAKPOINT: u32 = 3;
 
 /// What is special about a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,7 +158,7 @@ impl Recording {
 }
 
 /// Runs until an address is met that often and once more. `false`: it came to its second mark before.
-fn run_to(tracee: &mut Tracee, (address, times): (u64, u32)) -> Result<bool, String> {
+pub fn run_to(tracee: &mut Tracee, (address, times): (u64, u32)) -> Result<bool, String> {
     let word = tracee.peek(address).ok_or_else(|| format!("nothing is at {address:#x}"))?;
     for time in 0..=times {
         tracee.poke(address, word & !0xff | 0xcc);
@@ -181,7 +181,7 @@ fn run_to(tracee: &mut Tracee, (address, times): (u64, u32)) -> Result<bool, Str
 }
 
 /// Whether a system call can change, or ask about, what other processes see.
-fn touches_what_is_shared(number: u64) -> bool {
+pub fn touches_what_is_shared(number: u64) -> bool {
     let own = [
         libc::SYS_brk,
         libc::SYS_getrandom,
@@ -202,7 +202,7 @@ fn touches_what_is_shared(number: u64) -> bool {
 }
 
 /// Where the kernel's own code lies: no breakpoints there.
-fn not_to_be_patched(pid: u32) -> Vec<(u64, u64)> {
+pub fn not_to_be_patched(pid: u32) -> Vec<(u64, u64)> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let parse = |line: &str| {
         let (from, to) = line.split(' ').next()?.split_once('-')?;
