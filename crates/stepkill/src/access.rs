@@ -9,9 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use iced_x86::{
-    CodeSize, Decoder, DecoderOptions, InstructionInfoFactory, OpAccess, Register, UsedMemory,
-};
+use iced_x86::{CodeSize, Decoder, DecoderOptions, InstructionInfoFactory, OpAccess, Register, UsedMemory};
 use libc::user_regs_struct;
 
 use crate::trace::Tracee;
@@ -125,7 +123,9 @@ impl Accesses {
 }
 
 fn decoded(tracee: &Tracee, address: u64) -> Rc<Decoded> {
-    DECODED.with_borrow_mut(|all| Rc::clone(all.entry(address).or_insert_with(|| Rc::new(decode(tracee, address)))))
+    DECODED.with_borrow_mut(|all| {
+        Rc::clone(all.entry(address).or_insert_with(|| Rc::new(decode(tracee, address))))
+    })
 }
 
 fn decode(tracee: &Tracee, address: u64) -> Decoded {

@@ -153,6 +153,8 @@ fn wanted(recording: &Recording, plan: Plan) -> impl Iterator<Item = &Point> {
     let mut call = 0;
     recording.points.iter().filter(move |point| match point.kind {
         Kind::Plain => plan.every,
+        // Who is killed there is killed where it was after its last change.
+        Kind::Write => plan.every || plan.stop,
         Kind::Call => {
             call += 1;
             plan.every || call % every == 0
@@ -162,7 +164,7 @@ fn wanted(recording: &Recording, plan: Plan) -> impl Iterator<Item = &Point> {
 }
 
 fn matters(point: &Point) -> bool {
-    point.kind != Kind::Plain
+    !matches!(point.kind, Kind::Plain | Kind::Write)
 }
 
 fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
@@ -181,7 +183,7 @@ fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
         changes = changes.max(point.changes);
         for turn in 0..plan.ways {
             let way = (at as u32 + turn) % WAYS;
-            if plan.kill {
+            if plan.kill && (plan.every || point.kind != Kind::Write) {
                 totals.kills.fetch_add(1, Relaxed);
                 adrift += u64::from(!try_one(subject, &recording, point, way, false, totals, dog));
             }

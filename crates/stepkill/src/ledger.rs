@@ -181,13 +181,9 @@ impl Ledger {
         }
         for (number, times) in &times {
             assert!(*times == 1, "doubled: message {number:?} came {times} times; {self:?}");
-            let sends =
-                |actor: &Actor| actor.effects.adds > 0 && actor.tag.is_none_or(|tag| tag == number.0);
-            let known = if number.0 == JUDGE {
-                self.sent.contains(number)
-            } else {
-                self.actors.iter().any(sends)
-            };
+            let sends = |actor: &Actor| actor.effects.adds > 0 && actor.tag.is_none_or(|tag| tag == number.0);
+            let known =
+                if number.0 == JUDGE { self.sent.contains(number) } else { self.actors.iter().any(sends) };
             assert!(known, "nobody sent message {number:?}");
         }
         self.lost(&times);

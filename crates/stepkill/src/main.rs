@@ -89,9 +89,9 @@ fn main() -> ExitCode {
             two::run(two::COMPLETE, only.first().copied(), &totals);
             tell("two", &totals, begin)
         }
-        ["one-two", name, schedule, moves, then, ref way @ ..] if way.len() < 2 => {
-            alone(|| two::again(name, schedule, number(moves) as usize, then, way.first().map(|way| number(way))))
-        }
+        ["one-two", name, schedule, moves, then, ref way @ ..] if way.len() < 2 => alone(|| {
+            two::again(name, schedule, number(moves) as usize, then, way.first().map(|way| number(way)))
+        }),
         ["full", ref only @ ..] if only.len() < 2 => {
             let plan = Plan {
                 every: true,

@@ -31,9 +31,8 @@ pub struct Amount {
     both: bool,
 }
 
-pub const SAMPLE: Amount = Amount { points: 20, stands: 12, grid: 3, both: false };
-pub const COMPLETE: Amount =
-    Amount { points: usize::MAX, stands: usize::MAX, grid: usize::MAX, both: true };
+pub const SAMPLE: Amount = Amount { points: 14, stands: 8, grid: 2, both: false };
+pub const COMPLETE: Amount = Amount { points: usize::MAX, stands: usize::MAX, grid: usize::MAX, both: true };
 
 /// The schedules by turns.
 const TURNS: [Schedule; 6] = [
@@ -116,7 +115,8 @@ pub fn run(amount: Amount, only: Option<&str>, totals: &Arc<Totals>) {
 /// One of them again, all ways unless told which.
 pub fn again(name: &str, schedule: &str, moves: usize, then: &str, way: Option<u32>) -> Result<(), String> {
     let dog = Watchdog::start();
-    let two = operations::together(name).ok_or_else(|| format!("no two are called {name}; see stepkill list"))?;
+    let two =
+        operations::together(name).ok_or_else(|| format!("no two are called {name}; see stepkill list"))?;
     let then = Then::ALL.iter().find(|(_, name)| *name == then);
     let (then, _) = then.ok_or("it is kill-, stop- or late- and a or b")?;
     let it = Match::new(two, schedule.parse()?, &dog);
@@ -127,7 +127,8 @@ pub fn again(name: &str, schedule: &str, moves: usize, then: &str, way: Option<u
     for way in way.map_or(0..WAYS, |way| way..way + 1) {
         let mut place = String::new();
         let there = it.one(&recording, moves, *then, way, &mut place);
-        let there = there.map_err(|why| format!("{name} {schedule} {moves} {} {way}, {place}: {why}", then.name()))?;
+        let there = there
+            .map_err(|why| format!("{name} {schedule} {moves} {} {way}, {place}: {why}", then.name()))?;
         eprintln!("way {way}: {} {place}", if there { "fine," } else { "came elsewhere," });
     }
     Ok(())
@@ -219,7 +220,12 @@ impl Match<'_> {
                 Ok(false) => {}
                 Err(why) => {
                     let how = format!("{} {way}", then.name());
-                    self.violated(totals, moves, &place, &format!("{why}\n    {}", self.command(moves, &how)));
+                    self.violated(
+                        totals,
+                        moves,
+                        &place,
+                        &format!("{why}\n    {}", self.command(moves, &how)),
+                    );
                     return true;
                 }
             }
@@ -278,6 +284,10 @@ impl Match<'_> {
             if one == other || matches!(then, Then::Stop(_)) {
                 outcomes[one] = self.end(&mut scene, &mut two[one])?;
             }
+        }
+        // Others may be busy for as long as they live.
+        if matches!(then, Then::Kill(_)) && outcomes[other].to_string().contains("Busy {") {
+            return Err(format!("{} after the other one was killed", outcomes[other]));
         }
         scene.ask(&format!("{}\t{}", outcomes[0], outcomes[1]))?;
         Ok(there)

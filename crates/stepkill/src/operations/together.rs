@@ -1,5 +1,6 @@
 //! Who operate at one time. Each line names two operations, of which the second one has to fit what there is before
-//! the first one; and the errors that either may get because of the other one, or of its death. Nothing else may be refused.
+//! the first one; and the errors that either may get because of the other one, or of its death. Nothing else may be refused; and
+//! `Busy` only while the other one lives.
 
 /// First, second, and how the errors begin.
 pub const ALL: &[(&str, &str, &[&str])] = &[
@@ -32,13 +33,13 @@ pub const ALL: &[(&str, &str, &[&str])] = &[
     ("open-sender", "open-sender", &[]),
     ("open-receiver", "open-sender", &[]),
     ("open-receiver", "recv", &[]),
-    ("open-sender", "remove", &["NoSuchName"]),
-    ("own", "own", &["Owned"]),
-    ("create", "create", &["Exists"]),
-    ("create", "own", &["Exists", "Owned"]),
+    ("open-sender", "remove", &["NoSuchName", "Busy"]),
+    ("own", "own", &["Owned", "Busy"]),
+    ("create", "create", &["Exists", "Busy"]),
+    ("create", "own", &["Exists", "Owned", "Busy"]),
     ("close", "send", &["Closed"]),
     ("remove", "recv", &["Closed"]),
     ("remove", "send", &["Closed"]),
-    ("remove", "remove", &["NoSuchName"]),
+    ("remove", "remove", &["NoSuchName", "Busy"]),
     ("remove-chunked", "take-chunked", &["Closed"]),
 ];
