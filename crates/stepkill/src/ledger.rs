@@ -262,3 +262,40 @@ impl Ledger {
         assert!(places.is_sorted(), "out of order: {self:?}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operations::NONE;
+
+    /// Two letters were sent, one of two receivers was killed or both went on, and these are what the survivor got.
+    fn balances(outcomes: [Outcome; 2], got: &[(Number, u32)]) -> bool {
+        let receives = Effects { removes: 1, takes: 1, ..NONE };
+        let mut ledger = Ledger::of_two([receives, receives]);
+        ledger.sent((JUDGE, 0));
+        ledger.sent((JUDGE, 1));
+        ledger.begin();
+        ledger.outcome(&outcomes);
+        for (number, redelivered) in got {
+            ledger.got(&letters::write(*number, 24), *redelivered);
+        }
+        std::panic::catch_unwind(|| ledger.balance(true)).is_ok()
+    }
+
+    #[test]
+    fn of_two_receivers_each_has_one() {
+        let got = |number| Outcome::WentOn(Came::Got((JUDGE, number)));
+        assert!(balances([got(0), got(1)], &[]));
+        assert!(balances([got(1), got(0)], &[]));
+        assert!(!balances([got(0), got(0)], &[((JUDGE, 1), 0)]), "doubled");
+        assert!(!balances([got(0), got(1)], &[((JUDGE, 1), 0)]), "it came again");
+        assert!(!balances([got(0), Outcome::Killed], &[((JUDGE, 1), 2)]), "marked twice by one");
+        assert!(balances([got(0), Outcome::Killed], &[((JUDGE, 1), 1)]));
+        assert!(balances([got(0), Outcome::Killed], &[]));
+        assert!(balances([Outcome::Killed, got(1)], &[((JUDGE, 0), 1)]));
+        assert!(
+            !balances([Outcome::Killed, Outcome::WentOn(Came::Refused("no".into()))], &[]),
+            "two are lost"
+        );
+    }
+}

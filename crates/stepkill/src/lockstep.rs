@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use crate::access::{Access, Accesses};
+use crate::access::{Access, Accesses, How};
 use crate::trace::{Stop, Tracee};
 use crate::walk::{BREAKPOINT, not_to_be_patched, run_to};
 
@@ -99,6 +99,12 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Whether who moved last then is about to do more than to look.
+    pub fn is_delicate(&self, moves: usize) -> bool {
+        let last = moves.checked_sub(1).map(|last| self.moves[last].stand);
+        matches!(last, Some(Stand::At(access)) if access.how != How::Read)
+    }
+
     /// Whether one was done after so many moves.
     pub fn is_over(&self, who: usize, moves: usize) -> bool {
         self.moves[..moves].iter().any(|it| it.who == who && it.stand == Stand::Over)
@@ -275,5 +281,42 @@ impl Schedule {
             }
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_are_read_as_they_are_told() {
+        for text in ["a1:1", "b3:1", "a2:1", "b@17", "a@0"] {
+            assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);
+        }
+        for text in ["", "c1:1", "a", "a1", "a0:1", "b@", "é1:1"] {
+            assert!(text.parse::<Schedule>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn strides_belong_to_the_processes_whoever_is_first() {
+        let movers = |text: &str| {
+            let schedule: Schedule = text.parse().unwrap();
+            (0..8).map(|turn| schedule.mover(turn)).collect::<Vec<_>>()
+        };
+        assert_eq!(movers("a2:1"), [0, 0, 1, 0, 0, 1, 0, 0]);
+        assert_eq!(movers("b3:1"), [1, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(movers("b@2"), [1, 1, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_breakpoint_stands_for_the_steps_that_it_saves() {
+        let straight: Vec<u64> = (100..200).collect();
+        assert_eq!(shortest(&straight, &[]), (Some((199, 0)), 0));
+        assert_eq!(shortest(&straight, &[(190, 300)]), (Some((189, 0)), 10));
+        // A breakpoint where it stands is met at once, and counts.
+        let back: Vec<u64> = (100..200).chain([100]).collect();
+        assert_eq!(shortest(&back, &[]), (Some((199, 0)), 1));
+        assert_eq!(shortest(&[7], &[]), (None, 0));
     }
 }

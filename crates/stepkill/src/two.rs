@@ -23,7 +23,7 @@ const TRIES: u32 = 3;
 pub struct Amount {
     /// Of each schedule by turns, at so many points at most.
     points: usize,
-    /// One stands still at so many points …
+    /// One stands still at so many points, in a sample those before it writes or calls the system …
     stands: usize,
     /// … and at so many of those the other one is killed at so many.
     grid: usize,
@@ -160,11 +160,14 @@ impl Match<'_> {
         };
         if let Schedule::Stands { first, .. } = self.schedule {
             let alone = recording.moves.iter().take_while(|it| it.who == first).count();
-            for (turn, moves) in spread(alone, amount.stands).enumerate() {
+            let places: Vec<usize> =
+                (0..alone).filter(|at| amount.both || recording.is_delicate(*at)).collect();
+            let stands: Vec<usize> = spread(places.len(), amount.stands).map(|at| places[at]).collect();
+            for (turn, moves) in stands.iter().copied().enumerate() {
                 count(self.try_one(&recording, moves, Then::Stop(first), turn, totals));
                 count(self.try_one(&recording, moves, Then::Late(first), turn + 1, totals));
             }
-            for at in spread(alone, amount.grid) {
+            for at in spread(stands.len(), amount.grid).map(|at| stands[at]) {
                 let it = Match::new(self.two, Schedule::Stands { first, at }, self.dog);
                 it.grid(amount, totals, &mut count);
             }
