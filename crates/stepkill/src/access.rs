@@ -6,7 +6,7 @@
 //! each sixteenth.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use iced_x86::{CodeSize, Decoder, DecoderOptions, InstructionInfoFactory, OpAccess, Register, UsedMemory};
@@ -60,6 +60,8 @@ pub struct Accesses {
     /// From where to where, and which part of its file.
     mapped: Vec<(u64, u64, u64)>,
     stale: bool,
+    /// Instructions that touched something, or called the system.
+    pub met: BTreeSet<u64>,
     /// By instruction: where it was last, and how many accesses its run has.
     runs: HashMap<u64, (u64, u32)>,
 }
@@ -67,7 +69,14 @@ pub struct Accesses {
 impl Accesses {
     pub fn of(tracee: &Tracee, directory: &str) -> Accesses {
         let (directory, pid) = (directory.to_owned(), tracee.pid());
-        Accesses { directory, pid, mapped: Vec::new(), stale: true, runs: HashMap::new() }
+        Accesses {
+            directory,
+            pid,
+            mapped: Vec::new(),
+            stale: true,
+            met: BTreeSet::new(),
+            runs: HashMap::new(),
+        }
     }
 
     /// What the instruction does that a process stands before. Of a run see above.
@@ -83,11 +92,11 @@ impl Accesses {
         (*count <= FIRST || count.is_multiple_of(EACH)).then_some(access)
     }
 
-    /// The same, of a run too.
-    pub fn any(&mut self, tracee: &Tracee, registers: &user_regs_struct) -> Option<Access> {
+    fn any(&mut self, tracee: &Tracee, registers: &user_regs_struct) -> Option<Access> {
         let address = registers.rip;
         let decoded = decoded(tracee, address);
         if decoded.call {
+            self.met.insert(address);
             let number = registers.rax;
             let maps = [libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap];
             self.stale |= maps.contains(&(number as i64));
@@ -100,12 +109,16 @@ impl Accesses {
         if self.stale {
             self.look();
         }
-        decoded.operands.iter().find_map(|(operand, writes)| {
+        let access = decoded.operands.iter().find_map(|(operand, writes)| {
             let at = operand.virtual_address(0, |register, _, _| value(registers, register))?;
             let (from, _, offset) = self.mapped.iter().find(|(from, to, _)| (*from..*to).contains(&at))?;
             let how = if *writes { How::Write } else { How::Read };
             Some(Access { address, what: at - from + offset, how })
-        })
+        });
+        if access.is_some() {
+            self.met.insert(address);
+        }
+        access
     }
 
     fn look(&mut self) {

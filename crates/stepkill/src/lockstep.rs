@@ -4,15 +4,17 @@
 //! and go as far as its next one. A schedule says whose move it is. Who sleeps in a system call can't be moved: the
 //! other one is, until the sleeper comes back; if there is no other one, it is waited for.
 //!
-//! A schedule is recorded once, step by step. To come to the same point in fresh processes, each goes from access to access by
-//! breakpoints, as far as that is cheaper, and each arrival is compared with what was recorded: the instruction, and where in
-//! the file it is about to look. Where somebody slept the clock has a say, so such a schedule is stepped again each time.
+//! Where two may touch what is shared is learned by stepping through two schedules. With breakpoints at all those
+//! instructions each schedule is gone through, noting where each move ended; and again by fresh processes as far as the point that is
+//! wanted, where each move has to end as it did: before the same instruction, looking at the same place in the file. An
+//! instruction that only another schedule comes to is done, but nobody stops there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 
 use crate::access::{Access, Accesses, How};
 use crate::trace::{Stop, Tracee};
-use crate::walk::{BREAKPOINT, not_to_be_patched, run_to};
 
 /// More moves than any two have: then they wait for each other.
 const ENDLESS: usize = 100_000;
@@ -81,21 +83,18 @@ pub enum Stand {
     Over,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
     pub who: usize,
     pub stand: Stand,
-    /// So many instructions of that process were done by then.
-    done: usize,
 }
 
 /// A schedule, gone through to the end of both.
 #[derive(Debug, Default)]
 pub struct Recording {
     pub moves: Vec<Move>,
-    /// The instructions of each.
-    met: [Vec<u64>; 2],
-    outside: Vec<(u64, u64)>,
+    /// All instructions that touched something.
+    pub met: BTreeSet<u64>,
 }
 
 impl Recording {
@@ -116,43 +115,69 @@ impl Recording {
 pub struct Player {
     pub tracee: Tracee,
     pub stand: Stand,
+    /// The instruction it stands before.
+    at: u64,
     accesses: Accesses,
-    /// Where it stood, and each instruction it came to.
-    met: Vec<u64>,
+    memory: File,
+    /// Where breakpoints are, and what belongs there. None at all: it goes step by step.
+    planted: BTreeMap<u64, u8>,
 }
 
+const BREAKPOINT: u8 = 0xcc;
+
 impl Player {
-    pub fn new(tracee: Tracee, directory: &str) -> Player {
-        let accesses = Accesses::of(&tracee, directory);
-        let met = vec![tracee.registers().rip];
-        Player { tracee, stand: Stand::Begin, accesses, met }
+    /// A process at its first mark, with breakpoints at these instructions.
+    pub fn new(tracee: Tracee, directory: &str, known: &BTreeSet<u64>) -> Result<Player, String> {
+        let memory = format!("/proc/{}/mem", tracee.pid());
+        let memory = OpenOptions::new().read(true).write(true).open(memory).map_err(told)?;
+        let (accesses, at) = (Accesses::of(&tracee, directory), tracee.registers().rip);
+        let planted = BTreeMap::new();
+        let mut player = Player { tracee, stand: Stand::Begin, at, accesses, memory, planted };
+        for address in known {
+            let mut byte = [0];
+            player.memory.read_exact_at(&mut byte, *address).map_err(told)?;
+            player.write(*address, BREAKPOINT)?;
+            player.planted.insert(*address, byte[0]);
+        }
+        Ok(player)
+    }
+
+    fn write(&self, address: u64, byte: u8) -> Result<(), String> {
+        self.memory.write_all_at(&[byte], address).map_err(told)
+    }
+
+    /// Takes all breakpoints away.
+    fn lift(&mut self) -> Result<(), String> {
+        for (address, byte) in std::mem::take(&mut self.planted) {
+            self.write(address, byte)?;
+        }
+        Ok(())
     }
 
     /// Does what it stands before, and goes to the next access. `wait`: there is nobody else to wait for.
     fn go_on(&mut self, wait: bool) -> Result<(), String> {
         loop {
-            let stop = if self.stand == Stand::Asleep && wait {
-                self.tracee.step()
-            } else {
-                match self.tracee.step_unless_it_sleeps() {
-                    Some(stop) => stop,
-                    None => {
-                        self.stand = Stand::Asleep;
-                        return Ok(());
-                    }
-                }
+            let Some(mut stop) = self.one_instruction(wait)? else {
+                self.stand = Stand::Asleep;
+                return Ok(());
             };
+            self.stand = Stand::Begin;
+            let mut registers = self.tracee.registers();
+            if stop == Stop::Trap && !self.planted.is_empty() && !self.planted.contains_key(&registers.rip) {
+                stop = self.tracee.run();
+                registers = self.tracee.registers();
+                registers.rip -= u64::from(stop == Stop::Trap);
+                self.tracee.set_registers(&registers);
+            }
             match stop {
                 Stop::Trap => {}
                 Stop::Mark => {
                     self.stand = Stand::Over;
-                    return Ok(());
+                    return self.lift();
                 }
-                other => return Err(format!("{other:?} of one of two, after {:?}", self.stand)),
+                other => return Err(format!("{other:?} of one of two")),
             }
-            self.stand = Stand::Begin;
-            let registers = self.tracee.registers();
-            self.met.push(registers.rip);
+            self.at = registers.rip;
             if let Some(access) = self.accesses.next(&self.tracee, &registers) {
                 self.stand = Stand::At(access);
                 return Ok(());
@@ -160,9 +185,35 @@ impl Player {
         }
     }
 
+    /// `None`: it sleeps in it.
+    fn one_instruction(&mut self, wait: bool) -> Result<Option<Stop>, String> {
+        // Only system calls sleep.
+        let may_sleep = match self.stand {
+            Stand::At(access) => access.how == How::Call,
+            stand => stand == Stand::Asleep && !wait,
+        };
+        if let Stand::At(access) = self.stand
+            && access.how == How::Call
+            && [libc::SYS_clone, libc::SYS_clone3].contains(&(access.what as i64))
+        {
+            // Nobody would take its other threads over a breakpoint.
+            self.lift()?;
+        }
+        let planted = self.planted.get(&self.at).copied();
+        if let Some(byte) = planted {
+            self.write(self.at, byte)?;
+        }
+        let stop = if may_sleep { self.tracee.step_unless_it_sleeps() } else { Some(self.tracee.step()) };
+        if stop.is_some() && planted.is_some() {
+            self.write(self.at, BREAKPOINT)?;
+        }
+        Ok(stop)
+    }
+
     /// Goes to the end of its operation at once.
     pub fn run(&mut self) -> Result<(), String> {
         if self.stand != Stand::Over {
+            self.lift()?;
             let stop = self.tracee.run();
             self.stand = Stand::Over;
             if stop != Stop::Mark {
@@ -171,50 +222,10 @@ impl Player {
         }
         Ok(())
     }
-
-    /// Goes from the first of these instructions to the last. Whether it stands there as it should.
-    fn leap(&mut self, met: &[u64], outside: &[(u64, u64)], to: Stand) -> Result<bool, String> {
-        if to == Stand::Over {
-            return self.run().map(|()| true);
-        }
-        let (anchor, steps) = shortest(met, outside);
-        if let Some(anchor) = anchor
-            && !run_to(&mut self.tracee, anchor)?
-        {
-            self.stand = Stand::Over;
-            return Ok(false);
-        }
-        for _ in 0..steps {
-            match self.tracee.step() {
-                Stop::Trap => {}
-                Stop::Mark => {
-                    self.stand = Stand::Over;
-                    return Ok(false);
-                }
-                other => return Err(format!("{other:?} of one of two")),
-            }
-        }
-        let registers = self.tracee.registers();
-        self.stand = self.accesses.any(&self.tracee, &registers).map_or(Stand::Begin, Stand::At);
-        Ok(self.stand == to)
-    }
 }
 
-/// How one comes from the first of these instructions to the last: up to an address that was met so often before, and so
-/// many steps from there.
-fn shortest(met: &[u64], outside: &[(u64, u64)]) -> (Option<(u64, u32)>, usize) {
-    let mut times = HashMap::from([(met[0], 1)]);
-    let (mut best, mut cost) = ((None, met.len() - 1), met.len() - 1);
-    for (at, address) in met.iter().enumerate().skip(1) {
-        let before = times.entry(*address).or_insert(0_u32);
-        let left = met.len() - 1 - at;
-        let this = BREAKPOINT as usize * (*before as usize + 1) + left;
-        if this <= cost && !outside.iter().any(|(from, to)| (from..to).contains(&address)) {
-            (best, cost) = ((Some((*address, *before)), left), this);
-        }
-        *before += 1;
-    }
-    best
+fn told(error: std::io::Error) -> String {
+    error.to_string()
 }
 
 impl Schedule {
@@ -241,8 +252,7 @@ impl Schedule {
                 // Nothing has changed.
                 continue;
             }
-            let (stand, done) = (two[who].stand, two[who].met.len() - 1);
-            moves.push(Move { who, stand, done });
+            moves.push(Move { who, stand: two[who].stand });
             if turn > ENDLESS {
                 return Err("they wait for each other".into());
             }
@@ -253,34 +263,16 @@ impl Schedule {
     /// Goes through it to the end of both.
     pub fn record(self, two: &mut [Player; 2]) -> Result<Recording, String> {
         let mut moves = Vec::new();
-        let outside = not_to_be_patched(two[0].tracee.pid());
         self.drive(two, usize::MAX, &mut moves)?;
-        let met = [0, 1].map(|who: usize| std::mem::take(&mut two[who].met));
-        Ok(Recording { moves, met, outside })
+        let met = two.iter().flat_map(|one| one.accesses.met.iter().copied()).collect();
+        Ok(Recording { moves, met })
     }
 
-    /// Goes so many moves, as recorded. Whether both came to the very same places.
+    /// Goes so many moves, as recorded. Whether all ended in the very same places.
     pub fn go_to(self, recording: &Recording, moves: usize, two: &mut [Player; 2]) -> Result<bool, String> {
-        let wanted = &recording.moves[..moves];
-        if wanted.iter().any(|it| it.stand == Stand::Asleep) {
-            let mut done = Vec::new();
-            self.drive(two, moves, &mut done)?;
-            let same = |(one, two): (&Move, &Move)| one.who == two.who && one.stand == two.stand;
-            return Ok(done.len() == moves && done.iter().zip(wanted).all(same));
-        }
-        let mut from = [0; 2];
-        for (at, it) in wanted.iter().enumerate() {
-            // Several moves of one are one leap.
-            if wanted.get(at + 1).is_some_and(|next| next.who == it.who) {
-                continue;
-            }
-            let met = &recording.met[it.who][from[it.who]..=it.done];
-            from[it.who] = it.done;
-            if !two[it.who].leap(met, &recording.outside, it.stand)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let mut done = Vec::new();
+        self.drive(two, moves, &mut done)?;
+        Ok(done == recording.moves[..moves])
     }
 }
 
@@ -307,16 +299,5 @@ mod tests {
         assert_eq!(movers("a2:1"), [0, 0, 1, 0, 0, 1, 0, 0]);
         assert_eq!(movers("b3:1"), [1, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(movers("b@2"), [1, 1, 0, 0, 0, 0, 0, 0]);
-    }
-
-    #[test]
-    fn a_breakpoint_stands_for_the_steps_that_it_saves() {
-        let straight: Vec<u64> = (100..200).collect();
-        assert_eq!(shortest(&straight, &[]), (Some((199, 0)), 0));
-        assert_eq!(shortest(&straight, &[(190, 300)]), (Some((189, 0)), 10));
-        // A breakpoint where it stands is met at once, and counts.
-        let back: Vec<u64> = (100..200).chain([100]).collect();
-        assert_eq!(shortest(&back, &[]), (Some((199, 0)), 1));
-        assert_eq!(shortest(&[7], &[]), (None, 0));
     }
 }

@@ -1,6 +1,7 @@
 //! One scene: a fresh domain, a survivor, and processes that are walked. Whoever hangs in it is killed, and that
 //! is told.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -155,12 +156,12 @@ impl<'a> Scene<'a> {
         self.start(name, 2, self.subject.world().owner)
     }
 
-    /// Two processes, both at their first marks.
-    pub fn two(&mut self, second: &str) -> Result<[Player; 2], String> {
+    /// Two processes, both at their first marks, with breakpoints at what is known to touch something.
+    pub fn two(&mut self, second: &str, known: &BTreeSet<u64>) -> Result<[Player; 2], String> {
         let directory = self.directory.to_str().expect("a plain name").to_owned();
         let first = self.start(self.subject.operation.name, FIRST_TAG, self.subject.world().owner)?;
         let second = self.start(second, FIRST_TAG + 1, Owner::Nobody)?;
-        Ok([Player::new(first, &directory), Player::new(second, &directory)])
+        Ok([Player::new(first, &directory, known)?, Player::new(second, &directory, known)?])
     }
 
     pub fn go_to(&mut self, way: &Recording, point: &Point, tracee: &mut Tracee) -> Result<bool, String> {

@@ -102,8 +102,11 @@ impl Tracee {
         loop {
             match self.stop_if_any(libc::WNOHANG) {
                 None if asleep => return None,
-                // It may have stopped since it was looked at.
-                None => asleep = self.sleeps(),
+                // It may have stopped since it was looked at; and it may need this very processor.
+                None => {
+                    std::thread::yield_now();
+                    asleep = self.sleeps();
+                }
                 Some(Stop::Signal(other)) => self.ask(libc::PTRACE_SINGLESTEP, 0, other as usize),
                 Some(stop) => {
                     self.under_way = false;

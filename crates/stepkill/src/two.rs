@@ -1,6 +1,8 @@
 //! The campaign of two at one time: each pair of operations by each schedule, and at each of its points one is killed, or
 //! stands still while the other one goes to its end.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -74,11 +76,16 @@ impl Then {
     }
 }
 
+/// These are stepped through, to learn where what is shared is touched: one after the other, and by turns.
+const LESSONS: [Schedule; 2] = [Schedule::Stands { first: 0, at: usize::MAX }, TURNS[0]];
+
 /// Two, and how they are moved.
 struct Match<'a> {
     two: Together,
     subject: Subject,
     schedule: Schedule,
+    /// The instructions that touch something.
+    known: Rc<BTreeSet<u64>>,
     dog: &'a Watchdog,
 }
 
@@ -86,10 +93,7 @@ struct Match<'a> {
 pub fn run(amount: Amount, only: Option<&str>, totals: &Arc<Totals>) {
     let all = operations::all_together().into_iter();
     let all: Vec<Together> = all.filter(|two| only.is_none_or(|only| two.name().contains(only))).collect();
-    let stands = [0, 1].map(|first| Schedule::Stands { first, at: usize::MAX });
-    let schedules = || TURNS.into_iter().chain(stands);
-    let jobs: Vec<_> = all.iter().flat_map(|two| schedules().map(move |schedule| (*two, schedule))).collect();
-    let jobs = Arc::new(Mutex::new(jobs));
+    let jobs = Arc::new(Mutex::new(all));
     let dog = Watchdog::start();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -99,8 +103,11 @@ pub fn run(amount: Amount, only: Option<&str>, totals: &Arc<Totals>) {
             trace::stay_on(NEXT.fetch_add(1, Relaxed));
             loop {
                 let job = jobs.lock().expect("nobody panics in there").pop();
-                let Some((two, schedule)) = job else { return };
-                Match::new(two, schedule, &dog).all(amount, &totals);
+                let Some(two) = job else { return };
+                match Match::learn(two, &dog) {
+                    Ok(learned) => learned.all_schedules(amount, &totals),
+                    Err(why) => violated(&totals, &two.name(), "learning", &why),
+                }
             }
         })
     };
@@ -119,7 +126,7 @@ pub fn again(name: &str, schedule: &str, moves: usize, then: &str, way: Option<u
         operations::together(name).ok_or_else(|| format!("no two are called {name}; see stepkill list"))?;
     let then = Then::ALL.iter().find(|(_, name)| *name == then);
     let (then, _) = then.ok_or("it is kill-, stop- or late- and a or b")?;
-    let it = Match::new(two, schedule.parse()?, &dog);
+    let it = Match::learn(two, &dog)?.by(schedule.parse()?);
     let recording = it.record(0)?;
     if moves > recording.moves.len() {
         return Err(format!("it has {} moves", recording.moves.len()));
@@ -140,10 +147,25 @@ fn spread(number: usize, most: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |at| (2 * at + 1) * number / (2 * count))
 }
 
-impl Match<'_> {
-    fn new(two: Together, schedule: Schedule, dog: &Watchdog) -> Match<'_> {
+impl<'a> Match<'a> {
+    fn learn(two: Together, dog: &'a Watchdog) -> Result<Match<'a>, String> {
         let subject = Subject { operation: two.first, first: None };
-        Match { two, subject, schedule, dog }
+        let learner = Match { two, subject, schedule: LESSONS[0], known: Rc::default(), dog };
+        let mut known = BTreeSet::new();
+        for lesson in LESSONS {
+            known.append(&mut learner.by(lesson).record(0)?.met);
+        }
+        Ok(Match { known: Rc::new(known), ..learner })
+    }
+
+    fn by(&self, schedule: Schedule) -> Match<'a> {
+        let (subject, known) = (self.subject.clone(), Rc::clone(&self.known));
+        Match { two: self.two, subject, schedule, known, dog: self.dog }
+    }
+
+    fn all_schedules(&self, amount: Amount, totals: &Totals) {
+        let stands = [0, 1].map(|first| Schedule::Stands { first, at: usize::MAX });
+        TURNS.into_iter().chain(stands).for_each(|schedule| self.by(schedule).all(amount, totals));
     }
 
     fn all(&self, amount: Amount, totals: &Totals) {
@@ -168,7 +190,7 @@ impl Match<'_> {
                 count(self.try_one(&recording, moves, Then::Late(first), turn + 1, totals));
             }
             for at in spread(stands.len(), amount.grid).map(|at| stands[at]) {
-                let it = Match::new(self.two, Schedule::Stands { first, at }, self.dog);
+                let it = self.by(Schedule::Stands { first, at });
                 it.grid(amount, totals, &mut count);
             }
         } else {
@@ -251,7 +273,7 @@ impl Match<'_> {
     /// Goes through it to the end of both, which has to be all right, too.
     fn record(&self, way: u32) -> Result<Recording, String> {
         let mut scene = self.scene(way)?;
-        let mut two = scene.two(self.two.second.name)?;
+        let mut two = scene.two(self.two.second.name, &self.known)?;
         let recording = self.watched(&mut two, LONG_WATCH, |two| self.schedule.record(two))?;
         let outcomes = [self.end(&mut scene, &mut two[0])?, self.end(&mut scene, &mut two[1])?];
         scene.ask(&format!("{}\t{}", outcomes[0], outcomes[1]))?;
@@ -269,7 +291,7 @@ impl Match<'_> {
         place: &mut String,
     ) -> Result<bool, String> {
         let mut scene = self.scene(way)?;
-        let mut two = scene.two(self.two.second.name)?;
+        let mut two = scene.two(self.two.second.name, &self.known)?;
         let there = self.watched(&mut two, WATCH, |two| self.schedule.go_to(recording, moves, two))?;
         *place = self.place(&two);
         let (who, other) = (then.who(), 1 - then.who());

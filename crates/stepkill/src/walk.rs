@@ -16,7 +16,7 @@ use crate::view::View;
 /// More instructions than any operation has: then it waits for something that does not come.
 const ENDLESS: usize = 3_000_000;
 /// What a breakpoint costs, in steps.
-pub const BREAKPOINT: u32 = 3;
+const BREAKPOINT: u32 = 3;
 
 /// What is special about a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,7 +167,7 @@ impl Recording {
 }
 
 /// Runs until an address is met that often and once more. `false`: it came to its second mark before.
-pub fn run_to(tracee: &mut Tracee, (address, times): (u64, u32)) -> Result<bool, String> {
+fn run_to(tracee: &mut Tracee, (address, times): (u64, u32)) -> Result<bool, String> {
     let word = tracee.peek(address).ok_or_else(|| format!("nothing is at {address:#x}"))?;
     for time in 0..=times {
         tracee.poke(address, word & !0xff | 0xcc);
@@ -211,7 +211,7 @@ pub fn touches_what_is_shared(number: u64) -> bool {
 }
 
 /// Where the kernel's own code lies: no breakpoints there.
-pub fn not_to_be_patched(pid: u32) -> Vec<(u64, u64)> {
+fn not_to_be_patched(pid: u32) -> Vec<(u64, u64)> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let parse = |line: &str| {
         let (from, to) = line.split(' ').next()?.split_once('-')?;
