@@ -34,7 +34,7 @@ stepkill quick [OPERATION]     every point where shared state changes: killed, a
 stepkill full [OPERATION]      every instruction: killed
 stepkill one OPERATION STEP [WAY]        one of these kills again
 stepkill one-stop OPERATION STEP [WAY]   one of these stops again
-stepkill two [OPERATION]       two processes at one time, moved by turns: one killed, or stopped
+stepkill two [OPERATION]       two processes at one time, moved by turns: killed, and stopped
 stepkill one-two FIRST,SECOND SCHEDULE MOVES THEN [WAY]   one of these again
 stepkill faults [OPERATION]    every system call fails, in every way that it may
 stepkill one-fault OPERATION STEP ERRNO  one of these failures again

@@ -27,14 +27,17 @@ pub struct Amount {
     points: usize,
     /// One stands still at so many points, in a sample those before it writes or calls the system …
     stands: usize,
+    /// … at so many of those it is killed when the other one is done …
+    late: usize,
     /// … and at so many of those the other one is killed at so many.
     grid: usize,
     /// Either of the two at each point, not only the one whose move it is.
     both: bool,
 }
 
-pub const SAMPLE: Amount = Amount { points: 14, stands: 8, grid: 2, both: false };
-pub const COMPLETE: Amount = Amount { points: usize::MAX, stands: usize::MAX, grid: usize::MAX, both: true };
+pub const SAMPLE: Amount = Amount { points: 10, stands: 40, late: 4, grid: 2, both: false };
+pub const COMPLETE: Amount =
+    Amount { points: usize::MAX, stands: usize::MAX, late: usize::MAX, grid: usize::MAX, both: true };
 
 /// The schedules by turns.
 const TURNS: [Schedule; 6] = [
@@ -187,7 +190,9 @@ impl<'a> Match<'a> {
             let stands: Vec<usize> = spread(places.len(), amount.stands).map(|at| places[at]).collect();
             for (turn, moves) in stands.iter().copied().enumerate() {
                 count(self.try_one(&recording, moves, Then::Stop(first), turn, totals));
-                count(self.try_one(&recording, moves, Then::Late(first), turn + 1, totals));
+            }
+            for (turn, at) in spread(stands.len(), amount.late).enumerate() {
+                count(self.try_one(&recording, stands[at], Then::Late(first), turn, totals));
             }
             for at in spread(stands.len(), amount.grid).map(|at| stands[at]) {
                 let it = self.by(Schedule::Stands { first, at });
