@@ -45,6 +45,7 @@ impl std::fmt::Display for Schedule {
         let name = |who: &usize| ["a", "b"][*who];
         match self {
             Schedule::Turns { first, strides } => write!(f, "{}{}:{}", name(first), strides[0], strides[1]),
+            Schedule::Stands { first, at: usize::MAX } => write!(f, "{}@end", name(first)),
             Schedule::Stands { first, at } => write!(f, "{}@{at}", name(first)),
         }
     }
@@ -62,7 +63,8 @@ impl std::str::FromStr for Schedule {
         };
         let number = |text: &str| text.parse().map_err(|_| wrong());
         if let Some(at) = text[1..].strip_prefix('@') {
-            return Ok(Schedule::Stands { first, at: number(at)? });
+            let at = if at == "end" { usize::MAX } else { number(at)? };
+            return Ok(Schedule::Stands { first, at });
         }
         let (one, two) = text[1..].split_once(':').ok_or_else(wrong)?;
         let strides = [number(one)?, number(two)?];
@@ -282,7 +284,7 @@ mod tests {
 
     #[test]
     fn schedules_are_read_as_they_are_told() {
-        for text in ["a1:1", "b3:1", "a2:1", "b@17", "a@0"] {
+        for text in ["a1:1", "b3:1", "a2:1", "b@17", "a@0", "b@end"] {
             assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);
         }
         for text in ["", "c1:1", "a", "a1", "a0:1", "b@", "é1:1"] {

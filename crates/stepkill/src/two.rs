@@ -215,7 +215,7 @@ impl<'a> Match<'a> {
         eprintln!(
             "{:<36} {:<6} {:>6} accesses {scenes:>5} scenes {adrift:>3} adrift {:>6.1} s",
             self.two.name(),
-            self.schedule.to_string().trim_end_matches(char::is_numeric),
+            self.schedule.to_string(),
             recording.moves.len(),
             begin.elapsed().as_secs_f64()
         );
