@@ -49,6 +49,7 @@ pub struct Totals {
     pub kills: AtomicU64,
     pub stops: AtomicU64,
     pub sleeps: AtomicU64,
+    pub lockstep: AtomicU64,
     pub faults: AtomicU64,
     pub messages: AtomicU64,
     pub adrift: AtomicU64,
@@ -197,11 +198,11 @@ fn wanted(recording: &Recording, plan: Plan) -> impl Iterator<Item = &Point> {
     let calls = recording.points.iter().filter(|point| point.kind == Kind::Call).count();
     let every = calls.div_ceil(plan.calls).max(1);
     let mut call = 0;
-    let before = apart(recording.points.iter().filter(|point| point.kind == Kind::Before));
+    let before = apart(recording.points.iter().filter(|point| point.kind == Kind::Write));
     recording.points.iter().filter(move |point| match point.kind {
         Kind::Plain => plan.every,
         // Killed there it leaves what it leaves after the change before.
-        Kind::Before => plan.every || plan.stop && before.iter().any(|other| other.step == point.step),
+        Kind::Write => plan.every || plan.stop && before.iter().any(|other| other.step == point.step),
         Kind::Call => {
             call += 1;
             plan.every || call % every == 0
@@ -226,7 +227,7 @@ fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
         changes = changes.max(point.changes);
         for turn in 0..plan.ways {
             let way = (at as u32 + turn) % WAYS;
-            if plan.kill && (plan.every || point.kind != Kind::Before) {
+            if plan.kill && (plan.every || point.kind != Kind::Write) {
                 totals.kills.fetch_add(1, Relaxed);
                 adrift += u64::from(!try_one(subject, &recording, point, way, false, totals, dog));
             }

@@ -12,6 +12,7 @@ use tubepost::{Domain, Receiver, RecvTimeoutError, Sender};
 
 use crate::ledger::{Ledger, Outcome};
 use crate::letters::{self, JUDGE};
+use crate::operations::{self, Together};
 use crate::sleepers::Asleep;
 use crate::subject::Case;
 use crate::trace::die_with_parent;
@@ -37,6 +38,8 @@ pub struct Judge {
     pub pair: bool,
     /// What one may do who comes when all was settled.
     heir: Option<Effects>,
+    /// Who operate at one time, if two do.
+    pub two: Option<Together>,
     pub ledger: Ledger,
     /// How many messages had been accepted when that was settled.
     settled: u64,
@@ -59,8 +62,9 @@ pub fn play(domain: &str, case: Case, way: u32) {
     let domain = Domain::open(domain).expect("the tracer's domain");
     let Case { world, effects, pair, heir } = case;
     let ledger = Ledger::new(effects);
-    let (settled, out, inbox, asleep) = (0, None, None, None);
-    let mut judge = Judge { domain, world, effects, way, pair, heir, ledger, settled, out, inbox, asleep };
+    let (settled, two, out, inbox, asleep) = (0, None, None, None, None);
+    let mut judge =
+        Judge { domain, world, effects, way, pair, heir, two, ledger, settled, out, inbox, asleep };
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let done = catch_unwind(AssertUnwindSafe(|| judge.hear(&line)));
         if done.is_err() {
@@ -75,15 +79,18 @@ impl Judge {
     fn hear(&mut self, line: &str) {
         match line {
             "prepare" => self.prepare(),
+            two if two.starts_with("two ") => {
+                let two = operations::together(&two[4..]).expect("two of the table");
+                self.ledger = Ledger::of_two([two.first.effects, two.second.effects]);
+                self.two = Some(two);
+            }
             "fill" => self.fill(),
             "settle" => self.settle(),
             "woken" => self.was_woken(),
             "during" if self.effects.ends => self.meanwhile_it_ends(),
             "during" => self.meanwhile(),
-            "killed" => self.after(&Outcome::Killed),
-            "killed when done" => self.after(&Outcome::Done),
-            other => match (other.strip_prefix("went on: ").map(Came::parse), other.strip_prefix("wait: ")) {
-                (Some(Some(came)), _) => self.after(&Outcome::WentOn(came)),
+            other => match (Outcome::parse(other), other.strip_prefix("wait: ")) {
+                (Some(outcomes), _) => self.after(&outcomes),
                 (_, Some(what)) => self.fall_asleep(what),
                 _ => panic!("what is {other}?"),
             },
@@ -117,7 +124,7 @@ impl Judge {
 
     /// Finds out what the first one left, and begins anew. No newcomers: the next one has the dead one's row.
     fn settle(&mut self) {
-        self.ledger.outcome(&Outcome::Killed);
+        self.ledger.outcome(&[Outcome::Killed]);
         self.drain(true);
         // Whatever the way: the next one is to meet the same.
         self.domain.gc().expect("our own domain");
@@ -201,21 +208,43 @@ impl Judge {
         }
     }
 
-    fn after(&mut self, outcome: &Outcome) {
-        self.ledger.outcome(outcome);
+    fn after(&mut self, outcomes: &[Outcome]) {
+        self.ledger.outcome(outcomes);
+        if let Some(two) = self.two {
+            self.together(&two, outcomes);
+        }
         if self.effects.ends {
-            self.after_the_end(outcome);
+            self.after_the_end();
         } else {
-            self.goes_on(outcome);
+            self.goes_on(outcomes);
             self.as_good_as_new();
             self.nothing_leaked();
         }
         self.is_clean();
     }
 
+    /// What either of two was told fits what the other one did.
+    fn together(&self, two: &Together, outcomes: &[Outcome]) {
+        let refusals = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::WentOn(Came::Refused(why)) => Some(why),
+            _ => None,
+        });
+        let refusals: Vec<&String> = refusals.collect();
+        for why in &refusals {
+            assert!(two.refused.iter().any(|may| why.starts_with(may)), "refused: {why}");
+        }
+        assert!(refusals.len() < 2, "both are refused: {refusals:?}");
+        if self.world.owner == Owner::Nobody {
+            let have_it = outcomes.iter().filter(|it| **it == Outcome::WentOn(Came::Done)).count();
+            assert!(have_it < 2, "both have the name");
+            let there = self.file().exists();
+            assert!(refusals.is_empty() || there, "refused, and nothing has the name: {refusals:?}");
+        }
+    }
+
     /// The mailbox is there. All that was accepted comes, however one goes about it.
-    fn goes_on(&mut self, outcome: &Outcome) {
-        let stopped = matches!(outcome, Outcome::WentOn(_));
+    fn goes_on(&mut self, outcomes: &[Outcome]) {
+        let stopped = matches!(outcomes, [Outcome::WentOn(_)]);
         match self.way {
             0 => {}
             1 => while self.send(Duration::ZERO) {},
@@ -242,8 +271,9 @@ impl Judge {
             let stat = self.domain.stat(BOX).expect("it is there");
             if stat.depth == 0 && stat.held == 0 {
                 self.ledger.balance(strictly);
-                // What one that died sent another one may have received that died.
-                let more = if self.pair { u64::from(self.effects.adds) } else { 0 };
+                // What one of two sent the other one may have received.
+                let several = self.pair || self.two.is_some();
+                let more = if several { u64::from(self.effects.adds) } else { 0 };
                 let (received, accepted) = (stat.received, self.accepted());
                 let right = (accepted..=accepted + more).contains(&received);
                 assert!(right, "{received} are said to be received, and {accepted} were accepted");

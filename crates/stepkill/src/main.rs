@@ -1,6 +1,7 @@
 //! Kills a process at every instruction of an operation that others could notice, and lets a survivor look at
 //! what is left. docs/stepkill.md tells how it works and how to add an operation.
 
+mod access;
 mod campaign;
 mod endings;
 mod faults;
@@ -9,6 +10,7 @@ mod judge;
 mod layout;
 mod ledger;
 mod letters;
+mod lockstep;
 mod operations;
 mod planted;
 mod scene;
@@ -17,6 +19,7 @@ mod soak;
 mod subject;
 mod symbols;
 mod trace;
+mod two;
 mod view;
 mod walk;
 mod world;
@@ -34,6 +37,8 @@ stepkill quick [OPERATION]     every point where shared state changes: killed, a
 stepkill full [OPERATION]      every instruction: killed
 stepkill one OPERATION STEP [WAY]        one of these kills again
 stepkill one-stop OPERATION STEP [WAY]   one of these stops again
+stepkill two [OPERATION]       two processes at one time, moved by turns: killed, and stopped
+stepkill one-two FIRST,SECOND SCHEDULE MOVES THEN [WAY]   one of these again
 stepkill faults [OPERATION]    every system call fails, in every way that it may
 stepkill one-fault OPERATION STEP ERRNO  one of these failures again
 stepkill soak --minutes N      processes killed and stopped at random moments
@@ -77,12 +82,22 @@ fn main() -> ExitCode {
         ["list"] => {
             let all = campaign::jobs(Plan { pairs: true, ..Plan::default() });
             all.iter().rev().for_each(|job| println!("{}", job.name()));
+            operations::all_together().iter().for_each(|it| println!("{}", it.name()));
             ExitCode::SUCCESS
         }
         ["quick", ref only @ ..] if only.len() < 2 => {
             let plan = Plan { kill: true, stop: true, pairs: true, calls: 1000, ways: 3, ..Plan::default() };
             campaign("quick", plan, only.first().copied())
         }
+        ["two", ref only @ ..] if only.len() < 2 => {
+            trace::fix_addresses();
+            let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
+            two::run(two::COMPLETE, only.first().copied(), &totals);
+            tell("two", &totals, &[], begin)
+        }
+        ["one-two", name, schedule, moves, then, ref way @ ..] if way.len() < 2 => alone(|| {
+            two::again(name, schedule, number(moves) as usize, then, way.first().map(|way| number(way)))
+        }),
         ["full", ref only @ ..] if only.len() < 2 => {
             let plan = Plan { every: true, kill: true, calls: 1000, ways: 1, ..Plan::default() };
             campaign("full", plan, only.first().copied())
@@ -131,6 +146,9 @@ fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
     trace::fix_addresses();
     let begin = Instant::now();
     let totals = campaign::run(plan, only);
+    if plan.pairs {
+        two::run(two::SAMPLE, only, &totals);
+    }
     tell(command, &totals, &[], begin)
 }
 
@@ -144,6 +162,7 @@ fn tell(command: &str, totals: &Totals, first: &[(&str, u64)], begin: Instant) -
         kills,
         stops,
         sleeps,
+        lockstep,
         faults,
         messages,
         adrift,
@@ -158,6 +177,7 @@ fn tell(command: &str, totals: &Totals, first: &[(&str, u64)], begin: Instant) -
         ("kills", kills),
         ("stops", stops),
         ("sleeps", sleeps),
+        ("lockstep", lockstep),
         ("faults", faults),
         ("messages", messages),
         ("adrift", adrift),

@@ -71,6 +71,10 @@ pub fn split(name: &str) -> Option<(&str, &str, bool)> {
 
 /// What begins with which world, and may do what.
 pub fn case(kind: &str) -> Option<Case> {
+    if let Some(two) = operations::together(kind) {
+        let effects = both(two.first.effects, two.second.effects);
+        return Some(Case { world: two.first.world, effects, pair: false, heir: None });
+    }
     let Some((second, first, settled)) = split(kind) else {
         let Operation { world, effects, .. } = operations::find(kind)?;
         return Some(Case { world, effects, pair: false, heir: None });
@@ -80,12 +84,15 @@ pub fn case(kind: &str) -> Option<Case> {
     if settled {
         return Some(Case { world, effects: one, pair: false, heir: Some(two) });
     }
-    let effects = Effects {
+    Some(Case { world, effects: both(one, two), pair: true, heir: None })
+}
+
+fn both(one: Effects, two: Effects) -> Effects {
+    Effects {
         adds: one.adds + two.adds,
         removes: one.removes + two.removes,
         takes: one.takes + two.takes,
         ends: one.ends || two.ends,
         passed: one.passed + two.passed,
-    };
-    Some(Case { world, effects, pair: true, heir: None })
+    }
 }

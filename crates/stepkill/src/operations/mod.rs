@@ -6,6 +6,7 @@ mod existing;
 mod receiving;
 mod recovery;
 mod sending;
+mod together;
 
 use crate::world::{Effects, Operation, Owner, World};
 
@@ -27,6 +28,20 @@ pub struct Pair {
     pub second: Operation,
 }
 
+/// Two processes that operate at one time, and what either may be refused for the other's sake.
+#[derive(Clone, Copy)]
+pub struct Together {
+    pub first: Operation,
+    pub second: Operation,
+    pub refused: &'static [&'static str],
+}
+
+impl Together {
+    pub fn name(&self) -> String {
+        format!("{},{}", self.first.name, self.second.name)
+    }
+}
+
 /// All operations.
 pub fn all() -> Vec<Operation> {
     [sending::ALL, receiving::ALL, existing::ALL].concat()
@@ -44,6 +59,21 @@ pub fn pairs() -> Vec<Pair> {
 pub fn heirs() -> Vec<Pair> {
     let pairs = recovery::HEIRS.iter();
     pairs.map(|(first, second)| Pair { first: named(first), second: named(second) }).collect()
+}
+
+/// All that operate at one time.
+pub fn all_together() -> Vec<Together> {
+    let two = |(first, second, refused): &(&str, &str, &'static [&'static str])| Together {
+        first: named(first),
+        second: named(second),
+        refused,
+    };
+    together::ALL.iter().map(two).collect()
+}
+
+/// The two of these names.
+pub fn together(name: &str) -> Option<Together> {
+    all_together().into_iter().find(|two| two.name() == name)
 }
 
 /// The operation of this name, also one that only pairs have, or that others sleep for.
