@@ -79,20 +79,26 @@ impl Accesses {
         }
     }
 
-    /// What the instruction does that a process stands before. Of a run see above.
+    /// What the instruction does that a process stands before, if that counts.
     pub fn next(&mut self, tracee: &Tracee, registers: &user_regs_struct) -> Option<Access> {
         let access = self.any(tracee, registers)?;
+        self.counts(&access).then_some(access)
+    }
+
+    /// Whether it counts. Of a run see above.
+    pub fn counts(&mut self, access: &Access) -> bool {
         if access.how == How::Call {
-            return Some(access);
+            return true;
         }
         let (last, count) = self.runs.entry(access.address).or_insert((u64::MAX, 0));
         let goes_on = *last < access.what && access.what - *last <= STRIDE;
         *count = if goes_on { *count + 1 } else { 1 };
         *last = access.what;
-        (*count <= FIRST || count.is_multiple_of(EACH)).then_some(access)
+        *count <= FIRST || count.is_multiple_of(EACH)
     }
 
-    fn any(&mut self, tracee: &Tracee, registers: &user_regs_struct) -> Option<Access> {
+    /// The same, whether it counts or not.
+    pub fn any(&mut self, tracee: &Tracee, registers: &user_regs_struct) -> Option<Access> {
         let address = registers.rip;
         let decoded = decoded(tracee, address);
         if decoded.call {

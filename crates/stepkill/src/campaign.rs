@@ -31,11 +31,13 @@ pub struct Plan {
     pub faults: bool,
     /// Also two processes, one after the other, and others that sleep meanwhile.
     pub pairs: bool,
+    /// Of the points where the first of two dies, so many at most.
+    pub firsts: usize,
     /// As far as a violation that says this.
     pub until: Option<&'static str>,
     /// Of system calls that change nothing, so many at most.
     pub calls: usize,
-    /// In how many ways survivors go about it at each point.
+    /// In how many ways survivors go about it at each point of what is not one of two; 0: only of such.
     pub ways: u32,
 }
 
@@ -115,7 +117,9 @@ pub fn jobs(plan: Plan) -> Vec<Job> {
         jobs.extend(operations::heirs().into_iter().map(Job::Heir));
         jobs.extend(sleepers::ALL.iter().map(|(operation, _)| Job::Sleeper(*operation)));
     }
-    jobs.extend(operations::all().into_iter().map(Job::One));
+    if plan.ways > 0 {
+        jobs.extend(operations::all().into_iter().map(Job::One));
+    }
     jobs
 }
 
@@ -157,7 +161,8 @@ fn pair_of(pair: &Pair, settled: bool, plan: Plan, totals: &Totals, dog: &Watchd
         Err(why) => return violated(totals, &alone.name(), "recording", &why),
     };
     let changes = recording.points.iter().filter(|point| matches!(point.kind, Kind::Change | Kind::Done));
-    for point in apart(changes) {
+    let firsts = apart(changes);
+    for point in some_of(&firsts, plan.firsts) {
         let first =
             First { operation: pair.first, recording: Arc::clone(&recording), point: *point, settled };
         all_points(&Subject { operation: pair.second, first: Some(first) }, plan, totals, dog);
@@ -175,6 +180,12 @@ fn apart<'a>(points: impl Iterator<Item = &'a Point>) -> Vec<&'a Point> {
         !points[..*at].iter().any(&same) || !points[*at + 1..].iter().any(&same)
     };
     (0..points.len()).filter(outer).map(|at| points[at]).collect()
+}
+
+/// So many of them, all over, with the first and the last.
+fn some_of<'a>(points: &[&'a Point], most: usize) -> impl Iterator<Item = &'a Point> {
+    let number = points.len().min(most);
+    (0..number).map(move |at| points[at * (points.len() - 1) / (number - 1).max(1)])
 }
 
 /// Records a subject all the way through.

@@ -34,6 +34,7 @@ use subject::{First, Subject};
 
 const USAGE: &str = "\
 stepkill quick [OPERATION]     every point where shared state changes: killed, and stopped
+stepkill pairs [OPERATION]     two that die one after the other: every point of the first
 stepkill full [OPERATION]      every instruction: killed
 stepkill one OPERATION STEP [WAY]        one of these kills again
 stepkill one-stop OPERATION STEP [WAY]   one of these stops again
@@ -80,14 +81,26 @@ fn main() -> ExitCode {
             hostile(long_number(writes), Some(long_number(seed)))
         }
         ["list"] => {
-            let all = campaign::jobs(Plan { pairs: true, ..Plan::default() });
+            let all = campaign::jobs(Plan { pairs: true, ways: 1, ..Plan::default() });
             all.iter().rev().for_each(|job| println!("{}", job.name()));
             operations::all_together().iter().for_each(|it| println!("{}", it.name()));
             ExitCode::SUCCESS
         }
         ["quick", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan { kill: true, stop: true, pairs: true, calls: 1000, ways: 3, ..Plan::default() };
+            let plan = Plan {
+                kill: true,
+                stop: true,
+                pairs: true,
+                firsts: 6,
+                calls: 1000,
+                ways: 3,
+                ..Plan::default()
+            };
             campaign("quick", plan, only.first().copied())
+        }
+        ["pairs", ref only @ ..] if only.len() < 2 => {
+            let plan = Plan { kill: true, pairs: true, firsts: usize::MAX, ..Plan::default() };
+            campaign("pairs", plan, only.first().copied())
         }
         ["two", ref only @ ..] if only.len() < 2 => {
             trace::fix_addresses();
@@ -146,7 +159,7 @@ fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
     trace::fix_addresses();
     let begin = Instant::now();
     let totals = campaign::run(plan, only);
-    if plan.pairs {
+    if plan.pairs && plan.ways > 0 {
         two::run(two::SAMPLE, only, &totals);
     }
     tell(command, &totals, &[], begin)

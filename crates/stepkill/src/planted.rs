@@ -198,8 +198,16 @@ pub fn part(kind: &str, name: &str, processor: usize) -> ExitCode {
     // A library that is broken may show it in several ways; without an error any is too many.
     let chosen = std::env::var(CHOICE).unwrap_or_default();
     let expected = ALL.iter().find(|(error, ..)| *error == chosen).map_or("", |(.., expected)| *expected);
-    let plan =
-        Plan { kill, stop, pairs: true, until: Some(expected), calls: CALLS, ways: 2, ..Plan::default() };
+    let plan = Plan {
+        kill,
+        stop,
+        pairs: true,
+        firsts: usize::MAX,
+        until: Some(expected),
+        calls: CALLS,
+        ways: 2,
+        ..Plan::default()
+    };
     let job = campaign::jobs(plan).into_iter().find(|job| job.name() == name);
     let Some(job) = job.filter(|job| matches!(job, Job::Sleeper(_)) == (kind == "sleeps")) else {
         eprintln!("there are no {kind} of {name}");

@@ -77,7 +77,8 @@ pub fn record(tracee: &mut Tracee, domain: &Path) -> Result<Recording, String> {
             .or_insert_with(|| (0, tracee.peek(address).is_some_and(|word| word & 0xffff == 0x050f)));
         recording.met.push((address, *times));
         *times += 1;
-        let access = accesses.next(tracee, &registers);
+        let access = accesses.any(tracee, &registers);
+        let writes = access.is_some_and(|access| access.how == How::Write);
         let (is_call, touches) = (*is_call, *is_call && touches_what_is_shared(registers.rax));
         if touches {
             let plain = kinds.get(&at).is_none_or(|(kind, ..)| *kind == Kind::Plain);
@@ -85,17 +86,23 @@ pub fn record(tracee: &mut Tracee, domain: &Path) -> Result<Recording, String> {
                 kinds.insert(at, (Kind::Call, changes, signature));
             }
             recording.calls.push((at, registers.rax));
-        } else if access.is_some_and(|access| access.how == How::Write)
+        } else if writes
+            && access.is_some_and(|access| accesses.counts(&access))
             && let Some((kind @ Kind::Plain, ..)) = kinds.get_mut(&at)
         {
             *kind = Kind::Write;
+        }
+        if is_call && view.look(false) {
+            return Err(format!(
+                "something changed before {address:#x} that no instruction was seen to write"
+            ));
         }
         match tracee.step() {
             Stop::Trap => {}
             Stop::Mark => break,
             other => return Err(format!("{other:?} after {at} instructions, at {address:#x}")),
         }
-        if view.look(is_call) {
+        if (is_call || writes) && view.look(is_call) {
             changes += 1;
             signature = view.changes_since(&before);
             kinds.insert(at + 1, (Kind::Change, changes, signature));
