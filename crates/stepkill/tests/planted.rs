@@ -1,5 +1,4 @@
-//! All errors that are planted in the library are found. It builds the library once more, and takes minutes: it is not among
-//! the tests of every change, `.ci/full planted` does the same.
+//! All errors that are planted in the library are found. It builds the library once more, and takes minutes.
 
 use std::process::Command;
 
