@@ -8,7 +8,8 @@ use crate::faults;
 use crate::judge::WAYS;
 use crate::operations::{self, Pair};
 use crate::scene::{LONG_WATCH, Scene, Watchdog};
-use crate::subject::{First, Subject};
+use crate::sleepers;
+use crate::subject::{self, First, Subject};
 use crate::symbols;
 use crate::trace;
 use crate::walk::{self, Kind, Point, Recording};
@@ -20,7 +21,7 @@ const TRIES: u32 = 3;
 const CALLS_OF_PAIRS: usize = 12;
 
 /// What is done at which points.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Plan {
     /// Every instruction, not only those where shared state changes.
     pub every: bool,
@@ -28,10 +29,15 @@ pub struct Plan {
     pub stop: bool,
     /// System calls fail, and nothing else happens.
     pub faults: bool,
+    /// Also two processes, one after the other, and others that sleep meanwhile.
     pub pairs: bool,
+    /// Of the points where the first of two dies, so many at most.
+    pub firsts: usize,
+    /// As far as a violation that says this.
+    pub until: Option<&'static str>,
     /// Of system calls that change nothing, so many at most.
     pub calls: usize,
-    /// In how many ways survivors go about it at each point.
+    /// In how many ways survivors go about it at each point of what is not one of two; 0: only of such.
     pub ways: u32,
 }
 
@@ -44,31 +50,84 @@ pub struct Totals {
     pub points: AtomicU64,
     pub kills: AtomicU64,
     pub stops: AtomicU64,
+    pub sleeps: AtomicU64,
+    pub lockstep: AtomicU64,
     pub faults: AtomicU64,
     pub messages: AtomicU64,
     pub adrift: AtomicU64,
     pub violations: AtomicU64,
+    /// What was told of them.
+    told: Mutex<Vec<String>>,
 }
 
-enum Job {
+impl Totals {
+    fn is_enough(&self, plan: Plan) -> bool {
+        let told = self.told.lock().expect("nobody panics in there");
+        plan.until.is_some_and(|text| told.iter().any(|told| told.contains(text)))
+    }
+}
+
+/// What is done with one operation, or two.
+#[derive(Clone, Copy)]
+pub enum Job {
     One(Operation),
     Two(Pair),
+    Heir(Pair),
+    Sleeper(Operation),
+}
+
+impl Job {
+    pub fn name(&self) -> String {
+        match self {
+            Job::One(operation) | Job::Sleeper(operation) => operation.name.into(),
+            Job::Two(pair) => subject::name_of_pair(pair.second.name, pair.first.name, false),
+            Job::Heir(pair) => subject::name_of_pair(pair.second.name, pair.first.name, true),
+        }
+    }
+
+    pub fn run(&self, plan: Plan, totals: &Totals, dog: &Watchdog) {
+        match *self {
+            Job::One(operation) => {
+                totals.operations.fetch_add(1, Relaxed);
+                all_points(&Subject { operation, first: None }, plan, totals, dog);
+            }
+            Job::Two(pair) => {
+                totals.pairs.fetch_add(1, Relaxed);
+                let plan = Plan { stop: false, ways: 1, calls: CALLS_OF_PAIRS, ..plan };
+                pair_of(&pair, false, plan, totals, dog);
+            }
+            Job::Heir(pair) => {
+                totals.pairs.fetch_add(1, Relaxed);
+                // Killed it leaves what anybody leaves; alive it must not be taken for the dead one.
+                pair_of(&pair, true, Plan { kill: false, calls: 1, ..plan }, totals, dog);
+            }
+            Job::Sleeper(operation) => {
+                totals.operations.fetch_add(1, Relaxed);
+                sleepers::try_one(operation, totals, dog);
+            }
+        }
+    }
+}
+
+/// All jobs of a plan.
+pub fn jobs(plan: Plan) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::new();
+    if plan.pairs {
+        jobs.extend(operations::pairs().into_iter().map(Job::Two));
+        jobs.extend(operations::heirs().into_iter().map(Job::Heir));
+        jobs.extend(sleepers::ALL.iter().map(|(operation, _)| Job::Sleeper(*operation)));
+    }
+    if plan.ways > 0 {
+        jobs.extend(operations::all().into_iter().map(Job::One));
+    }
+    jobs
 }
 
 /// Runs all of it, on all processors, and gives the totals.
 pub fn run(plan: Plan, only: Option<&str>) -> Arc<Totals> {
     let totals = Arc::new(Totals::default());
-    let mut jobs: Vec<Job> = Vec::new();
-    if plan.pairs {
-        jobs.extend(operations::pairs().into_iter().map(Job::Two));
-    }
-    jobs.extend(operations::all().into_iter().map(Job::One));
-    if let Some(only) = only {
-        jobs.retain(|job| match job {
-            Job::One(operation) => operation.name.contains(only),
-            Job::Two(pair) => format!("{}+{}", pair.second.name, pair.first.name).contains(only),
-        });
-    }
+    let mut jobs = jobs(plan);
+    jobs.retain(|job| only.is_none_or(|only| job.name().contains(only)));
     let jobs = Arc::new(Mutex::new(jobs));
     let dog = Watchdog::start();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -80,17 +139,8 @@ pub fn run(plan: Plan, only: Option<&str>) -> Arc<Totals> {
                 trace::stay_on(NEXT.fetch_add(1, Relaxed));
                 loop {
                     let job = jobs.lock().expect("nobody panics in there").pop();
-                    match job {
-                        Some(Job::One(operation)) => {
-                            totals.operations.fetch_add(1, Relaxed);
-                            all_points(&Subject { operation, first: None }, plan, &totals, &dog);
-                        }
-                        Some(Job::Two(pair)) => {
-                            totals.pairs.fetch_add(1, Relaxed);
-                            pair_of(&pair, plan, &totals, &dog);
-                        }
-                        None => return,
-                    }
+                    let Some(job) = job else { return };
+                    job.run(plan, &totals, &dog);
                 }
             })
         })
@@ -103,30 +153,39 @@ pub fn run(plan: Plan, only: Option<&str>) -> Arc<Totals> {
     totals
 }
 
-/// The second operation after each change that the first one made.
-fn pair_of(pair: &Pair, plan: Plan, totals: &Totals, dog: &Watchdog) {
+/// The second operation after each change that the first one made; or when that was settled.
+fn pair_of(pair: &Pair, settled: bool, plan: Plan, totals: &Totals, dog: &Watchdog) {
     let alone = Subject { operation: pair.first, first: None };
     let recording = match record(&alone, dog) {
         Ok(recording) => Arc::new(recording),
         Err(why) => return violated(totals, &alone.name(), "recording", &why),
     };
-    for point in apart(&recording) {
-        let first = First { operation: pair.first, recording: Arc::clone(&recording), point: *point };
-        let subject = Subject { operation: pair.second, first: Some(first) };
-        all_points(&subject, Plan { stop: false, ways: 1, calls: CALLS_OF_PAIRS, ..plan }, totals, dog);
+    let changes = recording.points.iter().filter(|point| matches!(point.kind, Kind::Change | Kind::Done));
+    let firsts = apart(changes);
+    for point in some_of(&firsts, plan.firsts) {
+        let first =
+            First { operation: pair.first, recording: Arc::clone(&recording), point: *point, settled };
+        all_points(&Subject { operation: pair.second, first: Some(first) }, plan, totals, dog);
+        if totals.is_enough(plan) {
+            return;
+        }
     }
 }
 
-/// The changes of a recording, but of many that come before the same instruction, in the copy of a payload say,
-/// only the first and the last.
-fn apart(recording: &Recording) -> Vec<&Point> {
-    let changes = recording.points.iter().filter(|point| matters(point) && point.kind != Kind::Call);
-    let changes: Vec<&Point> = changes.collect();
+/// Of many points that come before the same instruction, in the copy of a payload say, only the first and the last.
+fn apart<'a>(points: impl Iterator<Item = &'a Point>) -> Vec<&'a Point> {
+    let points: Vec<&Point> = points.collect();
     let outer = |at: &usize| {
-        let same = |other: &&Point| other.address == changes[*at].address;
-        !changes[..*at].iter().any(&same) || !changes[*at + 1..].iter().any(&same)
+        let same = |other: &&Point| other.address == points[*at].address;
+        !points[..*at].iter().any(&same) || !points[*at + 1..].iter().any(&same)
     };
-    (0..changes.len()).filter(outer).map(|at| changes[at]).collect()
+    (0..points.len()).filter(outer).map(|at| points[at]).collect()
+}
+
+/// So many of them, all over, with the first and the last.
+fn some_of<'a>(points: &[&'a Point], most: usize) -> impl Iterator<Item = &'a Point> {
+    let number = points.len().min(most);
+    (0..number).map(move |at| points[at * (points.len() - 1) / (number - 1).max(1)])
 }
 
 /// Records a subject all the way through.
@@ -150,18 +209,17 @@ fn wanted(recording: &Recording, plan: Plan) -> impl Iterator<Item = &Point> {
     let calls = recording.points.iter().filter(|point| point.kind == Kind::Call).count();
     let every = calls.div_ceil(plan.calls).max(1);
     let mut call = 0;
+    let before = apart(recording.points.iter().filter(|point| point.kind == Kind::Write));
     recording.points.iter().filter(move |point| match point.kind {
         Kind::Plain => plan.every,
+        // Killed there it leaves what it leaves after the change before.
+        Kind::Write => plan.every || plan.stop && before.iter().any(|other| other.step == point.step),
         Kind::Call => {
             call += 1;
             plan.every || call % every == 0
         }
         Kind::Change | Kind::Done => true,
     })
-}
-
-fn matters(point: &Point) -> bool {
-    point.kind != Kind::Plain
 }
 
 fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
@@ -180,7 +238,7 @@ fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
         changes = changes.max(point.changes);
         for turn in 0..plan.ways {
             let way = (at as u32 + turn) % WAYS;
-            if plan.kill {
+            if plan.kill && (plan.every || point.kind != Kind::Write) {
                 totals.kills.fetch_add(1, Relaxed);
                 adrift += u64::from(!try_one(subject, &recording, point, way, false, totals, dog));
             }
@@ -189,6 +247,9 @@ fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
             totals.stops.fetch_add(1, Relaxed);
             let way = at as u32 % WAYS;
             adrift += u64::from(!try_one(subject, &recording, point, way, true, totals, dog));
+        }
+        if totals.is_enough(plan) {
+            break;
         }
     }
     totals.points.fetch_add(points, Relaxed);
@@ -267,4 +328,5 @@ pub fn one(
 pub fn violated(totals: &Totals, subject: &str, place: &str, what: &str) {
     totals.violations.fetch_add(1, Relaxed);
     eprintln!("VIOLATION {subject}, {place}: {what}");
+    totals.told.lock().expect("nobody panics in there").push(what.into());
 }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use tubepost::{Error, Receiver, Sender, TrySendError};
 
 use crate::judge::{Judge, PATIENCE, timely};
-use crate::ledger::Outcome;
-use crate::world::{BOX, Came, Owner, options};
+use crate::world::{BOX, Owner, options};
 
 impl Judge {
     /// Another one stands still in making or ending it. Whatever is called comes back in time.
@@ -40,7 +39,7 @@ impl Judge {
     }
 
     /// It is killed, or it was.
-    pub fn after_the_end(&mut self, outcome: &Outcome) {
+    pub fn after_the_end(&mut self) {
         if let Some(inbox) = self.inbox.take_if(|_| self.world.owner != Owner::System) {
             // We had the name while the walker stood still: it can't take it away any more.
             let out = self.open();
@@ -55,7 +54,7 @@ impl Judge {
             4 => drop(self.domain.list().expect("our own domain")),
             _ => {}
         }
-        self.all_are_told(outcome);
+        self.all_are_told();
         let inbox = self.try_own();
         self.world.owner = Owner::Judge;
         self.inbox = Some(inbox);
@@ -66,7 +65,7 @@ impl Judge {
     }
 
     /// The same number, which is as many as waited, give or take what the operation itself may.
-    fn all_are_told(&mut self, outcome: &Outcome) {
+    fn all_are_told(&mut self) {
         let ours = self.out.as_ref().map(|out| out.id().to_string());
         let is_ours = crate::layout::id(&self.file()) == ours;
         let removed = match self.domain.remove(BOX) {
@@ -91,16 +90,7 @@ impl Judge {
                 other => panic!("a receive from a closed mailbox: {other:?}"),
             }
         }
-        let sent = u64::from(self.ledger.next());
-        let removes = u64::from(self.effects.removes);
-        let (least, most) = match outcome {
-            Outcome::Killed if self.pair => (sent - removes, sent + u64::from(self.effects.adds)),
-            Outcome::Killed => (sent - removes, sent + u64::from(self.effects.adds)),
-            Outcome::Done if self.pair => (sent - removes, sent + u64::from(self.effects.adds)),
-            Outcome::Done => (sent - removes, sent - removes),
-            Outcome::WentOn(Came::Refused(_)) => (sent, sent),
-            Outcome::WentOn(_) => (sent - removes, sent - removes),
-        };
+        let (least, most) = self.ledger.uncollected();
         let told = closed.uncollected;
         assert!((least..=most).contains(&told), "told {told}, and it is {least} to {most}");
     }

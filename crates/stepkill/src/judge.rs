@@ -12,6 +12,9 @@ use tubepost::{Domain, Receiver, RecvTimeoutError, Sender};
 
 use crate::ledger::{Ledger, Outcome};
 use crate::letters::{self, JUDGE};
+use crate::operations::{self, Together};
+use crate::sleepers::Asleep;
+use crate::subject::Case;
 use crate::trace::die_with_parent;
 use crate::world::{BOX, Came, Effects, Owner, World, options};
 
@@ -33,13 +36,21 @@ pub struct Judge {
     pub way: u32,
     /// Whether somebody else died before.
     pub pair: bool,
+    /// What one may do who comes when all was settled.
+    heir: Option<Effects>,
+    /// Who operate at one time, if two do.
+    pub two: Option<Together>,
     pub ledger: Ledger,
+    /// How many messages had been accepted when that was settled.
+    settled: u64,
     pub out: Option<Sender<[u8]>>,
     pub inbox: Option<Receiver<[u8]>>,
+    /// A thread that waits for the operation.
+    pub asleep: Option<Asleep>,
 }
 
 /// Plays the survivor's part.
-pub fn play(domain: &str, world: World, effects: Effects, way: u32, pair: bool) {
+pub fn play(domain: &str, case: Case, way: u32) {
     die_with_parent();
     std::panic::set_hook(Box::new(|info| {
         let text = info.payload();
@@ -49,8 +60,11 @@ pub fn play(domain: &str, world: World, effects: Effects, way: u32, pair: bool) 
         println!("wrong: {} ({place})", text.replace('\n', " "));
     }));
     let domain = Domain::open(domain).expect("the tracer's domain");
+    let Case { world, effects, pair, heir } = case;
     let ledger = Ledger::new(effects);
-    let mut judge = Judge { domain, world, effects, way, pair, ledger, out: None, inbox: None };
+    let (settled, two, out, inbox, asleep) = (0, None, None, None, None);
+    let mut judge =
+        Judge { domain, world, effects, way, pair, heir, two, ledger, settled, out, inbox, asleep };
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let done = catch_unwind(AssertUnwindSafe(|| judge.hear(&line)));
         if done.is_err() {
@@ -65,13 +79,19 @@ impl Judge {
     fn hear(&mut self, line: &str) {
         match line {
             "prepare" => self.prepare(),
+            two if two.starts_with("two ") => {
+                let two = operations::together(&two[4..]).expect("two of the table");
+                self.ledger = Ledger::of_two([two.first.effects, two.second.effects]);
+                self.two = Some(two);
+            }
             "fill" => self.fill(),
+            "settle" => self.settle(),
+            "woken" => self.was_woken(),
             "during" if self.effects.ends => self.meanwhile_it_ends(),
             "during" => self.meanwhile(),
-            "killed" => self.after(&Outcome::Killed),
-            "killed when done" => self.after(&Outcome::Done),
-            other => match other.strip_prefix("went on: ").map(Came::parse) {
-                Some(Some(came)) => self.after(&Outcome::WentOn(came)),
+            other => match (Outcome::parse(other), other.strip_prefix("wait: ")) {
+                (Some(outcomes), _) => self.after(&outcomes),
+                (_, Some(what)) => self.fall_asleep(what),
                 _ => panic!("what is {other}?"),
             },
         }
@@ -92,10 +112,31 @@ impl Judge {
 
     fn fill(&mut self) {
         self.out = Some(self.open());
+        self.send_what_waits();
+    }
+
+    fn send_what_waits(&mut self) {
         for _ in 0..self.world.waiting {
             assert!(self.send(Duration::ZERO), "there is a place for each that is to wait");
         }
         self.ledger.begin();
+    }
+
+    /// Finds out what the first one left, and begins anew. No newcomers: the next one has the dead one's row.
+    fn settle(&mut self) {
+        self.ledger.outcome(&[Outcome::Killed]);
+        self.drain(true);
+        // Whatever the way: the next one is to meet the same.
+        self.domain.gc().expect("our own domain");
+        self.settled = self.accepted();
+        self.effects = self.heir.expect("there is one to come");
+        self.ledger = Ledger::new(self.effects);
+        self.send_what_waits();
+    }
+
+    /// How many messages were accepted since the mailbox was made, as far as all were received.
+    fn accepted(&self) -> u64 {
+        self.settled + self.ledger.accepted() + u64::from(self.effects.passed)
     }
 
     /// A newcomer that sends.
@@ -128,7 +169,7 @@ impl Judge {
     }
 
     /// Receives the next one if it comes in time.
-    fn receive(&mut self, patience: Duration) -> bool {
+    pub fn receive(&mut self, patience: Duration) -> bool {
         let inbox = self.inbox.as_ref().expect("it is open");
         match timely(patience, || inbox.recv_envelope_timeout(patience)) {
             Ok(envelope) => self.ledger.got(&envelope.message, envelope.redelivered),
@@ -167,21 +208,43 @@ impl Judge {
         }
     }
 
-    fn after(&mut self, outcome: &Outcome) {
-        self.ledger.outcome(outcome);
+    fn after(&mut self, outcomes: &[Outcome]) {
+        self.ledger.outcome(outcomes);
+        if let Some(two) = self.two {
+            self.together(&two, outcomes);
+        }
         if self.effects.ends {
-            self.after_the_end(outcome);
+            self.after_the_end();
         } else {
-            self.goes_on(outcome);
+            self.goes_on(outcomes);
             self.as_good_as_new();
             self.nothing_leaked();
         }
         self.is_clean();
     }
 
+    /// What either of two was told fits what the other one did.
+    fn together(&self, two: &Together, outcomes: &[Outcome]) {
+        let refusals = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::WentOn(Came::Refused(why)) => Some(why),
+            _ => None,
+        });
+        let refusals: Vec<&String> = refusals.collect();
+        for why in &refusals {
+            assert!(two.refused.iter().any(|may| why.starts_with(may)), "refused: {why}");
+        }
+        assert!(refusals.len() < 2, "both are refused: {refusals:?}");
+        if self.world.owner == Owner::Nobody {
+            let have_it = outcomes.iter().filter(|it| **it == Outcome::WentOn(Came::Done)).count();
+            assert!(have_it < 2, "both have the name");
+            let there = self.file().exists();
+            assert!(refusals.is_empty() || there, "refused, and nothing has the name: {refusals:?}");
+        }
+    }
+
     /// The mailbox is there. All that was accepted comes, however one goes about it.
-    fn goes_on(&mut self, outcome: &Outcome) {
-        let stopped = matches!(outcome, Outcome::WentOn(_));
+    fn goes_on(&mut self, outcomes: &[Outcome]) {
+        let stopped = matches!(outcomes, [Outcome::WentOn(_)]);
         match self.way {
             0 => {}
             1 => while self.send(Duration::ZERO) {},
@@ -197,17 +260,27 @@ impl Judge {
             }
             _ => while self.send(SHORT) {},
         }
+        self.drain(!stopped && !self.pair);
+    }
+
+    /// All that is there comes, and that is what the ledger says.
+    fn drain(&mut self, strictly: bool) {
         let end = Instant::now() + PATIENCE;
         loop {
             while self.receive(if self.way == 4 { SHORT } else { Duration::ZERO }) {}
             let stat = self.domain.stat(BOX).expect("it is there");
             if stat.depth == 0 && stat.held == 0 {
-                assert!(stat.sent == stat.received, "{} sent, {} received", stat.sent, stat.received);
-                break;
+                self.ledger.balance(strictly);
+                // What one of two sent the other one may have received.
+                let several = self.pair || self.two.is_some();
+                let more = if several { u64::from(self.effects.adds) } else { 0 };
+                let (received, accepted) = (stat.received, self.accepted());
+                let right = (accepted..=accepted + more).contains(&received);
+                assert!(right, "{received} are said to be received, and {accepted} were accepted");
+                return;
             }
             assert!(Instant::now() < end, "never came: {} that wait, {} in hand", stat.depth, stat.held);
         }
-        self.ledger.balance(!stopped && !self.pair);
     }
 
     /// All places serve, twice.
@@ -232,12 +305,20 @@ impl Judge {
         if !owned {
             self.inbox = None;
         }
+        let me = u64::from(std::process::id());
+        let ours: &[(u64, u64)] = if owned { &[(1, me)] } else { &[] };
+        let used = || crate::layout::used(&self.file()).unwrap_or_else(|why| panic!("{why}"));
+        // A thread that was told of a death just now may have a handle for a moment yet, after it was dropped here.
+        let end = Instant::now() + SLACK;
+        while used().rows.iter().any(|row| row.1 == me && !ours.contains(row)) {
+            assert!(Instant::now() < end, "our own row stays: {:?}", used());
+            std::thread::yield_now();
+        }
         self.domain.gc().expect("our own domain");
         let stat = self.domain.stat(BOX).expect("it is there");
         let waste = (stat.depth, stat.held, stat.chunk_bytes, stat.chunk_waste);
         assert!(waste == (0, 0, 0, 0), "left: {waste:?} (waiting, held, bytes of chunks, wasted)");
-        let used = crate::layout::used(&self.file()).unwrap_or_else(|why| panic!("{why}"));
-        let ours: &[u64] = if owned { &[1] } else { &[] };
+        let used = used();
         assert!(used.rows == ours && used.chunks.is_empty(), "in use after gc: {used:?}");
         if let Some(inbox) = self.inbox.take() {
             let closed = inbox.close().expect("ours");

@@ -1,17 +1,76 @@
-//! Looking at a mailbox's file as docs/format.md describes it, beside the library: rows and chunks that are
-//! somebody's.
+//! A mailbox's file as docs/format.md describes it, beside the library: where everything is, and which rows and
+//! chunks are somebody's.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const PAGE: u64 = 4096;
+pub const ROW: u64 = 128;
+pub const ENTRY: u64 = 128;
+/// How many chunks of a class were ever used, four bytes for each class.
+const EVER_AT: u64 = 0x180;
+
+/// Where everything is.
+#[derive(Debug)]
+pub struct Layout {
+    pub capacity: u64,
+    pub claims: u64,
+    pub takes: u64,
+    pub slots: u64,
+    pub stride: u64,
+    pub rows: u64,
+    pub classes: Vec<Class>,
+}
+
+/// Chunks of one length.
+#[derive(Debug)]
+pub struct Class {
+    pub size: u64,
+    pub number: u64,
+    pub entries: u64,
+    pub chunks: u64,
+}
+
+impl Layout {
+    /// Of a mailbox whose header is as it should be; `word` reads it.
+    pub fn of(word: impl Fn(u64) -> u64) -> Layout {
+        let (capacity, longest, align, flags, format) =
+            (word(0x28), word(0x30), word(0x38), word(0x40), word(0x48));
+        let ceiling = word(0x58);
+        let variable = flags & 1 != 0;
+        let in_line = if longest <= 4096 { longest } else { 240 * u64::from(variable) };
+        let payload = if !variable && longest <= 4096 { align.max(8) } else { 16 };
+        let stride = (payload + in_line).next_multiple_of(64);
+        let claims = (0x400 + format).next_multiple_of(64);
+        let takes = (claims + 8 * capacity).next_multiple_of(64);
+        let slots = (takes + 8 * capacity).next_multiple_of(64);
+        let rows = (slots + capacity * stride).next_multiple_of(PAGE);
+        let mut end = rows + 65_536 * ROW;
+        let mut classes = Vec::new();
+        for class in 0..25 {
+            let size = 64 << class;
+            let spare = ((1 << 26) / size).clamp(64, 4096);
+            let number = (capacity + spare).min(2 * ceiling / size + 1);
+            classes.push(Class { size, number, entries: end, chunks: 0 });
+            end = (end + number * ENTRY).next_multiple_of(PAGE);
+            if size >= longest {
+                break;
+            }
+        }
+        for class in &mut classes {
+            class.chunks = end;
+            end = (end + class.number * class.size).next_multiple_of(PAGE);
+        }
+        Layout { capacity, claims, takes, slots, stride, rows, classes }
+    }
+}
 
 /// What is in use in a mailbox.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// Rows that are not clean.
-    pub rows: Vec<u64>,
+    /// Rows that are not clean, and the processes that they name.
+    pub rows: Vec<(u64, u64)>,
     /// Chunks that are not free: class, index, use.
     pub chunks: Vec<(u64, u64, u64)>,
 }
@@ -35,34 +94,18 @@ pub fn used(path: &Path) -> Result<Used, String> {
         let _ = file.read_exact_at(&mut bytes, at);
         u64::from_le_bytes(bytes)
     };
-    let (capacity, longest, align, flags, format) =
-        (word(0x28), word(0x30), word(0x38), word(0x40), word(0x48));
-    let ceiling = word(0x58);
-    let variable = flags & 1 != 0;
-    let in_line = if longest <= 4096 { longest } else { 240 * u64::from(variable) };
-    let payload = if !variable && longest <= 4096 { align.max(8) } else { 16 };
-    let stride = (payload + in_line).next_multiple_of(64);
-    let claims = (0x400 + format).next_multiple_of(64);
-    let takes = (claims + 8 * capacity).next_multiple_of(64);
-    let slots = (takes + 8 * capacity).next_multiple_of(64);
-    let rows = (slots + capacity * stride).next_multiple_of(PAGE);
+    let layout = Layout::of(word);
     let mut used = Used::default();
-    used.rows.extend((1..word(0x108).max(2)).filter(|row| word(rows + 128 * row) & 3 != 0));
-    let mut entries = (rows + 65_536 * 128).next_multiple_of(PAGE);
-    for class in 0..32 {
-        let size = 64 << class;
-        let spare = ((1 << 26) / size).clamp(64, 4096);
-        let number = (capacity + spare).min(2 * ceiling / size + 1);
-        let ever = (word(0x180 + class / 2 * 8) >> (32 * (class % 2))) & 0xffff_ffff;
-        for index in 0..ever.min(number) {
-            let kind = word(entries + 128 * index) >> 16 & 7;
-            if kind != 0 {
-                used.chunks.push((class, index, kind));
+    let rows = (1..word(0x108).max(2)).map(|row| (row, layout.rows + ROW * row));
+    let not_clean = rows.filter(|(_, at)| word(*at) & 3 != 0);
+    used.rows.extend(not_clean.map(|(row, at)| (row, word(at + 16))));
+    for (kind, class) in (0..).zip(&layout.classes) {
+        let ever = (word(EVER_AT + kind / 2 * 8) >> (32 * (kind % 2))) & 0xffff_ffff;
+        for index in 0..ever.min(class.number) {
+            let purpose = word(class.entries + ENTRY * index) >> 16 & 7;
+            if purpose != 0 {
+                used.chunks.push((kind, index, purpose));
             }
-        }
-        entries = (entries + 128 * number).next_multiple_of(PAGE);
-        if size >= longest {
-            break;
         }
     }
     Ok(used)

@@ -1,9 +1,12 @@
 //! Who sent what and who got it: every accepted message exactly once, whole, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::letters::{self, JUDGE, Number};
 use crate::world::{Came, Effects};
+
+/// What the messages of the first of two are told by; those of the second one by the next number.
+pub const FIRST_TAG: u8 = 2;
 
 /// What became of the walker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +19,76 @@ pub enum Outcome {
     WentOn(Came),
 }
 
+impl Outcome {
+    /// As the survivor is told it; of two, one after the other.
+    pub fn parse(line: &str) -> Option<Vec<Outcome>> {
+        let one = |word: &str| match word {
+            "killed" => Some(Outcome::Killed),
+            "killed when done" => Some(Outcome::Done),
+            other => Some(Outcome::WentOn(Came::parse(other.strip_prefix("went on: ")?)?)),
+        };
+        line.split('\t').map(one).collect()
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Outcome::Killed => write!(f, "killed"),
+            Outcome::Done => write!(f, "killed when done"),
+            Outcome::WentOn(came) => write!(f, "went on: {came}"),
+        }
+    }
+}
+
+/// Who operates, what that may do, and what became of it.
 #[derive(Debug)]
-pub struct Ledger {
+struct Actor {
     effects: Effects,
     outcome: Outcome,
+    /// Its messages are told by this; by nothing if there is nobody else.
+    tag: Option<u8>,
+}
+
+impl Actor {
+    /// Its message must have come, must not, or may.
+    fn must_add(&self) -> Option<bool> {
+        match &self.outcome {
+            Outcome::Killed => None,
+            Outcome::Done | Outcome::WentOn(Came::Done) => Some(self.effects.adds > 0),
+            Outcome::WentOn(_) => Some(false),
+        }
+    }
+
+    /// So many messages it consumed at least, and at most, without telling which.
+    fn consumed(&self) -> (usize, usize) {
+        let removes = self.effects.removes as usize;
+        match &self.outcome {
+            Outcome::Killed => (0, removes),
+            Outcome::Done | Outcome::WentOn(Came::Done) => (removes, removes),
+            Outcome::WentOn(_) => (0, 0),
+        }
+    }
+
+    /// The message that it received.
+    fn got(&self) -> Option<Number> {
+        if let Outcome::WentOn(Came::Got(number)) = &self.outcome { Some(*number) } else { None }
+    }
+
+    /// It gave back, by itself or by its death, at least so many messages and at most so many.
+    fn gave_back(&self) -> (u32, u32) {
+        match &self.outcome {
+            Outcome::WentOn(Came::Got(_)) => (0, 0),
+            Outcome::WentOn(Came::Done) if self.effects.removes > 0 => (0, 0),
+            Outcome::WentOn(Came::Done) => (self.effects.takes, self.effects.takes),
+            _ => (0, self.effects.takes),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Ledger {
+    actors: Vec<Actor>,
     next: u32,
     /// How many were sent before the operation.
     before: usize,
@@ -31,8 +100,18 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(effects: Effects) -> Ledger {
-        let (sent, got) = (Vec::new(), Vec::new());
-        Ledger { effects, outcome: Outcome::Killed, next: 0, before: 0, sent, got }
+        Ledger::among(vec![Actor { effects, outcome: Outcome::Killed, tag: None }])
+    }
+
+    /// Two operate at one time.
+    pub fn of_two(effects: [Effects; 2]) -> Ledger {
+        let actors = effects.into_iter().zip(FIRST_TAG..);
+        let actor = |(effects, tag)| Actor { effects, outcome: Outcome::Killed, tag: Some(tag) };
+        Ledger::among(actors.map(actor).collect())
+    }
+
+    fn among(actors: Vec<Actor>) -> Ledger {
+        Ledger { actors, next: 0, before: 0, sent: Vec::new(), got: Vec::new() }
     }
 
     pub fn next(&self) -> u32 {
@@ -44,8 +123,38 @@ impl Ledger {
         self.before = self.sent.len();
     }
 
-    pub fn outcome(&mut self, outcome: &Outcome) {
-        self.outcome = outcome.clone();
+    pub fn outcome(&mut self, outcomes: &[Outcome]) {
+        for (actor, outcome) in self.actors.iter_mut().zip(outcomes) {
+            actor.outcome = outcome.clone();
+        }
+    }
+
+    /// Two operate at one time, and nobody else does meanwhile.
+    pub fn together(&self) -> bool {
+        self.actors.len() > 1
+    }
+
+    /// So many of the first messages they get at.
+    fn reach(&self) -> usize {
+        let touched = |actor: &Actor| actor.effects.removes.max(actor.effects.takes) as usize;
+        self.actors.iter().map(touched).sum()
+    }
+
+    /// All that was sent and not received counts as never collected where the mailbox ended: so many at least, and at
+    /// most.
+    pub fn uncollected(&self) -> (u64, u64) {
+        let (mut least, mut most) = (u64::from(self.next), u64::from(self.next));
+        for actor in &self.actors {
+            let (fewer, more) = actor.consumed();
+            // What is in hand when it ends may be accepted yet, and isn't counted.
+            let in_hand = if self.together() { actor.gave_back().1 as usize } else { 0 };
+            least -= more.max(in_hand) as u64 + u64::from(actor.got().is_some());
+            most -= fewer as u64 + u64::from(actor.got().is_some());
+            let adds = u64::from(actor.effects.adds);
+            least += if actor.must_add() == Some(true) { adds } else { 0 };
+            most += if actor.must_add() == Some(false) { 0 } else { adds };
+        }
+        (least, most)
     }
 
     pub fn sent(&mut self, number: Number) {
@@ -60,64 +169,90 @@ impl Ledger {
         }
     }
 
-    /// Everything was received that there is: does it balance? `strictly`: the one message of the walker came
+    /// How many were accepted: all of ours, and of others those that came.
+    pub fn accepted(&self) -> u64 {
+        let others: BTreeSet<&Number> =
+            self.got.iter().map(|(number, _)| number).filter(|number| number.0 != JUDGE).collect();
+        (self.sent.len() + others.len()) as u64
+    }
+
+    /// Everything was received that there is: does it balance? `strictly`: the one message of each walker came
     /// between those before it and those after it.
     pub fn balance(&self, strictly: bool) {
         let mut times: BTreeMap<Number, u32> = BTreeMap::new();
         for (number, _) in &self.got {
             *times.entry(*number).or_default() += 1;
         }
-        if let Outcome::WentOn(Came::Got(number)) = &self.outcome {
-            *times.entry(*number).or_default() += 1;
+        for number in self.actors.iter().filter_map(Actor::got) {
+            *times.entry(number).or_default() += 1;
         }
         for (number, times) in &times {
             assert!(*times == 1, "doubled: message {number:?} came {times} times; {self:?}");
-            let known = if number.0 == JUDGE { self.sent.contains(number) } else { self.effects.adds > 0 };
+            let sends = |actor: &Actor| actor.effects.adds > 0 && actor.tag.is_none_or(|tag| tag == number.0);
+            let known =
+                if number.0 == JUDGE { self.sent.contains(number) } else { self.actors.iter().any(sends) };
             assert!(known, "nobody sent message {number:?}");
         }
         self.lost(&times);
         self.added(&times);
-        for (number, redelivered) in &self.got {
-            let at = self.sent.iter().position(|it| it == number).unwrap_or(usize::MAX);
-            let may_be = match &self.outcome {
-                // It took what was the first by then.
-                Outcome::WentOn(_) => self.effects.takes > 0,
-                _ => at < self.effects.takes as usize,
-            };
-            assert!(*redelivered == 0 || may_be, "message {number:?} is marked; {self:?}");
-            assert!(*redelivered <= self.effects.takes, "message {number:?} is marked {redelivered} times");
-        }
+        self.marked();
         self.in_order(strictly);
     }
 
     fn lost(&self, times: &BTreeMap<Number, u32>) {
         let missing = self.sent.iter().enumerate().filter(|(_, number)| !times.contains_key(number));
         let missing: Vec<usize> = missing.map(|(at, _)| at).collect();
-        let removes = self.effects.removes as usize;
-        assert!(missing.len() <= removes, "lost: number {missing:?} of those sent; {self:?}");
-        match &self.outcome {
-            Outcome::Killed => {
-                assert!(missing.iter().all(|at| *at < removes), "lost: number {missing:?}; {self:?}");
+        let least: usize = self.actors.iter().map(|actor| actor.consumed().0).sum();
+        let most: usize = self.actors.iter().map(|actor| actor.consumed().1).sum();
+        assert!(missing.len() <= most, "lost: number {missing:?} of those sent; {self:?}");
+        assert!(missing.len() >= least, "{least} were consumed, and came again; {self:?}");
+        let reach = match &self.actors[..] {
+            // What it consumed when it went on was the first by then.
+            [Actor { outcome: Outcome::Killed, effects, .. }] => effects.removes as usize,
+            [_] => usize::MAX,
+            _ => self.reach(),
+        };
+        assert!(missing.iter().all(|at| *at < reach), "lost: number {missing:?}; {self:?}");
+        if self.together() {
+            for number in self.actors.iter().filter_map(Actor::got) {
+                let first = self.sent[..reach].contains(&number);
+                assert!(first, "message {number:?} was received before its turn; {self:?}");
             }
-            Outcome::Done => {
-                assert!(missing.len() == removes, "number {missing:?} was consumed, of {removes}; {self:?}");
-            }
-            Outcome::WentOn(Came::Done) => {
-                assert!(missing.len() == removes, "it was consumed, and came again; {self:?}");
-            }
-            Outcome::WentOn(_) => assert!(missing.is_empty(), "lost: number {missing:?}; {self:?}"),
         }
     }
 
     fn added(&self, times: &BTreeMap<Number, u32>) {
-        let came = times.keys().any(|number| number.0 != JUDGE);
-        let must = match &self.outcome {
-            Outcome::Killed => None,
-            Outcome::Done | Outcome::WentOn(Came::Done) => Some(self.effects.adds > 0),
-            Outcome::WentOn(_) => Some(false),
-        };
-        if let Some(must) = must {
-            assert!(came == must, "the walker's message came: {came}, was accepted: {must}; {self:?}");
+        for actor in &self.actors {
+            let of_it = |tag: u8| tag != JUDGE && actor.tag.is_none_or(|its| its == tag);
+            let came = times.keys().any(|number| of_it(number.0));
+            if let Some(must) = actor.must_add() {
+                assert!(came == must, "the walker's message came: {came}, was accepted: {must}; {self:?}");
+            }
+        }
+    }
+
+    fn marked(&self) {
+        let takes: u32 = self.actors.iter().map(|actor| actor.effects.takes).sum();
+        for (number, redelivered) in &self.got {
+            let at = self.sent.iter().position(|it| it == number).unwrap_or(usize::MAX);
+            let may_be = match &self.actors[..] {
+                // It took what was the first by then.
+                [Actor { outcome: Outcome::WentOn(_), .. }] => takes > 0,
+                [_] => at < takes as usize,
+                _ => at < self.reach(),
+            };
+            assert!(*redelivered == 0 || may_be, "message {number:?} is marked; {self:?}");
+            assert!(*redelivered <= takes, "message {number:?} is marked {redelivered} times");
+        }
+        if self.together() {
+            let marks: u32 = self.got.iter().map(|(_, redelivered)| redelivered).sum();
+            let most: u32 = self.actors.iter().map(|actor| actor.gave_back().1).sum();
+            assert!(marks <= most, "{marks} marks, and {most} were given back at most; {self:?}");
+            // Who receives for good does not tell how often that had been delivered.
+            if self.actors.iter().all(|actor| actor.effects.removes == 0) {
+                let least: u32 = self.actors.iter().map(|actor| actor.gave_back().0).sum();
+                assert!(marks >= least, "{marks} marks, and {least} were given back; {self:?}");
+            }
         }
     }
 
@@ -125,11 +260,49 @@ impl Ledger {
         let place = |number: &Number| match number {
             (JUDGE, number) if (*number as usize) < self.before => (0, *number),
             (JUDGE, number) => (2, *number),
-            (other, _) => (1, u32::from(*other)),
+            // Those of walkers come in any order.
+            _ => (1, 0),
         };
         let ours = |number: &Number| strictly || number.0 == JUDGE;
         let unmarked = self.got.iter().filter(|(number, redelivered)| *redelivered == 0 && ours(number));
         let places: Vec<_> = unmarked.map(|(number, _)| place(number)).collect();
         assert!(places.is_sorted(), "out of order: {self:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operations::NONE;
+
+    /// Two letters were sent, one of two receivers was killed or both went on, and these are what the survivor got.
+    fn balances(outcomes: [Outcome; 2], got: &[(Number, u32)]) -> bool {
+        let receives = Effects { removes: 1, takes: 1, ..NONE };
+        let mut ledger = Ledger::of_two([receives, receives]);
+        ledger.sent((JUDGE, 0));
+        ledger.sent((JUDGE, 1));
+        ledger.begin();
+        ledger.outcome(&outcomes);
+        for (number, redelivered) in got {
+            ledger.got(&letters::write(*number, 24), *redelivered);
+        }
+        std::panic::catch_unwind(|| ledger.balance(true)).is_ok()
+    }
+
+    #[test]
+    fn of_two_receivers_each_has_one() {
+        let got = |number| Outcome::WentOn(Came::Got((JUDGE, number)));
+        assert!(balances([got(0), got(1)], &[]));
+        assert!(balances([got(1), got(0)], &[]));
+        assert!(!balances([got(0), got(0)], &[((JUDGE, 1), 0)]), "doubled");
+        assert!(!balances([got(0), got(1)], &[((JUDGE, 1), 0)]), "it came again");
+        assert!(!balances([got(0), Outcome::Killed], &[((JUDGE, 1), 2)]), "marked twice by one");
+        assert!(balances([got(0), Outcome::Killed], &[((JUDGE, 1), 1)]));
+        assert!(balances([got(0), Outcome::Killed], &[]));
+        assert!(balances([Outcome::Killed, got(1)], &[((JUDGE, 0), 1)]));
+        assert!(
+            !balances([Outcome::Killed, Outcome::WentOn(Came::Refused("no".into()))], &[]),
+            "two are lost"
+        );
     }
 }

@@ -1,19 +1,25 @@
 //! Kills a process at every instruction of an operation that others could notice, and lets a survivor look at
 //! what is left. docs/stepkill.md tells how it works and how to add an operation.
 
+mod access;
 mod campaign;
 mod endings;
 mod faults;
+mod hostile;
 mod judge;
 mod layout;
 mod ledger;
 mod letters;
+mod lockstep;
 mod operations;
+mod planted;
 mod scene;
+mod sleepers;
 mod soak;
 mod subject;
 mod symbols;
 mod trace;
+mod two;
 mod view;
 mod walk;
 mod world;
@@ -28,12 +34,17 @@ use subject::{First, Subject};
 
 const USAGE: &str = "\
 stepkill quick [OPERATION]     every point where shared state changes: killed, and stopped
+stepkill pairs [OPERATION]     two that die one after the other: every point of the first
 stepkill full [OPERATION]      every instruction: killed
 stepkill one OPERATION STEP [WAY]        one of these kills again
 stepkill one-stop OPERATION STEP [WAY]   one of these stops again
+stepkill two [OPERATION]       two processes at one time, moved by turns: killed, and stopped
+stepkill one-two FIRST,SECOND SCHEDULE MOVES THEN [WAY]   one of these again
 stepkill faults [OPERATION]    every system call fails, in every way that it may
 stepkill one-fault OPERATION STEP ERRNO  one of these failures again
 stepkill soak --minutes N      processes killed and stopped at random moments
+stepkill planted               whether errors that were planted in the library are found
+stepkill hostile --writes N [--seed S]   rubbish written into every word while others use it
 stepkill list                  the operations";
 
 fn main() -> ExitCode {
@@ -41,16 +52,17 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["judge", kind, domain, way] => {
-            let (world, effects, pair) = subject::of_kind(kind).expect("a kind");
-            judge::play(domain, world, effects, number(way), pair);
+            judge::play(domain, subject::case(kind).expect("a kind"), number(way));
             ExitCode::SUCCESS
         }
         ["walker", operation, domain, tag, kind] => {
             let operation = operations::find(operation).expect("an operation");
-            let (world, _, _) = subject::of_kind(kind).expect("a kind");
+            let world = subject::case(kind).expect("a kind").world;
             world::Walker::play(&operation, world, domain, number(tag) as u8);
             ExitCode::SUCCESS
         }
+        ["planted"] => planted::run(),
+        ["part", kind, name, processor] => planted::part(kind, name, number(processor) as usize),
         ["soaked", directory, part, own] => {
             soak::play(directory, part, number(own));
             ExitCode::SUCCESS
@@ -58,47 +70,53 @@ fn main() -> ExitCode {
         ["soak", "--minutes", minutes] => {
             let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
             soak::run(std::time::Duration::from_secs(60 * u64::from(number(minutes))), &totals);
-            tell("soak", &totals, begin)
+            tell("soak", &totals, &[], begin)
+        }
+        ["victim", directory, part, own, seed] => {
+            hostile::play(directory, part, number(own), long_number(seed));
+            ExitCode::SUCCESS
+        }
+        ["hostile", "--writes", writes] => hostile(long_number(writes), None),
+        ["hostile", "--writes", writes, "--seed", seed] => {
+            hostile(long_number(writes), Some(long_number(seed)))
         }
         ["list"] => {
-            operations::all().iter().for_each(|it| println!("{}", it.name));
-            operations::pairs().iter().for_each(|it| println!("{}+{}", it.second.name, it.first.name));
+            let all = campaign::jobs(Plan { pairs: true, ways: 1, ..Plan::default() });
+            all.iter().rev().for_each(|job| println!("{}", job.name()));
+            operations::all_together().iter().for_each(|it| println!("{}", it.name()));
             ExitCode::SUCCESS
         }
         ["quick", ref only @ ..] if only.len() < 2 => {
             let plan = Plan {
-                every: false,
                 kill: true,
                 stop: true,
-                faults: false,
                 pairs: true,
+                firsts: 6,
                 calls: 1000,
                 ways: 3,
+                ..Plan::default()
             };
             campaign("quick", plan, only.first().copied())
         }
+        ["pairs", ref only @ ..] if only.len() < 2 => {
+            let plan = Plan { kill: true, pairs: true, firsts: usize::MAX, ..Plan::default() };
+            campaign("pairs", plan, only.first().copied())
+        }
+        ["two", ref only @ ..] if only.len() < 2 => {
+            trace::fix_addresses();
+            let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
+            two::run(two::COMPLETE, only.first().copied(), &totals);
+            tell("two", &totals, &[], begin)
+        }
+        ["one-two", name, schedule, moves, then, ref way @ ..] if way.len() < 2 => alone(|| {
+            two::again(name, schedule, number(moves) as usize, then, way.first().map(|way| number(way)))
+        }),
         ["full", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan {
-                every: true,
-                kill: true,
-                stop: false,
-                faults: false,
-                pairs: false,
-                calls: 1000,
-                ways: 1,
-            };
+            let plan = Plan { every: true, kill: true, calls: 1000, ways: 1, ..Plan::default() };
             campaign("full", plan, only.first().copied())
         }
         ["faults", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan {
-                every: false,
-                kill: false,
-                stop: false,
-                faults: true,
-                pairs: false,
-                calls: 0,
-                ways: 1,
-            };
+            let plan = Plan { faults: true, ways: 1, ..Plan::default() };
             campaign("faults", plan, only.first().copied())
         }
         ["one-fault", name, step, errno] => {
@@ -116,20 +134,39 @@ fn main() -> ExitCode {
 }
 
 fn number(word: &str) -> u32 {
-    word.parse().unwrap_or_else(|_| {
-        eprintln!("“{word}” is not a number\n{USAGE}");
-        std::process::exit(2)
-    })
+    u32::try_from(long_number(word)).unwrap_or_else(|_| no_number(word))
+}
+
+fn long_number(word: &str) -> u64 {
+    word.parse().unwrap_or_else(|_| no_number(word))
+}
+
+fn no_number(word: &str) -> ! {
+    eprintln!("“{word}” is not a number\n{USAGE}");
+    std::process::exit(2)
+}
+
+fn hostile(writes: u64, seed: Option<u64>) -> ExitCode {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = seed.unwrap_or_else(|| now.map_or(0, |it| u64::from(it.subsec_nanos())));
+    let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
+    let more = hostile::run(writes, seed, &totals);
+    let more: Vec<(&str, u64)> = more.iter().map(|(name, number)| (name.as_str(), *number)).collect();
+    tell("hostile", &totals, &more, begin)
 }
 
 fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
     trace::fix_addresses();
     let begin = Instant::now();
     let totals = campaign::run(plan, only);
-    tell(command, &totals, begin)
+    if plan.pairs && plan.ways > 0 {
+        two::run(two::SAMPLE, only, &totals);
+    }
+    tell(command, &totals, &[], begin)
 }
 
-fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
+/// `first` are numbers that only this command has.
+fn tell(command: &str, totals: &Totals, first: &[(&str, u64)], begin: Instant) -> ExitCode {
     let Totals {
         operations,
         pairs,
@@ -137,11 +174,14 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
         points,
         kills,
         stops,
+        sleeps,
+        lockstep,
         faults,
         messages,
         adrift,
         violations,
-    } = &**totals;
+        ..
+    } = totals;
     let numbers = [
         ("operations", operations),
         ("pairs", pairs),
@@ -149,13 +189,16 @@ fn tell(command: &str, totals: &Arc<Totals>, begin: Instant) -> ExitCode {
         ("points", points),
         ("kills", kills),
         ("stops", stops),
+        ("sleeps", sleeps),
+        ("lockstep", lockstep),
         ("faults", faults),
         ("messages", messages),
         ("adrift", adrift),
         ("violations", violations),
     ];
+    let numbers = numbers.map(|(name, number)| (name, number.load(Relaxed)));
     let numbers: String =
-        numbers.iter().map(|(name, number)| format!("\"{name}\": {}, ", number.load(Relaxed))).collect();
+        first.iter().chain(&numbers).map(|(name, number)| format!("\"{name}\": {number}, ")).collect();
     println!("{{\"command\": \"{command}\", {numbers}\"seconds\": {:.1}}}", begin.elapsed().as_secs_f64());
     if violations.load(Relaxed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -180,17 +223,18 @@ fn alone(act: impl FnOnce() -> Result<(), String>) -> ExitCode {
 fn try_again(name: &str, step: usize, way: Option<u32>, stop: bool) -> Result<(), String> {
     let dog = scene::Watchdog::start();
     let unknown = |name: &str| format!("no operation is called {name}; see stepkill list");
-    let (second, first) = name.split_once('+').map_or((name, None), |(second, first)| (second, Some(first)));
+    let (second, first) = subject::split(name)
+        .map_or((name, None), |(second, first, settled)| (second, Some((first, settled))));
     let operation = operations::find(second).ok_or_else(|| unknown(second))?;
     let first = match first {
         None => None,
-        Some(first) => {
+        Some((first, settled)) => {
             let (first, at) =
                 first.split_once('@').ok_or("after what point? name it OPERATION+FIRST@STEP")?;
             let operation = operations::find(first).ok_or_else(|| unknown(first))?;
             let recording = campaign::record(&Subject { operation, first: None }, &dog)?;
             let point = *point(&recording, number(at) as usize)?;
-            Some(First { operation, recording: Arc::new(recording), point })
+            Some(First { operation, recording: Arc::new(recording), point, settled })
         }
     };
     let subject = Subject { operation, first };

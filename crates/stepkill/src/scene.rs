@@ -1,6 +1,7 @@
 //! One scene: a fresh domain, a survivor, and processes that are walked. Whoever hangs in it is killed, and that
 //! is told.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -8,13 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::ledger::FIRST_TAG;
+use crate::lockstep::Player;
+use crate::planted;
 use crate::subject::Subject;
 use crate::trace::{Stop, Tracee};
 use crate::walk::{Point, Recording};
 use crate::world::{Came, Owner};
 
 /// Nothing takes as long as this, also on a busy machine.
-const WATCH: Duration = Duration::from_secs(20);
+pub const WATCH: Duration = Duration::from_secs(20);
 /// A walk of every instruction may.
 pub const LONG_WATCH: Duration = Duration::from_secs(300);
 
@@ -64,6 +68,7 @@ impl Watchdog {
 /// See above.
 pub struct Scene<'a> {
     subject: &'a Subject,
+    kind: String,
     dog: &'a Watchdog,
     pub directory: PathBuf,
     judge: Child,
@@ -74,17 +79,35 @@ pub struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// A domain, and a survivor who has prepared it.
     pub fn new(subject: &'a Subject, way: u32, dog: &'a Watchdog) -> Result<Scene<'a>, String> {
+        let mut scene = Scene::empty(subject, subject.kind(), way, dog)?;
+        scene.ask("prepare")?;
+        Ok(scene)
+    }
+
+    /// The same for two of this name, of which the first one is the subject.
+    pub fn of_two(
+        subject: &'a Subject,
+        name: String,
+        way: u32,
+        dog: &'a Watchdog,
+    ) -> Result<Scene<'a>, String> {
+        let two = format!("two {name}");
+        let mut scene = Scene::empty(subject, name, way, dog)?;
+        scene.ask(&two)?;
+        scene.ask("prepare")?;
+        Ok(scene)
+    }
+
+    fn empty(subject: &'a Subject, kind: String, way: u32, dog: &'a Watchdog) -> Result<Scene<'a>, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // All names are of one length, so that all walks are.
         let name = format!("/dev/shm/stepkill-{:08}-{count:08}", std::process::id());
-        let mut command = again(&["judge", &subject.kind(), &name, &way.to_string()]);
+        let mut command = again(&["judge", &kind, &name, &way.to_string()]);
         let mut judge = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(told)?;
         let to_judge = judge.stdin.take().expect("piped");
         let from_judge = BufReader::new(judge.stdout.take().expect("piped"));
-        let mut scene = Scene { subject, dog, directory: name.into(), judge, to_judge, from_judge };
-        scene.ask("prepare")?;
-        Ok(scene)
+        Ok(Scene { subject, kind, dog, directory: name.into(), judge, to_judge, from_judge })
     }
 
     /// Tells the survivor something; an error says what is wrong then.
@@ -104,7 +127,7 @@ impl<'a> Scene<'a> {
     /// Starts a walker, and has it come to its first mark.
     fn start(&mut self, operation: &str, tag: u8, owner: Owner) -> Result<Tracee, String> {
         let directory = self.directory.to_str().expect("a plain name").to_owned();
-        let arguments = ["walker", operation, &directory, &tag.to_string(), &self.subject.kind()];
+        let arguments = ["walker", operation, &directory, &tag.to_string(), &self.kind];
         let child = again(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told)?;
         let mut tracee = self.dog.watch(child.id(), WATCH, || Tracee::of(child))??;
         if owner == Owner::Walker {
@@ -126,12 +149,23 @@ impl<'a> Scene<'a> {
         self.go_to(&first.recording, &first.point, &mut tracee)?;
         tracee.kill();
         drop(tracee);
+        if first.settled {
+            self.ask("settle")?;
+        }
         self.start(subject.operation.name, 3, Owner::Nobody)
     }
 
     /// Only the one that dies first.
     pub fn first(&mut self, name: &str) -> Result<Tracee, String> {
         self.start(name, 2, self.subject.world().owner)
+    }
+
+    /// Two processes, both at their first marks, with breakpoints at what is known to touch something.
+    pub fn two(&mut self, second: &str, known: &BTreeSet<u64>) -> Result<[Player; 2], String> {
+        let directory = self.directory.to_str().expect("a plain name").to_owned();
+        let first = self.start(self.subject.operation.name, FIRST_TAG, self.subject.world().owner)?;
+        let second = self.start(second, FIRST_TAG + 1, Owner::Nobody)?;
+        Ok([Player::new(first, &directory, known)?, Player::new(second, &directory, known)?])
     }
 
     pub fn go_to(&mut self, way: &Recording, point: &Point, tracee: &mut Tracee) -> Result<bool, String> {
@@ -176,10 +210,13 @@ impl Drop for Scene<'_> {
     }
 }
 
-/// This program, started again.
+/// This program, started again, with the same error planted in it, if there is one.
 pub fn again(arguments: &[&str]) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args(arguments).env_clear();
+    if let Some(error) = std::env::var_os(planted::CHOICE) {
+        command.env(planted::CHOICE, error);
+    }
     command
 }
 

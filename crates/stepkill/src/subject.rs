@@ -1,4 +1,5 @@
-//! What is killed: one operation, or one that cleans up after another one that was killed at some point.
+//! What is killed, or stopped: one operation; one that cleans up after another one that was killed at some point; or the
+//! *heir* of one that was killed, who comes when all was put in order and has its row.
 
 use std::sync::Arc;
 
@@ -12,6 +13,19 @@ pub struct First {
     pub operation: Operation,
     pub recording: Arc<Recording>,
     pub point: Point,
+    /// The survivor put all in order before the second one came.
+    pub settled: bool,
+}
+
+/// What a kind of subject begins with, and what it may change.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub world: World,
+    pub effects: Effects,
+    /// Two die.
+    pub pair: bool,
+    /// What an heir may change, when what the first one may have changed is settled.
+    pub heir: Option<Effects>,
 }
 
 /// See above.
@@ -24,8 +38,9 @@ pub struct Subject {
 impl Subject {
     /// Its name without the point: enough to know what there is before, and what may become of it.
     pub fn kind(&self) -> String {
-        let first = self.first.as_ref().map(|first| first.operation.name);
-        first.map_or(self.operation.name.into(), |first| format!("{}+{first}", self.operation.name))
+        let name = self.operation.name;
+        let Some(first) = &self.first else { return name.into() };
+        name_of_pair(name, first.operation.name, first.settled)
     }
 
     pub fn name(&self) -> String {
@@ -38,19 +53,46 @@ impl Subject {
     }
 }
 
-/// What a kind of subject begins with, what it may change, and whether two die.
-pub fn of_kind(kind: &str) -> Option<(World, Effects, bool)> {
-    let Some((second, first)) = kind.split_once('+') else {
-        let operation = operations::find(kind)?;
-        return Some((operation.world, operation.effects, false));
+/// Between the names of two that die …
+const PAIR: char = '+';
+/// … and of an heir and the first one.
+const HEIR: char = '~';
+
+/// What a second one that meets what a first one left is called, or its heir.
+pub fn name_of_pair(second: &str, first: &str, settled: bool) -> String {
+    format!("{second}{}{first}", if settled { HEIR } else { PAIR })
+}
+
+/// The names of the second and the first one, and whether that is settled when the second one comes.
+pub fn split(name: &str) -> Option<(&str, &str, bool)> {
+    let parts = |at: char, settled| name.split_once(at).map(|(second, first)| (second, first, settled));
+    parts(PAIR, false).or_else(|| parts(HEIR, true))
+}
+
+/// What begins with which world, and may do what.
+pub fn case(kind: &str) -> Option<Case> {
+    if let Some(two) = operations::together(kind) {
+        let effects = both(two.first.effects, two.second.effects);
+        return Some(Case { world: two.first.world, effects, pair: false, heir: None });
+    }
+    let Some((second, first, settled)) = split(kind) else {
+        let Operation { world, effects, .. } = operations::find(kind)?;
+        return Some(Case { world, effects, pair: false, heir: None });
     };
     let (first, second) = (operations::find(first)?, operations::find(second)?);
-    let (one, two) = (first.effects, second.effects);
-    let effects = Effects {
+    let (world, one, two) = (first.world, first.effects, second.effects);
+    if settled {
+        return Some(Case { world, effects: one, pair: false, heir: Some(two) });
+    }
+    Some(Case { world, effects: both(one, two), pair: true, heir: None })
+}
+
+fn both(one: Effects, two: Effects) -> Effects {
+    Effects {
         adds: one.adds + two.adds,
         removes: one.removes + two.removes,
         takes: one.takes + two.takes,
         ends: one.ends || two.ends,
-    };
-    Some((first.world, effects, true))
+        passed: one.passed + two.passed,
+    }
 }

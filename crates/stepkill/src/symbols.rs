@@ -48,5 +48,5 @@ fn function(path: &Path, offset: u64) -> Option<String> {
     })?;
     let name = bytes.get(names + number(symbol, 4)? as usize..)?;
     let name = name.split(|byte| *byte == 0).next()?;
-    Some(String::from_utf8_lossy(name).into_owned())
+    Some(format!("{:#}", rustc_demangle::demangle(&String::from_utf8_lossy(name))))
 }

@@ -63,12 +63,14 @@ pub struct Tracee {
     pid: i32,
     child: Child,
     over: bool,
+    /// It was told to go one step, and did not come back from that yet.
+    under_way: bool,
 }
 
 impl Tracee {
     /// Waits for the first mark of a process that asked to be traced.
     pub fn of(child: Child) -> Result<Tracee, String> {
-        let mut tracee = Tracee { pid: child.id() as i32, child, over: false };
+        let mut tracee = Tracee { pid: child.id() as i32, child, over: false, under_way: false };
         let first = tracee.next_stop();
         if first != Stop::Mark {
             return Err(format!("it came to no mark: {first:?}"));
@@ -90,6 +92,36 @@ impl Tracee {
         self.through_other_signals(libc::PTRACE_SINGLESTEP)
     }
 
+    /// The same, but `None` if it sleeps in a system call: it is under way still, and may be asked again.
+    pub fn step_unless_it_sleeps(&mut self) -> Option<Stop> {
+        if !self.under_way {
+            self.ask(libc::PTRACE_SINGLESTEP, 0, 0);
+            self.under_way = true;
+        }
+        let mut asleep = false;
+        loop {
+            match self.stop_if_any(libc::WNOHANG) {
+                None if asleep => return None,
+                // It may have stopped since it was looked at; and it may need this very processor.
+                None => {
+                    std::thread::yield_now();
+                    asleep = self.sleeps();
+                }
+                Some(Stop::Signal(other)) => self.ask(libc::PTRACE_SINGLESTEP, 0, other as usize),
+                Some(stop) => {
+                    self.under_way = false;
+                    return Some(stop);
+                }
+            }
+        }
+    }
+
+    /// Whether it waits for something; not whether it waits for a processor.
+    fn sleeps(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+    }
+
     /// As far as something happens.
     pub fn run(&mut self) -> Stop {
         self.through_other_signals(libc::PTRACE_CONT)
@@ -97,6 +129,13 @@ impl Tracee {
 
     fn through_other_signals(&mut self, request: libc::c_uint) -> Stop {
         let mut signal = 0;
+        if std::mem::take(&mut self.under_way) {
+            match self.next_stop() {
+                Stop::Signal(other) => signal = other,
+                Stop::Trap if request == libc::PTRACE_CONT => {}
+                stop => return stop,
+            }
+        }
         loop {
             self.ask(request, 0, signal as usize);
             match self.next_stop() {
@@ -161,16 +200,28 @@ impl Tracee {
     }
 
     fn next_stop(&mut self) -> Stop {
+        self.stop_if_any(0).expect("it is waited for")
+    }
+
+    /// `None`: nothing happened yet, and the options say not to wait.
+    fn stop_if_any(&mut self, options: libc::c_int) -> Option<Stop> {
         let mut status = 0;
         loop {
             // SAFETY: `status` is ours for the length of the call.
-            let done = unsafe { libc::waitpid(self.pid, &mut status, libc::__WALL) };
+            let done = unsafe { libc::waitpid(self.pid, &mut status, libc::__WALL | options) };
             if done == self.pid {
                 break;
+            }
+            if done == 0 {
+                return None;
             }
             let error = Error::last_os_error();
             assert!(error.raw_os_error() == Some(libc::EINTR), "waitpid {}: {error}", self.pid);
         }
+        Some(self.told(status))
+    }
+
+    fn told(&mut self, status: libc::c_int) -> Stop {
         if !libc::WIFSTOPPED(status) {
             self.over = true;
             return Stop::Ended(status);

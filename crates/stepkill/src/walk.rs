@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use crate::access::{Accesses, How};
 use crate::trace::{Stop, Tracee};
 use crate::view::View;
 
@@ -22,6 +23,8 @@ const BREAKPOINT: u32 = 3;
 pub enum Kind {
     /// Any instruction.
     Plain,
+    /// An instruction that writes to what is shared comes next: all that it goes by was read, and may be old.
+    Write,
     /// A system call comes next, or was the last thing done.
     Call,
     /// The instruction before it changed what others see.
@@ -59,6 +62,7 @@ pub fn record(tracee: &mut Tracee, domain: &Path) -> Result<Recording, String> {
     let mut view = View::of(domain);
     let before = view.snapshot();
     let outside = not_to_be_patched(tracee.pid());
+    let mut accesses = Accesses::of(tracee, &domain.to_string_lossy());
     let mut recording = Recording::default();
     let mut seen: HashMap<u64, (u32, bool)> = HashMap::new();
     let mut kinds: BTreeMap<usize, (Kind, u32, u64)> = BTreeMap::new();
@@ -73,6 +77,8 @@ pub fn record(tracee: &mut Tracee, domain: &Path) -> Result<Recording, String> {
             .or_insert_with(|| (0, tracee.peek(address).is_some_and(|word| word & 0xffff == 0x050f)));
         recording.met.push((address, *times));
         *times += 1;
+        let access = accesses.any(tracee, &registers);
+        let writes = access.is_some_and(|access| access.how == How::Write);
         let (is_call, touches) = (*is_call, *is_call && touches_what_is_shared(registers.rax));
         if touches {
             let plain = kinds.get(&at).is_none_or(|(kind, ..)| *kind == Kind::Plain);
@@ -80,13 +86,23 @@ pub fn record(tracee: &mut Tracee, domain: &Path) -> Result<Recording, String> {
                 kinds.insert(at, (Kind::Call, changes, signature));
             }
             recording.calls.push((at, registers.rax));
+        } else if writes
+            && access.is_some_and(|access| accesses.counts(&access))
+            && let Some((kind @ Kind::Plain, ..)) = kinds.get_mut(&at)
+        {
+            *kind = Kind::Write;
+        }
+        if is_call && view.look(false) {
+            return Err(format!(
+                "something changed before {address:#x} that no instruction was seen to write"
+            ));
         }
         match tracee.step() {
             Stop::Trap => {}
             Stop::Mark => break,
             other => return Err(format!("{other:?} after {at} instructions, at {address:#x}")),
         }
-        if view.look(is_call) {
+        if (is_call || writes) && view.look(is_call) {
             changes += 1;
             signature = view.changes_since(&before);
             kinds.insert(at + 1, (Kind::Change, changes, signature));
@@ -181,7 +197,7 @@ fn run_to(tracee: &mut Tracee, (address, times): (u64, u32)) -> Result<bool, Str
 }
 
 /// Whether a system call can change, or ask about, what other processes see.
-fn touches_what_is_shared(number: u64) -> bool {
+pub fn touches_what_is_shared(number: u64) -> bool {
     let own = [
         libc::SYS_brk,
         libc::SYS_getrandom,

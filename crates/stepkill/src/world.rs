@@ -47,6 +47,8 @@ pub struct Effects {
     pub takes: u32,
     /// The mailbox itself comes or goes.
     pub ends: bool,
+    /// So many others the walker sent before it that were received before it.
+    pub passed: u32,
 }
 
 /// What can be killed: a name, what there is before, what is done, and what that may change.

@@ -62,6 +62,9 @@
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
+#[macro_use]
+mod planted;
+
 mod error;
 mod format;
 mod memory;
@@ -83,6 +86,11 @@ mod receiver;
 mod sender;
 #[cfg(not(loom))]
 mod strategy;
+
+/// The errors that are planted in this build.
+#[cfg(planted)]
+#[doc(hidden)]
+pub use planted::names as __planted;
 
 pub use error::{
     Closed, Error, Fate, RecvError, RecvTimeoutError, SendCollectedError, SendError, SendTimeoutError,

@@ -8,7 +8,8 @@
 //!         → os/
 //! ```
 //!
-//! `error.rs` and `format.rs`, words for what went wrong and what was agreed on, are for everybody. Whatever the crate's root re-exports counts as the module it comes from.
+//! `error.rs` and `format.rs`, words for what went wrong and what was agreed on, are for everybody, and so is
+//! `planted.rs`, which no build has but one that is broken on purpose. Whatever the crate's root re-exports counts as the module it comes from.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,7 +21,7 @@ const UNSAFE_ALLOWED: [&str; 4] = ["os", "memory", "sync", "queue"];
 /// How high a module stands; `None` is for everybody.
 fn height(module: &str) -> Option<u32> {
     match module {
-        "error" | "format" => None,
+        "error" | "format" | "planted" => None,
         "os" => Some(0),
         "sync" | "memory" => Some(1),
         "queue" => Some(2),

@@ -3,7 +3,7 @@
 use super::{LARGE, NONE, NOTHING, SMALL};
 use crate::world::{BOX, Came, Effects, Operation, Owner, Walker, World};
 
-const ENDS: Effects = Effects { ends: true, ..NONE };
+pub(super) const ENDS: Effects = Effects { ends: true, ..NONE };
 const OWN: World = World { owner: Owner::Walker, ..SMALL };
 
 pub const ALL: &[Operation] = &[
@@ -19,8 +19,11 @@ pub const ALL: &[Operation] = &[
     Operation { name: "remove-chunked", world: LARGE, walk: remove, effects: ENDS },
     Operation { name: "gc", world: SMALL, walk: gc, effects: NONE },
     Operation { name: "gc-chunked", world: LARGE, walk: gc, effects: NONE },
+    Operation { name: "gc-memory", world: EMPTY, walk: gc_memory, effects: AFTER_ONE },
 ];
 
+const EMPTY: World = World { waiting: 0, ..SMALL };
+const AFTER_ONE: Effects = Effects { passed: 1, ..NONE };
 const OWNED: World = World { owner: Owner::Judge, ..SMALL };
 const OWN_LARGE: World = World { owner: Owner::Walker, ..LARGE };
 
@@ -59,15 +62,23 @@ fn leave_sender(walker: &Walker) {
     })
 }
 
-fn close(walker: &Walker) {
+pub(super) fn close(walker: &Walker) {
     let inbox = walker.own();
     walker.act(|| inbox.close().map(|_| Came::Done))
 }
 
-fn remove(walker: &Walker) {
+pub(super) fn remove(walker: &Walker) {
     walker.act(|| walker.domain.remove(BOX).map(|_| Came::Done))
 }
 
 fn gc(walker: &Walker) {
+    walker.act(|| walker.domain.gc().map(|_| Came::Done))
+}
+
+/// Where a message was in hand, in a chunk that shares a page with many that were never used.
+fn gc_memory(walker: &Walker) {
+    let (out, inbox) = (walker.sender().expect("it exists"), walker.receiver().expect("it exists"));
+    out.send(&walker.letter(24)).expect("a place");
+    inbox.take().expect("a message waits").accept().expect("it is ours");
     walker.act(|| walker.domain.gc().map(|_| Came::Done))
 }

@@ -1,10 +1,12 @@
 //! The operations, a family in each file. One more is one more line in a table and what it does; see
 //! docs/stepkill.md.
 
+pub mod awaited;
 mod existing;
 mod receiving;
 mod recovery;
 mod sending;
+mod together;
 
 use crate::world::{Effects, Operation, Owner, World};
 
@@ -16,7 +18,7 @@ pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
 pub const NOTHING: World = World { owner: Owner::Nobody, waiting: 0, ..SMALL };
 
 /// No effect on what waits.
-pub const NONE: Effects = Effects { adds: 0, removes: 0, takes: 0, ends: false };
+pub const NONE: Effects = Effects { adds: 0, removes: 0, takes: 0, ends: false, passed: 0 };
 
 /// A process that dies in the first operation, at any of its changes of shared state, and one that dies in the
 /// second one, which has to clean up.
@@ -24,6 +26,20 @@ pub const NONE: Effects = Effects { adds: 0, removes: 0, takes: 0, ends: false }
 pub struct Pair {
     pub first: Operation,
     pub second: Operation,
+}
+
+/// Two processes that operate at one time, and what either may be refused for the other's sake.
+#[derive(Clone, Copy)]
+pub struct Together {
+    pub first: Operation,
+    pub second: Operation,
+    pub refused: &'static [&'static str],
+}
+
+impl Together {
+    pub fn name(&self) -> String {
+        format!("{},{}", self.first.name, self.second.name)
+    }
 }
 
 /// All operations.
@@ -39,10 +55,32 @@ pub fn pairs() -> Vec<Pair> {
     pairs.collect()
 }
 
-/// The operation of this name, also one that only pairs have.
+/// All heirs that are walked, and whose row they have.
+pub fn heirs() -> Vec<Pair> {
+    let pairs = recovery::HEIRS.iter();
+    pairs.map(|(first, second)| Pair { first: named(first), second: named(second) }).collect()
+}
+
+/// All that operate at one time.
+pub fn all_together() -> Vec<Together> {
+    let two = |(first, second, refused): &(&str, &str, &'static [&'static str])| Together {
+        first: named(first),
+        second: named(second),
+        refused,
+    };
+    together::ALL.iter().map(two).collect()
+}
+
+/// The two of these names.
+pub fn together(name: &str) -> Option<Together> {
+    all_together().into_iter().find(|two| two.name() == name)
+}
+
+/// The operation of this name, also one that only pairs have, or that others sleep for.
 pub fn find(name: &str) -> Option<Operation> {
     let only_pairs = recovery::ONLY_PAIRS.iter().copied();
-    all().into_iter().chain(only_pairs).find(|operation| operation.name == name)
+    let awaited = awaited::ALL.iter().map(|(operation, _)| *operation);
+    all().into_iter().chain(only_pairs).chain(awaited).find(|operation| operation.name == name)
 }
 
 fn named(name: &str) -> Operation {

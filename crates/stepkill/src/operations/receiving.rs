@@ -7,8 +7,8 @@ use tubepost::Receiver;
 use super::{LARGE, NONE, SMALL};
 use crate::world::{Came, Effects, Operation, Owner, Walker, World};
 
-const RECEIVES: Effects = Effects { removes: 1, takes: 1, ..NONE };
-const TAKES: Effects = Effects { takes: 1, ..NONE };
+pub(super) const RECEIVES: Effects = Effects { removes: 1, takes: 1, ..NONE };
+pub(super) const TAKES: Effects = Effects { takes: 1, ..NONE };
 const TAKES_TWICE: Effects = Effects { takes: 2, ..NONE };
 const OWN: World = World { owner: Owner::Walker, ..SMALL };
 const OWN_LARGE: World = World { owner: Owner::Walker, ..LARGE };
@@ -73,11 +73,11 @@ fn give_back_to(walker: &Walker, inbox: &Receiver<[u8]>) {
     })
 }
 
-fn recv(walker: &Walker) {
+pub(super) fn recv(walker: &Walker) {
     receive(walker, &join(walker));
 }
 
-fn take(walker: &Walker) {
+pub(super) fn take(walker: &Walker) {
     take_from(walker, &join(walker));
 }
 
@@ -85,7 +85,7 @@ fn accept(walker: &Walker) {
     accept_from(walker, &join(walker));
 }
 
-fn give_back(walker: &Walker) {
+pub(super) fn give_back(walker: &Walker) {
     give_back_to(walker, &join(walker));
 }
 

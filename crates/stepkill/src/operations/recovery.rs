@@ -29,6 +29,15 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("remove-chunked", &["remove-dead", "gc"]),
 ];
 
+/// First, and its heir, in a mailbox like the first one's. Only of such that are mentioned in what others look at.
+pub const HEIRS: &[(&str, &str)] = &[
+    ("send", "send"),
+    ("send-to-owner", "send-to-owner"),
+    ("send", "take"),
+    ("take", "take"),
+    ("take-chunked", "send-chunked"),
+];
+
 /// What need not succeed where somebody died before.
 pub const ONLY_PAIRS: &[Operation] = &[
     Operation { name: "open-dead", world: SMALL, walk: open_dead, effects: ENDS },

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{LARGE, NONE, SMALL};
 use crate::world::{Came, Effects, Operation, Owner, Walker, World};
 
-const ADDS: Effects = Effects { adds: 1, ..NONE };
+pub(super) const ADDS: Effects = Effects { adds: 1, ..NONE };
+const ADDS_AFTER_TWO: Effects = Effects { passed: 2, ..ADDS };
 
 pub const ALL: &[Operation] = &[
     Operation { name: "send", world: SMALL, walk: send, effects: ADDS },
@@ -14,7 +15,7 @@ pub const ALL: &[Operation] = &[
     Operation { name: "send-to-one-place", world: ONE, walk: send, effects: ADDS },
     Operation { name: "send-chunked", world: LARGE, walk: send_chunked, effects: ADDS },
     Operation { name: "send-chunked-to-owner", world: LARGE_OWNED, walk: send_chunked, effects: ADDS },
-    Operation { name: "send-second-chunk", world: LARGE, walk: send_second_chunk, effects: ADDS },
+    Operation { name: "send-second-chunk", world: LARGE, walk: send_second_chunk, effects: ADDS_AFTER_TWO },
     Operation { name: "send-to-full", world: FULL, walk: send_to_full, effects: ADDS },
     Operation { name: "send-in-vain", world: World { waiting: 3, ..SMALL }, walk: send, effects: ADDS },
     Operation { name: "send-in-vain-to-owner", world: FULL_OWNED, walk: send, effects: ADDS },
@@ -26,13 +27,13 @@ const ONE: World = World { capacity: 1, waiting: 0, ..OWNED };
 const FULL: World = World { waiting: 3, ..LARGE };
 const FULL_OWNED: World = World { waiting: 3, ..OWNED };
 
-fn send(walker: &Walker) {
+pub(super) fn send(walker: &Walker) {
     let out = walker.sender().expect("it exists");
     let letter = walker.letter(24);
     walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(20)).map(|()| Came::Done)?))
 }
 
-fn send_chunked(walker: &Walker) {
+pub(super) fn send_chunked(walker: &Walker) {
     let out = walker.sender().expect("it exists");
     let letter = walker.letter(900);
     walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(20)).map(|()| Came::Done)?))

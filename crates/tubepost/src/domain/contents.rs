@@ -146,12 +146,17 @@ impl Segment {
             // It may have died between its chunk and its slot: then the chunk tells what became of the message.
             let place = self.slots.place(head);
             let moved = head < tail && self.slots.holds_message(place) && !self.is_there(place);
-            head + u64::from(moved)
+            head.wrapping_add(u64::from(moved && !planted!(OwnerCountedTwice)))
         } else {
             self.slots.close_takes(unfreed, header.head.taken.load(Acquire), &header.head.skips)
         };
         // Only what is closed: the rest may still be taken again.
         let mut uncollected = self.given_back(unfreed, untaken, |closed| closed);
+        planted!(BurialCountedOnce => {
+            uncollected += in_hand::count(&self.chunks, Use::Returned);
+            in_hand::bury_returned(&self.chunks);
+            return uncollected + self.slots.count(untaken, tail, dead);
+        });
         in_hand::bury_returned(&self.chunks);
         uncollected += in_hand::count(&self.chunks, Use::Buried);
         uncollected + self.slots.count(untaken, tail, dead)

@@ -228,7 +228,7 @@ fn sweep(row: &Row, member: Member, put_in_order: &impl Fn(Member) -> u64) {
         return;
     }
     row.word.store(word & !PHASE | SWEEPING, Release);
-    row.left_at.store(put_in_order(member), Release);
+    row.left_at.store(if planted!(RowNotSwept) { 0 } else { put_in_order(member) }, Release);
     row.word.store(word & !PHASE | CLEAN, Release);
 }
 
@@ -280,5 +280,8 @@ pub(crate) fn is_dead<F: std::os::fd::AsFd>(
             && pid::is_gone(row.pid.load(Relaxed) as u32)
             && row.word.load(Acquire) == word;
     };
-    matches!(lock::is_locked(fd.as_fd(), member.into()), Ok(false)) && row.word.load(Acquire) == word
+    let dead =
+        matches!(lock::is_locked(fd.as_fd(), member.into()), Ok(false)) && row.word.load(Acquire) == word;
+    planted!(VerdictRemembered => return crate::planted::ever_dead(member, dead));
+    dead
 }

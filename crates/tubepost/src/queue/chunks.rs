@@ -306,7 +306,9 @@ impl Chunks {
             return 0;
         }
         // Also those that were never used: if we die, they name us, and have to be found.
-        self.header.chunks.used[kind].fetch_max(all().end as u32, AcqRel);
+        if !planted!(TrimBeyondUsed) {
+            self.header.chunks.used[kind].fetch_max(all().end as u32, AcqRel);
+        }
         let mut mine = Vec::new();
         for index in all() {
             match self.chunk(kind, index).ok().and_then(|chunk| chunk.try_take(me)) {

@@ -105,12 +105,13 @@ pub(crate) fn reclaim<W: Words>(slots: &Slots<W>, chunks: &Chunks, dead: impl Fn
             Some(Use::Linked) if dead(member) => {
                 let place = place();
                 slots.recover(place, &dead);
-                if slots.is_over(place) {
+                if slots.is_over(place) || planted!(ChunkFreedWhileLinked) {
                     chunk.swap(word.freed());
                 }
             }
             Some(Use::Held) if dead(member) => {
-                if chunk.entry.copied.load(Relaxed) != 0 && slots.holds_message(place()) {
+                let copied = chunk.entry.copied.load(Relaxed) != 0 && slots.holds_message(place());
+                if copied && !planted!(CopyReturned) {
                     chunk.swap(word.freed());
                 } else if chunk.swap(word.given_back()).is_some() {
                     returned += 1;

@@ -260,56 +260,55 @@ impl<W: Words> Slots<W> {
         self.walk(from, me)
     }
 
-    /// Whether a place could be claimed now, and which. Rubbish in the ledger is [`Refused::Full`].
+    /// Whether a place could be claimed now, and which.
     pub(crate) fn look(&self, from: u64) -> Result<Place, Refused> {
-        let mut place = self.place(from);
-        for _ in 0..1024 {
-            let (position, closed) = self.tail(place.position);
-            place = self.place(position);
-            if closed {
-                return Err(Refused::Closed(place));
-            }
-            if self.state_at(place) == State::free(place.turn) {
-                return Ok(place);
-            }
-            if self.claim_at(place).ahead_of(place.turn) < 0 {
-                break;
-            } // else claimed between the two looks, and maybe free again by now
-        }
-        Err(Refused::Full(place))
+        self.walk_and(from, |_, _| true)
     }
 
-    /// A walk that rubbish in the ledger would make endless ends as [`Refused::Full`].
     #[cold]
     fn walk(&self, from: u64, me: Member) -> Result<Place, Refused> {
+        self.walk_and(from, |place, seen| self.try_claim(place, seen, me))
+    }
+
+    /// Walks to the first place that is free to claim, and on until `claim` says that it did. A walk that
+    /// rubbish in the ledger would make endless ends as [`Refused::Full`].
+    fn walk_and(&self, from: u64, claim: impl Fn(Place, Claim) -> bool) -> Result<Place, Refused> {
         let mut position = from;
-        let mut steps = self.capacity.saturating_mul(2) + 1024;
+        let mut steps = self.longest_walk();
         loop {
             let place = self.place(position);
             let seen = self.claim_at(place);
             let ahead = seen.ahead_of(place.turn);
+            steps -= 1;
             if ahead >= 0 {
                 position = self.walk_on(place, ahead);
-                steps -= 1;
-                if steps == 0 {
-                    return Err(Refused::Full(place));
-                }
             } else if seen.is_closed() {
                 return Err(Refused::Closed(place));
             } else if self.state_at(place) != State::free(place.turn) {
                 if self.claim_at(place) == seen {
                     return Err(Refused::Full(place));
                 } // else claimed between the two looks
-            } else if self.try_claim(place, seen, me) {
+            } else if claim(place, seen) {
                 return Ok(place);
+            }
+            if steps == 0 {
+                return Err(Refused::Full(place));
             }
         }
     }
 
+    /// In so many steps a walk along the ring comes to its end, unless rubbish leads it round and round. Every
+    /// call is held to a few times this number in all: walks within walks would take for ever where there are
+    /// many places.
+    pub(crate) fn longest_walk(&self) -> u64 {
+        self.capacity.saturating_mul(2) + 1024
+    }
+
     #[inline]
     fn try_claim(&self, place: Place, seen: Claim, me: Member) -> bool {
-        let mine = Claim::new(place.turn, me);
+        let mine = Claim::new(place.turn, if planted!(ClaimWithoutOwner) { 0 } else { me });
         let word = self.words.claim(place.index);
+        planted!(TailByPlainStore => { word.store(mine.0, Ordering::Release); return true });
         word.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
@@ -406,7 +405,7 @@ impl<W: Words> Slots<W> {
     /// The first unclaimed position at or after `from`, and whether the queue is closed there.
     pub(crate) fn tail(&self, from: u64) -> (u64, bool) {
         let mut position = from;
-        for _ in 0..self.capacity.saturating_mul(2) + 1024 {
+        for _ in 0..self.longest_walk() {
             let place = self.place(position);
             let seen = self.claim_at(place);
             let ahead = seen.ahead_of(place.turn);
@@ -421,20 +420,18 @@ impl<W: Words> Slots<W> {
     /// Closes the queue at tail: no claim succeeds from now on. Gives the tail.
     pub(crate) fn close(&self, from: u64) -> u64 {
         let mut position = from;
-        for _ in 0..self.capacity.saturating_mul(4) + 4096 {
-            let (tail, closed) = self.tail(position);
-            position = tail;
-            if closed {
-                break;
-            }
-            let place = self.place(tail);
+        for _ in 0..2 * self.longest_walk() {
+            let place = self.place(position);
             let seen = self.claim_at(place);
-            if seen.ahead_of(place.turn) >= 0 || seen.is_closed() {
+            let ahead = seen.ahead_of(place.turn);
+            if ahead >= 0 {
+                position = self.walk_on(place, ahead);
                 continue;
             }
-            let word = self.words.claim(place.index);
-            let closed = seen.closed();
-            if word.compare_exchange(seen.0, closed.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            let (word, closed) = (self.words.claim(place.index), seen.closed());
+            if seen.is_closed()
+                || word.compare_exchange(seen.0, closed.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
                 break;
             }
         }

@@ -128,6 +128,7 @@ impl<W: Words> Slots<W> {
 
     pub(super) fn swap_take(&self, place: Place, from: Take, to: Take) -> bool {
         let word = self.words.take(place.index);
+        planted!(TakeByPlainStore => { word.store(to.0, Ordering::Release); return true });
         word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
@@ -156,7 +157,7 @@ impl<W: Words> Slots<W> {
     /// rubbish in the ledger would make endless ends as [`Taking::Empty`].
     pub(crate) fn take(&self, from: u64, me: Member, skips: &AtomicU64) -> Taking {
         let mut position = from;
-        let mut steps = self.capacity.saturating_mul(2) + 1024;
+        let mut steps = self.longest_walk();
         loop {
             let place = self.place(position);
             let seen = self.take_at(place);
@@ -201,8 +202,14 @@ impl<W: Words> Slots<W> {
     /// The first position at or after `from` that nobody took, and whether it is closed there. Positions
     /// without a message that it passes are noted in `skips`: whoever begins there passes them too.
     pub(crate) fn untaken(&self, from: u64, skips: &AtomicU64) -> (u64, bool) {
+        self.untaken_within(&mut self.longest_walk(), from, skips)
+    }
+
+    /// The same in so many steps, of which those that it took are taken away.
+    fn untaken_within(&self, steps: &mut u64, from: u64, skips: &AtomicU64) -> (u64, bool) {
         let mut position = from;
-        for _ in 0..self.capacity.saturating_mul(2) + 1024 {
+        while *steps > 0 {
+            *steps -= 1;
             let place = self.place(position);
             let seen = self.take_at(place);
             let ahead = seen.ahead_of(place.turn);
@@ -311,8 +318,9 @@ impl<W: Words> Slots<W> {
     /// back. Gives the first position that nobody took.
     pub(crate) fn close_takes(&self, head: u64, from: u64, skips: &AtomicU64) -> u64 {
         let mut position = from;
-        for _ in 0..self.capacity.saturating_mul(4) + 4096 {
-            let (untaken, closed) = self.untaken(position, skips);
+        let mut steps = 2 * self.longest_walk();
+        while steps > 0 {
+            let (untaken, closed) = self.untaken_within(&mut steps, position, skips);
             position = untaken;
             if closed {
                 break;
@@ -345,6 +353,7 @@ const SKIP_POSITION: u64 = (1 << SKIP_SHIFT) - 1;
 /// Notes that a position held no message, unless somebody did.
 #[cold]
 pub(crate) fn note_skip(skips: &AtomicU64, position: u64) {
+    planted!(SkipCountedByEach => { skips.fetch_add(1 << SKIP_SHIFT, Ordering::AcqRel); return });
     let next = position.wrapping_add(1) & SKIP_POSITION;
     let mut seen = skips.load(Ordering::Acquire);
     loop {

@@ -7,6 +7,7 @@
 //! | `intruders` | planted links, foreign or open directories, missing permission |
 //! | `rubbish` | segments of another version, truncated, zeroed, random, scribbled on while in use |
 //! | `meddling` | the same in mailboxes that the system owns: takes, chunks, ceilings |
+//! | `walks` | the same in the words that say how far things have got |
 //! | `scarcity` | absurd options, no memory, no descriptors |
 //! | `memory` | a full file system or a ceiling in the middle of long messages; memory that is given back |
 //! | `permissions` | other users: modes, shared domains, squatters |
@@ -40,6 +41,7 @@ mod rubbish;
 mod scarcity;
 mod stops;
 mod storms;
+mod walks;
 
 /// Not a test: other processes of this suite start here.
 #[test]

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::Duration;
 
-use tubepost::{Delivery, Domain, Error, Mailbox, Receiver, Sender};
+use tubepost::{Delivery, Domain, Error, Mailbox, Receiver, Sender, TryRecvError};
 
 use crate::citizen::{kind, pattern};
 use crate::stage::{Child, Cue, Dice, Place, Role};
@@ -268,4 +268,32 @@ fn meddling_with_what_the_system_owns() {
         assert_eq!(hear(&mut victim, &what), "0", "{what}");
         let _ = fs::remove_file(place.file("box"));
     }
+}
+
+/// The entry of a message in hand said that it was longer than any message may be, but no longer than its chunk's memory.
+/// Given back it came again so long: with bytes at its end that nobody had sent, and past what a
+/// receiver may rely on.
+#[test]
+fn longer_than_the_longest_in_hand() {
+    let place = Place::new();
+    options(place.domain()).create("box").expect("a free name");
+    let (out, inbox) =
+        (sender(place.domain()).expect("it exists"), receiver(place.domain()).expect("it exists"));
+    out.try_send(&pattern(9000)).expect("a free place");
+    let delivery = inbox.try_take().expect("a message");
+    let bytes = fs::read(place.file("box")).expect("it lies there");
+    let lengths = bytes.as_chunks::<8>().0.iter().enumerate();
+    let lengths: Vec<usize> =
+        lengths.filter(|(_, it)| u64::from_le_bytes(**it) == 9000).map(|(at, _)| 8 * at).collect();
+    let [at] = lengths[..] else { panic!("the length stands in {lengths:x?}") };
+    let file = File::options().write(true).open(place.file("box")).expect("it lies there");
+    file.write_all_at(&12_000_u64.to_le_bytes(), at as u64).expect("within the file");
+    drop(delivery);
+    match inbox.try_recv() {
+        Err(TryRecvError::Failed(Error::Damaged { .. })) => {}
+        other => panic!("{:?} bytes", other.map(|it| it.len())),
+    }
+    // It is gone, and its memory serves the next ones.
+    out.try_send(&pattern(9000)).expect("a free place");
+    assert_eq!(inbox.try_recv(), Ok(pattern(9000)));
 }

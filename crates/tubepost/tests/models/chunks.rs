@@ -104,6 +104,8 @@ enum Planted {
     RowReusedUnswept,
     /// Slots that were given back are counted whatever is left of them.
     EmptySlotCounted,
+    /// Who closes counts what it buries itself: what another had buried who died then is nobody's.
+    BurialCountedOnce,
 }
 
 struct Chunks {

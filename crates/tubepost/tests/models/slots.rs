@@ -98,6 +98,12 @@ enum Planted {
     SlotNotChecked,
     /// Claims of the dead are left alone.
     NoRecovery,
+    /// The claim does not say who claims.
+    ClaimWithoutOwner,
+    /// The claim is stored instead of swapped in.
+    ClaimByPlainStore,
+    /// A member that has claimed and not published for some time is taken for dead.
+    TimeoutForDeath,
 }
 
 struct Slots {
@@ -214,6 +220,8 @@ struct State {
 }
 
 const NO_CLAIM: Claim = Claim { lap: 0, member: 0 };
+/// `ClaimWithoutOwner` only: a row that nobody ever has.
+const NO_ROW: u8 = 8;
 
 impl Slots {
     fn messages(&self, p: usize) -> u8 {
@@ -452,6 +460,25 @@ mod tests {
     #[test]
     fn an_unchecked_slot_exceeds_capacity() {
         breaks("slot not checked", &planted(Planted::SlotNotChecked), "capacity exceeded");
+    }
+
+    #[test]
+    fn a_claim_without_an_owner_is_nobodys_who_lives() {
+        breaks(
+            "claim without owner",
+            &planted(Planted::ClaimWithoutOwner),
+            "recovered a living member's claim",
+        );
+    }
+
+    #[test]
+    fn a_claim_by_plain_store_is_two_senders() {
+        breaks("claim by plain store", &planted(Planted::ClaimByPlainStore), "out of order");
+    }
+
+    #[test]
+    fn who_takes_its_time_is_not_dead() {
+        breaks("timeout for death", &planted(Planted::TimeoutForDeath), "recovered a living member's claim");
     }
 
     #[test]

@@ -103,6 +103,8 @@ enum Planted {
     PinnedAtOnce,
     /// Deaths wake nobody.
     DeathsUnnoticed,
+    /// Publishers wake nobody.
+    WakeUpForgotten,
 }
 
 #[derive(Clone, Copy)]
@@ -418,6 +420,11 @@ mod tests {
     #[test]
     fn the_fence_word_comes_first() {
         breaks("wait word first", &planted(LONG_TWO_TO_ONE, 0, Planted::WaitWordFirst), "lost wake-up");
+    }
+
+    #[test]
+    fn who_publishes_wakes() {
+        breaks("wake-up forgotten", &planted(ONE_TO_ONE, 0, Planted::WakeUpForgotten), "lost wake-up");
     }
 
     #[test]

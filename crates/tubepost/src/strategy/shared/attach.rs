@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::format::Format;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a sender, a receiver or a creator wants of a mailbox.
 pub(crate) struct Wish<'a> {
@@ -20,17 +20,22 @@ pub(crate) struct Wish<'a> {
     pub(crate) spin: Duration,
 }
 
-/// How often a name that changes hands just now is looked up again.
+/// How often a name that changes hands just now is looked up again …
 const TRIES: u32 = 100;
+/// … and for how long: where many want to run, each time the others go first.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Opens what the name means and becomes a member of it.
 pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Arc<Attachment>, Error> {
     let name = || wish.name.to_string();
-    let mut left = None;
+    let (mut left, begin) = (None, Instant::now());
     for _ in 0..TRIES {
         let (fd, segment) = entry::open(wish.domain, wish.name)?;
         if segment.is_retired() {
             left = Some(segment);
+            if begin.elapsed() > PATIENCE {
+                break;
+            }
             std::thread::yield_now();
             continue;
         }

@@ -166,7 +166,8 @@ impl Inlet {
     /// The owner's way.
     fn take_head<'a>(&'a self, held: Held<'a>) -> Result<Taken<'a>, Refusal> {
         let slots = &self.at.segment.slots;
-        loop {
+        // Not for ever: rubbish may say that all that will ever come was skipped.
+        for _ in 0..slots.longest_walk() {
             let head = self.head.load(Relaxed);
             match slots.head(head) {
                 Head::Message(place, state) => {
@@ -176,9 +177,10 @@ impl Inlet {
                     return self.open_letter(Some(held), place, state.member(), 0);
                 }
                 Head::Skipped => self.skip(head),
-                Head::Empty(_) => return Err(Refusal::Waiting),
+                Head::Empty(_) => break,
             }
         }
+        Err(Refusal::Waiting)
     }
 
     /// One of many receivers' way.
@@ -206,7 +208,7 @@ impl Inlet {
     /// Moves this receiver's head, and now and then does what is to be done now and then.
     #[inline(always)]
     fn took(&self, place: Place) {
-        self.head.store(place.position + 1, Relaxed);
+        self.head.store(place.position.wrapping_add(1), Relaxed);
         if place.position.is_multiple_of(HINT_EVERY) {
             self.at.segment.header().head.taken.fetch_max(place.position, Release);
             if place.position.is_multiple_of(UNFREED_EVERY) {
@@ -305,8 +307,9 @@ impl Inlet {
 
     #[inline]
     fn move_head(&self, head: u64) {
-        self.head.store(head + 1, Relaxed);
-        self.at.segment.header().head.position.store(head + 1, Release);
+        let next = head.wrapping_add(1);
+        self.head.store(next, Relaxed);
+        self.at.segment.header().head.position.store(next, Release);
     }
 
     /// A message was read, or moved: its place is free. The owner holds the lock.
@@ -348,7 +351,7 @@ impl Inlet {
             let first = &segment.header().head.taken;
             let unfreed = segment.unfreed(); // this one, or another in hand before it
             segment.slots.note_taken(place, before, self.at.member);
-            first.store(unfreed.min(place.position) + 1, Release);
+            first.store(unfreed.min(place.position).wrapping_add(1), Release);
             self.move_head(place.position);
         }
         segment.slots.taken_by(place, self.at.member)
@@ -360,7 +363,7 @@ impl Inlet {
         let at = &*self.at;
         at.segment.room().ring(&at.quiet);
         if self.competes() && at.segment.messages().has_sleepers() {
-            let next = at.segment.slots.gate(place.position + 1);
+            let next = at.segment.slots.gate(place.position.wrapping_add(1));
             if next.has_come() {
                 at.segment.messages().wake();
             }

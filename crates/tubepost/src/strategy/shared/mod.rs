@@ -213,7 +213,10 @@ impl Attachment {
 
     /// Looks at a place that is claimed but not published, and skips it if its claimant died.
     fn recover(&self, place: Place) -> Unpublished {
-        let found = self.segment.slots.recover(place, |member| self.segment.is_dead(member));
+        let found = self.segment.slots.recover(place, |member| {
+            planted!(TimeoutForDeath => if crate::planted::waited_long_for(place.position) { return true });
+            self.segment.is_dead(member)
+        });
         if found == Unpublished::Recovered {
             self.segment.room().wake();
         }

@@ -74,6 +74,11 @@ impl Outlet {
             return self.post_chunk::<AWAITED>(bytes);
         }
         let place = self.claim()?;
+        planted!(PublishBeforeCopy => {
+            self.publish::<AWAITED>(place);
+            slots.words.write(place, bytes);
+            return Ok(place);
+        });
         slots.words.write(place, bytes);
         self.publish::<AWAITED>(place);
         Ok(place)
@@ -107,6 +112,12 @@ impl Outlet {
             }
         };
         chunk.entry.position.store(place.position, Relaxed);
+        planted!(PublishBeforeLink => {
+            at.segment.slots.words.write_ticket(place, bytes.len(), chunk.ticket());
+            self.publish::<AWAITED>(place);
+            chunk.becomes(chunk.word.to(Use::Linked, at.member));
+            return Ok(place);
+        });
         let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
         at.segment.slots.words.write_ticket(place, bytes.len(), linked.ticket());
         self.publish::<AWAITED>(place);
@@ -137,10 +148,11 @@ impl Outlet {
         } else {
             slots.publish(place, at.member);
         }
-        self.cursor.store(place.position + 1, Relaxed);
+        self.cursor.store(place.position.wrapping_add(1), Relaxed);
         if place.position.is_multiple_of(HINT_EVERY) {
             at.segment.header().tail.hint.fetch_max(place.position, Release);
         }
+        planted!(WakeUpForgotten => return);
         at.segment.messages().ring(&at.quiet);
         slots.words.fetch_after(place.index);
     }

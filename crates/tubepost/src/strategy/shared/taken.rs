@@ -83,7 +83,8 @@ impl<'a> Taken<'a> {
     /// A message that was given back and is in this receiver's hand now.
     pub(super) fn of_chunk(inlet: &'a Inlet, chunk: Chunk<'a>) -> Result<Taken<'a>, Refusal> {
         let length = chunk.entry.length.load(Relaxed);
-        let Some(payload) = chunk.payload(length) else {
+        let possible = length <= inlet.at.segment.geometry.choice.max_message;
+        let Some(payload) = chunk.payload(length).filter(|_| possible) else {
             chunk.swap(chunk.word.freed());
             return Err(inlet.impossible().into());
         };

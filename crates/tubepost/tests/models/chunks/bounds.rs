@@ -12,6 +12,8 @@ const IN_LINE_REUSE: &[Role] = &[Sender(&[InLine]), Receiver, Receiver, Newcomer
 const CHUNKED_REUSE: &[Role] = &[Sender(&[Chunked]), Receiver, Receiver, Newcomer];
 const IN_LINE_CLOSING: &[Role] = &[Sender(&[InLine]), Receiver, Receiver, Closer];
 const CHUNKED_CLOSING: &[Role] = &[Sender(&[Chunked]), Receiver, Receiver, Closer];
+const TWO_CLOSE: &[Role] = &[Sender(&[InLine]), Receiver, Closer, Closer];
+const TWO_CLOSE_CHUNKED: &[Role] = &[Sender(&[Chunked]), Receiver, Closer, Closer];
 const BOTH_REUSE: &[Role] = &[Sender(&[InLine, Chunked]), Receiver, Receiver, Newcomer];
 const BOTH_CLOSING: &[Role] = &[Sender(&[InLine, Chunked]), Receiver, Receiver, Closer];
 const TWO_SENDERS: &[Role] = &[Sender(&[Chunked]), Sender(&[InLine]), Receiver, Newcomer];
@@ -72,6 +74,13 @@ fn closing_counts_each_once() {
         for n in [1, 2] {
             holds(&format!("chunks n={n}, closing"), &queue(n, roles, 2));
         }
+    }
+}
+
+#[test]
+fn who_closes_may_die_of_it() {
+    for roles in [TWO_CLOSE, TWO_CLOSE_CHUNKED] {
+        holds("chunks n=1, two close", &queue(1, roles, 2));
     }
 }
 
@@ -151,4 +160,9 @@ fn a_row_reused_unswept_keeps_what_the_dead_had() {
 #[test]
 fn an_empty_slot_is_no_message() {
     breaks("empty slot counted", &planted(CHUNKED_CLOSING, 1, Planted::EmptySlotCounted), "counted");
+}
+
+#[test]
+fn what_another_buried_is_counted_too() {
+    breaks("burial counted once", &planted(TWO_CLOSE, 2, Planted::BurialCountedOnce), "stuck");
 }

@@ -273,9 +273,12 @@ impl Chunks {
                 out.add(|| format!("closes the takes at {untaken}, and what was given back"), t);
             }
             At::Bury => {
-                for chunk in &mut t.chunks {
-                    if chunk.word.kind == Use::Returned {
-                        chunk.word.kind = Use::Buried;
+                for c in 0..CHUNKS {
+                    if s.chunks[c].word.kind == Use::Returned {
+                        t.chunks[c].word.kind = Use::Buried;
+                        if self.planted == Planted::BurialCountedOnce {
+                            count(&mut t, s.chunks[c].message);
+                        }
                     }
                 }
                 t.processes[p].at = At::CountSlots;
@@ -296,7 +299,9 @@ impl Chunks {
                 out.add(|| "counts slots that were given back".into(), t);
             }
             At::CountBuried => {
-                for chunk in s.chunks.iter().filter(|chunk| chunk.word.kind == Use::Buried) {
+                let buried = |chunk: &&super::Chunk| chunk.word.kind == Use::Buried;
+                let counted = self.planted == Planted::BurialCountedOnce;
+                for chunk in s.chunks.iter().filter(buried).filter(|_| !counted) {
                     count(&mut t, chunk.message);
                 }
                 t.processes[p].at = At::CountRest;
@@ -313,7 +318,7 @@ impl Chunks {
                         count(&mut t, message);
                     }
                 }
-                t.told = Some(t.processes[p].counted);
+                t.told = s.told.or(Some(t.processes[p].counted));
                 t.processes[p] = Process { at: At::Done, ..GONE };
                 out.add(|| "counts the rest, and tells".into(), t);
             }

@@ -1,6 +1,8 @@
 //! What each role does, one step at a time: send, join and leave, recover, receive.
 
-use super::{At, Claim, GONE, NO_CLAIM, NOBODY, PER_PROCESS, Planted, Process, RowWord, Slot, Slots, State};
+use super::{
+    At, Claim, GONE, NO_CLAIM, NO_ROW, NOBODY, PER_PROCESS, Planted, Process, RowWord, Slot, Slots, State,
+};
 use crate::explorer::Steps;
 
 impl Slots {
@@ -40,12 +42,13 @@ impl Slots {
                 }
                 out.add(|| format!("sees slot {i} in turn {}, not FREE({turn})", slot.turn), t);
             }
-            At::SwapClaim if claim == me.seen => {
+            At::SwapClaim if claim == me.seen || self.planted == Planted::ClaimByPlainStore => {
                 (my.at, my.seen) = (At::WriteFirst, NO_CLAIM);
                 if self.planted == Planted::PublishedBeforeWritten {
                     my.at = At::Publish;
                 }
-                t.claims[i] = Claim { lap: turn + 1, member: me.row };
+                let member = if self.planted == Planted::ClaimWithoutOwner { NO_ROW } else { me.row };
+                t.claims[i] = Claim { lap: turn + 1, member };
                 t.slots[i].before = s.accepted;
                 out.add(|| format!("claims {position}"), t);
             }
@@ -214,12 +217,13 @@ impl Slots {
                 out.add(|| format!("reads the claim of {position}: {claim:?}"), t);
             }
             At::AskRow => {
-                let word = s.rows[usize::from(me.seen.member)].word;
+                let word = s.rows.get(usize::from(me.seen.member)).map_or(RowWord::Clean, |row| row.word);
                 my.at = if word == RowWord::Active { At::AskLock } else { At::Recover };
                 out.add(|| format!("reads row {}: {word:?}", me.seen.member), t);
             }
             At::AskLock => {
                 let alive = s.rows[usize::from(me.seen.member)].lock != NOBODY;
+                let alive = alive && self.planted != Planted::TimeoutForDeath;
                 (my.at, my.seen) = if alive { (again, NO_CLAIM) } else { (At::Recover, me.seen) };
                 if !alive && self.planted == Planted::VerdictRemembered {
                     my.verdict = me.seen.member;

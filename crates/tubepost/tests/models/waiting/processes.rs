@@ -249,7 +249,7 @@ impl Waiting {
     /// Both words are loaded: somebody to wake, or done; a publisher that met no sleeper may reset
     /// the fence word first.
     fn saw_both(&self, t: &mut State, p: usize, out: &mut Steps<State>) {
-        if t.processes[p].wait.is_asleep() {
+        if t.processes[p].wait.is_asleep() && self.planted != Planted::WakeUpForgotten {
             t.processes[p].at = At::ClearAsleep;
             return;
         }

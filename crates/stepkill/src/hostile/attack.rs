@@ -1,0 +1,159 @@
+//! Where the attacker writes, and what.
+//!
+//! Most writes are aimed: at words that mean something, with values that nearly do. A burst goes to one mailbox
+//! at once; a trickle leaves the victims time to run into each of its writes.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::FallocateFlags;
+
+use super::boxes::Kind;
+use super::dice::Dice;
+use super::mapping::Mapping;
+use crate::layout::{ENTRY, Layout, ROW};
+
+/// The header's words that mean something are before this.
+const HEADER: u64 = 0x208;
+/// Of rows and entries, only so many are ever used here.
+const FEW: u64 = 12;
+/// So many of the last writes are told when something went wrong.
+const REMEMBERED: usize = 40;
+/// Values that are kept to be written again when they are old.
+const STALE: usize = 64;
+
+/// A mailbox, as the attacker sees it.
+pub struct Prey {
+    pub kind: &'static Kind,
+    path: PathBuf,
+    inode: u64,
+    mapped: Option<(File, Mapping, Layout)>,
+    /// What stood where, some time ago.
+    stale: VecDeque<(u64, u64)>,
+    /// The last writes: where, what was there, what is there now.
+    pub last: VecDeque<(u64, u64, u64)>,
+}
+
+impl Prey {
+    pub fn new(kind: &'static Kind, path: PathBuf) -> Prey {
+        let (stale, last) = (VecDeque::new(), VecDeque::new());
+        Prey { kind, path, inode: 0, mapped: None, stale, last }
+    }
+
+    /// Maps what has the name now, unless it is what is mapped. Whether it is another.
+    pub fn look(&mut self) -> bool {
+        let Ok(facts) = std::fs::metadata(&self.path) else { return false };
+        if facts.ino() == self.inode {
+            return false;
+        }
+        let Ok(file) = File::options().read(true).write(true).open(&self.path) else { return false };
+        let Ok(facts) = file.metadata() else { return false };
+        let Ok(mapping) = Mapping::of(&file) else { return false };
+        let layout = Layout::of(|at| mapping.read(at));
+        assert_eq!(layout.capacity, self.kind.capacity, "nobody else writes to a mailbox of this name");
+        self.inode = facts.ino();
+        self.mapped = Some((file, mapping, layout));
+        self.stale.clear();
+        self.last.clear();
+        true
+    }
+
+    /// Writes so many words, with a pause after each or none at all; says how many. (The file system keeps
+    /// what has no name any more as long as it is used: that is written to as well.)
+    pub fn write(&mut self, dice: &mut Dice, count: u64, pause: Duration) -> u64 {
+        let Some((file, mapping, layout)) = &self.mapped else { return 0 };
+        for _ in 0..count {
+            let at = aim(dice, mapping, layout);
+            let before = mapping.read(at);
+            let stale = self.stale.iter().find(|(other, _)| *other == at).map(|(_, value)| *value);
+            let elsewhere = mapping.read(aim(dice, mapping, layout));
+            let value = value(dice, before, stale, elsewhere, layout);
+            mapping.write(at, value);
+            if self.stale.len() == STALE {
+                self.stale.pop_front();
+            }
+            self.stale.push_back((at, before));
+            if self.last.len() == REMEMBERED {
+                self.last.pop_front();
+            }
+            self.last.push_back((at, before, value));
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
+            }
+        }
+        if dice.below(1000) == 0 {
+            let page = dice.below(mapping.length() / 4096) * 4096;
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = rustix::fs::fallocate(file, hole, page, 4096);
+        }
+        if dice.below(1000) == 0 {
+            let _ = file.set_len(mapping.length() + 4096);
+        }
+        count
+    }
+
+    /// What was done last, for whoever wants to know.
+    pub fn told(&self) -> String {
+        let writes = self.last.iter().map(|(at, from, to)| format!("{at:#x}: {from:#x} -> {to:#x}"));
+        writes.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The offset of a word.
+fn aim(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
+    // The first places, those where the queue is now, and any.
+    let tail = mapping.read(0x100).wrapping_add(dice.below(8)).wrapping_sub(dice.below(8));
+    let slot = match dice.below(4) {
+        0 => dice.below(layout.capacity),
+        1 => dice.below(layout.capacity.min(FEW)),
+        _ => tail % layout.capacity,
+    };
+    let class = &layout.classes[dice.below(layout.classes.len() as u64) as usize];
+    let at = match dice.below(100) {
+        // (What says what it is: who comes later is refused then. Seldom, so that they do come.)
+        0 => dice.below(0x80),
+        1 => 0x80 + dice.below(0x10),
+        2..=21 => 0xC0 + dice.below(HEADER - 0xC0),
+        22..=38 => layout.claims + 8 * slot,
+        39..=50 => layout.takes + 8 * slot,
+        51..=62 => layout.slots + layout.stride * slot,
+        63..=69 => layout.slots + layout.stride * slot + 8 * dice.below(4),
+        70..=81 => layout.rows + ROW * dice.below(FEW) + 8 * dice.below(14),
+        82..=91 => class.entries + ENTRY * dice.below(class.number.min(FEW)) + 8 * dice.below(16),
+        92..=94 => class.chunks + dice.below(class.size * class.number.min(FEW)),
+        95..=98 => layout.claims + dice.below(layout.rows + 4096 - layout.claims),
+        _ => dice.below(mapping.length() - 4096),
+    };
+    at & !7
+}
+
+/// What to write where this is.
+fn value(dice: &mut Dice, now: u64, stale: Option<u64>, elsewhere: u64, layout: &Layout) -> u64 {
+    let few = dice.below(FEW);
+    match dice.below(24) {
+        0..=4 => now ^ 1 << dice.below(64),
+        5 => 0,
+        6 => u64::MAX,
+        7 => dice.roll(),
+        8 => now.wrapping_add(1),
+        9 => now.wrapping_sub(1),
+        10 => now.wrapping_add(layout.capacity),
+        11 => now.wrapping_sub(layout.capacity),
+        12 => elsewhere,
+        13 | 14 => stale.unwrap_or(elsewhere),
+        // Another row; another use of a chunk; full or not; closed or not.
+        15 => now & !0xffff | few,
+        16 => now ^ dice.below(8) << 16,
+        17 => now ^ 1 << 24,
+        // The turns and the sequence, a little or very far away.
+        18 => now.wrapping_add(few.wrapping_sub(FEW / 2) << [19, 25, 27][dice.below(3) as usize]),
+        19 => now ^ 1 << (50 + dice.below(14)),
+        20 => (dice.below(26) << 32) | few,
+        21 => [1 << 63, u64::MAX >> 1, u64::MAX - few, 1 << 31, u64::from(u32::MAX)][few as usize % 5],
+        22 => now & !0xffff_ffff | u64::from(dice.roll() as u32),
+        _ => few,
+    }
+}

@@ -1,0 +1,194 @@
+//! The mailboxes that are written to: of each kind one, and what travels in it.
+
+use std::hint::black_box;
+
+use tubepost::{Buffer, Domain, Error, Mailbox, Message, Options};
+
+use super::dice::Dice;
+
+/// What the messages of a mailbox are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    Bytes,
+    Text,
+    Word,
+    Reading,
+    Page,
+}
+
+/// A name that always means a mailbox of the same kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub name: &'static str,
+    /// Owned by a process; else by the system.
+    pub owned: bool,
+    pub capacity: u64,
+    /// The longest message, where their lengths vary.
+    pub longest: u64,
+    /// The most memory that chunks may have.
+    pub ceiling: u64,
+    pub carries: Carries,
+}
+
+const LINE: Kind = Kind {
+    name: "line",
+    owned: false,
+    capacity: 16,
+    longest: 200,
+    ceiling: 1 << 20,
+    carries: Carries::Bytes,
+};
+
+/// All of them.
+pub const ALL: &[Kind] = &[
+    LINE,
+    Kind { name: "chunks", capacity: 7, longest: 10_000, ..LINE },
+    Kind { name: "one-place", capacity: 1, longest: 3000, ..LINE },
+    Kind { name: "long", capacity: 3, longest: 1 << 20, ceiling: 4 << 20, ..LINE },
+    Kind { name: "plain", capacity: 5, carries: Carries::Reading, ..LINE },
+    Kind { name: "plain-chunks", capacity: 4, carries: Carries::Page, ..LINE },
+    Kind { name: "wide", capacity: 65_536, longest: 40, ceiling: 8 << 20, ..LINE },
+    Kind { name: "owned-chunks", owned: true, capacity: 7, longest: 10_000, ..LINE },
+    Kind { name: "owned-word", owned: true, capacity: 1, carries: Carries::Word, ..LINE },
+    Kind { name: "owned-text", owned: true, capacity: 6, longest: 100, carries: Carries::Text, ..LINE },
+    Kind { name: "owned-wide", owned: true, capacity: 1 << 18, carries: Carries::Word, ..LINE },
+];
+
+impl Kind {
+    pub fn options<M: Message + ?Sized>(&self, domain: &Domain) -> Options<M> {
+        let options = Mailbox::<M>::options().domain(domain).bounded(self.capacity).member("victim");
+        match self.carries {
+            Carries::Bytes | Carries::Text => options.max_message(self.longest).ceiling(self.ceiling),
+            _ => options,
+        }
+    }
+
+    /// Creates it for the system.
+    pub fn create(&self, domain: &Domain) -> Result<(), Error> {
+        match self.carries {
+            Carries::Bytes => self.options::<[u8]>(domain).create(self.name),
+            Carries::Text => self.options::<str>(domain).create(self.name),
+            Carries::Word => self.options::<u64>(domain).create(self.name),
+            Carries::Reading => self.options::<Reading>(domain).create(self.name),
+            Carries::Page => self.options::<Page>(domain).create(self.name),
+        }
+        .map(|_| ())
+    }
+}
+
+/// A plain type that is in line.
+#[derive(Message, Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Reading {
+    pub sensor: u32,
+    pub celsius: f32,
+    pub at: [u64; 6],
+}
+
+/// A plain type that goes into chunks.
+pub type Page = [u64; 1024];
+
+/// What can be sent and looked at without knowing more of it.
+pub trait Goods: Message {
+    /// A message before it is sent.
+    type Kept;
+    /// Where it may be received into.
+    type Room: Buffer<Self>;
+    fn pick(dice: &mut Dice, kind: &Kind) -> Self::Kept;
+    fn lend(kept: &Self::Kept) -> Self::Sent<'_>;
+    fn room() -> Self::Room;
+    fn of(received: &Self::Received) -> &Self::Held;
+    /// Looks at all of a message that was received; says what it can't be. `most` is what a mailbox said to be
+    /// the longest.
+    fn look(held: &Self::Held, most: u64) -> Result<(), String>;
+}
+
+fn length(dice: &mut Dice, longest: u64) -> usize {
+    let few = [0, 1, 8, 40, 200, 239, 240, 241, 256, 300, 1000, 3000, 4096, 9000, longest, longest + 1];
+    let length = few[dice.below(few.len() as u64) as usize];
+    // A megabyte takes its time: not always.
+    if length > 10_000 && dice.below(8) != 0 { 700 } else { length as usize }
+}
+
+fn look_at_bytes(bytes: &[u8], most: u64) -> Result<(), String> {
+    black_box(bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)));
+    if bytes.len() as u64 > most {
+        return Err(format!("a message of {} bytes where at most {most} may be", bytes.len()));
+    }
+    Ok(())
+}
+
+impl Goods for [u8] {
+    type Kept = Vec<u8>;
+    type Room = [u8; 64];
+
+    fn pick(dice: &mut Dice, kind: &Kind) -> Vec<u8> {
+        vec![dice.roll() as u8; length(dice, kind.longest)]
+    }
+    fn lend(kept: &Vec<u8>) -> &[u8] {
+        kept
+    }
+    fn room() -> [u8; 64] {
+        [0; 64]
+    }
+    fn of(received: &Vec<u8>) -> &[u8] {
+        received
+    }
+    fn look(held: &[u8], most: u64) -> Result<(), String> {
+        look_at_bytes(held, most)
+    }
+}
+
+impl Goods for str {
+    type Kept = String;
+    type Room = String;
+
+    fn pick(dice: &mut Dice, kind: &Kind) -> String {
+        "ä".repeat(length(dice, kind.longest) / 2)
+    }
+    fn lend(kept: &String) -> &str {
+        kept
+    }
+    fn room() -> String {
+        String::new()
+    }
+    fn of(received: &String) -> &str {
+        received
+    }
+    fn look(held: &str, most: u64) -> Result<(), String> {
+        std::str::from_utf8(held.as_bytes()).map_err(|error| format!("a text that is none: {error}"))?;
+        look_at_bytes(held.as_bytes(), most)
+    }
+}
+
+macro_rules! plain_goods {
+    ($plain:ty, $dice:ident => $pick:expr, $it:ident => $sum:expr) => {
+        impl Goods for $plain {
+            type Kept = $plain;
+            type Room = $plain;
+
+            fn pick($dice: &mut Dice, _: &Kind) -> $plain {
+                $pick
+            }
+            fn lend(kept: &$plain) -> $plain {
+                *kept
+            }
+            fn room() -> $plain {
+                Self::lend(&Self::pick(&mut Dice::new(0), &LINE))
+            }
+            fn of(received: &$plain) -> &$plain {
+                received
+            }
+            fn look($it: &$plain, most: u64) -> Result<(), String> {
+                black_box($sum);
+                let size = size_of::<$plain>() as u64;
+                if most == size { Ok(()) } else { Err(format!("{most} bytes of a type of {size}")) }
+            }
+        }
+    };
+}
+
+plain_goods!(u64, dice => dice.roll(), it => *it);
+plain_goods!(Reading, dice => Reading { at: [dice.roll(); 6], ..Reading::default() },
+    it => it.at.iter().fold(it.celsius.to_bits() ^ it.sensor, |sum, at| sum ^ *at as u32));
+plain_goods!(Page, dice => [dice.roll(); 1024], it => it.iter().fold(0, |sum, word| sum ^ word));

@@ -1,0 +1,45 @@
+//! What somebody sleeps for, and has to be woken by.
+
+use super::receiving::{self, RECEIVES, TAKES};
+use super::sending::{self, ADDS};
+use super::{LARGE, SMALL, existing};
+use crate::sleepers::For;
+use crate::world::{Operation, Owner, World};
+
+const EMPTY: World = World { waiting: 0, ..SMALL };
+const EMPTY_OWNED: World = World { owner: Owner::Judge, ..EMPTY };
+const EMPTY_LARGE: World = World { waiting: 0, ..LARGE };
+const FULL: World = World { waiting: 3, ..SMALL };
+const LAST: World = World { waiting: 1, ..SMALL };
+const OWN: World = World { owner: Owner::Walker, ..SMALL };
+
+pub const ALL: &[(Operation, For)] = &[
+    (Operation { name: "awaited-send", world: EMPTY, walk: sending::send, effects: ADDS }, For::Message),
+    (
+        Operation { name: "awaited-send-to-owner", world: EMPTY_OWNED, walk: sending::send, effects: ADDS },
+        For::Message,
+    ),
+    (
+        Operation {
+            name: "awaited-send-chunked",
+            world: EMPTY_LARGE,
+            walk: sending::send_chunked,
+            effects: ADDS,
+        },
+        For::Message,
+    ),
+    (
+        Operation { name: "awaited-give-back", world: LAST, walk: receiving::give_back, effects: TAKES },
+        For::Message,
+    ),
+    (Operation { name: "awaited-recv", world: FULL, walk: receiving::recv, effects: RECEIVES }, For::Room),
+    (Operation { name: "awaited-take", world: FULL, walk: receiving::take, effects: TAKES }, For::Room),
+    (
+        Operation { name: "awaited-close", world: OWN, walk: existing::close, effects: existing::ENDS },
+        For::End,
+    ),
+    (
+        Operation { name: "awaited-remove", world: SMALL, walk: existing::remove, effects: existing::ENDS },
+        For::End,
+    ),
+];

@@ -1,0 +1,45 @@
+//! Who operate at one time. Each line names two operations, of which the second one has to fit what there is before
+//! the first one; and the errors that either may get because of the other one, or of its death. Nothing else may be refused; and
+//! `Busy` only while the other one lives.
+
+/// First, second, and how the errors begin.
+pub const ALL: &[(&str, &str, &[&str])] = &[
+    // One place is free: one is accepted.
+    ("send", "send", &["TimedOut"]),
+    ("send-first", "send-first", &[]),
+    ("send-to-one-place", "send-to-one-place", &["TimedOut"]),
+    ("send", "recv", &[]),
+    ("send", "take", &[]),
+    ("send-to-one-place", "gc", &[]),
+    ("recv", "recv", &[]),
+    ("take", "take", &[]),
+    ("take", "accept", &[]),
+    ("recv", "accept", &[]),
+    ("give-back", "take", &[]),
+    ("give-back", "recv", &[]),
+    ("send-chunked", "send-chunked", &["TimedOut"]),
+    ("send-chunked", "recv-chunked", &[]),
+    ("take-chunked", "give-back-chunked", &[]),
+    ("send-chunked", "accept-chunked", &[]),
+    ("leave", "send", &[]),
+    ("leave", "recv", &[]),
+    ("gc", "send", &[]),
+    ("gc", "recv", &[]),
+    ("gc-chunked", "send-chunked", &[]),
+    ("gc-chunked", "take-chunked", &[]),
+    ("gc", "gc", &[]),
+    ("open-sender", "gc", &[]),
+    ("open-receiver", "gc", &[]),
+    ("open-sender", "open-sender", &[]),
+    ("open-receiver", "open-sender", &[]),
+    ("open-receiver", "recv", &[]),
+    ("open-sender", "remove", &["NoSuchName", "Busy"]),
+    ("own", "own", &["Owned", "Busy"]),
+    ("create", "create", &["Exists", "Busy"]),
+    ("create", "own", &["Exists", "Owned", "Busy"]),
+    ("close", "send", &["Closed"]),
+    ("remove", "recv", &["Closed"]),
+    ("remove", "send", &["Closed"]),
+    ("remove", "remove", &["NoSuchName", "Busy"]),
+    ("remove-chunked", "take-chunked", &["Closed"]),
+];
