@@ -34,6 +34,7 @@ const TOO_LATE: &str = "it may have woken by itself";
 pub enum For {
     Message,
     Room,
+    Collection,
     End,
 }
 
@@ -106,6 +107,10 @@ impl Judge {
                 }
                 ("Room", _, Some(out)) => {
                     let sent = out.send_timeout(&letter, PATIENCE);
+                    sent.map(|()| With::Sent(number)).map_err(|error| error.to_string())
+                }
+                ("Collection", _, Some(out)) => {
+                    let sent = out.send_collected_timeout(&letter, PATIENCE);
                     sent.map(|()| With::Sent(number)).map_err(|error| error.to_string())
                 }
                 ("End", _, Some(out)) => match out.closed_timeout(PATIENCE) {

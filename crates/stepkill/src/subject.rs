@@ -93,6 +93,7 @@ fn both(one: Effects, two: Effects) -> Effects {
         removes: one.removes + two.removes,
         takes: one.takes + two.takes,
         ends: one.ends || two.ends,
+        withdraws: one.withdraws || two.withdraws,
         passed: one.passed + two.passed,
     }
 }

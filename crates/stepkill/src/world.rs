@@ -47,6 +47,8 @@ pub struct Effects {
     pub takes: u32,
     /// The mailbox itself comes or goes.
     pub ends: bool,
+    /// What it adds goes again.
+    pub withdraws: bool,
     /// So many others the walker sent before it that were received before it.
     pub passed: u32,
 }
@@ -61,10 +63,11 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// It sends where no place is free, or receives where nothing waits.
+    /// It sends where no place is free, or nobody collects it; or receives where nothing waits.
     pub fn is_in_vain(&self) -> bool {
         let waiting = u64::from(self.world.waiting);
-        self.effects.adds > 0 && waiting == self.world.capacity || self.effects.removes > 0 && waiting == 0
+        let Effects { adds, removes, withdraws, .. } = self.effects;
+        adds > 0 && waiting == self.world.capacity || removes > 0 && waiting == 0 || withdraws
     }
 }
 

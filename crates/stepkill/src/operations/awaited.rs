@@ -11,6 +11,7 @@ const EMPTY_OWNED: World = World { owner: Owner::Judge, ..EMPTY };
 const EMPTY_LARGE: World = World { waiting: 0, ..LARGE };
 const FULL: World = World { waiting: 3, ..SMALL };
 const LAST: World = World { waiting: 1, ..SMALL };
+const OWN_EMPTY: World = World { owner: Owner::Walker, ..EMPTY };
 const OWN: World = World { owner: Owner::Walker, ..SMALL };
 
 pub const ALL: &[(Operation, For)] = &[
@@ -33,6 +34,28 @@ pub const ALL: &[(Operation, For)] = &[
         For::Message,
     ),
     (Operation { name: "awaited-recv", world: FULL, walk: receiving::recv, effects: RECEIVES }, For::Room),
+    (
+        Operation {
+            name: "awaited-recv-of-collected",
+            world: EMPTY,
+            walk: receiving::recv,
+            effects: RECEIVES,
+        },
+        For::Collection,
+    ),
+    (
+        Operation { name: "awaited-take-of-collected", world: EMPTY, walk: receiving::take, effects: TAKES },
+        For::Collection,
+    ),
+    (
+        Operation {
+            name: "awaited-owner-of-collected",
+            world: OWN_EMPTY,
+            walk: receiving::own_recv,
+            effects: receiving::OWNER_RECEIVES,
+        },
+        For::Collection,
+    ),
     (Operation { name: "awaited-take", world: FULL, walk: receiving::take, effects: TAKES }, For::Room),
     (
         Operation { name: "awaited-close", world: OWN, walk: existing::close, effects: existing::ENDS },

@@ -18,7 +18,7 @@ pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
 pub const NOTHING: World = World { owner: Owner::Nobody, waiting: 0, ..SMALL };
 
 /// No effect on what waits.
-pub const NONE: Effects = Effects { adds: 0, removes: 0, takes: 0, ends: false, passed: 0 };
+pub const NONE: Effects = Effects { adds: 0, removes: 0, takes: 0, ends: false, withdraws: false, passed: 0 };
 
 /// A process that dies in the first operation, at any of its changes of shared state, and one that dies in the
 /// second one, which has to clean up.

@@ -12,7 +12,7 @@ pub(super) const TAKES: Effects = Effects { takes: 1, ..NONE };
 const TAKES_TWICE: Effects = Effects { takes: 2, ..NONE };
 const OWN: World = World { owner: Owner::Walker, ..SMALL };
 const OWN_LARGE: World = World { owner: Owner::Walker, ..LARGE };
-const OWNER_RECEIVES: Effects = Effects { ends: true, ..RECEIVES };
+pub(super) const OWNER_RECEIVES: Effects = Effects { ends: true, ..RECEIVES };
 const OWNER_TAKES: Effects = Effects { ends: true, ..TAKES };
 
 pub const ALL: &[Operation] = &[
@@ -104,7 +104,7 @@ fn leave(walker: &Walker) {
     })
 }
 
-fn own_recv(walker: &Walker) {
+pub(super) fn own_recv(walker: &Walker) {
     receive(walker, &walker.own());
 }
 

@@ -19,7 +19,14 @@ pub const ALL: &[Operation] = &[
     Operation { name: "send-to-full", world: FULL, walk: send_to_full, effects: ADDS },
     Operation { name: "send-in-vain", world: World { waiting: 3, ..SMALL }, walk: send, effects: ADDS },
     Operation { name: "send-in-vain-to-owner", world: FULL_OWNED, walk: send, effects: ADDS },
+    Operation { name: "collect-in-vain", world: SMALL, walk: collect, effects: WITHDRAWS },
+    Operation { name: "collect-in-vain-by-owner", world: OWNED, walk: collect, effects: WITHDRAWS },
+    Operation { name: "collect-in-vain-chunked", world: LARGE, walk: collect_chunked, effects: WITHDRAWS },
+    Operation { name: "collect", world: EMPTY, walk: collect, effects: WITHDRAWS },
 ];
+
+const WITHDRAWS: Effects = Effects { withdraws: true, ..ADDS };
+const EMPTY: World = World { waiting: 0, ..SMALL };
 
 const OWNED: World = World { owner: Owner::Judge, ..SMALL };
 const LARGE_OWNED: World = World { owner: Owner::Judge, ..LARGE };
@@ -37,6 +44,19 @@ pub(super) fn send_chunked(walker: &Walker) {
     let out = walker.sender().expect("it exists");
     let letter = walker.letter(900);
     walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(20)).map(|()| Came::Done)?))
+}
+
+/// Nobody receives it, alone.
+fn collect(walker: &Walker) {
+    let out = walker.sender().expect("it exists");
+    let letter = walker.letter(24);
+    walker.act(|| Ok(out.send_collected_timeout(&letter, Duration::from_millis(20)).map(|()| Came::Done)?))
+}
+
+fn collect_chunked(walker: &Walker) {
+    let out = walker.sender().expect("it exists");
+    let letter = walker.letter(900);
+    walker.act(|| Ok(out.send_collected_timeout(&letter, Duration::from_millis(20)).map(|()| Came::Done)?))
 }
 
 /// In the place of the first message, with a chunk that was used before.

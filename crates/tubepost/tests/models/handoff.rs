@@ -1,0 +1,678 @@
+//! Capacity zero: a message goes from a sender that waits to a receiver that waits, and lies nowhere in between.
+//!
+//! ```text
+//! chunk   (sequence, FREE | OWN | LINKED | HELD | RETURNED, member, count)    as in `chunks`
+//! cell    (generation, FREE | OWN | WAITING | GIVEN, member, chunk)           one for each receiver that waits
+//! ```
+//!
+//! *Sender.* Fills a chunk of its own. Sees a cell WAITING → CAS it to GIVEN(chunk): sent. Then CAS the chunk
+//! OWN(me) → HELD(receiver). No cell: a `try_send` frees its chunk and says so; else it offers: chunk OWN(me) → LINKED(me), looks
+//! at the cells again and wakes who waits there, sleeps until the chunk is not LINKED(me) any more: sent. At a
+//! deadline CAS LINKED(me) → OWN(me): withdrawn; lost: sent.
+//!
+//! *Receiver.* Takes what was given back. Sees a chunk LINKED → CAS it to HELD(me). None: a `try_recv` says so; else it waits:
+//! cell FREE → OWN(me) → WAITING, looks at the offers again. Sees one → CAS WAITING → OWN; won: frees the cell and begins again. Sleeps until
+//! GIVEN(chunk). At a deadline the same CAS; lost: it was given something. GIVEN: CAS the chunk OWN(sender) → HELD(me), unless the
+//! sender did; free the cell; read; free the chunk.
+//!
+//! Where both have posted, only the receiver matches; the sender wakes it. One of them sees the other, for each
+//! posts before it looks again.
+//!
+//! *The dead.* A cell OWN or WAITING of a dead one is freed. GIVEN(chunk): the chunk, if OWN, becomes HELD(the dead one); *then* the
+//! cell is freed; *then* HELD of a dead one, named by no cell, becomes RETURNED, counted. OWN of a dead one that no cell names, and
+//! LINKED of a dead one, is freed: who dies offering has sent nothing.
+//!
+//! # Invariants
+//! 1. A chunk that a cell names is OWN by its giver or HELD by the cell's member, so nobody else uses it.
+//! 2. A send is done when, and only when, a receiver is bound to take the message, or has it.
+//!
+//! # What if it dies here?
+//! See *The dead*: each step is a CAS from the word that was read, so any number may do them, and die in them.
+
+use crate::explorer::{Model, Steps, breaks, holds, long_runs};
+
+const MAX: usize = 4;
+const NOBODY: u8 = 9;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// Sends so many messages, each of which it may want back.
+    Sender(u8),
+    /// Sends one that it waits with for ever.
+    Patient,
+    /// Tries once.
+    Try,
+    /// Receives until so many came or it gives up.
+    Receiver(u8),
+    /// Waits for ever for one.
+    Eager,
+    TryReceiver,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    Nothing,
+    /// A sender that offers does not look at the cells again.
+    OfferUnseen,
+    /// A receiver that waits does not look at the offers again.
+    WaitUnseen,
+    /// Who gives up does not look whether it was given something.
+    GivenUpBlindly,
+    /// A chunk of a dead sender is freed though a cell names it.
+    GivenFreed,
+    /// A dead one's message goes back before its cell is free.
+    ReturnedFirst,
+    /// An offer of a dead one stays.
+    OfferKept,
+    /// A receiver takes an offer while it waits for another one.
+    TakenWhileWaiting,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Use {
+    Free,
+    Own,
+    Linked,
+    Held,
+    Returned,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Chunk {
+    sequence: u8,
+    to: Use,
+    member: u8,
+    count: u8,
+    message: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Phase {
+    Free,
+    Own,
+    Waiting,
+    Given,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Cell {
+    generation: u8,
+    phase: Phase,
+    member: u8,
+    chunk: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum At {
+    // sending
+    Fill,
+    Scan,
+    Give,
+    Pass,
+    Offer,
+    LookAgain,
+    Asleep,
+    Withdraw,
+    PutAway,
+    // receiving
+    Look,
+    TakeOffer,
+    TakeBack,
+    Post,
+    SeeOffers,
+    Wait,
+    Unpost,
+    FreeCell,
+    Bind,
+    FreeBound,
+    Read,
+    //
+    Done,
+    Dead,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Process {
+    at: At,
+    chunk: u8,
+    cell: u8,
+    seen_chunk: Chunk,
+    seen_cell: Cell,
+    /// Messages sent or received.
+    number: u8,
+    /// Woken since it last looked.
+    rung: bool,
+    /// It wants to go home.
+    late: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct State {
+    chunks: [Chunk; MAX],
+    cells: [Cell; 2],
+    processes: [Process; MAX],
+    kills: u8,
+    // For checks, by message: said to be sent; said to be not sent; read; in the hand of somebody who died.
+    sent: u8,
+    refused: u8,
+    read: u8,
+    excused: u8,
+    wrong: Option<&'static str>,
+}
+
+const NO_CHUNK: Chunk = Chunk { sequence: 0, to: Use::Free, member: NOBODY, count: 0, message: NOBODY };
+const NO_CELL: Cell = Cell { generation: 0, phase: Phase::Free, member: NOBODY, chunk: NOBODY };
+const GONE: Process = Process {
+    at: At::Dead,
+    chunk: NOBODY,
+    cell: NOBODY,
+    seen_chunk: NO_CHUNK,
+    seen_cell: NO_CELL,
+    number: 0,
+    rung: false,
+    late: false,
+};
+
+struct Handoff {
+    roles: &'static [Role],
+    kills: u8,
+    planted: Planted,
+}
+
+impl Handoff {
+    fn sends(&self, p: usize) -> bool {
+        matches!(self.roles[p], Role::Sender(_) | Role::Patient | Role::Try)
+    }
+
+    fn may_give_up(&self, p: usize) -> bool {
+        matches!(self.roles[p], Role::Sender(_) | Role::Receiver(_))
+    }
+
+    /// The next message of a sender.
+    fn message(&self, s: &State, p: usize) -> u8 {
+        let before = self.roles[..p].iter().map(|role| match role {
+            Role::Sender(n) => *n,
+            Role::Patient | Role::Try => 1,
+            _ => 0,
+        });
+        before.sum::<u8>() + s.processes[p].number
+    }
+
+    fn named(&self, s: &State, chunk: usize) -> bool {
+        s.cells.iter().any(|cell| cell.phase == Phase::Given && usize::from(cell.chunk) == chunk)
+    }
+
+    fn is_dead(&self, s: &State, member: u8) -> bool {
+        member != NOBODY && s.processes[usize::from(member)].at == At::Dead
+    }
+
+    /// One message is dealt with.
+    fn next(&self, t: &mut State, p: usize) {
+        let number = t.processes[p].number + 1;
+        let most = match self.roles[p] {
+            Role::Sender(n) | Role::Receiver(n) => n,
+            _ => 1,
+        };
+        let first = if self.sends(p) { At::Fill } else { At::Look };
+        t.processes[p] = Process { at: if number == most { At::Done } else { first }, number, ..GONE };
+    }
+
+    fn was_sent(&self, t: &mut State, p: usize) {
+        t.sent |= 1 << self.message(t, p);
+        self.next(t, p);
+    }
+
+    fn swap_chunk(&self, t: &mut State, at: u8, seen: Chunk, to: Use, member: u8) -> bool {
+        let chunk = &mut t.chunks[usize::from(at)];
+        if *chunk != seen {
+            return false;
+        }
+        *chunk = Chunk { to, member, ..seen };
+        true
+    }
+
+    fn send(&self, s: &State, p: usize, out: &mut Steps<State>) {
+        let me = s.processes[p];
+        let mut t = *s;
+        match me.at {
+            At::Fill => {
+                let Some(at) = s.chunks.iter().position(|chunk| chunk.to == Use::Free) else { return };
+                let sequence = s.chunks[at].sequence + 1;
+                let message = self.message(s, p);
+                t.chunks[at] = Chunk { sequence, to: Use::Own, member: p as u8, count: 0, message };
+                t.processes[p] = Process { at: At::Scan, chunk: at as u8, seen_chunk: t.chunks[at], ..me };
+                out.add(|| format!("fills chunk {at} with message {message}"), t);
+            }
+            At::Scan => {
+                for (at, cell) in s.cells.iter().enumerate() {
+                    if cell.phase == Phase::Waiting {
+                        let mut t = *s;
+                        t.processes[p] = Process { at: At::Give, cell: at as u8, seen_cell: *cell, ..me };
+                        out.add(|| format!("sees cell {at} waiting"), t);
+                    }
+                }
+                if s.cells.iter().all(|cell| cell.phase != Phase::Waiting) {
+                    let tries = matches!(self.roles[p], Role::Try);
+                    t.processes[p].at = if tries || me.late { At::PutAway } else { At::Offer };
+                    out.add(|| "sees nobody waiting".into(), t);
+                }
+            }
+            At::Give => {
+                let cell = &mut t.cells[usize::from(me.cell)];
+                let given = *cell == me.seen_cell;
+                t.processes[p].at = At::Scan;
+                if given {
+                    *cell = Cell { phase: Phase::Given, chunk: me.chunk, ..me.seen_cell };
+                    t.processes[p].at = At::Pass;
+                }
+                out.add(|| format!("gives it to cell {}: {given}", me.cell), t);
+            }
+            At::Pass => {
+                let to = me.seen_cell.member;
+                let passed = self.swap_chunk(&mut t, me.chunk, me.seen_chunk, Use::Held, to);
+                self.was_sent(&mut t, p);
+                out.add(|| format!("passes chunk {}: {passed}", me.chunk), t);
+            }
+            At::Offer => {
+                let chunk = &mut t.chunks[usize::from(me.chunk)];
+                *chunk = Chunk { to: Use::Linked, ..*chunk };
+                t.processes[p].seen_chunk = *chunk;
+                t.processes[p].at =
+                    if self.planted == Planted::OfferUnseen { At::Asleep } else { At::LookAgain };
+                out.add(|| format!("offers chunk {}", me.chunk), t);
+            }
+            At::LookAgain => {
+                for cell in &s.cells {
+                    if cell.phase == Phase::Waiting {
+                        t.processes[usize::from(cell.member)].rung = true;
+                    }
+                }
+                t.processes[p].at = At::Asleep;
+                out.add(|| "wakes who waits".into(), t);
+            }
+            At::Asleep => {
+                if s.chunks[usize::from(me.chunk)] != me.seen_chunk {
+                    self.was_sent(&mut t, p);
+                    out.add(|| "finds its offer taken".into(), t);
+                } else if self.may_give_up(p) {
+                    t.processes[p].at = At::Withdraw;
+                    out.add(|| "waits no longer".into(), t);
+                }
+            }
+            At::Withdraw => {
+                let mine = self.swap_chunk(&mut t, me.chunk, me.seen_chunk, Use::Own, p as u8);
+                if mine {
+                    t.processes[p].at = At::PutAway;
+                } else if self.planted == Planted::GivenUpBlindly {
+                    t.refused |= 1 << self.message(s, p);
+                    self.next(&mut t, p);
+                } else {
+                    self.was_sent(&mut t, p);
+                }
+                out.add(|| format!("withdraws: {mine}"), t);
+            }
+            At::PutAway => {
+                t.chunks[usize::from(me.chunk)].to = Use::Free;
+                t.chunks[usize::from(me.chunk)].member = NOBODY;
+                t.refused |= 1 << self.message(s, p);
+                self.next(&mut t, p);
+                out.add(|| format!("puts chunk {} away", me.chunk), t);
+            }
+            _ => {}
+        }
+    }
+
+    fn receive(&self, s: &State, p: usize, out: &mut Steps<State>) {
+        let me = s.processes[p];
+        let mut t = *s;
+        let who = p as u8;
+        let found = |wanted: Use| {
+            s.chunks.iter().enumerate().filter(move |(_, chunk)| {
+                chunk.to == wanted && (wanted == Use::Returned || !self.is_dead(s, chunk.member))
+            })
+        };
+        match me.at {
+            At::Look => {
+                for (to, at) in [(Use::Returned, At::TakeBack), (Use::Linked, At::TakeOffer)] {
+                    for (chunk, seen) in found(to) {
+                        let mut t = *s;
+                        t.processes[p] = Process { at, chunk: chunk as u8, seen_chunk: *seen, ..me };
+                        out.add(|| format!("sees chunk {chunk}: {to:?}"), t);
+                    }
+                }
+                if found(Use::Returned).chain(found(Use::Linked)).next().is_none() {
+                    if matches!(self.roles[p], Role::TryReceiver) || me.late {
+                        t.processes[p] = Process { at: At::Done, ..GONE };
+                        out.add(|| "finds nothing".into(), t);
+                    } else if let Some(cell) = s.cells.iter().position(|cell| cell.phase == Phase::Free) {
+                        let generation = s.cells[cell].generation + 1;
+                        t.cells[cell] = Cell { generation, phase: Phase::Own, member: who, chunk: NOBODY };
+                        t.processes[p] = Process { at: At::Post, cell: cell as u8, rung: false, ..me };
+                        out.add(|| format!("takes cell {cell}"), t);
+                    }
+                }
+            }
+            At::TakeOffer | At::TakeBack => {
+                let taken = self.swap_chunk(&mut t, me.chunk, me.seen_chunk, Use::Held, who);
+                let at = match (taken, me.cell == NOBODY) {
+                    (true, true) => At::Read,
+                    (true, false) => At::FreeBound, // planted
+                    (false, true) => At::Look,
+                    (false, false) => At::Wait,
+                };
+                t.processes[p].at = at;
+                out.add(|| format!("takes chunk {}: {taken}", me.chunk), t);
+            }
+            At::Post => {
+                let cell = &mut t.cells[usize::from(me.cell)];
+                cell.phase = Phase::Waiting;
+                t.processes[p].seen_cell = *cell;
+                t.processes[p].at =
+                    if self.planted == Planted::WaitUnseen { At::Wait } else { At::SeeOffers };
+                out.add(|| format!("waits in cell {}", me.cell), t);
+            }
+            At::SeeOffers => {
+                let offer = found(Use::Linked).chain(found(Use::Returned)).next();
+                t.processes[p].at = if offer.is_some() { At::Unpost } else { At::Wait };
+                if let Some((chunk, seen)) = offer
+                    && self.planted == Planted::TakenWhileWaiting
+                {
+                    t.processes[p] =
+                        Process { at: At::TakeOffer, chunk: chunk as u8, seen_chunk: *seen, ..me };
+                }
+                out.add(|| format!("looks at the offers: {}", offer.is_some()), t);
+            }
+            At::Wait => {
+                if s.cells[usize::from(me.cell)].phase == Phase::Given {
+                    t.processes[p].at = At::Bind;
+                    out.add(|| "finds that it was given something".into(), t);
+                } else if me.rung {
+                    t.processes[p].rung = false;
+                    t.processes[p].at = At::SeeOffers;
+                    out.add(|| "wakes up".into(), t);
+                } else if self.may_give_up(p) && !me.late {
+                    (t.processes[p].at, t.processes[p].late) = (At::Unpost, true);
+                    out.add(|| "waits no longer".into(), t);
+                }
+            }
+            At::Unpost => {
+                let cell = &mut t.cells[usize::from(me.cell)];
+                let mine = *cell == me.seen_cell;
+                if mine {
+                    cell.phase = Phase::Own;
+                    t.processes[p].at = At::FreeCell;
+                } else {
+                    t.processes[p].at = At::Bind;
+                }
+                if !mine && self.planted == Planted::GivenUpBlindly && me.late {
+                    t.processes[p] = Process { at: At::Done, ..GONE };
+                }
+                out.add(|| format!("leaves cell {}: {mine}", me.cell), t);
+            }
+            At::FreeCell => {
+                let cell = &mut t.cells[usize::from(me.cell)];
+                *cell = Cell { phase: Phase::Free, member: NOBODY, ..*cell };
+                t.processes[p] = Process { at: At::Look, cell: NOBODY, ..me };
+                out.add(|| format!("frees cell {}", me.cell), t);
+            }
+            At::Bind => {
+                let chunk = s.cells[usize::from(me.cell)].chunk;
+                let seen = s.chunks[usize::from(chunk)];
+                if seen.to == Use::Own {
+                    self.swap_chunk(&mut t, chunk, seen, Use::Held, who);
+                } else if seen.to != Use::Held || seen.member != who {
+                    t.wrong = Some("given what is another's");
+                }
+                (t.processes[p].at, t.processes[p].chunk) = (At::FreeBound, chunk);
+                out.add(|| format!("binds chunk {chunk}: {seen:?}"), t);
+            }
+            At::FreeBound => {
+                let cell = &mut t.cells[usize::from(me.cell)];
+                *cell = Cell { phase: Phase::Free, member: NOBODY, chunk: NOBODY, ..*cell };
+                t.processes[p] = Process { at: At::Read, cell: NOBODY, ..me };
+                out.add(|| format!("frees cell {}", me.cell), t);
+            }
+            At::Read => {
+                let chunk = &mut t.chunks[usize::from(me.chunk)];
+                let bit = 1 << chunk.message;
+                if chunk.to != Use::Held || chunk.member != who {
+                    t.wrong = Some("reads what is another's");
+                } else if s.read & bit != 0 {
+                    t.wrong = Some("received twice");
+                } else if s.refused & bit != 0 {
+                    t.wrong = Some("received, and said not to be sent");
+                } else if chunk.count > 0 && s.excused & bit == 0 {
+                    t.wrong = Some("marked though nobody died with it");
+                }
+                *chunk = Chunk { to: Use::Free, member: NOBODY, ..*chunk };
+                t.read |= bit;
+                self.next(&mut t, p);
+                out.add(|| format!("reads chunk {} and frees it", me.chunk), t);
+            }
+            _ => {}
+        }
+    }
+
+    /// What anybody who lives may do about the dead. Each is one CAS, on what was just read.
+    fn tidy(&self, s: &State, out: &mut Steps<State>) {
+        for (at, cell) in s.cells.iter().enumerate() {
+            if !self.is_dead(s, cell.member) {
+                continue;
+            }
+            let mut t = *s;
+            let given = usize::from(cell.chunk);
+            match cell.phase {
+                Phase::Free => continue,
+                Phase::Given if s.chunks[given].to == Use::Own => {
+                    t.chunks[given] = Chunk { to: Use::Held, member: cell.member, ..s.chunks[given] };
+                    out.add(|| format!("binds chunk {given} for the dead"), t);
+                    continue;
+                }
+                _ => {}
+            }
+            t.cells[at] = Cell { phase: Phase::Free, member: NOBODY, chunk: NOBODY, ..*cell };
+            out.add(|| format!("frees cell {at} of the dead"), t);
+        }
+        for (at, chunk) in s.chunks.iter().enumerate() {
+            if !self.is_dead(s, chunk.member) {
+                continue;
+            }
+            let mut t = *s;
+            let free = Chunk { to: Use::Free, member: NOBODY, ..*chunk };
+            let named = self.named(s, at);
+            match chunk.to {
+                Use::Own if !named || self.planted == Planted::GivenFreed => t.chunks[at] = free,
+                Use::Linked if self.planted != Planted::OfferKept => t.chunks[at] = free,
+                Use::Held if !named || self.planted == Planted::ReturnedFirst => {
+                    let back = Chunk { to: Use::Returned, member: NOBODY, count: chunk.count + 1, ..*chunk };
+                    t.chunks[at] = back;
+                    t.excused |= 1 << chunk.message;
+                    // Whoever sleeps is told.
+                    t.processes
+                        .iter_mut()
+                        .for_each(|process| process.rung = process.at == At::Wait || process.rung);
+                }
+                _ => continue,
+            }
+            out.add(|| format!("puts chunk {at} of the dead in order: {:?}", t.chunks[at].to), t);
+        }
+    }
+}
+
+impl Model for Handoff {
+    type State = State;
+
+    fn initial(&self) -> State {
+        let mut s = State {
+            chunks: [NO_CHUNK; MAX],
+            cells: [NO_CELL; 2],
+            processes: [GONE; MAX],
+            kills: self.kills,
+            sent: 0,
+            refused: 0,
+            read: 0,
+            excused: 0,
+            wrong: None,
+        };
+        for p in 0..self.roles.len() {
+            s.processes[p].at = if self.sends(p) { At::Fill } else { At::Look };
+        }
+        s
+    }
+
+    fn processes(&self) -> usize {
+        self.roles.len()
+    }
+
+    fn name(&self, p: usize) -> String {
+        format!("{:?} {p}", self.roles[p])
+    }
+
+    fn steps(&self, s: &State, p: usize, out: &mut Steps<State>) {
+        if s.processes[p].at == At::Dead {
+            return;
+        }
+        self.send(s, p, out);
+        self.receive(s, p, out);
+        self.tidy(s, out);
+    }
+
+    fn kill(&self, s: &State, p: usize) -> Option<State> {
+        let me = s.processes[p];
+        if s.kills == 0 || matches!(me.at, At::Done | At::Dead) {
+            return None;
+        }
+        let mut t = *s;
+        t.kills -= 1;
+        t.processes[p] = GONE;
+        Some(t)
+    }
+
+    fn check(&self, s: &State) -> Result<(), String> {
+        if let Some(wrong) = s.wrong {
+            return Err(wrong.into());
+        }
+        if s.read & s.refused != 0 {
+            return Err("received, and said not to be sent".into());
+        }
+        for (at, chunk) in s.chunks.iter().enumerate() {
+            let bound = matches!(chunk.to, Use::Own | Use::Held);
+            if self.named(s, at) && !bound {
+                return Err(format!("a cell names chunk {at}, which is {:?}", chunk.to));
+            }
+        }
+        // Sent and not read: it is somebody's, or waits to be taken again.
+        for message in 0..8 {
+            if (s.sent & !s.read) >> message & 1 == 1 {
+                let there = |(at, chunk): (usize, &Chunk)| {
+                    let its = chunk.message == message;
+                    its && (matches!(chunk.to, Use::Held | Use::Returned) || self.named(s, at))
+                };
+                if !s.chunks.iter().enumerate().any(there) {
+                    return Err(format!("message {message} is lost"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&self, s: &State) -> bool {
+        let living: Vec<usize> = (0..self.roles.len()).filter(|p| s.processes[*p].at != At::Dead).collect();
+        let at_rest = |p: &usize| s.processes[*p].at == At::Done;
+        // Who waits for ever may do so if there is nobody for it.
+        let eager = |p: &usize| s.processes[*p].at == At::Wait && self.roles[*p] == Role::Eager;
+        let patient = |p: &usize| s.processes[*p].at == At::Asleep && self.roles[*p] == Role::Patient;
+        let all = living.iter().all(|p| at_rest(p) || eager(p) || patient(p));
+        let met = living.iter().any(eager) && living.iter().any(patient);
+        let left = s.chunks.iter().any(|chunk| self.is_dead(s, chunk.member))
+            || s.cells.iter().any(|cell| self.is_dead(s, cell.member));
+        let back = s.chunks.iter().any(|chunk| chunk.to == Use::Returned) && living.iter().any(eager);
+        all && !met && !back && (!left || living.iter().all(at_rest))
+    }
+}
+
+mod tests {
+    use super::Role::{Eager, Patient, Receiver, Sender, Try, TryReceiver};
+    use super::*;
+
+    const TWO_AND_TWO: &[Role] = &[Sender(1), Sender(1), Receiver(1), Receiver(1)];
+    const ONE_AND_ONE: &[Role] = &[Sender(2), Receiver(2)];
+    const FOR_EVER: &[Role] = &[Patient, Eager];
+    const ONE_AND_TWO: &[Role] = &[Sender(1), Receiver(1), Receiver(1)];
+    const TWO_AND_ONE: &[Role] = &[Sender(1), Patient, Receiver(2)];
+    const TWO_FOR_EVER: &[Role] = &[Patient, Patient, Eager, Eager];
+    const TRY_SEND: &[Role] = &[Try, Sender(1), Receiver(2)];
+    const TRY_RECEIVE: &[Role] = &[Sender(1), TryReceiver, Receiver(1)];
+    const MIXED: &[Role] = &[Try, Patient, Receiver(1), Eager];
+
+    fn handoff(roles: &'static [Role], kills: u8) -> Handoff {
+        Handoff { roles, kills, planted: Planted::Nothing }
+    }
+
+    fn planted(roles: &'static [Role], kills: u8, planted: Planted) -> Handoff {
+        Handoff { roles, kills, planted }
+    }
+
+    #[test]
+    fn one_and_one_hold() {
+        holds("handoff, one and one", &handoff(ONE_AND_ONE, 1));
+        holds("handoff, for ever", &handoff(FOR_EVER, 1));
+    }
+
+    #[test]
+    fn several_hold() {
+        holds("handoff, two and two for ever", &handoff(TWO_FOR_EVER, 0));
+        holds("handoff, one and two", &handoff(ONE_AND_TWO, 2));
+        holds("handoff, two and one", &handoff(TWO_AND_ONE, 2));
+    }
+
+    #[test]
+    fn trying_holds() {
+        holds("handoff, try to send", &handoff(TRY_SEND, 1));
+        holds("handoff, try to receive", &handoff(TRY_RECEIVE, 2));
+        holds("handoff, mixed", &handoff(MIXED, 1));
+    }
+
+    #[test]
+    fn larger_bounds_hold() {
+        if long_runs() {
+            holds("handoff, two and two", &handoff(TWO_AND_TWO, 0));
+            holds("handoff, two and two for ever, a death", &handoff(TWO_FOR_EVER, 1));
+        }
+    }
+
+    #[test]
+    fn who_offers_looks_again() {
+        breaks("offer unseen", &planted(FOR_EVER, 0, Planted::OfferUnseen), "stuck");
+    }
+
+    #[test]
+    fn who_waits_looks_again() {
+        breaks("wait unseen", &planted(FOR_EVER, 0, Planted::WaitUnseen), "stuck");
+    }
+
+    #[test]
+    fn who_gives_up_looks_whether_it_was_given() {
+        breaks("given up blindly", &planted(ONE_AND_ONE, 0, Planted::GivenUpBlindly), "said not to be sent");
+    }
+
+    #[test]
+    fn what_was_given_outlives_its_sender() {
+        breaks("given freed", &planted(FOR_EVER, 1, Planted::GivenFreed), "a cell names chunk");
+    }
+
+    #[test]
+    fn the_cell_goes_before_the_message_goes_back() {
+        breaks("returned first", &planted(FOR_EVER, 1, Planted::ReturnedFirst), "a cell names chunk");
+    }
+
+    #[test]
+    fn who_dies_offering_has_sent_nothing() {
+        breaks("offer kept", &planted(&[Sender(1), Eager], 1, Planted::OfferKept), "stuck");
+    }
+
+    #[test]
+    fn who_waits_takes_nothing_else() {
+        breaks("taken while waiting", &planted(TWO_FOR_EVER, 0, Planted::TakenWhileWaiting), "stuck");
+    }
+}
