@@ -14,6 +14,7 @@ use crate::ledger::{Ledger, Outcome};
 use crate::letters::{self, JUDGE};
 use crate::operations::{self, Together};
 use crate::sleepers::Asleep;
+use crate::standstill::timed;
 use crate::subject::Case;
 use crate::trace::die_with_parent;
 use crate::world::{BOX, Came, Effects, Owner, World, options};
@@ -359,9 +360,9 @@ impl Judge {
 
 /// A call with a deadline is over soon after it.
 pub fn timely<R>(patience: Duration, call: impl FnOnce() -> R) -> R {
-    let begin = Instant::now();
-    let done = call();
-    let took = begin.elapsed();
-    assert!(took < patience + SLACK, "a call with {patience:?} to go took {took:?}");
+    let (done, too_long) = timed(patience, call);
+    if let Some(took) = too_long {
+        panic!("a call with {patience:?} to go took {took:?}");
+    }
     done
 }

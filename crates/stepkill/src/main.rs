@@ -16,6 +16,7 @@ mod planted;
 mod scene;
 mod sleepers;
 mod soak;
+mod standstill;
 mod subject;
 mod symbols;
 mod trace;

@@ -3,10 +3,6 @@
 //!
 //! Every call has a short deadline, is timed, and its outcome counted. What must not be is told in a line that
 //! begins with `violation`. What is being done just now stands in a file, for whoever finds the process dead.
-//!
-//! A machine that stands still, or has too much else to do, is no hang. So a call is forgiven what the kernel kept its
-//! thread waiting for a processor; and by how much a second thread, which only sleeps for a moment again and
-//! again, woke too late meanwhile.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,10 +16,9 @@ use tubepost::{Delivery, Domain, Error, Receiver, Sender};
 
 use super::boxes::{ALL, Carries, Goods, Kind, Page, Reading};
 use super::dice::Dice;
+use crate::standstill::timed;
 use crate::trace::die_with_parent;
 
-/// What a call may take beyond its deadline.
-const SLACK: Duration = Duration::from_secs(2);
 /// No session is longer than this, and a call.
 const SESSION: Duration = Duration::from_millis(40);
 /// A mailbox of the system's is replaced at this age.
@@ -38,38 +33,6 @@ pub const PARTS: [(&str, u64); 5] = [("send", 3), ("receive", 3), ("own", 2), ("
 
 /// How often which call had which outcome.
 type Tally = BTreeMap<(&'static str, String), u64>;
-
-/// How long the second thread sleeps.
-const BEAT: Duration = Duration::from_millis(20);
-/// How often it slept, and by how many microseconds it woke too late in all.
-static BEATS: AtomicU64 = AtomicU64::new(0);
-static LATE: AtomicU64 = AtomicU64::new(0);
-
-fn beat() {
-    loop {
-        let begin = Instant::now();
-        std::thread::sleep(BEAT);
-        let late = begin.elapsed().saturating_sub(2 * BEAT);
-        LATE.fetch_add(late.as_micros() as u64, Relaxed);
-        BEATS.fetch_add(1, Relaxed);
-    }
-}
-
-/// For how long this thread was ready to run and others ran.
-fn waited() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let waited = text.split(' ').nth(1).and_then(|it| it.parse().ok());
-    Duration::from_nanos(waited.unwrap_or(0))
-}
-
-/// How late it is by now, counting a beat that is not over yet.
-fn lateness() -> Duration {
-    let beats = BEATS.load(Relaxed);
-    while BEATS.load(Relaxed) < beats + 2 {
-        std::thread::sleep(BEAT);
-    }
-    Duration::from_micros(LATE.load(Relaxed))
-}
 
 struct Victim {
     domain: Domain,
@@ -92,7 +55,6 @@ pub fn play(directory: &str, part: &str, own: u32, seed: u64) {
         let _ = std::io::stdin().read(&mut [0]);
         OVER.store(true, Relaxed);
     });
-    std::thread::spawn(beat);
     let note = File::options().write(true).create(true).truncate(false).open(note_path(directory, own));
     let mut victim = Victim {
         domain: Domain::open(format!("{directory}/domain")).expect("the domain itself is fine"),
@@ -158,12 +120,8 @@ impl Victim {
     ) -> Option<T> {
         let note = format!("{:<64}", format!("{what} {}", kind.name));
         self.note.write_all_at(note.as_bytes(), 0).expect("room for a note");
-        let (late, waiting) = (Duration::from_micros(LATE.load(Relaxed)), waited());
-        let begin = Instant::now();
-        let result = act(&self.domain);
-        let took = begin.elapsed();
-        let forgiven = || waited().saturating_sub(waiting) + (lateness() - late);
-        if took > deadline + SLACK && took > deadline + SLACK + forgiven() {
+        let (result, too_long) = timed(deadline, || act(&self.domain));
+        if let Some(took) = too_long {
             println!("violation {what} of {} took {took:?}, with a deadline of {deadline:?}", kind.name);
         }
         let (word, it) = outcome(result);
