@@ -51,7 +51,8 @@ Examples:
   tail -f app.log | tubepost send log                each line a message, as soon as it is written
   find . -print0 | tubepost send -0 files            names with any character in them
   tubepost send --whole pictures < 7.png             all of a file as one message
-  tubepost send --timeout 2s jobs 'resize 9.png'     exit with 3 if there is no room for 2 s")]
+  tubepost send --timeout 2s jobs 'resize 9.png'     exit with 3 if there is no room for 2 s
+  tubepost send --collected jobs 'resize 9.png'      come back when somebody has received it")]
     Send(Send),
 
     /// Print the messages that arrive: in a mailbox of one's own, or one that the system owns
@@ -198,7 +199,11 @@ pub struct Send {
     /// Give up (exit code 3) when there is no room
     #[arg(long, conflicts_with = "timeout")]
     pub no_wait: bool,
-    /// Give up (exit code 3) when there is no room for so long; for each message anew
+    /// Wait until a receiver has each message
+    #[arg(long, conflicts_with = "no_wait")]
+    pub collected: bool,
+    /// Give up (exit code 3) when there is no room for so long, or with --collected when nobody has received it by then;
+    /// for each message anew
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,
     /// Insist that the mailbox carries this format; without it, whatever it carries is right

@@ -15,7 +15,8 @@ use std::fmt::Display;
 use std::io;
 
 use tubepost::{
-    Closed, Error, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    Closed, Error, Fate, RecvError, RecvTimeoutError, SendCollectedError, SendError, SendTimeoutError,
+    TryRecvError, TrySendError,
 };
 
 /// Why the command ends, when it does not end well: an exit code, and what is said about it.
@@ -106,6 +107,9 @@ fn would_wait(why: &str) -> Failure {
 
 const FULL: &str = "the mailbox is full; try again later, or let it wait with --timeout";
 const NO_ROOM: &str = "the mailbox stayed full for as long as --timeout allows, as if nobody received";
+const UNCOLLECTED: &str = "nobody received the message within --timeout; it was withdrawn";
+const NOT_COLLECTED: &str = "the message was not received";
+const UNKNOWN: &str = "whether the message was received is not known";
 const EMPTY: &str = "no message is waiting; try again later, or let it wait with --timeout";
 const NO_MESSAGE: &str = "no message came within --timeout";
 
@@ -134,6 +138,22 @@ impl<S> From<SendTimeoutError<S>> for Failure {
             SendTimeoutError::Timeout(_) => would_wait(NO_ROOM),
             SendTimeoutError::Closed(_, closed) => closed.into(),
             SendTimeoutError::Failed(_, error) => error.into(),
+        }
+    }
+}
+
+impl<S> From<SendCollectedError<S>> for Failure {
+    fn from(error: SendCollectedError<S>) -> Self {
+        match error {
+            SendCollectedError::Timeout(_) => would_wait(UNCOLLECTED),
+            SendCollectedError::Closed(_, closed, fate) => {
+                let failure = Failure::from(closed);
+                match fate {
+                    Fate::NotCollected => failure.noting(NOT_COLLECTED),
+                    Fate::Unknown => failure.noting(UNKNOWN),
+                }
+            }
+            SendCollectedError::Failed(_, error) => error.into(),
         }
     }
 }

@@ -83,6 +83,8 @@ fn collect(
 
 fn send_one(sender: &Sender<[u8]>, args: &Send, message: &[u8]) -> Result<(), Failure> {
     match args.timeout {
+        Some(timeout) if args.collected => sender.send_collected_timeout(message, timeout)?,
+        None if args.collected => sender.send_collected(message)?,
         _ if args.no_wait => sender.try_send(message)?,
         Some(timeout) => sender.send_timeout(message, timeout)?,
         None => sender.send(message)?,

@@ -104,6 +104,26 @@ fn a_full_mailbox_is_waited_for_as_long_as_the_timeout_says() {
 }
 
 #[test]
+fn it_waits_until_a_message_is_collected_if_so_asked() {
+    let scene = Scene::new();
+    scene.create("jobs", &[]);
+    scene
+        .run(&["send", "--collected", "--timeout", "50ms", "jobs", "a"])
+        .code(3)
+        .complains(&["jobs", "withdrawn"]);
+    scene.until_waiting("jobs", 0);
+    scene.run(&["send", "--collected", "--no-wait", "jobs", "a"]).code(2);
+    let sender = scene.start(&["send", "--collected", "jobs", "b"]);
+    scene.until_waiting("jobs", 1);
+    scene.run(&["recv", "jobs", "--count", "1"]).code(0).prints("b\n");
+    sender.end().code(0).prints("");
+    let sender = scene.start(&["send", "--collected", "jobs", "c"]);
+    scene.until_waiting("jobs", 1);
+    scene.run(&["rm", "jobs"]).code(0);
+    sender.end().code(5).complains(&["not received"]);
+}
+
+#[test]
 fn a_message_too_long_is_refused_with_both_numbers() {
     let scene = Scene::new();
     let owner = scene.own("jobs", &["--max-message", "1KiB", "--count", "1"]);

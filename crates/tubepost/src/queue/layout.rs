@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// The first eight bytes of every tubepost segment.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tubepost");
 /// The version of everything in `docs/format.md`.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// `kind`: a mailbox.
 pub(crate) const MAILBOX: u32 = 1;
