@@ -6,23 +6,22 @@
 
 use super::attach::{Wish, attach};
 use super::taken::{Taken, With};
-use super::{Attachment, Pace, Stuck, back_off, closed, forked};
+use super::{Attachment, Pace, Stuck, closed, forked};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan};
 use crate::error::{Closed, Error};
-use crate::os::{Errno, clock, cpu};
+use crate::os::{Errno, cpu};
 use crate::queue::chunks::{NoChunk, Ticket};
 use crate::queue::in_hand;
 use crate::queue::layout::{ENTRY, OWNER};
-use crate::queue::slots::{Head, Member, Place, Unpublished};
+use crate::queue::slots::{Head, Member, Place};
 use crate::queue::takes::{Take, Taking, note_skip};
 use crate::strategy::Refusal;
 use crate::sync::sole::{Held, Sole};
-use crate::sync::wait::{SLICE, poll};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A receiver that competes moves the shared hint once in so many positions …
 const HINT_EVERY: u64 = 64;
@@ -34,26 +33,26 @@ const UNFREED_EVERY: u64 = 1024;
 pub(crate) struct Inlet {
     pub(crate) at: Arc<Attachment>,
     /// The owner's threads, one at a time; nothing where receivers compete.
-    sole: Option<Sole>,
+    pub(super) sole: Option<Sole>,
     closed: AtomicBool,
     /// The next position to receive. An owner's copy in shared memory is for others to read; where
     /// receivers compete it is a hint.
-    head: AtomicU64,
+    pub(super) head: AtomicU64,
     /// The head when the queue was last found empty.
-    empty_at: AtomicU64,
+    pub(super) empty_at: AtomicU64,
     /// The head, when it is not published.
-    stuck: Stuck,
+    pub(super) stuck: Stuck,
     /// The shared count of news when this end looked last. Once it is closed it never looks again, so
     /// that there are always news.
     news: AtomicU32,
     /// What was found given back when all was looked through, the oldest last.
     returned: Mutex<Vec<Ticket>>,
     /// The other receivers were watched when the shared count was this.
-    joined: AtomicU32,
+    pub(super) joined: AtomicU32,
     pace: Pace,
     /// The coarse clock when the dead were last looked after, and the head then.
-    looked: AtomicU64,
-    idle_at: AtomicU64,
+    pub(super) looked: AtomicU64,
+    pub(super) idle_at: AtomicU64,
 }
 
 impl Inlet {
@@ -159,7 +158,7 @@ impl Inlet {
     }
 
     #[inline(always)]
-    fn has_news(&self) -> bool {
+    pub(super) fn has_news(&self) -> bool {
         self.at.segment.header().bells.news.load(Acquire) != self.news.load(Relaxed)
     }
 
@@ -300,7 +299,7 @@ impl Inlet {
 
     /// Walks over a place whose claimant died. The caller holds the lock.
     #[cold]
-    fn skip(&self, head: u64) {
+    pub(super) fn skip(&self, head: u64) {
         note_skip(&self.at.segment.header().head.skips, head);
         self.move_head(head);
     }
@@ -439,133 +438,6 @@ impl Inlet {
             }
             done => done.map(Some),
         }
-    }
-
-    /// Looks, when the clock has ticked, whether a dead claimant holds the head back, and now and then
-    /// whether a dead receiver had something.
-    #[inline]
-    fn more_after_a_look(&self) -> bool {
-        let recovered = self.stuck.for_a_while(self.head.load(Relaxed))
-            && self.recover_head(|place| self.at.recover(place) == Unpublished::Recovered);
-        recovered || self.competes() && self.look_after_the_dead()
-    }
-
-    /// Gives back what dead receivers had taken, if it is time to look. Whether there was something.
-    #[cold]
-    fn look_after_the_dead(&self) -> bool {
-        let time = self.time_to_look();
-        self.at.patience();
-        time && self.at.segment.give_back() > 0
-    }
-
-    /// Once a second, and when somebody died.
-    fn time_to_look(&self) -> bool {
-        let now = clock::coarse();
-        let due = now.wrapping_sub(self.looked.load(Relaxed)) >= SLICE.as_nanos() as u64;
-        if due {
-            self.looked.store(now, Relaxed);
-        }
-        due || self.at.grief.load(Acquire) > 0
-    }
-
-    /// Skips the dead at the head, by `recover`.
-    #[cold]
-    fn recover_head(&self, recover: impl Fn(Place) -> bool) -> bool {
-        let mut recovered = false;
-        loop {
-            let slots = &self.at.segment.slots;
-            let place = match slots.head(self.head.load(Relaxed)) {
-                Head::Empty(place) => place,
-                Head::Message(place, _) if slots.is_withdrawn(place) => place,
-                _ => return recovered,
-            };
-            if !recover(place) {
-                return recovered;
-            }
-            recovered = true;
-            // Walk over it, so that several in a row are dealt with at once.
-            let _held = self.sole.as_ref().map(Sole::hold);
-            let head = self.head.load(Relaxed);
-            if slots.head(head) != Head::Skipped {
-                return recovered;
-            }
-            if self.competes() {
-                return recovered; // the next take walks over it
-            }
-            self.skip(head);
-        }
-    }
-
-    /// Looks for a message again and again for a while. `false`: there is none yet.
-    #[inline(never)]
-    fn poll(&self, deadline: Option<Instant>) -> bool {
-        let at = &*self.at;
-        let spin = at.spin();
-        if spin.is_zero() || self.is_at_withdrawn() {
-            return false;
-        }
-        let head = self.head.load(Relaxed);
-        back_off(head.wrapping_sub(self.empty_at.swap(head, Relaxed)));
-        let gate = at.segment.slots.gate(head);
-        let over = || at.segment.is_closed() || self.has_news();
-        let ready = poll(spin, deadline, || gate.has_come() || over());
-        if ready {
-            at.spun_well();
-        }
-        ready
-    }
-
-    /// Sleeps until there seems to be a message, or the mailbox is closed.
-    #[cold]
-    fn sleep(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
-        let at = &self.at;
-        let done = at.segment.messages().wait(
-            deadline,
-            || self.may_take().then_some(Ok(())),
-            || {
-                // Somebody else ended it, or took the name away.
-                if at.segment.is_closed() || at.lost_its_name() {
-                    return Err(Err(closed(&at.segment)));
-                }
-                let more = self.recover_head(|place| at.recover_or_watch(place)) || self.look_at_others();
-                Ok(if more { Duration::ZERO } else { at.patience() })
-            },
-        );
-        done.unwrap_or(Err(Refusal::Waiting))
-    }
-
-    /// What a receiver does before it sleeps, besides looking at the head: watch out for the deaths of
-    /// the others, and give memory back that nobody needs. Whether something went back to the queue.
-    fn look_at_others(&self) -> bool {
-        let at = &self.at;
-        let joined = at.segment.header().bells.joined.load(Acquire);
-        if self.competes() && self.joined.swap(joined, Relaxed) != joined {
-            at.watch_receivers();
-        }
-        if !self.time_to_look() {
-            return false;
-        }
-        let head = self.head.load(Relaxed);
-        if self.idle_at.swap(head, Relaxed) == head {
-            at.trim(); // nothing came for a second
-        }
-        self.competes() && at.segment.give_back() > 0
-    }
-
-    #[inline]
-    fn may_take(&self) -> bool {
-        let segment = &self.at.segment;
-        let head = segment.slots.head(self.head.load(Relaxed));
-        let there = !matches!(head, Head::Empty(_)) && !self.is_at_withdrawn();
-        there || segment.is_closed() || self.has_news()
-    }
-
-    /// An owner can't walk past what was withdrawn before it is free.
-    fn is_at_withdrawn(&self) -> bool {
-        let slots = &self.at.segment.slots;
-        let head = slots.head(self.head.load(Relaxed));
-        !self.competes()
-            && matches!(head, Head::Message(place, state) if state.is_awaited() && slots.is_withdrawn(place))
     }
 
     /// What calls say once this end was closed.

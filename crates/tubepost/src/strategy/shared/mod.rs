@@ -26,6 +26,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod collected;
+mod idle;
 pub(crate) mod inlet;
 pub(crate) mod outlet;
 pub(crate) mod taken;

@@ -1,0 +1,141 @@
+//! What a receiver does while there is nothing to receive: look after the dead, poll, sleep.
+
+use super::back_off;
+use super::closed;
+use super::inlet::Inlet;
+use crate::os::clock;
+use crate::queue::slots::{Head, Place, Unpublished};
+use crate::strategy::Refusal;
+use crate::sync::sole::Sole;
+use crate::sync::wait::{SLICE, poll};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::{Duration, Instant};
+
+impl Inlet {
+    /// Looks, when the clock has ticked, whether a dead claimant holds the head back, and now and then
+    /// whether a dead receiver had something.
+    #[inline]
+    pub(super) fn more_after_a_look(&self) -> bool {
+        let recovered = self.stuck.for_a_while(self.head.load(Relaxed))
+            && self.recover_head(|place| self.at.recover(place) == Unpublished::Recovered);
+        recovered || self.competes() && self.look_after_the_dead()
+    }
+
+    /// Gives back what dead receivers had taken, if it is time to look. Whether there was something.
+    #[cold]
+    pub(super) fn look_after_the_dead(&self) -> bool {
+        let time = self.time_to_look();
+        self.at.patience();
+        time && self.at.segment.give_back() > 0
+    }
+
+    /// Once a second, and when somebody died.
+    fn time_to_look(&self) -> bool {
+        let now = clock::coarse();
+        let due = now.wrapping_sub(self.looked.load(Relaxed)) >= SLICE.as_nanos() as u64;
+        if due {
+            self.looked.store(now, Relaxed);
+        }
+        due || self.at.grief.load(Acquire) > 0
+    }
+
+    /// Skips the dead at the head, by `recover`.
+    #[cold]
+    fn recover_head(&self, recover: impl Fn(Place) -> bool) -> bool {
+        let mut recovered = false;
+        loop {
+            let slots = &self.at.segment.slots;
+            let place = match slots.head(self.head.load(Relaxed)) {
+                Head::Empty(place) => place,
+                Head::Message(place, _) if slots.is_withdrawn(place) => place,
+                _ => return recovered,
+            };
+            if !recover(place) {
+                return recovered;
+            }
+            recovered = true;
+            // Walk over it, so that several in a row are dealt with at once.
+            let _held = self.sole.as_ref().map(Sole::hold);
+            let head = self.head.load(Relaxed);
+            if slots.head(head) != Head::Skipped {
+                return recovered;
+            }
+            if self.competes() {
+                return recovered; // the next take walks over it
+            }
+            self.skip(head);
+        }
+    }
+
+    /// Looks for a message again and again for a while. `false`: there is none yet.
+    #[inline(never)]
+    pub(super) fn poll(&self, deadline: Option<Instant>) -> bool {
+        let at = &*self.at;
+        let spin = at.spin();
+        if spin.is_zero() || self.is_at_withdrawn() {
+            return false;
+        }
+        let head = self.head.load(Relaxed);
+        back_off(head.wrapping_sub(self.empty_at.swap(head, Relaxed)));
+        let gate = at.segment.slots.gate(head);
+        let over = || at.segment.is_closed() || self.has_news();
+        let ready = poll(spin, deadline, || gate.has_come() || over());
+        if ready {
+            at.spun_well();
+        }
+        ready
+    }
+
+    /// Sleeps until there seems to be a message, or the mailbox is closed.
+    #[cold]
+    pub(super) fn sleep(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
+        let at = &self.at;
+        let done = at.segment.messages().wait(
+            deadline,
+            || self.may_take().then_some(Ok(())),
+            || {
+                // Somebody else ended it, or took the name away.
+                if at.segment.is_closed() || at.lost_its_name() {
+                    return Err(Err(closed(&at.segment)));
+                }
+                let more = self.recover_head(|place| at.recover_or_watch(place)) || self.look_at_others();
+                Ok(if more { Duration::ZERO } else { at.patience() })
+            },
+        );
+        done.unwrap_or(Err(Refusal::Waiting))
+    }
+
+    /// What a receiver does before it sleeps, besides looking at the head: watch out for the deaths of
+    /// the others, and give memory back that nobody needs. Whether something went back to the queue.
+    fn look_at_others(&self) -> bool {
+        let at = &self.at;
+        let joined = at.segment.header().bells.joined.load(Acquire);
+        if self.competes() && self.joined.swap(joined, Relaxed) != joined {
+            at.watch_receivers();
+        }
+        if !self.time_to_look() {
+            return false;
+        }
+        let head = self.head.load(Relaxed);
+        if self.idle_at.swap(head, Relaxed) == head {
+            at.trim(); // nothing came for a second
+        }
+        self.competes() && at.segment.give_back() > 0
+    }
+
+    #[inline]
+    fn may_take(&self) -> bool {
+        let segment = &self.at.segment;
+        let head = segment.slots.head(self.head.load(Relaxed));
+        let there = !matches!(head, Head::Empty(_)) && !self.is_at_withdrawn();
+        there || segment.is_closed() || self.has_news()
+    }
+
+    /// An owner can't walk past what was withdrawn before it is free.
+    fn is_at_withdrawn(&self) -> bool {
+        let slots = &self.at.segment.slots;
+        let head = slots.head(self.head.load(Relaxed));
+        !self.competes()
+            && matches!(head, Head::Message(place, state) if state.is_awaited() && slots.is_withdrawn(place))
+    }
+}
