@@ -49,8 +49,20 @@ impl Judge {
         }
         match self.way {
             1 => drop(self.try_own()),
-            2 => drop(self.domain.gc().expect("our own domain")),
-            3 => drop(Sender::<[u8]>::options().domain(&self.domain).open(BOX)),
+            2 => {
+                let swept = self.domain.gc().expect("our own domain");
+                assert!(
+                    !crate::layout::is_over(&self.file()),
+                    "it is over, and gc left it its name: {swept:?}"
+                );
+            }
+            3 => {
+                let newcomer = Sender::<[u8]>::options().domain(&self.domain).open(BOX);
+                assert!(
+                    newcomer.is_err() || !crate::layout::is_over(&self.file()),
+                    "one came in to what is over"
+                );
+            }
             4 => drop(self.domain.list().expect("our own domain")),
             _ => {}
         }

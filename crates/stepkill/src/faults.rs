@@ -13,6 +13,7 @@ use crate::scene::{Scene, Watchdog};
 use crate::subject::Subject;
 use crate::symbols;
 use crate::walk::{Point, Recording};
+use crate::{mistaken, unknown};
 
 /// How a system call may fail. (Closing and unmapping don't fail: the system has let go whatever it says.)
 fn ways_to_fail(call: u64) -> &'static [i32] {
@@ -90,6 +91,7 @@ fn one(
     if open > 0 {
         return Err(format!("{open} descriptors are left open"));
     }
+    scene.sound = false;
     let came = scene.go_on(&mut tracee, true)?;
     scene.ask(&format!("went on: {came}")).map_err(|why| format!("{why}, after “{came}”"))?;
     Ok(true)
@@ -98,11 +100,12 @@ fn one(
 /// One of them again.
 pub fn again(name: &str, step: usize, errno: i64) -> Result<(), String> {
     let dog = Watchdog::start();
-    let operation = operations::find(name).ok_or_else(|| format!("no operation is called {name}"))?;
+    let operation = operations::find(name).unwrap_or_else(|| unknown(name));
     let subject = Subject { operation, first: None };
     let recording = campaign::record(&subject, &dog)?;
-    let point = recording.points.iter().find(|point| point.step == step);
-    let point = point.ok_or_else(|| format!("{name} has no system call after {step} instructions"))?;
+    let no_call = || mistaken(&format!("{name} has no system call after {step} instructions"));
+    let call = recording.calls.iter().any(|(at, _)| *at == step);
+    let point = recording.points.iter().find(|point| call && point.step == step).unwrap_or_else(no_call);
     let mut maps = String::new();
     let there = one(&subject, &recording, point, errno, &dog, &mut maps)?;
     eprintln!("{}", if there { "fine" } else { "came elsewhere" });

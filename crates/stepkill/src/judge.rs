@@ -28,6 +28,9 @@ const SHORT: Duration = Duration::from_millis(5);
 /// … and this much longer at most.
 const SLACK: Duration = Duration::from_secs(2);
 
+/// The length of a message in line of which a copy is in a chunk of 256 bytes.
+const COPIED: usize = 200;
+
 /// A survivor and what it knows.
 pub struct Judge {
     pub domain: Domain,
@@ -108,7 +111,21 @@ impl Judge {
                 self.inbox = Some(self.join());
             }
         }
+        if self.world.worn {
+            self.wear();
+        }
         self.fill();
+    }
+
+    /// Messages that come in line, and are copied into chunks as long as those of what will wait.
+    fn wear(&mut self) {
+        let (out, inbox) = (self.open(), self.inbox.as_ref().expect("it is open"));
+        let letters = (0..self.world.waiting).map(|number| letters::write((JUDGE, number), COPIED));
+        letters.for_each(|letter| out.try_send(&letter).expect("a place"));
+        let copies: Vec<_> =
+            (0..self.world.waiting).map(|_| inbox.take().expect("a message waits")).collect();
+        copies.into_iter().for_each(|copy| copy.accept().expect("it is ours"));
+        self.settled = u64::from(self.world.waiting);
     }
 
     fn fill(&mut self) {
@@ -299,6 +316,10 @@ impl Judge {
             assert!(!self.receive(Duration::ZERO), "there are more messages than were sent, in lap {lap}");
         }
         self.ledger.balance(false);
+        // Not only when all who sent have left.
+        self.domain.gc().expect("our own domain");
+        let used = crate::layout::used(&self.file()).unwrap_or_else(|why| panic!("{why}"));
+        assert!(used.chunks.is_empty(), "nothing waits, and chunks are in use: {used:?}");
     }
 
     /// After `gc` nobody has anything but us.

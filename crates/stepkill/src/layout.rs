@@ -71,9 +71,22 @@ impl Layout {
 pub struct Used {
     /// Rows that are not clean, and the processes that they name.
     pub rows: Vec<(u64, u64)>,
-    /// Chunks that are not free: class, index, use.
-    pub chunks: Vec<(u64, u64, u64)>,
+    /// Chunks that are not free.
+    pub chunks: Vec<Chunk>,
 }
+
+/// A chunk that is not free.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chunk {
+    pub class: u64,
+    pub index: u64,
+    pub purpose: u64,
+    pub member: u64,
+}
+
+/// So many rows and chunks are looked at beyond the marks of those that were ever used: whoever uses one
+/// and dies has to have moved the mark before.
+const BEYOND: u64 = 16;
 
 /// The id of the mailbox, as the library spells it.
 pub fn id(path: &Path) -> Option<String> {
@@ -83,6 +96,14 @@ pub fn id(path: &Path) -> Option<String> {
     file.read_exact_at(&mut words[1], 0x20).ok()?;
     let [one, two] = words.map(u64::from_ne_bytes);
     Some(format!("{one:016x}{two:016x}"))
+}
+
+/// Whether the mailbox is closed or retired, and has this name still.
+pub fn is_over(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let mut words = [[0; 8]; 2];
+    words.iter_mut().zip([0x80, 0x88]).all(|(word, at)| file.read_exact_at(word, at).is_ok())
+        && words.map(u64::from_le_bytes) != [1, 0]
 }
 
 /// Reads it all.
@@ -96,15 +117,16 @@ pub fn used(path: &Path) -> Result<Used, String> {
     };
     let layout = Layout::of(word);
     let mut used = Used::default();
-    let rows = (1..word(0x108).max(2)).map(|row| (row, layout.rows + ROW * row));
+    let rows = (1..word(0x108).max(2) + BEYOND).map(|row| (row, layout.rows + ROW * row));
     let not_clean = rows.filter(|(_, at)| word(*at) & 3 != 0);
     used.rows.extend(not_clean.map(|(row, at)| (row, word(at + 16))));
     for (kind, class) in (0..).zip(&layout.classes) {
         let ever = (word(EVER_AT + kind / 2 * 8) >> (32 * (kind % 2))) & 0xffff_ffff;
-        for index in 0..ever.min(class.number) {
-            let purpose = word(class.entries + ENTRY * index) >> 16 & 7;
+        for index in 0..(ever + BEYOND).min(class.number) {
+            let chunk = word(class.entries + ENTRY * index);
+            let (purpose, member) = (chunk >> 16 & 7, chunk & 0xffff);
             if purpose != 0 {
-                used.chunks.push((kind, index, purpose));
+                used.chunks.push(Chunk { class: kind, index, purpose, member });
             }
         }
     }

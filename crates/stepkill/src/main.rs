@@ -5,6 +5,8 @@ mod access;
 mod campaign;
 mod endings;
 mod faults;
+mod guardian;
+mod held;
 mod hostile;
 mod judge;
 mod layout;
@@ -51,7 +53,20 @@ stepkill list                  the operations";
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // What it starts itself is watched with it; a part has scenes of its own.
+    let own = ["judge", "walker", "soaked", "victim", "guardian", "list", "help", "--help", "-h"];
+    if words.first().is_some_and(|word| !own.contains(word)) {
+        guardian::start();
+    }
     match words[..] {
+        ["guardian", pid] => {
+            guardian::play(number(pid));
+            ExitCode::SUCCESS
+        }
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
         ["judge", kind, domain, way] => {
             judge::play(domain, subject::case(kind).expect("a kind"), number(way));
             ExitCode::SUCCESS
@@ -70,16 +85,17 @@ fn main() -> ExitCode {
         }
         ["soak", "--minutes", minutes] => {
             let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
-            soak::run(std::time::Duration::from_secs(60 * u64::from(number(minutes))), &totals);
+            let minutes = u64::from(number(some(minutes)));
+            soak::run(std::time::Duration::from_secs(60 * minutes), &totals);
             tell("soak", &totals, &[], begin)
         }
         ["victim", directory, part, own, seed] => {
             hostile::play(directory, part, number(own), long_number(seed));
             ExitCode::SUCCESS
         }
-        ["hostile", "--writes", writes] => hostile(long_number(writes), None),
+        ["hostile", "--writes", writes] => hostile(long_number(some(writes)), None),
         ["hostile", "--writes", writes, "--seed", seed] => {
-            hostile(long_number(writes), Some(long_number(seed)))
+            hostile(long_number(some(writes)), Some(long_number(seed)))
         }
         ["list"] => {
             let all = campaign::jobs(Plan { pairs: true, ways: 1, ..Plan::default() });
@@ -104,13 +120,14 @@ fn main() -> ExitCode {
             campaign("pairs", plan, only.first().copied())
         }
         ["two", ref only @ ..] if only.len() < 2 => {
+            check_name("two", None, only.first().copied());
             trace::fix_addresses();
             let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
             two::run(two::COMPLETE, only.first().copied(), &totals);
             tell("two", &totals, &[], begin)
         }
         ["one-two", name, schedule, moves, then, ref way @ ..] if way.len() < 2 => alone(|| {
-            two::again(name, schedule, number(moves) as usize, then, way.first().map(|way| number(way)))
+            two::again(name, schedule, number(moves) as usize, then, way.first().map(|way| way_of(way)))
         }),
         ["full", ref only @ ..] if only.len() < 2 => {
             let plan = Plan { every: true, kill: true, calls: 1000, ways: 1, ..Plan::default() };
@@ -124,9 +141,9 @@ fn main() -> ExitCode {
             alone(|| faults::again(name, number(step) as usize, i64::from(number(errno))))
         }
         ["one", name, step] => again(name, number(step), None, false),
-        ["one", name, step, way] => again(name, number(step), Some(number(way)), false),
+        ["one", name, step, way] => again(name, number(step), Some(way_of(way)), false),
         ["one-stop", name, step] => again(name, number(step), None, true),
-        ["one-stop", name, step, way] => again(name, number(step), Some(number(way)), true),
+        ["one-stop", name, step, way] => again(name, number(step), Some(way_of(way)), true),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -143,8 +160,36 @@ fn long_number(word: &str) -> u64 {
 }
 
 fn no_number(word: &str) -> ! {
-    eprintln!("“{word}” is not a number\n{USAGE}");
+    mistaken(&format!("“{word}” is not a number here\n{USAGE}"))
+}
+
+/// What was asked for is not there: nothing was tried, so that is neither success nor a violation.
+fn mistaken(why: &str) -> ! {
+    eprintln!("{why}");
     std::process::exit(2)
+}
+
+/// A number of things to be done; none is no run.
+fn some(word: &str) -> &str {
+    if word.parse() == Ok(0_u64) { mistaken("0 is nothing to be done") } else { word }
+}
+
+fn way_of(word: &str) -> u32 {
+    let way = number(word);
+    if way < judge::WAYS { way } else { mistaken(&format!("the ways are 0 to {}", judge::WAYS - 1)) }
+}
+
+/// Nothing by that name: a run that does nothing must not look as if all were well.
+fn check_name(command: &str, plan: Option<Plan>, only: Option<&str>) {
+    let Some(only) = only else { return };
+    let mut names: Vec<String> =
+        plan.map_or(Vec::new(), |plan| campaign::jobs(plan).iter().map(campaign::Job::name).collect());
+    if plan.is_none_or(|plan| plan.pairs && plan.ways > 0) {
+        names.extend(operations::all_together().iter().map(operations::Together::name));
+    }
+    if !names.iter().any(|name| name.contains(only)) {
+        mistaken(&format!("nothing that {command} tries has “{only}” in its name; see stepkill list"));
+    }
 }
 
 fn hostile(writes: u64, seed: Option<u64>) -> ExitCode {
@@ -157,6 +202,7 @@ fn hostile(writes: u64, seed: Option<u64>) -> ExitCode {
 }
 
 fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
+    check_name(command, Some(plan), only);
     trace::fix_addresses();
     let begin = Instant::now();
     let totals = campaign::run(plan, only);
@@ -223,24 +269,24 @@ fn alone(act: impl FnOnce() -> Result<(), String>) -> ExitCode {
 
 fn try_again(name: &str, step: usize, way: Option<u32>, stop: bool) -> Result<(), String> {
     let dog = scene::Watchdog::start();
-    let unknown = |name: &str| format!("no operation is called {name}; see stepkill list");
     let (second, first) = subject::split(name)
         .map_or((name, None), |(second, first, settled)| (second, Some((first, settled))));
-    let operation = operations::find(second).ok_or_else(|| unknown(second))?;
+    let operation = operations::find(second).unwrap_or_else(|| unknown(second));
     let first = match first {
         None => None,
         Some((first, settled)) => {
-            let (first, at) =
-                first.split_once('@').ok_or("after what point? name it OPERATION+FIRST@STEP")?;
-            let operation = operations::find(first).ok_or_else(|| unknown(first))?;
+            let (first, at) = first
+                .split_once('@')
+                .unwrap_or_else(|| mistaken("after what point? name it OPERATION+FIRST@STEP"));
+            let operation = operations::find(first).unwrap_or_else(|| unknown(first));
             let recording = campaign::record(&Subject { operation, first: None }, &dog)?;
-            let point = *point(&recording, number(at) as usize)?;
+            let point = *point(&recording, number(at) as usize);
             Some(First { operation, recording: Arc::new(recording), point, settled })
         }
     };
     let subject = Subject { operation, first };
     let recording = campaign::record(&subject, &dog)?;
-    let point = point(&recording, step)?;
+    let point = point(&recording, step);
     let ways = way.map_or(0..judge::WAYS, |way| way..way + 1);
     for way in ways {
         let mut maps = String::new();
@@ -252,7 +298,12 @@ fn try_again(name: &str, step: usize, way: Option<u32>, stop: bool) -> Result<()
     Ok(())
 }
 
-fn point(recording: &walk::Recording, step: usize) -> Result<&walk::Point, String> {
+fn unknown(name: &str) -> ! {
+    mistaken(&format!("no operation is called {name}; see stepkill list"))
+}
+
+fn point(recording: &walk::Recording, step: usize) -> &walk::Point {
     let points = &recording.points;
-    points.iter().find(|point| point.step == step).ok_or(format!("it has {} points", points.len()))
+    let none = || mistaken(&format!("it has {} points, and none after {step} instructions", points.len()));
+    points.iter().find(|point| point.step == step).unwrap_or_else(none)
 }

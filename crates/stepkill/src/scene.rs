@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::held;
 use crate::ledger::FIRST_TAG;
 use crate::lockstep::Player;
 use crate::planted;
 use crate::subject::Subject;
-use crate::trace::{Stop, Tracee};
+use crate::trace::{PARENT, Stop, Tracee};
 use crate::walk::{Point, Recording};
-use crate::world::{Came, Owner};
+use crate::world::{BOX, Came, Owner};
 
 /// Nothing takes as long as this, also on a busy machine.
 pub const WATCH: Duration = Duration::from_secs(20);
@@ -71,6 +72,8 @@ pub struct Scene<'a> {
     kind: String,
     dog: &'a Watchdog,
     pub directory: PathBuf,
+    /// No system call failed: all that was locked could be unlocked.
+    pub sound: bool,
     judge: Child,
     to_judge: ChildStdin,
     from_judge: BufReader<ChildStdout>,
@@ -107,7 +110,7 @@ impl<'a> Scene<'a> {
         let mut judge = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(told)?;
         let to_judge = judge.stdin.take().expect("piped");
         let from_judge = BufReader::new(judge.stdout.take().expect("piped"));
-        Ok(Scene { subject, kind, dog, directory: name.into(), judge, to_judge, from_judge })
+        Ok(Scene { subject, kind, dog, directory: name.into(), sound: true, judge, to_judge, from_judge })
     }
 
     /// Tells the survivor something; an error says what is wrong then.
@@ -187,10 +190,14 @@ impl<'a> Scene<'a> {
     /// Lets it go on from where it stands, to its end; what came of its operation.
     pub fn go_on(&mut self, tracee: &mut Tracee, at_the_mark: bool) -> Result<Came, String> {
         let mut said = String::new();
+        let (file, sound) = (self.directory.join(BOX), self.sound);
         self.dog.watch(tracee.pid(), WATCH, || {
             let stop = if at_the_mark { Stop::Mark } else { tracee.run() };
             if stop != Stop::Mark {
                 return Err(format!("{stop:?} when it went on"));
+            }
+            if sound {
+                held::nothing(&file, tracee.pid())?;
             }
             tracee.let_go();
             let mut out = tracee.child().stdout.take().expect("piped");
@@ -213,7 +220,8 @@ impl Drop for Scene<'_> {
 /// This program, started again, with the same error planted in it, if there is one.
 pub fn again(arguments: &[&str]) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.args(arguments).env_clear();
+    // Of one length, so that all walks are.
+    command.args(arguments).env_clear().env(PARENT, format!("{:08}", std::process::id()));
     if let Some(error) = std::env::var_os(planted::CHOICE) {
         command.env(planted::CHOICE, error);
     }

@@ -38,10 +38,18 @@ pub fn stay_on(processor: usize) {
     }
 }
 
+/// What says who started a process.
+pub const PARENT: &str = "STEPKILL_PARENT";
+
 /// This process does not outlive the thread that started it.
 pub fn die_with_parent() {
     // SAFETY: takes a number and touches no memory of ours.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // It may have died before: then nothing would ever tell.
+    let parent = std::env::var(PARENT).ok().and_then(|pid| pid.parse().ok());
+    if parent.is_some_and(|pid: u32| pid != std::os::unix::process::parent_id()) {
+        std::process::exit(1);
+    }
 }
 
 /// Makes whoever started this process its tracer.

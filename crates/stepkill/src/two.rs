@@ -11,6 +11,7 @@ use crate::campaign::{Totals, violated};
 use crate::judge::WAYS;
 use crate::ledger::Outcome;
 use crate::lockstep::{Player, Recording, Schedule, Stand};
+use crate::mistaken;
 use crate::operations::{self, Together};
 use crate::scene::{LONG_WATCH, Scene, WATCH, Watchdog};
 use crate::subject::Subject;
@@ -125,14 +126,15 @@ pub fn run(amount: Amount, only: Option<&str>, totals: &Arc<Totals>) {
 /// One of them again, all ways unless told which.
 pub fn again(name: &str, schedule: &str, moves: usize, then: &str, way: Option<u32>) -> Result<(), String> {
     let dog = Watchdog::start();
-    let two =
-        operations::together(name).ok_or_else(|| format!("no two are called {name}; see stepkill list"))?;
+    let two = operations::together(name)
+        .unwrap_or_else(|| mistaken(&format!("no two are called {name}; see stepkill list")));
     let then = Then::ALL.iter().find(|(_, name)| *name == then);
-    let (then, _) = then.ok_or("it is kill-, stop- or late- and a or b")?;
-    let it = Match::learn(two, &dog)?.by(schedule.parse()?);
+    let (then, _) = then.unwrap_or_else(|| mistaken("it is kill-, stop- or late- and a or b"));
+    let schedule = schedule.parse().unwrap_or_else(|why: String| mistaken(&why));
+    let it = Match::learn(two, &dog)?.by(schedule);
     let recording = it.record(0)?;
     if moves > recording.moves.len() {
-        return Err(format!("it has {} moves", recording.moves.len()));
+        mistaken(&format!("it has {} moves", recording.moves.len()));
     }
     for way in way.map_or(0..WAYS, |way| way..way + 1) {
         let mut place = String::new();

@@ -34,6 +34,10 @@ pub struct World {
     pub waiting: u32,
     /// … of this length.
     pub length: usize,
+    /// The most that chunks may have, if not as much as is usual.
+    pub ceiling: Option<u64>,
+    /// The first chunks were copies before, of messages that had been in line.
+    pub worn: bool,
 }
 
 /// What it may do to the messages that wait.
@@ -169,5 +173,6 @@ impl Walker {
 /// How the mailbox is made, whoever makes it.
 pub fn options(domain: &Domain, world: &World) -> Options<[u8]> {
     let options = Mailbox::options().domain(domain).bounded(world.capacity).max_message(world.longest);
+    let options = world.ceiling.iter().fold(options, |options, ceiling| options.ceiling(*ceiling));
     options.member("maker").spin(Duration::ZERO)
 }

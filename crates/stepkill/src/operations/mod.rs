@@ -11,7 +11,15 @@ mod together;
 use crate::world::{Effects, Operation, Owner, World};
 
 /// Three places; a few messages, of a length that has its place from the start.
-pub const SMALL: World = World { owner: Owner::System, capacity: 3, longest: 64, waiting: 2, length: 24 };
+pub const SMALL: World = World {
+    owner: Owner::System,
+    capacity: 3,
+    longest: 64,
+    waiting: 2,
+    length: 24,
+    ceiling: None,
+    worn: false,
+};
 /// The same, of messages that need chunks.
 pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
 /// Nothing at all.

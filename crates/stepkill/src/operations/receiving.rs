@@ -26,6 +26,9 @@ pub const ALL: &[Operation] = &[
     Operation { name: "give-back", world: SMALL, walk: give_back, effects: TAKES },
     Operation { name: "give-back-chunked", world: LARGE, walk: give_back, effects: TAKES },
     Operation { name: "take-again", world: SMALL, walk: take_again, effects: TAKES_TWICE },
+    Operation { name: "take-worn-chunk", world: WORN, walk: take, effects: TAKES },
+    Operation { name: "take-in-slot", world: SCARCE, walk: take_second, effects: TAKES_TWICE },
+    Operation { name: "give-back-in-slot", world: SCARCE, walk: give_second_back, effects: TAKES_TWICE },
     Operation { name: "leave", world: SMALL, walk: leave, effects: NONE },
     Operation { name: "recv-in-vain", world: EMPTY, walk: recv, effects: RECEIVES },
     Operation { name: "own-recv", world: OWN, walk: own_recv, effects: OWNER_RECEIVES },
@@ -34,7 +37,20 @@ pub const ALL: &[Operation] = &[
     Operation { name: "own-take-chunked", world: OWN_LARGE, walk: own_take, effects: OWNER_TAKES },
     Operation { name: "own-accept", world: OWN_LARGE, walk: own_accept, effects: OWNER_RECEIVES },
     Operation { name: "own-give-back", world: OWN_LARGE, walk: own_give_back, effects: OWNER_TAKES },
+    Operation { name: "own-take-in-slot", world: OWN_SCARCE, walk: own_take_second, effects: OWNER_TAKES },
+    Operation {
+        name: "own-accept-in-slot",
+        world: OWN_SCARCE,
+        walk: own_accept_second,
+        effects: OWNER_RECEIVES,
+    },
 ];
+
+/// Chunks of 256 bytes that were copies before.
+const WORN: World = World { length: 250, worn: true, ..LARGE };
+/// There is memory for one copy only: what is taken after that stays in its slot.
+const SCARCE: World = World { ceiling: Some(64), ..SMALL };
+const OWN_SCARCE: World = World { owner: Owner::Walker, waiting: 3, ..SCARCE };
 
 /// Nothing waits, so it sleeps.
 const EMPTY: World = World { waiting: 0, ..SMALL };
@@ -102,6 +118,34 @@ fn leave(walker: &Walker) {
         drop(inbox);
         Ok(Came::Done)
     })
+}
+
+/// The first one is a copy, and there is no memory for a second one.
+fn take_second(walker: &Walker) {
+    let inbox = join(walker);
+    std::mem::forget(inbox.take().expect("a message waits"));
+    take_from(walker, &inbox);
+}
+
+fn give_second_back(walker: &Walker) {
+    let inbox = join(walker);
+    std::mem::forget(inbox.take().expect("a message waits"));
+    give_back_to(walker, &inbox);
+}
+
+fn own_take_second(walker: &Walker) {
+    let inbox = walker.own();
+    std::mem::forget(inbox.take().expect("a message waits"));
+    take_from(walker, &inbox);
+}
+
+/// The third one stays in its slot.
+fn own_accept_second(walker: &Walker) {
+    let inbox = walker.own();
+    std::mem::forget(inbox.take().expect("a message waits"));
+    let second = inbox.take().expect("a message waits");
+    std::mem::forget(inbox.take().expect("a message waits"));
+    walker.act(|| second.accept().map(|()| Came::Done))
 }
 
 pub(super) fn own_recv(walker: &Walker) {
