@@ -40,7 +40,7 @@ const ALL: &[Planted] = &[
     ("burial-counted-once", Kills("gc+own-give-back"), "told 1, and it is 2"),
     ("skip-counted-by-each", Kills("send"), "are said to be received"),
     ("timeout-for-death", Stops("send"), ROBBED),
-    ("trim-beyond-used", Kills("gc-memory"), "left: "),
+    ("trim-beyond-used", Kills("gc-memory"), "chunks are in use"),
     ("owner-counted-twice", Kills("own-take-chunked"), "told 3, and it is 2"),
     ("copy-returned", Kills("take"), "doubled"),
     ("row-not-swept", Kills("take"), "1 in hand"),
