@@ -356,7 +356,9 @@ impl<W: Words> Slots<W> {
         }
         let member = claim.member();
         let from = self.state_at(place);
-        let nothing_there = from == State::free(place.turn) || self.is_withdrawn(place);
+        // What is withdrawn has to be of this turn: by now the place may have been freed, and hold the next message.
+        let nothing_there =
+            from == State::free(place.turn) || from.ahead_of(place.turn) == 0 && self.is_withdrawn(place);
         if !nothing_there || !dead(member) {
             return Unpublished::Pending(member);
         }
