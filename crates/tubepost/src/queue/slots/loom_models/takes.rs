@@ -102,6 +102,26 @@ fn what_a_dead_one_had_goes_to_one_of_two() {
     assert!(met.contains(&Some(0)) && met.contains(&Some(1)));
 }
 
+/// A sender died between withdrawing its message and freeing the place. Two find out at once, and one of them sends there
+/// then: the other one, which may have read the dead one's claim before, must not free that message.
+#[test]
+fn who_frees_for_the_dead_spares_the_next_message() {
+    check(3, || {
+        let queue = queue::<1>();
+        let dead = queue.claim(0, DEAD).expect("a free place");
+        queue.words.write(dead, message(DEAD, 0));
+        queue.publish_awaited(dead, DEAD);
+        assert_eq!(queue.withdraw(dead, DEAD, true), crate::queue::collected::Withdrawal::Mine);
+        let other = spawn(&queue, move |queue| _ = queue.recover(dead, |member| member == DEAD));
+        queue.recover(dead, |member| member == DEAD);
+        let next = queue.claim(0, 1).expect("the place is free");
+        queue.words.write(next, message(1, 0));
+        queue.publish(next, 1);
+        other.join().unwrap();
+        assert!(queue.holds_message(next), "the next message is there");
+    });
+}
+
 /// A receiver reads, and dies before it frees the place, or after. Another receives it, or not; then the
 /// place is written again. Gives how often it was received by the living.
 fn death_of_a_receiver(frees: bool) -> BTreeSet<usize> {
