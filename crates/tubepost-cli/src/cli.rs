@@ -1,6 +1,7 @@
 //! The command line: every verb and flag, defined once. Help, completions and man pages come from here.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -68,6 +69,19 @@ Examples:
 Without --own each message goes to one of the receivers. What a receiver had not written when it
 was killed, or its pipe closed, is lost; with --ack another receiver gets it, marked as redelivered.")]
     Recv(Recv),
+
+    /// Run a command for each message: a queue of work, for any number of workers
+    #[command(after_help = "\
+Examples:
+  tubepost create jobs; find . -name '*.png' | tubepost send jobs
+  tubepost run jobs --jobs 4 -- sh -c 'read -r file; convert \"$file\" \"${file%.png}.webp\"'
+  tubepost run jobs --until-empty -- ./resize        end when all is done
+  tubepost run jobs --max-redeliveries 2 --dead-letter failed -- ./resize
+  tubepost run jobs --hold-max 1m -- ./resize        who takes longer, another does it again
+
+The message is the command's standard input. It is consumed if the command exits with 0; otherwise, or when
+run dies, it goes back to the queue, and some worker gets it again.")]
+    Run(Run),
 
     /// Create a mailbox that the system owns: it stays until it is removed
     #[command(after_help = "\
@@ -254,6 +268,37 @@ pub struct Recv {
     /// A line of JSON for each message: who sent it, its number, and the text, or base64 if it is none
     #[arg(long, group = "form")]
     pub json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// The mailbox: one that the system owns
+    pub name: String,
+    /// So many commands at one time
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub jobs: NonZeroU32,
+    /// End, with exit code 0, when nothing is queued and nothing in hand any more
+    #[arg(long)]
+    pub until_empty: bool,
+    /// What to run for each message
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Run {
+    pub fn command(&self) -> CommandLine<'_> {
+        CommandLine(&self.command)
+    }
+}
+
+/// A command and its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandLine<'a>(pub &'a [OsString]);
+
+impl std::fmt::Display for CommandLine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`", self.0.join(std::ffi::OsStr::new(" ")).to_string_lossy())
+    }
 }
 
 #[derive(Debug, Args)]

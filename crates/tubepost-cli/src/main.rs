@@ -16,6 +16,7 @@ mod output;
 mod quantity;
 mod recv;
 mod rm;
+mod run;
 mod scratch;
 mod second;
 mod send;
@@ -49,6 +50,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Demo => demo::run(),
         Verb::Send(args) => send::run(&domain()?, args),
         Verb::Recv(args) => recv::run(&domain()?, args),
+        Verb::Run(args) => run::run(&domain()?, args),
         Verb::Create(args) => create::run(&domain()?, args),
         Verb::Rm { name, force } => rm::run(&domain()?, name, *force),
         Verb::Ls { json } => show::ls(&domain()?, *json),

@@ -421,3 +421,21 @@ sending!(SendCollectedError, Timeout, is_timeout, TimedOut, "nobody received it 
 receiving!(RecvError,);
 receiving!(TryRecvError, Empty, is_empty, WouldWait, "no message is waiting");
 receiving!(RecvTimeoutError, Timeout, is_timeout, TimedOut, "no message came in time");
+
+// What can happen to a call that waits for ever can happen to one that does not.
+macro_rules! also {
+    ($from:ident $(<$s:ident>)? => $to:ident, $($variant:ident $parts:tt),+) => {
+        impl $(<$s>)? From<$from $(<$s>)?> for $to $(<$s>)? {
+            fn from(error: $from $(<$s>)?) -> Self {
+                match error {
+                    $($from::$variant $parts => $to::$variant $parts,)+
+                }
+            }
+        }
+    };
+}
+
+also!(SendError<S> => TrySendError, Closed(message, closed), Failed(message, error));
+also!(SendError<S> => SendTimeoutError, Closed(message, closed), Failed(message, error));
+also!(RecvError => TryRecvError, Closed(closed), Failed(error));
+also!(RecvError => RecvTimeoutError, Closed(closed), Failed(error));

@@ -2,8 +2,8 @@
 
 use crate::scene::{Running, Scene, bare};
 
-const VERBS: [&str; 11] =
-    ["demo", "send", "recv", "create", "rm", "ls", "stat", "gc", "bench", "completions", "man"];
+const VERBS: [&str; 12] =
+    ["demo", "send", "recv", "run", "create", "rm", "ls", "stat", "gc", "bench", "completions", "man"];
 
 #[test]
 fn every_verb_has_help_with_examples() {

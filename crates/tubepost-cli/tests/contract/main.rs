@@ -8,6 +8,7 @@ mod ends;
 mod help;
 mod places;
 mod receiving;
+mod running;
 mod scene;
 mod sending;
 mod sharing;
