@@ -156,7 +156,7 @@ Examples:
   tubepost bench mailbox latency 8       only rows that are all of this
   tubepost bench --json > figures.json
 
-WHAT is any of: mailbox, system-mailbox, cache-line, copy, memcpy, ring, futex, pipe, unix-socket; latency,
+WHAT is any of: mailbox, system-mailbox, collected, cache-line, copy, memcpy, ring, futex, pipe, unix-socket; latency,
 stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length: 8, 56, 64, 1024, 65536, 1048576.
 Words about the same thing widen the choice, others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
     Bench {

@@ -13,6 +13,8 @@ pub enum What {
     Mailbox,
     /// Owned by the system: receivers compete.
     SystemMailbox,
+    /// A mailbox, from the call of a sender that waits until its message is collected to its return.
+    Collected,
     CacheLine,
     Copy,
     /// A copy within one process.

@@ -29,6 +29,7 @@ pub trait Numbered {
     fn seq(&self) -> u64;
     fn set_seq(&mut self, seq: u64);
     fn send(&self, to: &Sender<Self::Of>) -> Measured<()>;
+    fn send_collected(&self, to: &Sender<Self::Of>) -> Measured<()>;
     fn receive(&mut self, from: &Receiver<Self::Of>) -> Measured<()>;
     /// The mailbox that it fits.
     fn options() -> Options<Self::Of> {
@@ -69,6 +70,11 @@ macro_rules! by_value {
             }
 
             #[inline(always)]
+            fn send_collected(&self, to: &Sender<Self>) -> Measured<()> {
+                Ok(to.send_collected(*self)?)
+            }
+
+            #[inline(always)]
             fn receive(&mut self, from: &Receiver<Self>) -> Measured<()> {
                 from.recv_into(self)?;
                 Ok(())
@@ -105,6 +111,11 @@ macro_rules! by_reference {
             #[inline(always)]
             fn send(&self, to: &Sender<[u8]>) -> Measured<()> {
                 Ok(to.send(&self.0)?)
+            }
+
+            #[inline(always)]
+            fn send_collected(&self, to: &Sender<[u8]>) -> Measured<()> {
+                Ok(to.send_collected(&self.0)?)
             }
 
             #[inline(always)]
@@ -211,6 +222,19 @@ impl<T: Numbered> Drain for Input<T> {
     fn get(&mut self) -> Measured<u64> {
         self.message.receive(&self.receiver)?;
         Ok(black_box(&self.message).seq())
+    }
+}
+
+/// A sender that waits until each message is collected.
+pub struct Collected<T: Numbered>(pub Output<T>);
+
+impl<T: Numbered> Exchange for Collected<T> {
+    #[inline(always)]
+    fn exchange(&mut self, seq: u64) -> Measured<u64> {
+        let message = black_box(&mut self.0.message);
+        message.set_seq(seq);
+        message.send_collected(&self.0.sender)?;
+        Ok(seq)
     }
 }
 

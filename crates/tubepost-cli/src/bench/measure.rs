@@ -46,7 +46,7 @@ pub trait Drain {
 /// What one round of either measure found.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Found {
-    /// One-way latency in nanoseconds: 50th, 99th and 99.9th percentile.
+    /// Latency in nanoseconds, one way or of one call: 50th, 99th and 99.9th percentile.
     pub latency_ns: Option<[f64; 3]>,
     pub msgs_per_s: Option<f64>,
 }
@@ -56,9 +56,10 @@ const SAMPLES_MAX: usize = 1 << 21;
 
 /// Exchanges messages for `time` and takes each round trip's time on its own.
 ///
+/// `ways` is 2 where an exchange is the way there and the way back, of which one is meant.
 /// Before each it stays away for `rest`. Without that, two processes that block can fall into step so that
 /// neither ever sleeps, and what is measured is not what is asked for.
-pub fn round_trips(mut subject: impl Exchange, time: Duration, rest: Duration) -> Measured<Found> {
+pub fn round_trips(mut subject: impl Exchange, ways: f64, time: Duration, rest: Duration) -> Measured<Found> {
     let expected = time.as_nanos() as usize / 50;
     // Filled and thereby mapped now: no page fault while the clock runs.
     let mut samples = vec![1u32; expected.min(SAMPLES_MAX)];
@@ -80,8 +81,8 @@ pub fn round_trips(mut subject: impl Exchange, time: Duration, rest: Duration) -
     }
     subject.exchange(STOP)?;
     samples.sort_unstable();
-    let one_way = |share| percentile(&samples, share) / 2.0;
-    Ok(Found { latency_ns: Some([one_way(0.5), one_way(0.99), one_way(0.999)]), msgs_per_s: None })
+    let latency = |share| percentile(&samples, share) / ways;
+    Ok(Found { latency_ns: Some([latency(0.5), latency(0.99), latency(0.999)]), msgs_per_s: None })
 }
 
 /// A percentile of sorted samples, finer than the clock's step.
@@ -129,6 +130,12 @@ pub fn echo(mut subject: impl Echo) -> Measured<()> {
         last = subject.take(last)?;
         subject.answer(last)?;
     }
+    Ok(())
+}
+
+/// Receives until told to stop.
+pub fn swallow(mut subject: impl Drain) -> Measured<()> {
+    while subject.get()? != STOP {}
     Ok(())
 }
 

@@ -70,6 +70,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
     let mut groups = Vec::new();
     if cpus > 1 {
         groups.push(spinning_latency());
+        groups.push(calls());
         groups.push(blocking_latency("latency one way, blocking, a CPU each", Place::TwoCores));
         groups.push(blocking_latency(
             "latency one way, blocking, a CPU each, idle CPUs polling",
@@ -113,6 +114,18 @@ fn spinning_latency() -> Group {
         mode: Mode::Spin,
         place: Place::TwoCores,
         entries,
+    }
+}
+
+fn calls() -> Group {
+    use What::{CacheLine, Collected};
+    let row = |what, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, 8, limit);
+    let line = Some((CacheLine, 8));
+    Group {
+        title: "latency from call to return, spinning, a CPU each; a cache line one way",
+        mode: Mode::Spin,
+        place: Place::TwoCores,
+        entries: vec![row(CacheLine, None), row(Collected, line)],
     }
 }
 

@@ -10,9 +10,11 @@ use super::job::{Job, Measure, Mode, Part, What, lap};
 use super::kernel::{Names, Pipe, Socket};
 use super::limits::{Copies, Futex, Line, Memcpy, RingReceiver, RingSender, Shared};
 use super::mailbox::{
-    Bytes8, Bytes56, Bytes64, Bytes1024, Bytes65536, Bytes1048576, Ends, Input, Numbered, Output,
+    Bytes8, Bytes56, Bytes64, Bytes1024, Bytes65536, Bytes1048576, Collected, Ends, Input, Numbered, Output,
 };
-use super::measure::{Drain, Echo, Exchange, Found, Measured, Source, drain, echo, pour, round_trips};
+use super::measure::{
+    Drain, Echo, Exchange, Found, Measured, Source, drain, echo, pour, round_trips, swallow,
+};
 use crate::exit::Failure;
 
 /// What either side needs for any round.
@@ -21,6 +23,11 @@ pub struct Bench {
     pub directory: PathBuf,
     pub domain: Domain,
 }
+
+/// Of an exchange that is a message there and one back, half is meant …
+const BOTH_WAYS: f64 = 2.0;
+/// … and of one that is a single call, all.
+const ONE_CALL: f64 = 1.0;
 
 const MEMORY: &str = "bench-memory";
 
@@ -95,7 +102,9 @@ impl Bench {
                 far.begin(job)?;
                 trips(Copies::<N>::new(shared), job, far)
             }
-            (What::Memcpy, Measure::Latency) => round_trips(Memcpy::<N>::new(), job.time, job.rest),
+            (What::Memcpy, Measure::Latency) => {
+                round_trips(Memcpy::<N>::new(), BOTH_WAYS, job.time, job.rest)
+            }
             // Each message is copied in and out, as by the two sides of a ring.
             (What::Memcpy, Measure::Stream) => drain(Memcpy::<N>::new(), job.time, lap(job.bytes)),
             (What::Futex, _) => {
@@ -108,12 +117,20 @@ impl Bench {
                 far.begin(job)?;
                 stream(ring, job, far)
             }
+            (What::Collected, _) => {
+                far.begin(job)?;
+                far.ready()?;
+                let sender = Collected(Output::<T>::ping(&self.domain, job.mode)?);
+                let found = round_trips(sender, ONE_CALL, job.time, job.rest)?;
+                far.done()?;
+                Ok(found)
+            }
             (What::Mailbox | What::SystemMailbox, Measure::Latency) => {
                 let input = Input::<T>::pong(&self.domain, job.what, job.mode)?;
                 far.begin(job)?;
                 far.ready()?;
                 let output = Output::<T>::ping(&self.domain, job.mode)?;
-                let found = round_trips(Ends(output, input), job.time, job.rest)?;
+                let found = round_trips(Ends(output, input), BOTH_WAYS, job.time, job.rest)?;
                 far.done()?;
                 Ok(found)
             }
@@ -156,6 +173,12 @@ impl Bench {
             (What::Futex, _) => answer(Futex::far(shared), near),
             (What::Memcpy, _) => Ok(()), // the near one does it alone
             (What::Ring, _) => collect(RingReceiver::<N>::new(shared), job, near),
+            (What::Collected, _) => {
+                let input = Input::<T>::ping(&self.domain, job.what, job.mode)?;
+                near.ready()?;
+                swallow(input)?;
+                near.done(None)
+            }
             (What::Mailbox | What::SystemMailbox, Measure::Latency) => {
                 let input = Input::<T>::ping(&self.domain, job.what, job.mode)?;
                 let output = Output::<T>::pong(&self.domain, job.mode)?;
@@ -174,7 +197,7 @@ impl Bench {
 
 fn trips(subject: impl Exchange, job: &Job, far: &mut Far) -> Measured<Found> {
     far.ready()?;
-    let found = round_trips(subject, job.time, job.rest)?;
+    let found = round_trips(subject, BOTH_WAYS, job.time, job.rest)?;
     far.done()?;
     Ok(found)
 }

@@ -6,7 +6,7 @@
 //!
 //! | limit | what it is | held against it |
 //! |---|---|---|
-//! | `cache-line` | ping-pong of one word, each direction in a line of its own | spinning latency of what fits one line |
+//! | `cache-line` | ping-pong of one word, each direction in a line of its own | spinning latency of what fits one line; calls that wait for the other side |
 //! | `copy` | the same, with the payload copied in and out on both sides | spinning latency of larger messages |
 //! | `ring` | one sender, one receiver, the flag in the slot | streams of the same length |
 //! | `memcpy` | the payload copied within one process | to see beside the copies of large messages |
