@@ -3,6 +3,7 @@
 use crate::domain::member::Peer;
 use crate::error::{Error, RecvError, RecvTimeoutError, TryRecvError};
 use crate::message::Message;
+use crate::queue::calls::Address;
 use crate::receiver::{Receiver, after, blocking, limited, trying};
 use crate::strategy::Refusal;
 use crate::strategy::shared::inlet::Inlet;
@@ -43,8 +44,10 @@ use std::time::{Duration, Instant};
 /// ```
 #[must_use = "a delivery that is dropped goes back to the queue; accept it"]
 pub struct Delivery<M: Message + ?Sized> {
-    inlet: Arc<Inlet>,
-    hand: Option<InHand>,
+    pub(crate) inlet: Arc<Inlet>,
+    pub(crate) hand: Option<InHand>,
+    /// Where its answer goes, if it is a question.
+    pub(crate) address: Address,
     message: M::Received,
     seq: u64,
     sender: Peer,
@@ -53,17 +56,21 @@ pub struct Delivery<M: Message + ?Sized> {
 }
 
 impl<M: Message + ?Sized> Delivery<M> {
-    /// Consumes the message: nobody gets it any more.
+    /// Consumes the message: nobody gets it any more. A question is left without an answer, and its caller is told.
     ///
     /// # Errors
     ///
     /// [`Error::NotHeld`] if it was not in this receiver's hand any more;
     /// [`Error::Forked`] in a forked child.
     pub fn accept(mut self) -> Result<(), Error> {
-        match self.hand.take() {
-            Some(hand) => self.inlet.accept(hand),
-            None => Ok(()),
+        let Some(hand) = self.hand.take() else { return Ok(()) };
+        if M::ANSWER.is_some()
+            && let Err(error) = self.inlet.leave_unanswered(self.address)
+        {
+            self.inlet.give_back(hand);
+            return Err(error);
         }
+        self.inlet.accept(hand)
     }
 
     /// Its place in the order of the mailbox; it never repeats.
@@ -124,8 +131,18 @@ impl<M: Message + ?Sized> With for ToHold<'_, M> {
             Ok(message) => message,
             Err(unfit) => return Err(taken.unfit(unfit)),
         };
+        let address = if M::ANSWER.is_some() { taken.address() } else { Address::NOBODY };
         let hand = Some(taken.hold()?);
-        Ok(Delivery { inlet: Arc::clone(self.0), hand, message, seq, sender, redelivered, _of: PhantomData })
+        Ok(Delivery {
+            inlet: Arc::clone(self.0),
+            hand,
+            address,
+            message,
+            seq,
+            sender,
+            redelivered,
+            _of: PhantomData,
+        })
     }
 }
 

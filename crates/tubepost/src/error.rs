@@ -198,6 +198,27 @@ pub enum Error {
         /// The mailbox.
         name: String,
     },
+    /// Nobody waits for this answer: the caller gave up, or is dead.
+    #[error(
+        "nobody waits for this answer from {name:?} any more: the caller gave up, or ended; ask `is_awaited` before long work"
+    )]
+    NotAwaited {
+        /// The mailbox.
+        name: String,
+    },
+    /// The question was consumed without an answer; as for [`Closed`](Self::Closed).
+    #[error("the question was received, and not answered")]
+    Unanswered,
+    /// As many calls as there can be are under way in this mailbox, or there is no memory for one more.
+    #[error(
+        "there can be {max} calls to {name:?} under way at one time, if there is memory for them; wait for some answers first"
+    )]
+    TooManyCalls {
+        /// The mailbox.
+        name: String,
+        /// The most there can be.
+        max: u32,
+    },
     /// All rows for members of this mailbox are taken.
     #[error("{name:?} already has {max} members; close some handles first")]
     TooManyMembers {
@@ -279,6 +300,19 @@ pub enum SendCollectedError<S> {
     Failed(S, Error),
 }
 
+/// Why [`Sender::call`](crate::Sender::call) has no answer; the question comes back.
+#[derive(Clone, PartialEq, Eq)]
+pub enum CallError<S> {
+    /// There was none in time. If the question was sent it may still be received.
+    Timeout(S),
+    /// The question was received and there is no answer: it was accepted, rejected, or received without one.
+    Unanswered(S),
+    /// The owner is gone, or the mailbox was removed; and what is known of the question.
+    Closed(S, Closed, Fate),
+    /// Something else is wrong.
+    Failed(S, Error),
+}
+
 /// What became of a message whose mailbox was closed while its sender waited for it to be collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
@@ -320,12 +354,12 @@ pub enum RecvTimeoutError {
 }
 
 macro_rules! sending {
-    ($name:ident, $($waiting:ident, $is:ident, $becomes:ident, $text:literal)?) => {
+    ($name:ident, $($waiting:ident, $is:ident, $becomes:ident, $text:literal);*) => {
         impl<S> $name<S> {
             /// The message that was not sent.
             pub fn into_inner(self) -> S {
                 match self {
-                    $(Self::$waiting(message) => message,)?
+                    $(Self::$waiting(message) => message,)*
                     Self::Closed(message, ..) | Self::Failed(message, _) => message,
                 }
             }
@@ -341,12 +375,12 @@ macro_rules! sending {
             #[doc = concat!("Whether the reason is that ", $text, ".")]
             pub fn $is(&self) -> bool {
                 matches!(self, Self::$waiting(_))
-            })?
+            })*
         }
         impl<S> fmt::Display for $name<S> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $(Self::$waiting(_) => f.write_str($text),)?
+                    $(Self::$waiting(_) => f.write_str($text),)*
                     Self::Closed(_, closed, ..) => closed.fmt(f),
                     Self::Failed(_, error) => error.fmt(f),
                 }
@@ -357,7 +391,7 @@ macro_rules! sending {
         impl<S> fmt::Debug for $name<S> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $(Self::$waiting(_) => f.write_str(concat!(stringify!($waiting), "(..)")),)?
+                    $(Self::$waiting(_) => f.write_str(concat!(stringify!($waiting), "(..)")),)*
                     Self::Closed(_, closed, ..) => write!(f, "Closed(.., {closed:?})"),
                     Self::Failed(_, error) => write!(f, "Failed(.., {error:?})"),
                 }
@@ -366,7 +400,7 @@ macro_rules! sending {
         impl<S> From<$name<S>> for Error {
             fn from(error: $name<S>) -> Error {
                 match error {
-                    $($name::$waiting(_) => Error::$becomes,)?
+                    $($name::$waiting(_) => Error::$becomes,)*
                     $name::Closed(_, closed, ..) => Error::Closed(closed),
                     $name::Failed(_, error) => error,
                 }
@@ -414,6 +448,11 @@ macro_rules! receiving {
     };
 }
 
+sending!(
+    CallError,
+    Timeout, is_timeout, TimedOut, "no answer came in time";
+    Unanswered, is_unanswered, Unanswered, "the question was received, and not answered"
+);
 sending!(SendError,);
 sending!(TrySendError, Full, is_full, WouldWait, "the mailbox is full");
 sending!(SendTimeoutError, Timeout, is_timeout, TimedOut, "no place became free in time");

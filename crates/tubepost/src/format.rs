@@ -10,6 +10,13 @@
 use crate::memory::plain::Plain;
 use std::fmt;
 
+/// In a segment's text, between what questions are and what answers are. No label has it in it.
+const ANSWER: char = '\x1f';
+/// Before the label of answers of variable length …
+const VARIABLE: char = 'v';
+/// … and before the description of those of a plain type.
+const FIXED: char = 'f';
+
 /// The most bytes a label has.
 const LABEL_MAX: usize = 255;
 
@@ -41,6 +48,8 @@ enum Agreed {
     Fixed(String),
     /// The label of variable-length messages.
     Variable(String),
+    /// Of questions, and of their answers.
+    Answered(Box<Format>, Box<Format>),
 }
 
 impl Format {
@@ -82,6 +91,37 @@ impl Format {
         match &self.0 {
             Agreed::Variable(label) => Some(label),
             Agreed::Fixed(_) => None,
+            Agreed::Answered(question, _) => question.label(),
+        }
+    }
+
+    /// The format of questions that are answered.
+    pub(crate) fn answered(question: Format, answer: Format) -> Format {
+        Format(Agreed::Answered(Box::new(question), Box::new(answer)))
+    }
+
+    /// The format of the messages themselves, where they are answered.
+    pub(crate) fn question(&self) -> &Format {
+        match &self.0 {
+            Agreed::Answered(question, _) => question,
+            Agreed::Fixed(_) | Agreed::Variable(_) => self,
+        }
+    }
+
+    /// The format of the answers, where messages are answered.
+    ///
+    /// ```
+    /// use tubepost::{Call, Format};
+    ///
+    /// let format = Format::of::<Call<str, u64>>();
+    /// assert_eq!(format.to_string(), r#"bytes labelled "str", answered by u64 (8 bytes, align 8)"#);
+    /// assert_eq!(format.answer(), Some(&Format::of::<u64>()));
+    /// assert_eq!(Format::of::<str>().answer(), None);
+    /// ```
+    pub fn answer(&self) -> Option<&Format> {
+        match &self.0 {
+            Agreed::Answered(_, answer) => Some(answer),
+            Agreed::Fixed(_) | Agreed::Variable(_) => None,
         }
     }
 
@@ -108,6 +148,10 @@ impl Format {
     pub fn encode(&self) -> String {
         match &self.0 {
             Agreed::Fixed(text) | Agreed::Variable(text) => text.clone(),
+            Agreed::Answered(question, answer) => {
+                let kind = if answer.is_variable() { VARIABLE } else { FIXED };
+                format!("{}{ANSWER}{kind}{}", question.encode(), answer.encode())
+            }
         }
     }
 
@@ -128,9 +172,21 @@ impl Format {
     /// assert!(Format::decode(false, "\u{1b}[2J").unwrap_err().contains("control character"));
     /// ```
     pub fn decode(variable: bool, text: &str) -> Result<Format, String> {
+        if let Some((question, answer)) = text.split_once(ANSWER) {
+            let answer = match (answer.strip_prefix(VARIABLE), answer.strip_prefix(FIXED)) {
+                (Some(label), _) => Format::labelled(label),
+                (None, Some(text)) => Format::decode_plain(text),
+                (None, None) => Err("the description of the answers is of no known kind".to_owned()),
+            };
+            return Ok(Format::answered(Format::decode(variable, question)?, answer?));
+        }
         if variable {
             return Format::labelled(text);
         }
+        Format::decode_plain(text)
+    }
+
+    fn decode_plain(text: &str) -> Result<Format, String> {
         if text.is_empty() {
             return Err("the description of a type is never empty, this one is".to_owned());
         }
@@ -153,6 +209,7 @@ impl fmt::Display for Format {
             Agreed::Fixed(text) => f.write_str(text),
             Agreed::Variable(label) if label.is_empty() => f.write_str("bytes without a label"),
             Agreed::Variable(label) => write!(f, "bytes labelled {label:?}"),
+            Agreed::Answered(question, answer) => write!(f, "{question}, answered by {answer}"),
         }
     }
 }

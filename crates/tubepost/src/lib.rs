@@ -75,6 +75,8 @@ mod queue;
 mod sync;
 
 #[cfg(not(loom))]
+mod call;
+#[cfg(not(loom))]
 mod delivery;
 #[cfg(not(loom))]
 mod domain;
@@ -93,14 +95,16 @@ mod strategy;
 pub use planted::names as __planted;
 
 pub use error::{
-    Closed, Error, Fate, RecvError, RecvTimeoutError, SendCollectedError, SendError, SendTimeoutError,
-    TryRecvError, TrySendError,
+    CallError, Closed, Error, Fate, RecvError, RecvTimeoutError, SendCollectedError, SendError,
+    SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use format::Format;
 pub use memory::plain::Plain;
 pub use message::{Buffer, Message};
 pub use tubepost_derive::Message;
 
+#[cfg(not(loom))]
+pub use call::Call;
 #[cfg(not(loom))]
 pub use delivery::Delivery;
 #[cfg(not(loom))]

@@ -7,7 +7,7 @@ use crate::domain::name::Name;
 use crate::error::Error;
 use crate::format::Format;
 use crate::message::Message;
-use crate::queue::layout::{Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, usual_ceiling};
+use crate::queue::layout::{ADDRESS, Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, usual_ceiling};
 use crate::receiver::Receiver;
 use crate::strategy::shared::attach::Wish;
 use crate::strategy::shared::inlet::Inlet;
@@ -252,6 +252,10 @@ impl<M: Message + ?Sized> Options<M> {
             }
             None => (self.max_message.unwrap_or(LONGEST), 1),
         };
+        // At the end of a question there is where its answer goes.
+        let end = if M::ANSWER.is_some() { ADDRESS } else { 0 };
+        let answers = M::ANSWER.map_or(0, |fixed| 1 + fixed.map_or(max_message, |size| size as u64));
+        let max_message = max_message.saturating_add(end);
         check_mode(self.mode)?;
         let format = self.common.format::<M>()?;
         let text = format.encode();
@@ -263,7 +267,7 @@ impl<M: Message + ?Sized> Options<M> {
             });
         }
         let domain = self.common.domain()?;
-        let usual = || usual_ceiling(self.capacity, max_message, domain.memory());
+        let usual = || usual_ceiling(self.capacity, max_message.max(answers), domain.memory());
         let geometry = Geometry::new(Choice {
             capacity: self.capacity,
             max_message,
@@ -272,6 +276,7 @@ impl<M: Message + ?Sized> Options<M> {
             owned,
             format_length: text.len() as u64,
             ceiling: self.ceiling.unwrap_or_else(usual),
+            answers,
         })?;
         let wish = self.common.wish(&domain, &name, &format)?;
         let plan = Plan { geometry, format: &text, mode: self.mode, group: self.group, member: wish.member };

@@ -17,6 +17,7 @@ mod sealed {
     impl<T: super::Plain> Sealed for T {}
     impl Sealed for [u8] {}
     impl Sealed for str {}
+    impl<Q: super::Message + ?Sized, A: super::Message + ?Sized> Sealed for crate::call::Call<Q, A> {}
 }
 
 /// A type that a mailbox carries.
@@ -26,6 +27,7 @@ mod sealed {
 /// | a plain type `T` | `T` | `T` |
 /// | `[u8]` | `&[u8]` | `Vec<u8>` |
 /// | `str` | `&str` | `String` |
+/// | [`Call<Q, A>`](crate::Call) | asked as `Q` is sent | as `Q` is; answered as `A` is sent |
 ///
 /// Plain types are numbers, arrays of plain types, and structs with
 /// [`#[derive(Message)]`](derive@crate::Message); see [`Plain`].
@@ -66,6 +68,10 @@ pub trait Message: sealed::Sealed + 'static {
     /// Size and alignment; `None` if each message has its own length.
     #[doc(hidden)]
     const FIXED: Option<(usize, usize)>;
+
+    /// Where messages are answered: the length of an answer, if that is fixed.
+    #[doc(hidden)]
+    const ANSWER: Option<Option<usize>> = None;
 
     /// The format if nobody declares a label.
     #[doc(hidden)]

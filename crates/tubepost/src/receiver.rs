@@ -162,6 +162,9 @@ impl<M: Message + ?Sized> With for ByValue<M> {
     fn message(self, taken: Taken<'_>) -> Result<M::Received, Refusal> {
         match M::receive(&taken.payload) {
             Ok(message) => {
+                if M::ANSWER.is_some() {
+                    taken.leave_unanswered();
+                }
                 taken.consume();
                 Ok(message)
             }

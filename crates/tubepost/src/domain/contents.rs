@@ -1,7 +1,7 @@
 //! What is in a mailbox: how much waits and is in hand, and what the dead left in it.
 
 use super::entry::Segment;
-use crate::queue::chunks::Use;
+use crate::queue::chunks::{Chunk, Use};
 use crate::queue::mapped::Letter;
 use crate::queue::slots::{Member, Place};
 use crate::queue::{in_hand, takes};
@@ -112,9 +112,11 @@ impl Segment {
     }
 
     fn give_back_what(&self, dead: impl Fn(Member) -> bool) -> u64 {
-        let mut given = in_hand::reclaim(&self.slots, &self.chunks, &dead);
+        self.calls.clear(&self.chunks, &dead);
+        let named = |chunk: &Chunk<'_>| self.calls.names(chunk);
+        let mut given = in_hand::reclaim(&self.slots, &self.chunks, &dead, named);
         let first = |member, place: Place| {
-            in_hand::reclaim(&self.slots, &self.chunks, &dead);
+            in_hand::reclaim(&self.slots, &self.chunks, &dead, named);
             !in_hand::has_copy(&self.chunks, member, place.position)
         };
         let (unfreed, untaken) = (self.unfreed(), self.untaken());

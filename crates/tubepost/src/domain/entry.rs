@@ -25,6 +25,7 @@ use super::name::Name;
 use super::{Domain, cleanup, failed, no_memory};
 use crate::error::Error;
 use crate::os::{Errno, file, fork, lock, map::Map, pid};
+use crate::queue::calls::Calls;
 use crate::queue::chunks::Chunks;
 use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
 use crate::queue::mapped::Mapped;
@@ -86,6 +87,7 @@ pub(crate) struct Segment {
     pub(crate) geometry: Geometry,
     pub(crate) slots: Slots<Mapped>,
     pub(crate) chunks: Chunks,
+    pub(crate) calls: Calls,
     pub(crate) rows: Rows,
     facts: file::Facts,
     map: Arc<Map>,
@@ -104,6 +106,7 @@ impl Segment {
             name: name.clone(),
             slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.choice.capacity),
             chunks: Chunks::new(Arc::clone(&map), &geometry),
+            calls: Calls::new(Arc::clone(&map), &geometry),
             rows: Rows::new(Arc::clone(&map), &geometry),
             geometry,
             epoch: map.epoch(),
@@ -177,6 +180,7 @@ impl Segment {
         for bell in [self.messages(), self.room(), self.end()] {
             bell.alarm();
         }
+        self.calls.alarm();
     }
 
     /// A new descriptor of this very object, by its name.

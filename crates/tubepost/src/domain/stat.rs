@@ -109,6 +109,8 @@ pub struct Stat {
     pub format: String,
     /// Whether messages are of variable length.
     pub variable: bool,
+    /// Where messages are answered: the same of the answers.
+    pub answer: Option<String>,
     /// Who may receive (r) and send (w), as permission bits for owner, group and others.
     pub mode: u32,
     /// How many messages were accepted so far.
@@ -204,6 +206,10 @@ impl Domain {
     }
 }
 
+fn label_or_text(format: &Format) -> String {
+    format.label().map_or_else(|| format.to_string(), str::to_owned)
+}
+
 /// What is known of a mapped mailbox.
 pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
     let choice = &segment.geometry.choice;
@@ -229,8 +235,9 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         capacity: choice.capacity,
         depth: count.waiting,
         held: count.held,
-        max_message: choice.max_message,
-        format: format.label().map_or_else(|| format.to_string(), str::to_owned),
+        max_message: choice.longest(),
+        format: label_or_text(format.question()),
+        answer: format.answer().map(label_or_text),
         variable: choice.variable,
         mode: segment.mode(),
         // Not more than 2^64, whatever somebody wrote there.

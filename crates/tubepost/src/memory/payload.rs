@@ -66,6 +66,35 @@ unsafe impl Payload for [u8] {
     }
 }
 
+/// The first bytes of a payload.
+pub(crate) struct Front<'a, P: ?Sized> {
+    of: &'a P,
+    length: usize,
+}
+
+impl<'a, P: Payload + ?Sized> Front<'a, P> {
+    /// The first `length` bytes, which are there.
+    #[inline]
+    pub(crate) fn new(of: &'a P, length: usize) -> Front<'a, P> {
+        assert!(length <= of.len());
+        Front { of, length }
+    }
+}
+
+// SAFETY: the payload that it is the front of initialises all of `dst`.
+unsafe impl<P: Payload + ?Sized> Payload for Front<'_, P> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.length
+    }
+
+    #[inline]
+    fn copy_to(&self, dst: &mut [MaybeUninit<u8>]) {
+        assert!(dst.len() <= self.length);
+        self.of.copy_to(dst);
+    }
+}
+
 /// The value whose bytes the message is; nothing if it has another length.
 #[inline]
 pub(crate) fn value<T: Plain>(payload: &(impl Payload + ?Sized)) -> Option<T> {

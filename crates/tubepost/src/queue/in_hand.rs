@@ -92,14 +92,20 @@ pub(crate) fn hold_again<'a>(chunks: &'a Chunks, known: &mut Vec<Ticket>, me: Me
 }
 
 /// Puts the chunks of the dead in order. Says how many messages are back and wait to be held again.
-pub(crate) fn reclaim<W: Words>(slots: &Slots<W>, chunks: &Chunks, dead: impl Fn(Member) -> bool) -> u64 {
+/// `named`: whether what is OWN is an answer that its caller is to read.
+pub(crate) fn reclaim<W: Words>(
+    slots: &Slots<W>,
+    chunks: &Chunks,
+    dead: impl Fn(Member) -> bool,
+    named: impl Fn(&Chunk<'_>) -> bool,
+) -> u64 {
     let mut returned = 0;
     for chunk in chunks.all() {
         let word = chunk.word;
         let member = word.member();
         let place = || slots.place(chunk.entry.position.load(Relaxed));
         match word.kind() {
-            Some(Use::Own) if dead(member) => {
+            Some(Use::Own) if dead(member) && !named(&chunk) => {
                 chunk.swap(word.freed());
             }
             Some(Use::Linked) if dead(member) => {

@@ -7,11 +7,13 @@
 //! 0x100  tail       a hint for senders
 //! 0x140  head       how far receivers have got
 //! 0x180  chunks     how much memory there is for what does not fit a slot
+//! 0x2C0  calls      how many cells for calls were ever used
 //! 0x400  format     text: what the messages are
 //!        claims     capacity × 8 bytes
 //!        takes      capacity × 8 bytes
 //!        slots      capacity × stride bytes: state word, then the payload or where it is
 //!        rows       one per member, 128 bytes each; memory is taken when they are
+//!        calls      where messages are answered: one cell per call under way; likewise
 //!        entries    one per chunk, 128 bytes each, class by class; likewise
 //!        chunks     the payloads that don't fit a slot, class by class; likewise
 //! ```
@@ -26,7 +28,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// The first eight bytes of every tubepost segment.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tubepost");
 /// The version of everything in `docs/format.md`.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// `kind`: a mailbox.
 pub(crate) const MAILBOX: u32 = 1;
@@ -83,6 +85,10 @@ const SPARE_BYTES: u64 = 64 << 20;
 const LEAST_SPARE: u64 = 64;
 /// The most memory that chunks can have.
 pub(crate) const MAX_CEILING: u64 = 256 << 30;
+/// Bytes at the end of a message that say where its answer goes.
+pub(crate) const ADDRESS: u64 = 16;
+/// Calls that can be under way at one time.
+pub(crate) const CALLS: u64 = 1 << 16;
 /// Bytes of an entry.
 pub(crate) const ENTRY: u64 = size_of::<Entry>() as u64;
 
@@ -106,11 +112,17 @@ pub(crate) struct Header {
     pub(crate) mode: AtomicU64,
     /// The most memory that chunks may have.
     pub(crate) ceiling: AtomicU64,
+    _spare: [AtomicU64; 3],
+    /// 0, or where messages are answered: 1 + the longest answer.
+    pub(crate) answers: AtomicU64,
     pub(crate) life: Life,
     pub(crate) bells: Bells,
     pub(crate) tail: Tail,
     pub(crate) head: Head,
     pub(crate) chunks: ChunkMemory,
+    _more: [AtomicU64; 16],
+    /// Cells for calls from this one on were never used. Only grows.
+    pub(crate) calls: AtomicU32,
 }
 
 /// How it ended.
@@ -184,6 +196,25 @@ pub(crate) struct Entry {
     pub(crate) wanted: AtomicU64,
 }
 
+/// One call under way; see `queue::calls`.
+#[repr(C, align(64))]
+pub(crate) struct CallCell {
+    pub(crate) word: AtomicU64,
+    /// Tells it from all other calls that ever had this cell.
+    pub(crate) number: AtomicU64,
+    /// Whose it is.
+    pub(crate) caller: AtomicU32,
+    /// Where that one sleeps.
+    pub(crate) bell: AtomicU32,
+    /// Of the answer.
+    pub(crate) length: AtomicU32,
+    /// The answer, or which chunk it is in.
+    pub(crate) answer: [AtomicU64; 4],
+}
+
+/// Bytes of a cell for a call.
+pub(crate) const CALL_CELL: u64 = size_of::<CallCell>() as u64;
+
 /// One member: a handle of some process.
 #[repr(C, align(128))]
 pub(crate) struct Row {
@@ -215,7 +246,9 @@ const _: () = {
     assert!(offset_of!(Header, life) == 0x80 && offset_of!(Header, bells) == 0xC0);
     assert!(offset_of!(Header, ceiling) == 0x58 && offset_of!(Header, chunks) == 0x180);
     assert!(offset_of!(Header, tail) == 0x100 && offset_of!(Header, head) == 0x140);
-    assert!(size_of::<Header>() == 0x240 && FORMAT_AT >= 0x240);
+    assert!(offset_of!(Header, answers) == 0x78 && offset_of!(Header, calls) == 0x2C0);
+    assert!(size_of::<Header>() == 0x300 && FORMAT_AT >= 0x300);
+    assert!(CALL_CELL == 64 && offset_of!(CallCell, answer) == 32);
     assert!(size_of::<Row>() == 128 && align_of::<Row>() <= PAGE as usize);
     assert!(size_of::<Entry>() == 128 && LEAST_CHUNK << (MAX_CLASSES - 1) == MAX_MESSAGE);
     assert!(PAGE.is_multiple_of(ROW) && ROWS == u16::MAX as u64 + 1);
@@ -234,6 +267,19 @@ pub(crate) struct Choice {
     pub(crate) format_length: u64,
     /// The most memory that chunks may have.
     pub(crate) ceiling: u64,
+    /// 0, or where messages are answered: 1 + the longest answer.
+    pub(crate) answers: u64,
+}
+
+impl Choice {
+    pub(crate) fn answered(&self) -> bool {
+        self.answers > 0
+    }
+
+    /// The longest message, without what says where its answer goes.
+    pub(crate) fn longest(&self) -> u64 {
+        if self.answered() { self.max_message.saturating_sub(ADDRESS) } else { self.max_message }
+    }
 }
 
 /// Chunks of one length.
@@ -259,6 +305,7 @@ pub(crate) struct Geometry {
     pub(crate) takes_at: u64,
     pub(crate) slots_at: u64,
     pub(crate) rows_at: u64,
+    pub(crate) calls_at: u64,
     pub(crate) classes: [Class; MAX_CLASSES],
     pub(crate) total: u64,
 }
@@ -280,9 +327,10 @@ impl Geometry {
         let takes_at = (claims_at + capacity * 8).next_multiple_of(64);
         let slots_at = (takes_at + capacity * 8).next_multiple_of(64);
         let rows_at = (slots_at + capacity * stride).next_multiple_of(PAGE);
-        let mut end = rows_at + ROWS * ROW;
+        let calls_at = rows_at + ROWS * ROW;
+        let mut end = calls_at + if choice.answered() { CALLS * CALL_CELL } else { 0 };
         let mut classes = [Class::default(); MAX_CLASSES];
-        let kinds = class_of(max_message) + 1;
+        let kinds = class_of(max_message.max(choice.answers)) + 1;
         for (kind, class) in classes.iter_mut().enumerate().take(kinds) {
             class.size = LEAST_CHUNK << kind;
             // What is in a chunk is longer than half of it, so this many fill the ceiling.
@@ -304,6 +352,7 @@ impl Geometry {
             takes_at,
             slots_at,
             rows_at,
+            calls_at,
             classes,
             total: end,
         })
@@ -330,6 +379,7 @@ impl Geometry {
         header.format_length.store(choice.format_length, Relaxed);
         header.mode.store(mode.into(), Relaxed);
         header.ceiling.store(choice.ceiling, Relaxed);
+        header.answers.store(choice.answers, Relaxed);
         header.life.state.store(OPEN, Relaxed);
         header.magic.store(MAGIC, Relaxed);
     }
@@ -362,6 +412,7 @@ impl Geometry {
             owned: flags & PROCESS_OWNED != 0,
             format_length: header.format_length.load(Relaxed),
             ceiling: header.ceiling.load(Relaxed),
+            answers: header.answers.load(Relaxed),
         })
         .map_err(|error| damaged(error.to_string()))?;
         let total = header.total.load(Relaxed);
@@ -407,6 +458,13 @@ fn possible(choice: &Choice) -> Result<(), Error> {
     if !(1..=MAX_CAPACITY).contains(&capacity) {
         return impossible("the capacity", capacity, format!("1 to {MAX_CAPACITY} messages"));
     }
+    if choice.answers > MAX_MESSAGE {
+        let given = choice.answers - 1;
+        return impossible("the longest answer", given, format!("less than {MAX_MESSAGE} bytes (1 GiB)"));
+    }
+    if choice.answered() && max_message < ADDRESS {
+        return impossible("the longest message", max_message, format!("at least {ADDRESS} bytes"));
+    }
     if max_message > MAX_MESSAGE {
         return impossible(
             "the longest message",
@@ -420,7 +478,7 @@ fn possible(choice: &Choice) -> Result<(), Error> {
     if format_length > MAX_FORMAT {
         return impossible("the length of the format", format_length, format!("at most {MAX_FORMAT} bytes"));
     }
-    let least = LEAST_CHUNK << class_of(max_message);
+    let least = LEAST_CHUNK << class_of(max_message.max(choice.answers));
     if !(least..=MAX_CEILING).contains(&ceiling) {
         let allowed =
             format!("at least {least} bytes, for one message of {max_message}, at most {MAX_CEILING}");
@@ -441,7 +499,17 @@ mod tests {
         format_length: u64,
     ) -> Result<Geometry, Error> {
         let ceiling = usual_ceiling(capacity, max_message, 1 << 40);
-        Geometry::new(Choice { capacity, max_message, align, variable, owned: true, format_length, ceiling })
+        let answers = 0;
+        Geometry::new(Choice {
+            capacity,
+            max_message,
+            align,
+            variable,
+            owned: true,
+            format_length,
+            ceiling,
+            answers,
+        })
     }
 
     #[test]

@@ -231,6 +231,18 @@ impl<'a> Lent<'a> {
     }
 }
 
+impl<'a> Lent<'a> {
+    /// The same without the last `N` bytes, and these; nothing if there are fewer.
+    #[inline]
+    pub(crate) fn split_end<const N: usize>(self) -> Option<(Lent<'a>, [u8; N])> {
+        let length = self.length.checked_sub(N)?;
+        let mut end = [0; N];
+        // SAFETY: the last `N` bytes, as just found; what is initialised may be taken for what need not be.
+        unsafe { copy::read(self.at.add(length), &mut *(&raw mut end).cast::<[MaybeUninit<u8>; N]>()) };
+        Some((Lent { length, ..self }, end))
+    }
+}
+
 // SAFETY: `copy_to` initialises all of `to`, by `copy::read`.
 unsafe impl Payload for Lent<'_> {
     #[inline]

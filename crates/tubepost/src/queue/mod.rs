@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 #[cfg(not(loom))]
+pub(crate) mod calls;
+#[cfg(not(loom))]
 pub(crate) mod chunks;
 pub(crate) mod collected;
 #[cfg(not(loom))]

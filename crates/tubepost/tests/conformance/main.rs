@@ -15,6 +15,7 @@
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
+//! | `answers` | calls: each answer finds its caller, and who waits in vain is told |
 //! | `closing` | however the owner goes, every user is told, and told the same number |
 //! | `stopped` | a stopped process is not a dead one |
 //! | `killed` | a process killed at any moment leaves the others working |
@@ -26,6 +27,7 @@
 mod stage;
 
 mod agreement;
+mod answers;
 mod calls;
 mod capacity;
 mod cast;
@@ -58,5 +60,6 @@ fn role() {
         stepped::ROLES,
         stopped::ROLES,
         agreement::ROLES,
+        answers::ROLES,
     ]);
 }

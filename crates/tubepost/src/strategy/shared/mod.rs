@@ -25,6 +25,7 @@
 //! that competes: see `queue::takes` and `queue::in_hand`.
 
 pub(crate) mod attach;
+pub(crate) mod calls;
 pub(crate) mod collected;
 mod idle;
 pub(crate) mod inlet;

@@ -6,6 +6,7 @@ use crate::domain::member::{self, Peer};
 use crate::error::Error;
 use crate::memory::payload::{self, Unfit};
 use crate::os::Errno;
+use crate::queue::calls::Address;
 use crate::queue::chunks::{Chunk, NoChunk, Ticket, Use, Word};
 use crate::queue::in_hand::{self, Origin};
 use crate::queue::mapped::{Lent, Letter};
@@ -122,6 +123,18 @@ impl<'a> Taken<'a> {
         }
     }
 
+    /// Where the answer goes, if this is a question.
+    #[inline]
+    pub(crate) fn address(&self) -> Address {
+        self.payload.split_end().map_or(Address::NOBODY, |(_, end)| Address::from_bytes(end))
+    }
+
+    /// A question is received without being answered: its caller is told, unless another is just answering it.
+    #[cold]
+    pub(crate) fn leave_unanswered(&self) {
+        let _ = self.inlet.leave_unanswered(self.address());
+    }
+
     /// The message was read: its place and its chunk are free.
     #[inline(always)]
     pub(crate) fn consume(self) {
@@ -198,6 +211,9 @@ impl<'a> Taken<'a> {
             Unfit::NotText => Error::BadText,
             Unfit::WrongLength { .. } => self.inlet.impossible(),
         };
+        if self.inlet.at.segment.geometry.choice.answered() {
+            self.leave_unanswered();
+        }
         self.consume();
         error.into()
     }

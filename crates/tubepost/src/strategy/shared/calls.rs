@@ -1,0 +1,263 @@
+//! Calls: a sender that waits for the answer to its message, and a receiver that answers.
+//!
+//! The protocol, and what if somebody dies, is in `queue::calls`.
+
+use super::inlet::Inlet;
+use super::outlet::Outlet;
+use super::taken::InHand;
+use super::{Attachment, closed, forked, too_long};
+use crate::error::{Closed, Error, Fate};
+use crate::queue::calls::{Address, Answering, Outcome, Pending, SHORT, Unwanted};
+use crate::queue::layout::CALLS;
+use crate::queue::mapped::Lent;
+use crate::queue::slots::Place;
+use crate::strategy::Refusal;
+use crate::sync::wait::{Bell, poll};
+use std::cell::RefCell;
+use std::time::Instant;
+
+/// Why a call came back without an answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The question was not sent, or no answer came by the deadline.
+    Refused(Refusal),
+    /// The mailbox was closed after the question was sent.
+    Closed(Closed, Fate),
+    /// The question was consumed, and not answered.
+    Dropped,
+}
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Unanswered {
+        match refusal {
+            Refusal::Closed(closed) => Unanswered::Closed(closed, Fate::NotCollected),
+            other => Unanswered::Refused(other),
+        }
+    }
+}
+
+/// A call under way. Whatever ends it early (a panic, for example), its cell is free then.
+struct UnderWay<'a> {
+    at: &'a Attachment,
+    call: Pending,
+    over: bool,
+}
+
+impl UnderWay<'_> {
+    fn is_settled(&self) -> bool {
+        self.at.segment.calls.is_settled(&self.call)
+    }
+
+    /// Nobody is to answer any more. `false`: somebody has.
+    fn give_up(&mut self) -> bool {
+        self.over = self.at.segment.calls.give_up(&self.call);
+        self.over
+    }
+
+    /// Reads the answer.
+    fn read<R>(mut self, read: impl FnOnce(&Lent<'_>) -> R) -> Option<R> {
+        let segment = &self.at.segment;
+        let outcome = segment.calls.outcome(&self.call, &segment.chunks);
+        let (answer, chunk) = match &outcome {
+            Outcome::Answered(payload, chunk) => (Some(read(payload)), *chunk),
+            Outcome::Dropped => (None, None),
+        };
+        segment.calls.end(&self.call, chunk);
+        self.over = true;
+        answer
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if self.over || self.give_up() {
+            return;
+        }
+        let segment = &self.at.segment;
+        let chunk = match segment.calls.outcome(&self.call, &segment.chunks) {
+            Outcome::Answered(_, chunk) => chunk,
+            Outcome::Dropped => None,
+        };
+        segment.calls.end(&self.call, chunk);
+    }
+}
+
+thread_local! {
+    /// A question and where its answer goes. Kept, so that a call allocates nothing.
+    static LETTER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Outlet {
+    /// Sends a question and waits for the answer, which `read` makes something of.
+    #[inline]
+    pub(crate) fn call<R>(
+        &self,
+        question: &[u8],
+        deadline: Option<Instant>,
+        read: impl FnOnce(&Lent<'_>) -> R,
+    ) -> Result<R, Unanswered> {
+        let at = &*self.at;
+        let segment = &at.segment;
+        if !segment.is_ours() {
+            return Err(forked().into());
+        }
+        let (length, longest) = (question.len() as u64, segment.geometry.choice.longest());
+        if length > longest {
+            return Err(too_long(length, longest).into());
+        }
+        let Some(call) = segment.calls.begin(at.member) else { return Err(self.no_cell().into()) };
+        let address = segment.calls.address(&call);
+        let mut under_way = UnderWay { at, call, over: false };
+        let place = LETTER.with_borrow_mut(|letter| {
+            letter.clear();
+            letter.extend_from_slice(question);
+            letter.extend_from_slice(&address.to_bytes());
+            self.post_by::<false>(letter, deadline)
+        })?;
+        if poll(at.spin(), deadline, || under_way.is_settled()) {
+            at.spun_well();
+        } else {
+            self.await_answer(&mut under_way, place, deadline)?;
+        }
+        under_way.read(read).ok_or(Unanswered::Dropped)
+    }
+
+    /// Sleeps until the call is settled. An error: it will not be.
+    #[cold]
+    fn await_answer(
+        &self,
+        under_way: &mut UnderWay<'_>,
+        place: Place,
+        deadline: Option<Instant>,
+    ) -> Result<(), Unanswered> {
+        let at = &self.at;
+        let calls = &at.segment.calls;
+        let Some(bell) = calls.wait_at(&under_way.call) else { return Err(self.no_cell().into()) };
+        let done = bell.wait(
+            deadline,
+            || under_way.is_settled().then_some(Ok(())),
+            || {
+                if at.segment.is_closed() {
+                    return Err(Err(closed(&at.segment)));
+                }
+                at.look_for_owner().map_err(Err)
+            },
+        );
+        let refusal = match done {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(refusal)) => refusal,
+            None => Refusal::Waiting,
+        };
+        if !under_way.give_up() {
+            return Ok(()); // just now
+        }
+        let Refusal::Closed(closed) = refusal else { return Err(refusal.into()) };
+        let slots = &at.segment.slots;
+        let seen = slots.is_over(place) || slots.taker(place).is_some();
+        Err(Unanswered::Closed(closed, if seen { Fate::Unknown } else { Fate::NotCollected }))
+    }
+
+    /// An answer makes no message.
+    #[cold]
+    pub(crate) fn bad_answer(&self) -> Error {
+        Error::Damaged {
+            name: self.at.segment.name.to_string(),
+            what: "an answer has an impossible length".into(),
+        }
+    }
+
+    #[cold]
+    fn no_cell(&self) -> Refusal {
+        Error::TooManyCalls { name: self.at.segment.name.to_string(), max: CALLS as u32 }.into()
+    }
+}
+
+impl Inlet {
+    /// Whether somebody waits for this answer.
+    pub(crate) fn is_awaited(&self, address: Address) -> bool {
+        self.at.segment.is_ours() && self.at.segment.calls.is_awaited(address)
+    }
+
+    /// Answers a question in hand, which is consumed then. An error: nobody got the answer. The question is consumed
+    /// if that is because nobody waits; else it goes back to the queue.
+    pub(crate) fn reply(&self, hand: InHand, address: Address, answer: &[u8]) -> Result<(), Error> {
+        let segment = &self.at.segment;
+        if !segment.is_ours() {
+            return Err(Error::Forked);
+        }
+        match self.answer(address, answer) {
+            Ok(Some(bell)) => {
+                bell.ring(&self.at.quiet);
+                self.accept(hand)
+            }
+            Ok(None) => {
+                self.accept(hand)?;
+                Err(Error::NotAwaited { name: segment.name.to_string() })
+            }
+            Err(error) => {
+                self.give_back(hand);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes an answer for its caller, who is to be told. Nothing: nobody waits for it.
+    fn answer(&self, address: Address, answer: &[u8]) -> Result<Option<Bell<'_>>, Error> {
+        let at = &*self.at;
+        let segment = &at.segment;
+        let longest = segment.geometry.choice.answers.saturating_sub(1);
+        if answer.len() as u64 > longest {
+            return Err(Error::TooLong { length: answer.len() as u64, max: longest });
+        }
+        if answer.len() <= SHORT {
+            let right = self.right_to_answer(address)?;
+            return Ok(right.and_then(|right| segment.calls.answer(right, answer)));
+        }
+        if !segment.calls.is_awaited(address) {
+            return Ok(None);
+        }
+        let length = answer.len() as u64;
+        let chunk = at.with_memory(|| segment.chunks.take(length, at.member));
+        let chunk = chunk.map_err(|why| at.no_memory(length, &why))?;
+        chunk.write(answer);
+        match self.right_to_answer(address) {
+            Ok(Some(right)) => Ok(segment.calls.answer_in(right, chunk)),
+            other => {
+                chunk.release();
+                other.map(|_| None)
+            }
+        }
+    }
+
+    fn right_to_answer(&self, address: Address) -> Result<Option<Answering>, Error> {
+        let at = &self.at;
+        self.despite_the_dead(|| at.segment.calls.begin_answer(address, at.member))
+    }
+
+    /// A question is consumed without an answer: its caller is told. An error: another is just answering it.
+    #[cold]
+    pub(crate) fn leave_unanswered(&self, address: Address) -> Result<(), Error> {
+        let calls = &self.at.segment.calls;
+        if let Some(bell) = self.despite_the_dead(|| calls.drop_call(address))? {
+            bell.ring(&self.at.quiet);
+        }
+        Ok(())
+    }
+
+    /// Does something with a call that may have been left by one who died answering it. Nothing: nobody waits.
+    fn despite_the_dead<R>(&self, act: impl Fn() -> Result<R, Unwanted>) -> Result<Option<R>, Error> {
+        let segment = &self.at.segment;
+        let mut done = act();
+        if let Err(Unwanted::By(other)) = done
+            && segment.is_dead(other)
+        {
+            segment.give_back();
+            done = act();
+        }
+        match done {
+            Ok(done) => Ok(Some(done)),
+            Err(Unwanted::Gone) => Ok(None),
+            Err(Unwanted::By(_)) => Err(Error::Busy { name: segment.name.to_string() }),
+        }
+    }
+}
