@@ -15,6 +15,7 @@
 //! | [`chunks`] | payloads beside the slots, messages in hand, reclaiming them from the dead | in order |
 //! | [`waking`] | whom to wake where receivers compete | in order |
 //! | [`handoff`] | capacity zero: giving, offering, giving up | in order |
+//! | [`calls`] | questions and answers: who answers, giving up, a second server | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
@@ -28,6 +29,7 @@
 //! stores that the model shows at their visible moment; where the delay between a store and its
 //! visibility matters, the model has store buffers ([`memory`]).
 
+mod calls;
 mod chunks;
 mod close;
 mod explorer;
