@@ -127,6 +127,8 @@ struct Process {
     calls: u8,
     cell: u8,
     question: u8,
+    /// The question's, as it was read.
+    number: u8,
     chunk: u8,
     seen: Cell,
 }
@@ -155,8 +157,15 @@ const NO_CELL: Cell = Cell {
 const NO_CHUNK: Chunk = Chunk { sequence: 0, member: NOBODY, answer: 0 };
 const NO_QUESTION: Question =
     Question { there: false, holders: [false; MAX], queued: false, cell: 0, number: 0 };
-const GONE: Process =
-    Process { at: At::Dead, calls: 0, cell: NOBODY, question: NOBODY, chunk: NOBODY, seen: NO_CELL };
+const GONE: Process = Process {
+    at: At::Dead,
+    calls: 0,
+    cell: NOBODY,
+    question: NOBODY,
+    number: 0,
+    chunk: NOBODY,
+    seen: NO_CELL,
+};
 
 struct Calls {
     roles: &'static [Role],
@@ -295,20 +304,26 @@ impl Calls {
                         Role::Mute => At::Drop,
                         _ => At::Look,
                     };
-                    t.processes[p] = Process { at: next, question: at as u8, cell: question.cell, ..me };
+                    t.processes[p] = Process {
+                        at: next,
+                        question: at as u8,
+                        number: question.number,
+                        cell: question.cell,
+                        ..me
+                    };
                     out.add(|| format!("takes question {}", question.number), t);
                 }
             }
             At::Fill => {
                 let Some(at) = s.chunks.iter().position(|chunk| chunk.member == NOBODY) else { return };
                 let sequence = s.chunks[at].sequence + 1;
-                t.chunks[at] = Chunk { sequence, member: p as u8, answer: s.questions[of].number };
+                t.chunks[at] = Chunk { sequence, member: p as u8, answer: me.number };
                 t.processes[p] = Process { at: At::Look, chunk: at as u8, ..me };
                 out.add(|| format!("fills chunk {at}"), t);
             }
             At::Look | At::Drop => {
                 let cell = s.cells[usize::from(me.cell)];
-                let same = cell.number == s.questions[of].number || self.planted == Planted::NumberUnchecked;
+                let same = cell.number == me.number || self.planted == Planted::NumberUnchecked;
                 if cell.phase == Phase::Answering && same && Self::is_dead(s, cell.member) {
                     return; // puts that in order first
                 }
@@ -318,9 +333,10 @@ impl Calls {
                     // Another is at it: it goes back. (Taking it again and again until that one is done, or dead, changes
                     // nothing; here it is queued only then.)
                     Phase::Answering if same => {
-                        t.questions[of].holders[p] = false;
-                        let held = t.questions[of].holders.contains(&true);
-                        t.questions[of].queued = s.questions[of].there && !held;
+                        if s.questions[of].number == me.number {
+                            t.questions[of].holders[p] = false;
+                            t.questions[of].queued = !t.questions[of].holders.contains(&true);
+                        }
                         At::PutAway
                     }
                     _ => At::Consume,
@@ -341,7 +357,7 @@ impl Calls {
                 out.add(|| format!("claims cell {}", me.cell), t);
             }
             At::Write => {
-                let answer = Content::Answer(s.questions[of].number);
+                let answer = Content::Answer(me.number);
                 let chunk = |at: u8| Content::Chunk(at, s.chunks[usize::from(at)].sequence);
                 let content = if me.chunk == NOBODY { answer } else { chunk(me.chunk) };
                 t.cells[usize::from(me.cell)].content = content;
@@ -365,7 +381,7 @@ impl Calls {
                 out.add(|| "tells".into(), t);
             }
             At::Consume => {
-                if t.questions[of].holders[p] {
+                if s.questions[of].number == me.number && s.questions[of].holders[p] {
                     t.questions[of] = NO_QUESTION;
                 }
                 t.processes[p].at = At::PutAway;
@@ -501,7 +517,7 @@ const TWO_SERVERS: &[Role] = &[Role::Patient, Role::Short, Role::Long];
 const TWO_LONG: &[Role] = &[Role::Caller(1), Role::Long, Role::Long];
 const TWO_CALLERS: &[Role] = &[Role::Caller(1), Role::Caller(1), Role::Long];
 const AGAIN: &[Role] = &[Role::Caller(2), Role::Long, Role::Short];
-const TWO_AGAIN: &[Role] = &[Role::Caller(2), Role::Caller(2), Role::Short];
+const TWO_AGAIN: &[Role] = &[Role::Caller(2), Role::Caller(1), Role::Short];
 const MUTE: &[Role] = &[Role::Caller(1), Role::Mute, Role::Long];
 
 fn calls(roles: &'static [Role], kills: u8, doubles: u8) -> Calls {
