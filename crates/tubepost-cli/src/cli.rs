@@ -70,6 +70,27 @@ Without --own each message goes to one of the receivers. What a receiver had not
 was killed, or its pipe closed, is lost; with --ack another receiver gets it, marked as redelivered.")]
     Recv(Recv),
 
+    /// Ask questions in a mailbox, and print the answers
+    #[command(after_help = "\
+Examples:
+  tubepost call upper 'grüß dich'            one question, one answer
+  tubepost call upper < letter.txt           each line is a question
+  tubepost call upper hello --timeout 2s     exit with 3 if there is no answer in time
+
+A question that nobody answers although it was received makes the exit code 1.")]
+    Call(Call),
+
+    /// Answer each question in a mailbox with what a command prints
+    #[command(after_help = "\
+Examples:
+  tubepost serve upper -- tr a-z A-Z         in one terminal
+  tubepost call upper hello                  in another: prints HELLO
+  tubepost serve sum -- sh -c 'bc -l'        whatever reads a question and prints an answer
+
+The question is the command's standard input, what it prints is the answer. If it fails there is none, and the
+caller is told. The mailbox is this process's, and ends with it.")]
+    Serve(Serve),
+
     /// Run a command for each message: a queue of work, for any number of workers
     #[command(after_help = "\
 Examples:
@@ -156,7 +177,7 @@ Examples:
   tubepost bench mailbox latency 8       only rows that are all of this
   tubepost bench --json > figures.json
 
-WHAT is any of: mailbox, system-mailbox, collected, cache-line, copy, memcpy, ring, futex, pipe, unix-socket; latency,
+WHAT is any of: mailbox, system-mailbox, collected, call, cache-line, copy, memcpy, ring, futex, pipe, unix-socket; latency,
 stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length: 8, 56, 64, 1024, 65536, 1048576.
 Words about the same thing widen the choice, others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
     Bench {
@@ -268,6 +289,32 @@ pub struct Recv {
     /// A line of JSON for each message: who sent it, its number, and the text, or base64 if it is none
     #[arg(long, group = "form")]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Call {
+    /// The mailbox
+    pub name: String,
+    /// A question each; without any, each line of standard input is one
+    pub text: Vec<OsString>,
+    /// Give up (exit code 3) when there is no answer for so long; for each question anew
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The mailbox, created and owned while this runs
+    pub name: String,
+    /// What to run for each question
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Serve {
+    pub fn command(&self) -> CommandLine<'_> {
+        CommandLine(&self.command)
+    }
 }
 
 #[derive(Clone, Debug, Args)]

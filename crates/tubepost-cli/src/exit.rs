@@ -15,8 +15,8 @@ use std::fmt::Display;
 use std::io;
 
 use tubepost::{
-    Closed, Error, Fate, RecvError, RecvTimeoutError, SendCollectedError, SendError, SendTimeoutError,
-    TryRecvError, TrySendError,
+    CallError, Closed, Error, Fate, RecvError, RecvTimeoutError, SendCollectedError, SendError,
+    SendTimeoutError, TryRecvError, TrySendError,
 };
 
 /// Why the command ends, when it does not end well: an exit code, and what is said about it.
@@ -110,6 +110,7 @@ const NO_ROOM: &str = "the mailbox stayed full for as long as --timeout allows, 
 const UNCOLLECTED: &str = "nobody received the message within --timeout; it was withdrawn";
 const NOT_COLLECTED: &str = "the message was not received";
 const UNKNOWN: &str = "whether the message was received is not known";
+const NO_ANSWER: &str = "no answer came within --timeout";
 const EMPTY: &str = "no message is waiting; try again later, or let it wait with --timeout";
 const NO_MESSAGE: &str = "no message came within --timeout";
 
@@ -154,6 +155,23 @@ impl<S> From<SendCollectedError<S>> for Failure {
                 }
             }
             SendCollectedError::Failed(_, error) => error.into(),
+        }
+    }
+}
+
+impl<S> From<CallError<S>> for Failure {
+    fn from(error: CallError<S>) -> Self {
+        match error {
+            CallError::Timeout(_) => would_wait(NO_ANSWER),
+            CallError::Unanswered(_) => Error::Unanswered.into(),
+            CallError::Closed(_, closed, fate) => {
+                let failure = Failure::from(closed);
+                match fate {
+                    Fate::NotCollected => failure.noting("the question was not received"),
+                    Fate::Unknown => failure.noting("the question was received, and not answered"),
+                }
+            }
+            CallError::Failed(_, error) => error.into(),
         }
     }
 }

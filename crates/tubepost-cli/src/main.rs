@@ -4,11 +4,13 @@
 //! library's public interface is used.
 
 mod bench;
+mod call;
 mod cli;
 mod create;
 mod demo;
 mod ending;
 mod exit;
+mod job;
 mod label;
 mod letter;
 mod manual;
@@ -20,6 +22,7 @@ mod run;
 mod scratch;
 mod second;
 mod send;
+mod serve;
 mod show;
 mod table;
 
@@ -50,6 +53,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Demo => demo::run(),
         Verb::Send(args) => send::run(&domain()?, args),
         Verb::Recv(args) => recv::run(&domain()?, args),
+        Verb::Call(args) => call::run(&domain()?, args),
+        Verb::Serve(args) => serve::run(&domain()?, args),
         Verb::Run(args) => run::run(&domain()?, args),
         Verb::Create(args) => create::run(&domain()?, args),
         Verb::Rm { name, force } => rm::run(&domain()?, name, *force),

@@ -114,7 +114,7 @@ pub fn gc(domain: &Domain) -> Result<(), Failure> {
 
 fn portrait(stat: &Stat) -> String {
     let variable = if stat.variable { "up to" } else { "exactly" };
-    let lines = [
+    let mut lines = vec![
         ("kind", format!("{}, {} memory", stat.kind, stat.strategy)),
         ("id", stat.id.to_string()),
         ("owner", owner(stat)),
@@ -127,6 +127,10 @@ fn portrait(stat: &Stat) -> String {
         ("large", large(stat)),
         ("mode", format!("{:04o}: {}", stat.mode, permissions(stat))),
     ];
+    if let Some(answer) = &stat.answer {
+        let answer = if answer.is_empty() { "-".to_string() } else { printable(answer) };
+        lines.insert(4, ("answers", format!("format {answer}")));
+    }
     let mut text = format!("{}\n", printable(&stat.name));
     for (what, value) in lines {
         let _ = writeln!(text, "  {what:<9} {value}");

@@ -15,6 +15,8 @@ pub enum What {
     SystemMailbox,
     /// A mailbox, from the call of a sender that waits until its message is collected to its return.
     Collected,
+    /// A question and its answer.
+    Call,
     CacheLine,
     Copy,
     /// A copy within one process.

@@ -201,7 +201,7 @@ impl<T: Numbered> std::ops::Drop for Input<T> {
     }
 }
 
-fn spin(mode: Mode) -> Duration {
+pub fn spin(mode: Mode) -> Duration {
     match mode {
         Mode::Spin => FOR_EVER,
         Mode::Block => Duration::ZERO,

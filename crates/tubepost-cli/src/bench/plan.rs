@@ -118,14 +118,14 @@ fn spinning_latency() -> Group {
 }
 
 fn calls() -> Group {
-    use What::{CacheLine, Collected};
+    use What::{CacheLine, Call, Collected};
     let row = |what, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, 8, limit);
     let line = Some((CacheLine, 8));
     Group {
         title: "latency from call to return, spinning, a CPU each; a cache line one way",
         mode: Mode::Spin,
         place: Place::TwoCores,
-        entries: vec![row(CacheLine, None), row(Collected, line)],
+        entries: vec![row(CacheLine, None), row(Collected, line), row(Call, line)],
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tubepost::Domain;
 
+use super::calls::{Answerer, Caller};
 use super::crowd;
 use super::far::{Far, Near};
 use super::job::{Job, Measure, Mode, Part, What, lap};
@@ -125,6 +126,14 @@ impl Bench {
                 far.done()?;
                 Ok(found)
             }
+            (What::Call, _) => {
+                far.begin(job)?;
+                far.ready()?;
+                let caller = Caller::open(&self.domain, job.mode)?;
+                let found = round_trips(caller, ONE_CALL, job.time, job.rest)?;
+                far.done()?;
+                Ok(found)
+            }
             (What::Mailbox | What::SystemMailbox, Measure::Latency) => {
                 let input = Input::<T>::pong(&self.domain, job.what, job.mode)?;
                 far.begin(job)?;
@@ -177,6 +186,12 @@ impl Bench {
                 let input = Input::<T>::ping(&self.domain, job.what, job.mode)?;
                 near.ready()?;
                 swallow(input)?;
+                near.done(None)
+            }
+            (What::Call, _) => {
+                let answerer = Answerer::own(&self.domain, job.mode)?;
+                near.ready()?;
+                answerer.answer_all()?;
                 near.done(None)
             }
             (What::Mailbox | What::SystemMailbox, Measure::Latency) => {

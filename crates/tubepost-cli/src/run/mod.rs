@@ -4,28 +4,22 @@
 //! Each message stays in hand while its command runs. It is consumed when the command exits with 0; otherwise,
 //! and whatever ends `run` before that, it goes back to the queue.
 //!
-//! Told to end, `run` takes no more messages and passes the word on to its commands. Those that don't
-//! listen within [`PATIENCE`] are killed: their messages go back, and another worker must not do at the same time
-//! what they still do.
+//! Told to end, `run` takes no more messages and passes the word on to its commands.
 
-mod job;
 mod progress;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::Signal;
 use tubepost::{Delivery, Domain, Receiver, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Run;
 use crate::ending::{Ending, Reason};
-use crate::exit::Failure;
+use crate::exit::{Failure, complain};
+use crate::job::{Jobs, Outcome};
 use crate::label;
-use job::Jobs;
 use progress::Progress;
 
-/// How long a command may go on after it was told to end.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// With --until-empty: how often it is looked whether others have finished what they have in hand.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -118,11 +112,28 @@ fn wait_for_the_end(work: &Work) {
 fn work_on(work: &Work, args: &Run) -> Result<(), Failure> {
     while !work.is_over() {
         let Some(message) = next(work, args)? else { return Ok(()) };
-        let well = work.jobs.run(&args.name, args.command(), message)?;
+        let Some(outcome) = work.jobs.run(args.command(), &message)? else { return Ok(()) };
+        let well = settle(&args.name, message, outcome);
         let mut counts = work.counts();
         *(if well { &mut counts.done } else { &mut counts.back }) += 1;
     }
     Ok(())
+}
+
+/// Consumes a message, or lets it go back. Says whether it is done.
+fn settle(name: &str, message: Delivery<[u8]>, outcome: Outcome) -> bool {
+    let number = message.seq();
+    match outcome {
+        Err(why) => {
+            drop(message);
+            complain(format_args!("{name}: message {number} goes back: {why}"));
+            false
+        }
+        Ok(()) => {
+            let accepted = message.accept();
+            accepted.inspect_err(|error| complain(format_args!("{name}: message {number}: {error}"))).is_ok()
+        }
+    }
 }
 
 /// The next message; nothing if it is time to end.
@@ -163,17 +174,6 @@ fn end_when_told(work: Weak<Work>) -> impl FnOnce(Reason) + Send {
         let Some(work) = work.upgrade() else { return };
         let _ = work.told.set(reason);
         let _ = work.receiver.close();
-        let told = Instant::now();
-        work.jobs.end(Signal::TERM);
-        let mut counts = work.counts();
-        while counts.workers > 0 {
-            let left = PATIENCE.saturating_sub(told.elapsed());
-            if left.is_zero() {
-                drop(counts);
-                work.jobs.end(Signal::KILL);
-                return;
-            }
-            counts = work.ended.wait_timeout(counts, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        work.jobs.end();
     }
 }

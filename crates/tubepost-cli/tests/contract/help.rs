@@ -2,8 +2,22 @@
 
 use crate::scene::{Running, Scene, bare};
 
-const VERBS: [&str; 12] =
-    ["demo", "send", "recv", "run", "create", "rm", "ls", "stat", "gc", "bench", "completions", "man"];
+const VERBS: [&str; 14] = [
+    "demo",
+    "send",
+    "recv",
+    "call",
+    "serve",
+    "run",
+    "create",
+    "rm",
+    "ls",
+    "stat",
+    "gc",
+    "bench",
+    "completions",
+    "man",
+];
 
 #[test]
 fn every_verb_has_help_with_examples() {

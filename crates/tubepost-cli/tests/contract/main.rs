@@ -2,6 +2,7 @@
 //! throughout, each test in a domain of its own.
 
 mod bench;
+mod calling;
 mod created;
 mod demo;
 mod ends;
