@@ -6,8 +6,11 @@
 #![allow(unsafe_code)]
 
 #[cfg(not(loom))]
+pub(crate) mod cells;
+#[cfg(not(loom))]
 pub(crate) mod chunks;
 pub(crate) mod collected;
+pub(crate) mod handoff;
 #[cfg(not(loom))]
 pub(crate) mod in_hand;
 #[cfg(not(loom))]
