@@ -5,6 +5,7 @@
 use super::chunks::{Chunks, Use};
 use super::handoff::{CELLS, Cells, Given, Handoff, Which};
 use super::layout::{CELL, Cell, Geometry, Meeting, Numbers, PAGE};
+use super::mapped::fetch_for_writing;
 use super::rows::HeaderOf;
 use super::slots::Member;
 use crate::os::map::Map;
@@ -33,11 +34,25 @@ impl Handoff<Mapped> {
         Handoff::new(Mapped { map, header, numbers_at, cells_at, sure: AtomicU32::new(0) })
     }
 
+    /// A number that nobody had.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.numbers().next.fetch_add(1, Relaxed)
+    }
+
     /// What counts.
     #[inline]
     pub(crate) fn numbers(&self) -> &Numbers {
         // SAFETY: within the mapping, in what is memory from the start, and aligned (`mapped`); atomics only.
         unsafe { &*self.cells.map.start().as_ptr().add(self.cells.numbers_at).cast::<Numbers>() }
+    }
+
+    /// Asks the processor to fetch, for writing, the numbers, and the cell that is the first one asked for.
+    pub(crate) fn fetch(&self) {
+        fetch_for_writing(std::ptr::from_ref(self.numbers()).cast_mut().cast());
+        if self.cells.sure.load(Relaxed) > 0 {
+            fetch_for_writing(std::ptr::from_ref(self.cells.cell(0)).cast_mut().cast());
+        }
     }
 
     /// Where the receiver sleeps that has this cell.

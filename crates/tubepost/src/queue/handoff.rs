@@ -19,8 +19,9 @@
 //! Where both have posted only the receiver matches. One of them sees the other, for each posts, fences, and looks
 //! again: who counts an offer after a receiver has looked at the count sees that one's cell.
 //!
-//! The longest waiting receiver is served first (`arrival`), and the oldest offer (the position in its chunk), so none
-//! starves. A sender that polls has offered nothing yet: it asks for cells only, and what receivers have read stays in
+//! The longest waiting receiver is served first (`arrival`), and the oldest offer (its number is in its chunk), so none
+//! starves. Numbers are of one count. A message has one that was taken after both had come and before either goes: they rise for
+//! each sender and for each receiver. A sender that polls has offered nothing yet: it asks for cells only, and what receivers have read stays in
 //! their caches.
 //!
 //! Invariants:

@@ -204,14 +204,11 @@ pub(crate) struct Meeting {
     pub(crate) offers: AtomicU64,
 }
 
-/// Capacity zero: what counts, in a line for senders and one for receivers.
+/// Capacity zero: what counts.
 #[repr(C, align(64))]
 pub(crate) struct Numbers {
-    /// The position of the next message.
+    /// The next number: of who waits or offers, and of a message.
     pub(crate) next: AtomicU64,
-    _line: [AtomicU64; 7],
-    /// How many receivers waited so far.
-    pub(crate) arrivals: AtomicU64,
     /// How many messages were received.
     pub(crate) received: AtomicU64,
 }
@@ -262,7 +259,7 @@ const _: () = {
     assert!(offset_of!(Header, tail) == 0x100 && offset_of!(Header, head) == 0x140);
     assert!(offset_of!(Header, meeting) == 0x280 && offset_of!(Meeting, offers) == 8);
     assert!(size_of::<Header>() == 0x2C0 && FORMAT_AT >= 0x2C0);
-    assert!(size_of::<Numbers>() == 128 && offset_of!(Numbers, arrivals) == 64);
+    assert!(size_of::<Numbers>() == 64 && offset_of!(Numbers, received) == 8);
     assert!(CELL == 64 && offset_of!(Cell, bell) == 16 && offset_of!(Entry, bell) == 36);
     assert!(SPARE_CHUNKS << 5 == 1 << WHICH_BITS && MAX_CLASSES <= 1 << 5);
     assert!(size_of::<Row>() == 128 && align_of::<Row>() <= PAGE as usize);

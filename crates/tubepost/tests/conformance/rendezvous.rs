@@ -9,6 +9,7 @@ use tubepost::{
 };
 
 use crate::cast::{A_MOMENT, outcome, set_waiting, start_owner, start_user};
+use crate::letters::pattern;
 use crate::rows::{on_every_row_without_room, open};
 use crate::stage::{PATIENCE, Place, eventually, thread_id, until_asleep};
 
@@ -331,6 +332,58 @@ fn many_pair_up_and_none_starves() {
         );
         eventually("no chunk is in use", || {
             place.domain().gc().is_ok() && inbox.stat().expect("ours").chunk_bytes == 0
+        });
+    });
+}
+
+/// Every length and a plain type arrive whole, whoever comes first; too long is refused, and what does not fit a buffer
+/// stays.
+#[test]
+fn every_length_arrives_whole() {
+    const LONGEST: usize = 1 << 20;
+    on_every_row_without_room(|row| {
+        let place = Place::new();
+        let inbox = row.own::<[u8]>(&place, "box");
+        let out = open::<[u8]>(&place, "box");
+        for length in [0, 1, 8, 63, 64, 65, 240, 241, 4095, 4096, 4097, 100_000, LONGEST] {
+            let letter = pattern(length, 3);
+            for receive in [
+                |inbox: &Receiver<[u8]>| inbox.recv().expect("a message"),
+                |inbox: &Receiver<[u8]>| {
+                    let delivery = inbox.take().expect("a message");
+                    let message = delivery.to_vec();
+                    delivery.accept().expect("it is in hand");
+                    message
+                },
+            ] {
+                std::thread::scope(|scope| {
+                    let sender = scope.spawn(|| out.send(&letter));
+                    assert!(receive(&inbox) == letter, "{length} bytes");
+                    assert!(sender.join().expect("no panic").is_ok());
+                });
+            }
+            std::thread::scope(|scope| {
+                let sender = scope.spawn(|| out.send_timeout(&letter, PATIENCE).is_ok());
+                let mut into = vec![0; length.saturating_sub(1)];
+                match inbox.recv_into_timeout(&mut into[..], PATIENCE) {
+                    Ok(0) => assert_eq!(length, 0),
+                    other => {
+                        assert!(other.is_err_and(|error| error.to_string().contains(&length.to_string())))
+                    }
+                }
+                assert!(sender.join().expect("no panic"));
+                let back = inbox.try_recv();
+                assert!(length == 0 && back.is_err() || back.as_deref() == Ok(&letter[..]), "{length} bytes");
+            });
+        }
+        let long = pattern(LONGEST + 1, 3);
+        assert!(out.try_send(&long).is_err_and(|error| error.to_string().contains("1048577")));
+        let numbers = row.own::<[u32; 700]>(&place, "numbers");
+        let out = open::<[u32; 700]>(&place, "numbers");
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| out.send([7; 700]).is_ok());
+            assert_eq!(numbers.recv(), Ok([7; 700]));
+            assert!(sender.join().expect("no panic"));
         });
     });
 }

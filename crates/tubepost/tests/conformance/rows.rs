@@ -60,10 +60,15 @@ pub fn on_every_row(test: impl Fn(&Row)) {
 
 /// Those where a message waits for its receiver. A test that runs on these says why it can't on the others.
 pub fn on_every_row_with_room(test: impl Fn(&Row)) {
-    on_every_row(|row| match row.capacity {
-        Capacity::Bounded(_) => test(row),
-        Capacity::Zero => {}
-    });
+    on_every_row(|row| row.if_it_has_room(&test));
+}
+
+pub fn on_every_row_of_a_process_with_room(test: impl Fn(&Row)) {
+    on_every_row_of_a_process(|row| row.if_it_has_room(&test));
+}
+
+pub fn on_every_row_of_the_system_with_room(test: impl Fn(&Row)) {
+    on_every_row_of_the_system(|row| row.if_it_has_room(&test));
 }
 
 /// Those where no message does.
@@ -105,6 +110,13 @@ impl std::fmt::Display for Row {
 }
 
 impl Row {
+    fn if_it_has_room(&self, test: impl Fn(&Row)) {
+        match self.capacity {
+            Capacity::Bounded(_) => test(self),
+            Capacity::Zero => {}
+        }
+    }
+
     /// How many messages wait before a sender does.
     pub fn n(&self) -> u64 {
         match self.capacity {

@@ -48,13 +48,14 @@ impl Outlet {
         if handoff.is_closed() {
             return Err(closed(segment));
         }
+        handoff.fetch();
         segment.chunks.fetch(length);
         if handoff.waiting().next().is_none() {
             return Err(Refusal::Waiting);
         }
-        let (place, chunk) = self.fill(handoff, bytes)?;
+        let chunk = self.fill(bytes)?;
         if self.give(handoff, chunk) {
-            return Ok(place);
+            return Ok(self.sent());
         }
         chunk.release();
         Err(Refusal::Waiting)
@@ -68,17 +69,18 @@ impl Outlet {
         deadline: Option<Instant>,
     ) -> Result<Place, Refusal> {
         let at = &self.at;
-        let (place, chunk) = self.fill(handoff, bytes)?;
+        let chunk = self.fill(bytes)?;
         let over = || handoff.is_closed() || at.segment.is_closed();
         for _ in 0..OVERTAKEN {
             if self.give(handoff, chunk) {
-                return Ok(place);
+                return Ok(self.sent());
             }
             if !poll(at.spin(), deadline, || handoff.waiting().next().is_some() || over()) {
                 break;
             }
             at.spun_well();
         }
+        chunk.entry.position.store(handoff.next(), Relaxed);
         let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
         handoff.offered();
         // They take it; who offers only wakes them.
@@ -92,19 +94,24 @@ impl Outlet {
             || at.look_for_owner().map_err(Err),
         );
         let why = match done {
-            Some(Ok(())) => return Ok(place),
+            Some(Ok(())) => return Ok(self.sent()),
             Some(Err(refusal)) => refusal,
             None => Refusal::Waiting,
         };
         match linked.swap(linked.word.to(Use::Own, at.member)) {
             Some(mine) => mine.release(),
-            None => return Ok(place), // somebody took it after all
+            None => return Ok(self.sent()), // somebody took it after all
         }
         Err(why)
     }
 
-    /// A chunk of ours with the message in it, and the position it has.
-    fn fill(&self, handoff: &Handoff<Mapped>, bytes: &[u8]) -> Result<(Place, Chunk<'_>), Refusal> {
+    /// Where it is: with its receiver.
+    fn sent(&self) -> Place {
+        self.at.segment.slots.place(0)
+    }
+
+    /// A chunk of ours with the message in it.
+    fn fill(&self, bytes: &[u8]) -> Result<Chunk<'_>, Refusal> {
         let at = &*self.at;
         let segment = &at.segment;
         let length = bytes.len() as u64;
@@ -116,15 +123,15 @@ impl Outlet {
         if let Ok(me) = segment.rows.get(at.member) {
             chunk.is_from(me);
         }
-        let position = handoff.numbers().next.fetch_add(1, Relaxed);
-        chunk.entry.position.store(position, Relaxed);
-        Ok((segment.slots.place(position), chunk))
+        Ok(chunk)
     }
 
     /// Gives a chunk of ours to who has waited longest. `false`: nobody waits.
     fn give(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'_>) -> bool {
         let at = &*self.at;
         while let Some(seat) = handoff.longest_waiting() {
+            // After that one came and before it goes: so the numbers are in order for both.
+            chunk.entry.position.store(handoff.next(), Relaxed);
             if handoff.give(seat, chunk.which()) {
                 chunk.swap(chunk.word.to(Use::Held, seat.member())); // else it did that itself
                 planted!(WakeUpForgotten => return true);
@@ -150,8 +157,7 @@ impl Inlet {
                 done => return done,
             }
             let seat = self.sit(handoff)?;
-            let number = || handoff.numbers().arrivals.fetch_add(1, Relaxed);
-            let seat = handoff.post(seat, *arrival.get_or_insert_with(number));
+            let seat = handoff.post(seat, *arrival.get_or_insert_with(|| handoff.next()));
             let done = self.wait_there(handoff, &seat, deadline);
             match handoff.stand_up(seat) {
                 Left::Given(which) => return self.given(handoff, seat, which),
@@ -250,8 +256,13 @@ impl Inlet {
             };
             if segment.is_dead(oldest.word.member()) {
                 oldest.swap(oldest.word.freed()); // who dies offering has sent nothing
-            } else if let Some(mine) = oldest.swap(oldest.word.to(Use::Held, at.member)) {
+                continue;
+            }
+            // Before its sender goes on to the next one.
+            let number = handoff.next();
+            if let Some(mine) = oldest.swap(oldest.word.to(Use::Held, at.member)) {
                 segment.bell_of_offer(mine.entry).ring(&at.quiet);
+                mine.entry.position.store(number, Relaxed);
                 self.now_and_then();
                 return Taken::of_chunk(self, mine);
             } // else another was faster
