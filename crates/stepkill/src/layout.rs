@@ -46,7 +46,11 @@ impl Layout {
         let variable = flags & 1 != 0;
         let in_line = if capacity == 0 {
             0
-        } else if longest <= 4096 { longest } else { 240 * u64::from(variable) };
+        } else if longest <= 4096 {
+            longest
+        } else {
+            240 * u64::from(variable)
+        };
         let payload = if !variable && longest <= 4096 && capacity > 0 { align.max(8) } else { 16 };
         let stride = (payload + in_line).next_multiple_of(64);
         let claims = (0x400 + format).next_multiple_of(64);

@@ -308,3 +308,6 @@ impl<C: Cells> Handoff<C> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;

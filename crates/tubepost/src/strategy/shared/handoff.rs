@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 /// A sender that polls and finds others faster so often offers its message, and has its turn.
 const OVERTAKEN: u32 = 8;
-/// A receiver that finds others faster so often looks whether its deadline has come.
-const LOOKS: u32 = 1000;
+/// Who finds others faster so often for nothing has met rubbish.
+const LOOKS: u32 = 100;
 
 /// What a receiver remembers.
 #[derive(Debug, Default)]
@@ -126,10 +126,11 @@ impl Outlet {
         Ok(chunk)
     }
 
-    /// Gives a chunk of ours to who has waited longest. `false`: nobody waits.
+    /// Gives a chunk of ours to who has waited longest. `false`: nobody does.
     fn give(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'_>) -> bool {
         let at = &*self.at;
-        while let Some(seat) = handoff.longest_waiting() {
+        for _ in 0..LOOKS {
+            let Some(seat) = handoff.longest_waiting() else { break };
             // After that one came and before it goes: so the numbers are in order for both.
             chunk.entry.position.store(handoff.next(), Relaxed);
             if handoff.give(seat, chunk.which()) {
