@@ -43,8 +43,10 @@ impl Judge {
         if let Some(inbox) = self.inbox.take_if(|_| self.world.owner != Owner::System) {
             // We had the name while the walker stood still: it can't take it away any more.
             let out = self.open();
-            out.send_timeout(b"still", PATIENCE).expect("ours");
-            assert_eq!(inbox.recv_timeout(PATIENCE).expect("ours"), b"still");
+            std::thread::scope(|scope| {
+                scope.spawn(|| out.send_timeout(b"still", PATIENCE).expect("ours"));
+                assert_eq!(inbox.recv_timeout(PATIENCE).expect("ours"), b"still");
+            });
             assert_eq!(inbox.close().expect("ours").uncollected, 0);
         }
         match self.way {
@@ -88,6 +90,7 @@ impl Judge {
         let Some(out) = self.out.take() else { return };
         let told = timely(PATIENCE, || out.closed_timeout(PATIENCE)).expect("our own handle");
         let closed = told.expect("senders are told that it is over");
+        self.disperse(true);
         assert!(
             removed.is_none_or(|removed| removed == closed),
             "{removed:?}, but senders are told {closed:?}"

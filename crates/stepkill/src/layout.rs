@@ -1,5 +1,5 @@
-//! A mailbox's file as docs/format.md describes it, beside the library: where everything is, and which rows and
-//! chunks are somebody's.
+//! A mailbox's file as docs/format.md describes it, beside the library: where everything is, and which rows, chunks and
+//! cells are somebody's.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,6 +10,9 @@ pub const ROW: u64 = 128;
 pub const ENTRY: u64 = 128;
 /// How many chunks of a class were ever used, four bytes for each class.
 const EVER_AT: u64 = 0x180;
+/// How many cells were ever used, where nothing waits.
+const CELLS_AT: u64 = 0x280;
+pub const CELL: u64 = 64;
 
 /// Where everything is.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct Layout {
     pub slots: u64,
     pub stride: u64,
     pub rows: u64,
+    /// Where receivers wait, where nothing else does.
+    pub cells: u64,
     pub classes: Vec<Class>,
 }
 
@@ -39,14 +44,24 @@ impl Layout {
             (word(0x28), word(0x30), word(0x38), word(0x40), word(0x48));
         let ceiling = word(0x58);
         let variable = flags & 1 != 0;
-        let in_line = if longest <= 4096 { longest } else { 240 * u64::from(variable) };
-        let payload = if !variable && longest <= 4096 { align.max(8) } else { 16 };
+        let in_line = if capacity == 0 {
+            0
+        } else if longest <= 4096 {
+            longest
+        } else {
+            240 * u64::from(variable)
+        };
+        let payload = if !variable && longest <= 4096 && capacity > 0 { align.max(8) } else { 16 };
         let stride = (payload + in_line).next_multiple_of(64);
         let claims = (0x400 + format).next_multiple_of(64);
-        let takes = (claims + 8 * capacity).next_multiple_of(64);
-        let slots = (takes + 8 * capacity).next_multiple_of(64);
-        let rows = (slots + capacity * stride).next_multiple_of(PAGE);
-        let mut end = rows + 65_536 * ROW;
+        // Where nothing waits there is one place that stays empty, and 64 bytes of numbers.
+        let places = capacity.max(1);
+        let numbers = if capacity == 0 { 64 } else { 0 };
+        let takes = (claims + 8 * places).next_multiple_of(64);
+        let slots = (takes + 8 * places).next_multiple_of(64);
+        let rows = (slots + places * stride + numbers).next_multiple_of(PAGE);
+        let cells = rows + 65_536 * ROW;
+        let mut end = cells + if capacity == 0 { 65_536 * CELL } else { 0 };
         let mut classes = Vec::new();
         for class in 0..25 {
             let size = 64 << class;
@@ -62,7 +77,7 @@ impl Layout {
             class.chunks = end;
             end = (end + class.number * class.size).next_multiple_of(PAGE);
         }
-        Layout { capacity, claims, takes, slots, stride, rows, classes }
+        Layout { capacity, claims, takes, slots, stride, rows, cells, classes }
     }
 }
 
@@ -73,6 +88,8 @@ pub struct Used {
     pub rows: Vec<(u64, u64)>,
     /// Chunks that are not free.
     pub chunks: Vec<Chunk>,
+    /// Words of cells that are not free.
+    pub cells: Vec<u64>,
 }
 
 /// A chunk that is not free.
@@ -120,6 +137,10 @@ pub fn used(path: &Path) -> Result<Used, String> {
     let rows = (1..word(0x108).max(2) + BEYOND).map(|row| (row, layout.rows + ROW * row));
     let not_clean = rows.filter(|(_, at)| word(*at) & 3 != 0);
     used.rows.extend(not_clean.map(|(row, at)| (row, word(at + 16))));
+    if layout.capacity == 0 {
+        let cells = (0..(word(CELLS_AT) & 0xffff_ffff) + BEYOND).map(|cell| word(layout.cells + CELL * cell));
+        used.cells.extend(cells.filter(|word| word >> 16 & 3 != 0));
+    }
     for (kind, class) in (0..).zip(&layout.classes) {
         let ever = (word(EVER_AT + kind / 2 * 8) >> (32 * (kind % 2))) & 0xffff_ffff;
         for index in 0..(ever + BEYOND).min(class.number) {

@@ -90,6 +90,8 @@ impl Actor {
 pub struct Ledger {
     actors: Vec<Actor>,
     next: u32,
+    /// Nothing waits: who is given something may be dead, and it comes marked, whichever it is.
+    given: bool,
     /// How many were sent before the operation.
     before: usize,
     /// What the judge sent, in order.
@@ -111,11 +113,22 @@ impl Ledger {
     }
 
     fn among(actors: Vec<Actor>) -> Ledger {
-        Ledger { actors, next: 0, before: 0, sent: Vec::new(), got: Vec::new() }
+        Ledger { actors, next: 0, given: false, before: 0, sent: Vec::new(), got: Vec::new() }
     }
 
     pub fn next(&self) -> u32 {
         self.next
+    }
+
+    /// The same where nothing waits.
+    pub fn where_nothing_waits(self) -> Ledger {
+        Ledger { given: true, ..self }
+    }
+
+    /// So many receivers of which one that was killed may have received one that it did not count.
+    pub fn uncounted(&self) -> u64 {
+        let receives = |actor: &&Actor| actor.effects.removes > 0 && actor.outcome == Outcome::Killed;
+        self.actors.iter().filter(receives).map(|actor| u64::from(actor.effects.removes)).sum()
     }
 
     /// What was sent so far was there before the operation.
@@ -148,13 +161,16 @@ impl Ledger {
     /// All that was sent and not received counts as never collected where the mailbox ended: so many at least, and at
     /// most.
     pub fn uncollected(&self) -> (u64, u64) {
-        let (mut least, mut most) = (u64::from(self.next), u64::from(self.next));
+        // Where nothing waits, one of ours may have received it before the end.
+        let received = self.got.iter().filter(|((sender, _), _)| *sender == JUDGE).count();
+        let left = u64::from(self.next) - received as u64;
+        let (mut least, mut most) = (left, left);
         for actor in &self.actors {
             let (fewer, more) = actor.consumed();
             // What is in hand when it ends may be accepted yet, and isn't counted.
             let in_hand = if self.together() { actor.gave_back().1 as usize } else { 0 };
-            least -= more.max(in_hand) as u64 + u64::from(actor.got().is_some());
-            most -= fewer as u64 + u64::from(actor.got().is_some());
+            least = least.saturating_sub(more.max(in_hand) as u64 + u64::from(actor.got().is_some()));
+            most = most.saturating_sub(fewer as u64 + u64::from(actor.got().is_some()));
             let adds = u64::from(actor.effects.adds);
             least += if actor.must_add() == Some(true) { adds } else { 0 };
             most += if actor.must_add() == Some(false) { 0 } else { adds };
@@ -165,6 +181,12 @@ impl Ledger {
     pub fn sent(&mut self, number: Number) {
         self.sent.push(number);
         self.next += 1;
+    }
+
+    /// It was only offered, and nobody took it.
+    pub fn unsent(&mut self, number: Number) {
+        self.sent.retain(|it| *it != number);
+        self.next -= 1;
     }
 
     pub fn got(&mut self, message: &[u8], redelivered: u32) {
@@ -242,6 +264,7 @@ impl Ledger {
         for (number, redelivered) in &self.got {
             let at = self.sent.iter().position(|it| it == number).unwrap_or(usize::MAX);
             let may_be = match &self.actors[..] {
+                _ if self.given => takes > 0,
                 // It took what was the first by then.
                 [Actor { outcome: Outcome::WentOn(_), .. }] => takes > 0,
                 [_] => at < takes as usize,

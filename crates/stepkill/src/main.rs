@@ -13,6 +13,7 @@ mod layout;
 mod ledger;
 mod letters;
 mod lockstep;
+mod meeting;
 mod operations;
 mod planted;
 mod scene;

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::held;
 use crate::ledger::FIRST_TAG;
 use crate::lockstep::Player;
@@ -113,8 +115,43 @@ impl<'a> Scene<'a> {
         Ok(Scene { subject, kind, dog, directory: name.into(), sound: true, judge, to_judge, from_judge })
     }
 
+    /// Whether threads of the survivor wait for somebody all the time. While others are walked they have to stand still,
+    /// or they would do something, too.
+    fn has_parties(&self) -> bool {
+        let world = self.subject.world();
+        world.capacity == 0 && world.waiting + world.ready > 0
+    }
+
+    /// Has the survivor stand still, or go on.
+    fn hold_judge(&self, signal: Signal) -> Result<(), String> {
+        let pid = Pid::from_child(&self.judge);
+        kill_process(pid, signal).map_err(|errno| errno.to_string())?;
+        let stat = format!("/proc/{}/stat", self.judge.id());
+        let end = Instant::now() + WATCH;
+        while signal == Signal::STOP {
+            let stat = std::fs::read_to_string(&stat).map_err(told)?;
+            if stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 'Z'])) {
+                break;
+            }
+            if Instant::now() > end {
+                return Err("the survivor does not stand still".into());
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
     /// Tells the survivor something; an error says what is wrong then.
     pub fn ask(&mut self, line: &str) -> Result<(), String> {
+        if !self.has_parties() {
+            return self.ask_awake(line);
+        }
+        self.hold_judge(Signal::CONT)?;
+        self.ask_awake(line)?;
+        self.hold_judge(Signal::STOP)
+    }
+
+    fn ask_awake(&mut self, line: &str) -> Result<(), String> {
         let mut answer = String::new();
         let (to, from) = (&mut self.to_judge, &mut self.from_judge);
         let talk = || writeln!(to, "{line}").and_then(|()| from.read_line(&mut answer));

@@ -131,7 +131,7 @@ impl Judge {
     }
 
     /// Whether the kernel has it wait on a word of the mailbox.
-    fn sleeps_on_the_mailbox(&self, thread: i32) -> bool {
+    pub fn sleeps_on_the_mailbox(&self, thread: i32) -> bool {
         let Ok(call) = read_to_string(format!("/proc/self/task/{thread}/syscall")) else { return false };
         let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
         let mut words = call.split(' ');

@@ -30,10 +30,12 @@ pub struct World {
     pub capacity: u64,
     /// The longest message; above 4096, those of more than 240 bytes go into chunks.
     pub longest: u64,
-    /// So many messages wait …
+    /// So many messages wait (where none does: are offered) …
     pub waiting: u32,
     /// … of this length.
     pub length: usize,
+    /// Where nothing waits: so many wait to receive.
+    pub ready: u32,
     /// The most that chunks may have, if not as much as is usual.
     pub ceiling: Option<u64>,
     /// The first chunks were copies before, of messages that had been in line.
@@ -71,6 +73,9 @@ impl Operation {
     pub fn is_in_vain(&self) -> bool {
         let waiting = u64::from(self.world.waiting);
         let Effects { adds, removes, withdraws, .. } = self.effects;
+        if self.world.capacity == 0 {
+            return adds > 0 && self.world.ready == 0 || removes > 0 && waiting == 0;
+        }
         adds > 0 && waiting == self.world.capacity || removes > 0 && waiting == 0 || withdraws
     }
 }

@@ -129,7 +129,27 @@ impl<M: Message + ?Sized> std::fmt::Debug for Options<M> {
 }
 
 impl<M: Message + ?Sized> Options<M> {
-    /// Exactly so many messages can wait: 1 to 2^24, 1024 by default.
+    /// Exactly so many messages can wait: 0 to 2^24, 1024 by default.
+    ///
+    /// With 0 none does: a send is done when a receiver takes the message. `try_send` succeeds only if one is waiting for it,
+    /// `try_recv` only if a sender is.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-bounded-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Mailbox, Sender};
+    ///
+    /// let inbox = Mailbox::<u64>::options().domain(&domain).bounded(0).own("hand to hand")?;
+    /// let out = Sender::<u64>::options().domain(&domain).open("hand to hand")?;
+    /// assert!(out.try_send(7).is_err_and(|error| error.is_full()));
+    /// assert!(inbox.is_empty() && inbox.is_full() && inbox.capacity() == 0);
+    ///
+    /// let receiver = std::thread::spawn(move || inbox.recv());
+    /// out.send(7)?; // comes back when it was taken
+    /// assert_eq!(receiver.join().unwrap()?, 7);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bounded(mut self, capacity: u64) -> Self {
         self.capacity = capacity;
         self

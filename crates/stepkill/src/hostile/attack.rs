@@ -14,10 +14,10 @@ use rustix::fs::FallocateFlags;
 use super::boxes::Kind;
 use super::dice::Dice;
 use super::mapping::Mapping;
-use crate::layout::{ENTRY, Layout, ROW};
+use crate::layout::{CELL, ENTRY, Layout, ROW};
 
 /// The header's words that mean something are before this.
-const HEADER: u64 = 0x208;
+const HEADER: u64 = 0x290;
 /// Of rows and entries, only so many are ever used here.
 const FEW: u64 = 12;
 /// So many of the last writes are told when something went wrong.
@@ -106,10 +106,11 @@ impl Prey {
 fn aim(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
     // The first places, those where the queue is now, and any.
     let tail = mapping.read(0x100).wrapping_add(dice.below(8)).wrapping_sub(dice.below(8));
+    let places = layout.capacity.max(1);
     let slot = match dice.below(4) {
-        0 => dice.below(layout.capacity),
-        1 => dice.below(layout.capacity.min(FEW)),
-        _ => tail % layout.capacity,
+        0 => dice.below(places),
+        1 => dice.below(places.min(FEW)),
+        _ => tail % places,
     };
     let class = &layout.classes[dice.below(layout.classes.len() as u64) as usize];
     let at = match dice.below(100) {
@@ -117,6 +118,8 @@ fn aim(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
         0 => dice.below(0x80),
         1 => 0x80 + dice.below(0x10),
         2..=21 => 0xC0 + dice.below(HEADER - 0xC0),
+        // Where nothing waits nothing is in those places.
+        22..=62 if layout.capacity == 0 => layout.cells + CELL * dice.below(FEW) + 8 * dice.below(4),
         22..=38 => layout.claims + 8 * slot,
         39..=50 => layout.takes + 8 * slot,
         51..=62 => layout.slots + layout.stride * slot,

@@ -48,6 +48,8 @@ pub const ALL: &[Kind] = &[
     Kind { name: "plain", capacity: 5, carries: Carries::Reading, ..LINE },
     Kind { name: "plain-chunks", capacity: 4, carries: Carries::Page, ..LINE },
     Kind { name: "wide", capacity: 65_536, longest: 40, ceiling: 8 << 20, ..LINE },
+    Kind { name: "meeting", capacity: 0, longest: 3000, ..LINE },
+    Kind { name: "owned-meeting", owned: true, capacity: 0, carries: Carries::Reading, ..LINE },
     Kind { name: "owned-chunks", owned: true, capacity: 7, longest: 10_000, ..LINE },
     Kind { name: "owned-word", owned: true, capacity: 1, carries: Carries::Word, ..LINE },
     Kind { name: "owned-text", owned: true, capacity: 6, longest: 100, carries: Carries::Text, ..LINE },

@@ -1,5 +1,6 @@
 //! What somebody sleeps for, and has to be woken by.
 
+use super::meeting::NOBODY;
 use super::receiving::{self, RECEIVES, TAKES};
 use super::sending::{self, ADDS};
 use super::{LARGE, SMALL, existing};
@@ -57,6 +58,18 @@ pub const ALL: &[(Operation, For)] = &[
         For::Collection,
     ),
     (Operation { name: "awaited-take", world: FULL, walk: receiving::take, effects: TAKES }, For::Room),
+    (
+        Operation { name: "awaited-meet-send", world: NOBODY, walk: sending::send, effects: ADDS },
+        For::Message,
+    ),
+    (
+        Operation { name: "awaited-meet-recv", world: NOBODY, walk: receiving::recv, effects: RECEIVES },
+        For::Room,
+    ),
+    (
+        Operation { name: "awaited-meet-take", world: NOBODY, walk: receiving::take, effects: TAKES },
+        For::Collection,
+    ),
     (
         Operation { name: "awaited-close", world: OWN, walk: existing::close, effects: existing::ENDS },
         For::End,

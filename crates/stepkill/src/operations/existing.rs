@@ -71,7 +71,7 @@ pub(super) fn remove(walker: &Walker) {
     walker.act(|| walker.domain.remove(BOX).map(|_| Came::Done))
 }
 
-fn gc(walker: &Walker) {
+pub(super) fn gc(walker: &Walker) {
     walker.act(|| walker.domain.gc().map(|_| Came::Done))
 }
 

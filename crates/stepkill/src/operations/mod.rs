@@ -3,6 +3,7 @@
 
 pub mod awaited;
 mod existing;
+mod meeting;
 mod receiving;
 mod recovery;
 mod sending;
@@ -17,6 +18,7 @@ pub const SMALL: World = World {
     longest: 64,
     waiting: 2,
     length: 24,
+    ready: 0,
     ceiling: None,
     worn: false,
 };
@@ -52,7 +54,7 @@ impl Together {
 
 /// All operations.
 pub fn all() -> Vec<Operation> {
-    [sending::ALL, receiving::ALL, existing::ALL].concat()
+    [sending::ALL, receiving::ALL, existing::ALL, meeting::ALL].concat()
 }
 
 /// All pairs that are walked.

@@ -9,11 +9,11 @@ use crate::world::{Came, Effects, Operation, Owner, Walker, World};
 
 pub(super) const RECEIVES: Effects = Effects { removes: 1, takes: 1, ..NONE };
 pub(super) const TAKES: Effects = Effects { takes: 1, ..NONE };
-const TAKES_TWICE: Effects = Effects { takes: 2, ..NONE };
+pub(super) const TAKES_TWICE: Effects = Effects { takes: 2, ..NONE };
 const OWN: World = World { owner: Owner::Walker, ..SMALL };
 const OWN_LARGE: World = World { owner: Owner::Walker, ..LARGE };
 pub(super) const OWNER_RECEIVES: Effects = Effects { ends: true, ..RECEIVES };
-const OWNER_TAKES: Effects = Effects { ends: true, ..TAKES };
+pub(super) const OWNER_TAKES: Effects = Effects { ends: true, ..TAKES };
 
 pub const ALL: &[Operation] = &[
     Operation { name: "recv", world: SMALL, walk: recv, effects: RECEIVES },
@@ -97,7 +97,7 @@ pub(super) fn take(walker: &Walker) {
     take_from(walker, &join(walker));
 }
 
-fn accept(walker: &Walker) {
+pub(super) fn accept(walker: &Walker) {
     accept_from(walker, &join(walker));
 }
 
@@ -106,7 +106,7 @@ pub(super) fn give_back(walker: &Walker) {
 }
 
 /// What was given back.
-fn take_again(walker: &Walker) {
+pub(super) fn take_again(walker: &Walker) {
     let inbox = join(walker);
     drop(inbox.take().expect("a message waits"));
     take_from(walker, &inbox);
@@ -152,7 +152,7 @@ pub(super) fn own_recv(walker: &Walker) {
     receive(walker, &walker.own());
 }
 
-fn own_take(walker: &Walker) {
+pub(super) fn own_take(walker: &Walker) {
     take_from(walker, &walker.own());
 }
 

@@ -25,6 +25,13 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("own-give-back", &["own", "gc"]),
     ("close-chunked", &["own", "gc", "remove-dead"]),
     ("own", &["own", "gc", "create"]),
+    ("meet-send", &["meet-send", "gc", "open-sender", "remove-dead"]),
+    ("meet-send-in-vain", &["meet-recv", "gc", "open-sender", "open-receiver"]),
+    ("meet-recv", &["meet-recv", "meet-send", "gc", "open-receiver"]),
+    ("meet-recv-in-vain", &["meet-send", "meet-recv", "gc", "open-sender", "remove-dead"]),
+    ("meet-take", &["meet-take", "gc", "open-receiver", "remove-dead"]),
+    ("meet-give-back", &["meet-recv", "gc"]),
+    ("meet-own-recv", &["own", "gc", "open-dead"]),
     ("create", &["remove-dead"]),
     ("remove-chunked", &["remove-dead", "gc"]),
 ];
@@ -36,6 +43,8 @@ pub const HEIRS: &[(&str, &str)] = &[
     ("send", "take"),
     ("take", "take"),
     ("take-chunked", "send-chunked"),
+    ("meet-send-in-vain", "meet-send-in-vain"),
+    ("meet-recv-in-vain", "meet-send-in-vain"),
 ];
 
 /// What need not succeed where somebody died before.

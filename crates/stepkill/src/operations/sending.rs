@@ -25,7 +25,7 @@ pub const ALL: &[Operation] = &[
     Operation { name: "collect", world: EMPTY, walk: collect, effects: WITHDRAWS },
 ];
 
-const WITHDRAWS: Effects = Effects { withdraws: true, ..ADDS };
+pub(super) const WITHDRAWS: Effects = Effects { withdraws: true, ..ADDS };
 const EMPTY: World = World { waiting: 0, ..SMALL };
 
 const OWNED: World = World { owner: Owner::Judge, ..SMALL };
@@ -47,7 +47,7 @@ pub(super) fn send_chunked(walker: &Walker) {
 }
 
 /// Nobody receives it, alone.
-fn collect(walker: &Walker) {
+pub(super) fn collect(walker: &Walker) {
     let out = walker.sender().expect("it exists");
     let letter = walker.letter(24);
     walker.act(|| Ok(out.send_collected_timeout(&letter, Duration::from_millis(20)).map(|()| Came::Done)?))

@@ -4,7 +4,7 @@ use super::entry::Segment;
 use crate::queue::chunks::{Chunk, Use};
 use crate::queue::mapped::Letter;
 use crate::queue::slots::{Member, Place};
-use crate::queue::{in_hand, takes};
+use crate::queue::{cells, in_hand, takes};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 /// How many messages there are, and where.
@@ -93,7 +93,10 @@ impl Segment {
         let in_slots = self.slots.takers(unfreed, untaken).count() as u64;
         let held = in_hand::count(&self.chunks, Use::Held) + in_slots;
         let passed = untaken.saturating_sub(takes::skipped(&self.header().head.skips));
-        let received = passed.saturating_sub(back + held);
+        let received = match &self.handoff {
+            Some(handoff) => handoff.numbers().received.load(Acquire),
+            None => passed.saturating_sub(back + held),
+        };
         Count { waiting, held, received }
     }
 
@@ -114,6 +117,13 @@ impl Segment {
     fn give_back_what(&self, dead: impl Fn(Member) -> bool) -> u64 {
         self.calls.clear(&self.chunks, &dead);
         let named = |chunk: &Chunk<'_>| self.calls.names(chunk);
+        if let Some(handoff) = &self.handoff {
+            let given = cells::put_in_order(handoff, &self.chunks, dead, named);
+            if given > 0 {
+                self.tell_news();
+            }
+            return given;
+        }
         let mut given = in_hand::reclaim(&self.slots, &self.chunks, &dead, named);
         let first = |member, place: Place| {
             in_hand::reclaim(&self.slots, &self.chunks, &dead, named);
@@ -133,10 +143,17 @@ impl Segment {
     pub(crate) fn tell_news(&self) {
         self.header().bells.news.fetch_add(1, AcqRel);
         self.messages().alarm();
+        self.wake_receivers();
     }
 
     /// Closes the queue for senders and receivers, and says what was never collected.
     pub(super) fn close_for_good(&self) -> u64 {
+        if let Some(handoff) = &self.handoff {
+            handoff.close();
+            self.give_back();
+            in_hand::bury_returned(&self.chunks);
+            return in_hand::count(&self.chunks, Use::Buried);
+        }
         let header = self.header();
         let tail = self.slots.close(header.tail.hint.load(Acquire));
         let dead = |member| self.is_dead(member);

@@ -26,7 +26,9 @@ use super::{Domain, cleanup, failed, no_memory};
 use crate::error::Error;
 use crate::os::{Errno, file, fork, lock, map::Map, pid};
 use crate::queue::calls::Calls;
+use crate::queue::cells;
 use crate::queue::chunks::Chunks;
+use crate::queue::handoff::Handoff;
 use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
 use crate::queue::mapped::Mapped;
 use crate::queue::rows::{self, HeaderOf, Rows};
@@ -88,6 +90,8 @@ pub(crate) struct Segment {
     pub(crate) slots: Slots<Mapped>,
     pub(crate) chunks: Chunks,
     pub(crate) calls: Calls,
+    /// Of capacity zero only.
+    pub(crate) handoff: Option<Handoff<cells::Mapped>>,
     pub(crate) rows: Rows,
     facts: file::Facts,
     map: Arc<Map>,
@@ -104,7 +108,8 @@ impl Segment {
             id: Id([0, 1].map(|word: usize| header.id[word].load(Acquire))),
             domain: domain.clone(),
             name: name.clone(),
-            slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.choice.capacity),
+            slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.choice.capacity.max(1)),
+            handoff: (geometry.choice.capacity == 0).then(|| Handoff::mapped(Arc::clone(&map), &geometry)),
             chunks: Chunks::new(Arc::clone(&map), &geometry),
             calls: Calls::new(Arc::clone(&map), &geometry),
             rows: Rows::new(Arc::clone(&map), &geometry),
@@ -181,6 +186,7 @@ impl Segment {
             bell.alarm();
         }
         self.calls.alarm();
+        self.wake_who_meets();
     }
 
     /// A new descriptor of this very object, by its name.

@@ -8,6 +8,7 @@ pub(crate) mod access;
 pub(crate) mod cleanup;
 pub(crate) mod contents;
 pub(crate) mod entry;
+pub(crate) mod meeting;
 pub(crate) mod member;
 pub(crate) mod name;
 pub(crate) mod stat;

@@ -33,8 +33,9 @@
 //! again, all chunks that name it are put in order. Died between `backed = 0` and giving the pages back: they
 //! are given back by the next thorough trim, or used again.
 
-use super::layout::{Class, ENTRY, Entry, Geometry, MAX_CLASSES, PAGE, class_of};
-use super::mapped::Lent;
+use super::handoff::{WHICH_BITS, Which};
+use super::layout::{Class, ENTRY, Entry, Geometry, MAX_CLASSES, PAGE, Row, class_of};
+use super::mapped::{Lent, fetch_for_writing};
 use super::rows::HeaderOf;
 use super::slots::Member;
 use crate::memory::copy;
@@ -55,6 +56,9 @@ const REWIND: u32 = 16;
 const LONG: u64 = 16 << 10;
 /// … unless more than so many are in use.
 const LONG_LOOK: u64 = 256;
+
+/// Where a cell names a chunk, so many bits are its index; five are its class.
+const INDEX_BITS: u32 = WHICH_BITS - 5;
 
 /// How often the bytes that chunks have are counted while others change them.
 const RECOUNTS: u32 = 1000;
@@ -157,6 +161,8 @@ pub(crate) struct Chunks {
     header: HeaderOf,
     classes: [Class; MAX_CLASSES],
     ceiling: u64,
+    /// Nothing waits: what a handle had last is most probably free again, and it takes that.
+    again: bool,
     /// By class: this process made sure that so many entries are memory …
     sure: [AtomicU64; MAX_CLASSES],
     /// … found all before this one in use, a moment ago …
@@ -177,6 +183,7 @@ impl Chunks {
             map,
             classes: geometry.classes,
             ceiling: geometry.choice.ceiling,
+            again: geometry.choice.capacity == 0,
             sure: std::array::from_fn(|_| AtomicU64::new(0)),
             low: std::array::from_fn(|_| AtomicU32::new(0)),
             taken: std::array::from_fn(|_| AtomicU32::new(0)),
@@ -235,6 +242,27 @@ impl Chunks {
         Ok((chunk.word.sequence() == ticket.sequence).then_some(chunk))
     }
 
+    /// Asks the processor to fetch, for writing, the chunk that was had last for such a message.
+    pub(crate) fn fetch(&self, length: u64) {
+        let kind = class_of(length);
+        let last = u64::from(self.low[kind].load(Relaxed)).wrapping_sub(1);
+        // Only what this process made sure of: looking at the rest takes a system call.
+        if last < self.sure[kind].load(Relaxed)
+            && let Ok(chunk) = self.chunk(kind, last)
+        {
+            fetch_for_writing(std::ptr::from_ref(chunk.entry).cast_mut().cast());
+            fetch_for_writing(chunk.start());
+        }
+    }
+
+    /// The chunk that a cell names; see `super::handoff`.
+    #[inline]
+    pub(crate) fn named(&self, which: Which) -> Option<Chunk<'_>> {
+        let (kind, index) = ((which >> INDEX_BITS) as usize, u64::from(which & ((1 << INDEX_BITS) - 1)));
+        let there = self.classes.get(kind).is_some_and(|class| index < class.number);
+        there.then(|| self.chunk(kind, index).ok()).flatten()
+    }
+
     /// The same chunk for who had it already: it was looked at before.
     #[inline]
     pub(crate) fn find(&self, ticket: Ticket) -> Option<Chunk<'_>> {
@@ -264,10 +292,12 @@ impl Chunks {
         if rewind {
             self.taken[kind].store(0, Relaxed);
         }
-        let from = if rewind { 0 } else { low };
         // A fresh one, if none is free further on; what is free before comes with the next rewind.
-        let fresh = (used..number).chain(0..from);
-        for index in (from..used).chain(fresh) {
+        let (from, then, last) = match (self.again, if rewind { 0 } else { low }) {
+            (true, _) => (low.saturating_sub(1), 0..low.saturating_sub(1), used..number),
+            (false, from) => (from, used..number, 0..from),
+        };
+        for index in (from..used).chain(then).chain(last) {
             let chunk = self.chunk(kind, index).map_err(NoChunk::Os)?;
             if index >= used {
                 self.header.chunks.used[kind].fetch_max(index as u32 + 1, AcqRel);
@@ -387,6 +417,45 @@ impl<'a> Chunk<'a> {
 
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket { which: (self.kind as u64) << 32 | self.index, sequence: self.word.sequence() }
+    }
+
+    /// How a cell names it; see `super::handoff`.
+    #[inline]
+    pub(crate) fn which(&self) -> Which {
+        (self.kind as Which) << INDEX_BITS | self.index as Which
+    }
+
+    /// Takes on what a cell gave this member, if its giver has not made it his. Nothing: it is another's.
+    pub(crate) fn bind(self, me: Member) -> Option<Chunk<'a>> {
+        let taken_on = match self.word.kind()? {
+            Use::Own => self.swap(self.word.to(Use::Held, me)).unwrap_or_else(|| self.now()),
+            _ => self,
+        };
+        let mine = taken_on.word.kind() == Some(Use::Held) && taken_on.word.member() == me;
+        mine.then_some(taken_on)
+    }
+
+    /// Says who sent it. What is there already is not written again: the line stays where it is.
+    pub(crate) fn is_from(&self, sender: &Row) {
+        let entry = self.entry;
+        let words = [(&entry.sender_pid, &sender.pid), (&entry.sender_name_length, &sender.name_length)];
+        for (to, from) in words.into_iter().chain(entry.sender_name.iter().zip(&sender.name)) {
+            let from = from.load(Relaxed);
+            if to.load(Relaxed) != from {
+                to.store(from, Relaxed);
+            }
+        }
+    }
+
+    /// Whether its word is still the one that was read.
+    #[inline]
+    pub(crate) fn is_as_it_was(&self) -> bool {
+        self.entry.word.load(Acquire) == self.word.0
+    }
+
+    /// The same chunk, as it is now.
+    pub(crate) fn now(self) -> Chunk<'a> {
+        Chunk { word: Word(self.entry.word.load(Acquire)), ..self }
     }
 
     /// Puts the chunk to another use, if its word is still the one that was read.

@@ -7,12 +7,15 @@
 //! 0x100  tail       a hint for senders
 //! 0x140  head       how far receivers have got
 //! 0x180  chunks     how much memory there is for what does not fit a slot
+//! 0x280  meeting    capacity zero: who waits, who offers
 //! 0x2C0  calls      how many cells for calls were ever used
 //! 0x400  format     text: what the messages are
 //!        claims     capacity × 8 bytes
 //!        takes      capacity × 8 bytes
 //!        slots      capacity × stride bytes: state word, then the payload or where it is
+//!        numbers    of capacity zero only: what counts
 //!        rows       one per member, 128 bytes each; memory is taken when they are
+//!        cells      of capacity zero only: one per receiver that waits; likewise
 //!        calls      where messages are answered: one cell per call under way; likewise
 //!        entries    one per chunk, 128 bytes each, class by class; likewise
 //!        chunks     the payloads that don't fit a slot, class by class; likewise
@@ -21,6 +24,7 @@
 //! `docs/format.md` tells the same for those who don't read Rust. A change here is a new
 //! [`VERSION`].
 
+use super::handoff::{CELLS, WHICH_BITS};
 use crate::error::Error;
 use std::mem::{align_of, offset_of, size_of};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -120,7 +124,8 @@ pub(crate) struct Header {
     pub(crate) tail: Tail,
     pub(crate) head: Head,
     pub(crate) chunks: ChunkMemory,
-    _more: [AtomicU64; 16],
+    _unbounded: [AtomicU64; 8],
+    pub(crate) meeting: Meeting,
     /// Cells for calls from this one on were never used. Only grows.
     pub(crate) calls: AtomicU32,
 }
@@ -188,7 +193,9 @@ pub(crate) struct Entry {
     /// The position of the message.
     pub(crate) position: AtomicU64,
     /// 1: the message was in line, this is a copy.
-    pub(crate) copied: AtomicU64,
+    pub(crate) copied: AtomicU32,
+    /// Capacity zero: where the sender sleeps that offers this.
+    pub(crate) bell: AtomicU32,
     pub(crate) sender_pid: AtomicU64,
     pub(crate) sender_name_length: AtomicU64,
     pub(crate) sender_name: [AtomicU64; 8],
@@ -214,6 +221,39 @@ pub(crate) struct CallCell {
 
 /// Bytes of a cell for a call.
 pub(crate) const CALL_CELL: u64 = size_of::<CallCell>() as u64;
+/// Capacity zero: one line, read by everybody, written when a receiver waits in a fresh cell, and when a sender sleeps; see
+/// `queue::handoff`.
+#[repr(C, align(64))]
+pub(crate) struct Meeting {
+    /// Cells from this one on were never used. Only grows.
+    pub(crate) cells: AtomicU32,
+    /// 1: closed.
+    pub(crate) closed: AtomicU32,
+    /// How many offers were made so far.
+    pub(crate) offers: AtomicU64,
+}
+
+/// Capacity zero: what counts.
+#[repr(C, align(64))]
+pub(crate) struct Numbers {
+    /// The next number: of who waits or offers, and of a message.
+    pub(crate) next: AtomicU64,
+    /// How many messages were received.
+    pub(crate) received: AtomicU64,
+}
+
+/// Capacity zero: where one receiver waits; see `queue::handoff`.
+#[repr(C, align(64))]
+pub(crate) struct Cell {
+    pub(crate) word: AtomicU64,
+    /// Who came first is served first.
+    pub(crate) arrival: AtomicU64,
+    /// Where it sleeps.
+    pub(crate) bell: AtomicU32,
+}
+
+/// Bytes of a cell.
+pub(crate) const CELL: u64 = size_of::<Cell>() as u64;
 
 /// One member: a handle of some process.
 #[repr(C, align(128))]
@@ -249,6 +289,10 @@ const _: () = {
     assert!(offset_of!(Header, answers) == 0x78 && offset_of!(Header, calls) == 0x2C0);
     assert!(size_of::<Header>() == 0x300 && FORMAT_AT >= 0x300);
     assert!(CALL_CELL == 64 && offset_of!(CallCell, answer) == 32);
+    assert!(offset_of!(Header, meeting) == 0x280 && offset_of!(Meeting, offers) == 8);
+    assert!(size_of::<Numbers>() == 64 && offset_of!(Numbers, received) == 8);
+    assert!(CELL == 64 && offset_of!(Cell, bell) == 16 && offset_of!(Entry, bell) == 36);
+    assert!(SPARE_CHUNKS << 5 == 1 << WHICH_BITS && MAX_CLASSES <= 1 << 5);
     assert!(size_of::<Row>() == 128 && align_of::<Row>() <= PAGE as usize);
     assert!(size_of::<Entry>() == 128 && LEAST_CHUNK << (MAX_CLASSES - 1) == MAX_MESSAGE);
     assert!(PAGE.is_multiple_of(ROW) && ROWS == u16::MAX as u64 + 1);
@@ -304,6 +348,9 @@ pub(crate) struct Geometry {
     pub(crate) claims_at: u64,
     pub(crate) takes_at: u64,
     pub(crate) slots_at: u64,
+    /// Capacity zero: its numbers and its cells.
+    pub(crate) numbers_at: u64,
+    pub(crate) cells_at: u64,
     pub(crate) rows_at: u64,
     pub(crate) calls_at: u64,
     pub(crate) classes: [Class; MAX_CLASSES],
@@ -315,19 +362,26 @@ impl Geometry {
     pub(crate) fn new(choice: Choice) -> Result<Geometry, Error> {
         possible(&choice)?;
         let Choice { capacity, max_message, align, variable, format_length, ceiling, .. } = choice;
+        let rendezvous = capacity == 0;
         let in_line = match max_message {
+            _ if rendezvous => 0,
             0..=MAX_IN_LINE => max_message,
             _ if variable => MIXED_IN_LINE,
             _ => 0,
         };
-        let has_length = variable || in_line < max_message;
+        let has_length = variable || in_line < max_message || rendezvous;
         let payload_at = if has_length { VARIABLE_PAYLOAD_AT } else { align.max(8) };
         let stride = (payload_at + in_line).next_multiple_of(64);
         let claims_at = (FORMAT_AT + format_length).next_multiple_of(64);
-        let takes_at = (claims_at + capacity * 8).next_multiple_of(64);
-        let slots_at = (takes_at + capacity * 8).next_multiple_of(64);
-        let rows_at = (slots_at + capacity * stride).next_multiple_of(PAGE);
-        let calls_at = rows_at + ROWS * ROW;
+        // Where nothing waits there is one place that stays empty.
+        let places = capacity.max(1);
+        let takes_at = (claims_at + places * 8).next_multiple_of(64);
+        let slots_at = (takes_at + places * 8).next_multiple_of(64);
+        let numbers_at = slots_at + places * stride;
+        let numbers = if rendezvous { size_of::<Numbers>() as u64 } else { 0 };
+        let rows_at = (numbers_at + numbers).next_multiple_of(PAGE);
+        let cells_at = rows_at + ROWS * ROW;
+        let calls_at = cells_at + if rendezvous { u64::from(CELLS) * CELL } else { 0 };
         let mut end = calls_at + if choice.answered() { CALLS * CALL_CELL } else { 0 };
         let mut classes = [Class::default(); MAX_CLASSES];
         let kinds = class_of(max_message.max(choice.answers)) + 1;
@@ -351,6 +405,8 @@ impl Geometry {
             claims_at,
             takes_at,
             slots_at,
+            numbers_at,
+            cells_at,
             rows_at,
             calls_at,
             classes,
@@ -455,8 +511,8 @@ fn possible(choice: &Choice) -> Result<(), Error> {
     let impossible =
         |what, given: u64, allowed: String| Err(Error::BadOption { what, given: given.to_string(), allowed });
     let Choice { capacity, max_message, align, format_length, ceiling, .. } = *choice;
-    if !(1..=MAX_CAPACITY).contains(&capacity) {
-        return impossible("the capacity", capacity, format!("1 to {MAX_CAPACITY} messages"));
+    if capacity > MAX_CAPACITY {
+        return impossible("the capacity", capacity, format!("0 to {MAX_CAPACITY} messages"));
     }
     if choice.answers > MAX_MESSAGE {
         let given = choice.answers - 1;
@@ -538,7 +594,7 @@ mod tests {
         assert!(geometry.total < 1 << 44);
         assert!(lay_out(MAX_CAPACITY, MAX_IN_LINE, MAX_ALIGN, true, MAX_FORMAT).unwrap().total < 1 << 44);
         assert!(lay_out(MAX_CAPACITY + 1, 0, 1, true, 0).is_err());
-        assert!(lay_out(0, 0, 1, true, 0).is_err());
+        assert!(lay_out(0, MAX_MESSAGE, 1, true, 0).unwrap().total < 1 << 44);
         assert!(lay_out(1, u64::MAX, 1, true, 0).is_err());
         assert!(lay_out(1, 1, 3, true, 0).is_err());
     }

@@ -26,6 +26,8 @@ pub(crate) struct Mapped {
     payload_at: usize,
     has_length: bool,
     in_line: usize,
+    /// What is shorter fits its slot: nothing, where nothing waits.
+    fits_below: usize,
     max_message: usize,
     /// How many slots ahead a sender fetches, and how many lines of that slot.
     ahead: usize,
@@ -48,7 +50,7 @@ unsafe impl Sync for Mapped {}
 
 impl Mapped {
     pub(crate) fn new(map: Arc<Map>, geometry: &Geometry) -> Mapped {
-        let capacity = geometry.choice.capacity as usize;
+        let capacity = geometry.choice.capacity.max(1) as usize;
         let (claims_at, slots_at) = (geometry.claims_at as usize, geometry.slots_at as usize);
         let takes_at = geometry.takes_at as usize;
         assert!(claims_at % 64 == 0 && slots_at % 64 == 0 && geometry.stride.is_multiple_of(64));
@@ -73,6 +75,7 @@ impl Mapped {
             payload_at: geometry.payload_at as usize,
             has_length: geometry.has_length,
             in_line: geometry.in_line as usize,
+            fits_below: if geometry.choice.capacity == 0 { 0 } else { geometry.in_line as usize + 1 },
             max_message: geometry.choice.max_message as usize,
             _map: map,
         }
@@ -102,7 +105,7 @@ impl Mapped {
     /// Whether a message of this length goes into its slot, and not into a chunk.
     #[inline]
     pub(crate) fn fits(&self, length: usize) -> bool {
-        length <= self.in_line
+        length < self.fits_below
     }
 
     /// Writes the payload of a place that was claimed; it [`fits`](Self::fits).
@@ -195,7 +198,7 @@ impl Words for Mapped {
 
 /// A prefetch has no effect but on caches, whatever the address.
 #[inline(always)]
-fn fetch_for_writing(at: *mut u8) {
+pub(super) fn fetch_for_writing(at: *mut u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: as said.
     unsafe {

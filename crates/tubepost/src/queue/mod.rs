@@ -8,8 +8,11 @@
 #[cfg(not(loom))]
 pub(crate) mod calls;
 #[cfg(not(loom))]
+pub(crate) mod cells;
+#[cfg(not(loom))]
 pub(crate) mod chunks;
 pub(crate) mod collected;
+pub(crate) mod handoff;
 #[cfg(not(loom))]
 pub(crate) mod in_hand;
 #[cfg(not(loom))]

@@ -54,6 +54,10 @@ macro_rules! marked {
                 self.word.fetch_add(value, order)
             }
 
+            pub(crate) fn fetch_max(&self, value: $int, order: Ordering) -> $int {
+                self.word.fetch_max(value, order)
+            }
+
             pub(crate) fn compare_exchange(
                 &self,
                 from: $int,

@@ -4,7 +4,7 @@
 use tubepost::{Domain, Error, Format, Mailbox, Message, Sender};
 
 use crate::cast::start_owner;
-use crate::rows::{ROWS, Row, on_every_row_of_a_process, open};
+use crate::rows::{ROWS, Row, on_every_row_of_a_process, on_every_row_of_a_process_with_room, open};
 use crate::stage::{Child, Cue, Place, Role, now_ns, spin_for};
 
 pub const ROLES: &[Role] = &[("heir", heir)];
@@ -200,7 +200,8 @@ fn heir(cue: &mut Cue) {
 /// Four processes want the name of a dead one at the same moment. Each winner is killed in turn.
 #[test]
 fn exactly_one_takes_over() {
-    on_every_row_of_a_process(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_of_a_process_with_room(|row| {
         let place = Place::new();
         start_owner(&place, "box", row).kill();
         for round in 0..6 {

@@ -13,6 +13,7 @@ use crate::stage::{Child, Cue, PATIENCE, Place, Role, eventually, now_ns, thread
 pub const ROLES: &[Role] = &[("caller", caller), ("answerer", answerer)];
 
 type Bytes = Call<[u8], [u8]>;
+type Consume = fn(&Receiver<Call<str, str>>);
 
 fn open(domain: &Domain) -> Sender<Bytes> {
     Sender::<Bytes>::options().domain(domain).open("ask").expect("it exists")
@@ -158,7 +159,7 @@ fn a_question_that_is_consumed_without_an_answer_is_told() {
         let place = Place::new();
         let questions = receiver::<str, str>(row, &place);
         let ask = Sender::<Call<str, str>>::options().domain(place.domain()).open("ask").expect("it exists");
-        let consume: [fn(&Receiver<Call<str, str>>); 3] = [
+        let consume: [Consume; 3] = [
             |questions| assert_eq!(questions.recv().as_deref(), Ok("why?")),
             |questions| questions.take().expect("it was asked").accept().expect("in hand"),
             |questions| {

@@ -2,12 +2,13 @@
 
 use tubepost::TrySendError;
 
-use crate::rows::{on_every_row, open};
+use crate::rows::{on_every_row, on_every_row_with_room, open};
 use crate::stage::{Dice, Place};
 
 #[test]
 fn exactly_n() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "n");
         let out = open::<u64>(&place, "n");
@@ -29,7 +30,8 @@ fn exactly_n() {
 /// A second sender finds the same places taken; each has its own idea of where the end is.
 #[test]
 fn exactly_n_from_two_senders() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "n");
         let outs = [open::<u64>(&place, "n"), open::<u64>(&place, "n")];
@@ -50,7 +52,8 @@ fn exactly_n_from_two_senders() {
 /// Positions are not indices: n that is no power of two must not show, however often the ring goes round.
 #[test]
 fn many_laps_at_every_fill() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "laps");
         let out = open::<u64>(&place, "laps");

@@ -8,7 +8,7 @@ use tubepost::{
 };
 
 use crate::cast::{outcome, set_waiting, start_owner, start_user};
-use crate::rows::{Row, on_every_row_of_a_process, open};
+use crate::rows::{Row, on_every_row_of_a_process, on_every_row_of_a_process_with_room, open};
 use crate::stage::{Child, Dice, PATIENCE, Place, eventually, now_ns, thread_id, until_asleep};
 
 /// The four ways an owner goes.
@@ -95,7 +95,8 @@ fn closed_at_once(out: &tubepost::Sender<u64>, uncollected: u64) {
 /// A user that only polls is told too, without any call that waits.
 #[test]
 fn a_user_that_only_polls_is_told() {
-    on_every_row_of_a_process(|row| {
+    // Not where nothing waits: its message waits when the owner goes.
+    on_every_row_of_a_process_with_room(|row| {
         for end in ENDS {
             let place = Place::new();
             let mut owner = start_owner(&place, "box", row);
@@ -169,7 +170,8 @@ fn clones_of_the_receiver_are_told() {
 /// A mailbox lives as long as any clone of its receiver, and no longer.
 #[test]
 fn the_last_clone_closes() {
-    on_every_row_of_a_process(|row| {
+    // Not where nothing waits: its message waits when the owner goes.
+    on_every_row_of_a_process_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "box");
         let out = open::<u64>(&place, "box");
@@ -269,7 +271,8 @@ fn start_unopened(place: &Place) -> Child {
 /// However the last owner went, the name is free at once, and what it left is swept by the next.
 #[test]
 fn the_name_is_free_at_once() {
-    on_every_row_of_a_process(|row| {
+    // Not where nothing waits: its message waits when the owner goes.
+    on_every_row_of_a_process_with_room(|row| {
         let place = Place::new();
         for end in ENDS {
             for _ in 0..5 {
@@ -302,7 +305,8 @@ fn the_name_is_free_at_once() {
 /// The last user of a mailbox is killed while it sleeps in there; the owner sees nothing of it.
 #[test]
 fn users_come_and_go() {
-    on_every_row_of_a_process(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_of_a_process_with_room(|row| {
         let place = Place::new();
         let mut owner = start_owner(&place, "box", row);
         for at in 0..10_u64 {

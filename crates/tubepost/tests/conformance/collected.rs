@@ -9,7 +9,10 @@ use tubepost::{SendCollectedError, TryRecvError};
 
 use crate::cast::{outcome, set_waiting, start_owner, start_user};
 use crate::letters::pattern;
-use crate::rows::{Row, on_every_row, on_every_row_of_a_process, on_every_row_of_the_system, open, receive};
+use crate::rows::{
+    Row, on_every_row, on_every_row_of_a_process_with_room, on_every_row_of_the_system_with_room,
+    on_every_row_with_room, open, receive,
+};
 use crate::stage::{PATIENCE, Place, eventually};
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -58,7 +61,8 @@ fn asynchronous_send_and_synchronous_receive() {
 
 #[test]
 fn asynchronous_send_and_asynchronous_receive() {
-    on_every_row(|row| {
+    // Not where nothing waits: one of two has to wait.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "box");
         open::<u64>(&place, "box").try_send(7).expect("a free place");
@@ -68,7 +72,8 @@ fn asynchronous_send_and_asynchronous_receive() {
 
 #[test]
 fn what_nobody_collects_is_withdrawn() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<[u8]>(&place, "box");
         let (out, other) = (open::<[u8]>(&place, "box"), open::<[u8]>(&place, "box"));
@@ -118,7 +123,8 @@ fn what_is_taken_in_hand_is_collected() {
 
 #[test]
 fn a_buffer_that_is_too_small_leaves_it_with_its_sender() {
-    on_every_row_of_a_process(|row| {
+    // Not where nothing waits: who takes it has it, and its sender goes on.
+    on_every_row_of_a_process_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<[u8]>(&place, "box");
         let out = open::<[u8]>(&place, "box");
@@ -137,7 +143,8 @@ fn a_buffer_that_is_too_small_leaves_it_with_its_sender() {
 
 #[test]
 fn the_owner_goes_before_it_is_collected() {
-    on_every_row_of_a_process(|row| {
+    // Not where nothing waits: an offer was not sent, see `rendezvous`.
+    on_every_row_of_a_process_with_room(|row| {
         let place = Place::new();
         for closes in [false, true] {
             let mut owner = start_owner(&place, "box", row);
@@ -156,7 +163,8 @@ fn the_owner_goes_before_it_is_collected() {
 
 #[test]
 fn it_is_removed_before_it_is_collected() {
-    on_every_row_of_the_system(|row| {
+    // Not where nothing waits: an offer was not sent, see `rendezvous`.
+    on_every_row_of_the_system_with_room(|row| {
         let place = Place::new();
         let _inbox = row.own::<u64>(&place, "box");
         let mut user = start_user(&place, "box");
@@ -168,7 +176,8 @@ fn it_is_removed_before_it_is_collected() {
 
 #[test]
 fn a_sender_that_dies_waiting_has_sent() {
-    on_every_row(|row| {
+    // Not where nothing waits: who dies offering has sent nothing, see `rendezvous`.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "box");
         let mut user = start_user(&place, "box");

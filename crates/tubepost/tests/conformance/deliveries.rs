@@ -3,7 +3,7 @@
 use tubepost::{Receiver, Sender, TryRecvError, TrySendError};
 
 use crate::letters::pattern;
-use crate::rows::{Owned, Row, on_every_row, open};
+use crate::rows::{Owned, Row, on_every_row_with_room, open};
 use crate::stage::{PATIENCE, Place};
 
 fn mailbox(row: &Row) -> (Place, Receiver<[u8]>, Sender<[u8]>) {
@@ -18,7 +18,8 @@ const LENGTHS: [usize; 4] = [0, 100, 700, 100_000];
 
 #[test]
 fn accepted_is_consumed() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let (place, inbox, out) = mailbox(row);
         for length in LENGTHS {
             let sent = pattern(length, 1);
@@ -38,7 +39,8 @@ fn accepted_is_consumed() {
 
 #[test]
 fn dropped_comes_back_marked_and_before_all_others() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let (_place, inbox, out) = mailbox(row);
         for length in LENGTHS {
             let sent = pattern(length, 2);
@@ -65,7 +67,8 @@ fn dropped_comes_back_marked_and_before_all_others() {
 
 #[test]
 fn a_panic_gives_it_back() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let (_place, inbox, out) = mailbox(row);
         out.try_send(b"work").expect("a free place");
         let worker = inbox.clone();
@@ -83,7 +86,8 @@ fn a_panic_gives_it_back() {
 /// Many are held at once, for ever: each occupies nobody's place, and the mailbox goes on.
 #[test]
 fn what_is_in_hand_takes_nobody_s_place() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let (place, inbox, out) = mailbox(row);
         let mut held = Vec::new();
         for at in 0..20_u8 {
@@ -112,7 +116,8 @@ fn what_is_in_hand_takes_nobody_s_place() {
 /// Memory may be used up by the very messages that wait. Then what is taken keeps its place meanwhile.
 #[test]
 fn without_memory_it_keeps_its_place() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         if row.n() < 3 {
             return;
         }
@@ -160,7 +165,8 @@ fn without_memory_it_keeps_its_place() {
 /// A buffer too small leaves the message to the next call, in hand or not.
 #[test]
 fn what_does_not_fit_stays() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let (_place, inbox, out) = mailbox(row);
         for length in [100, 5_000] {
             let sent = pattern(length, 6);

@@ -6,12 +6,15 @@ use std::collections::HashSet;
 use tubepost::{Kind, Mailbox, OwnerKind, Sender};
 
 use crate::cast::start_owner;
-use crate::rows::{on_every_row, on_every_row_of_a_process, open};
+use crate::rows::{
+    on_every_row_of_a_process, on_every_row_of_a_process_with_room, on_every_row_with_room, open,
+};
 use crate::stage::{Child, Place};
 
 #[test]
 fn the_sender_is_named() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "post");
         let mut last_seq = None;
@@ -39,7 +42,8 @@ fn the_sender_is_named() {
 /// A message keeps its sender's name also when that one is gone and its row may serve another.
 #[test]
 fn the_sender_is_named_after_it_went() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "post");
         let mut went = Vec::new();
@@ -93,7 +97,8 @@ fn an_id_is_never_used_again() {
 
 #[test]
 fn stat_says_what_is() {
-    on_every_row_of_a_process(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_of_a_process_with_room(|row| {
         let place = Place::new();
         let inbox = row.receiver(row.options::<u64>(place.domain()).member("the owner"), &place, "a/b");
         let out = open::<u64>(&place, "a/b");

@@ -203,7 +203,8 @@ fn an_owner_killed_in_the_middle_of_a_stream() {
             owner.kill();
             let ends = senders.map(|sender| sender.join().expect("no panic"));
             assert_eq!(ends[0].1, ends[1].1, "everyone is told the same");
-            assert!(ends[0].1.uncollected <= row.n(), "no more than fit: {}", ends[0].1.uncollected);
+            // Where nothing waits it may have been given one that it did not live to receive.
+            assert!(ends[0].1.uncollected <= row.n().max(1), "no more than fit: {}", ends[0].1.uncollected);
             assert!(ends[0].1.uncollected <= ends[0].0 + ends[1].0, "no more than were sent");
         }
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tubepost::{Error, Mailbox, Message, Receiver, Sender, TrySendError};
 
 use crate::letters::pattern;
-use crate::rows::{ROWS, on_every_row, open};
+use crate::rows::{ROWS, on_every_row_with_room, open};
 use crate::stage::{PATIENCE, Place, eventually};
 
 /// Around every border that a chunk or a page could have.
@@ -23,7 +23,8 @@ fn lengths() -> Vec<usize> {
 
 #[test]
 fn every_length_up_to_a_megabyte() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later, see `rendezvous`.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<[u8]>(&place, "box");
         let out = open::<[u8]>(&place, "box");
@@ -82,7 +83,8 @@ fn memory_comes_with_the_messages() {
 /// A receiver that waits gives back what nobody needs.
 #[test]
 fn memory_goes_when_nothing_comes() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         if row.n() != 7 {
             return; // it takes seconds
         }
@@ -103,7 +105,8 @@ fn memory_goes_when_nothing_comes() {
 /// More than the ceiling allows is an error that says so, the message comes back, and smaller ones go on.
 #[test]
 fn the_ceiling_is_kept() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         if row.n() < 7 {
             return;
         }
@@ -189,7 +192,8 @@ fn the_ceiling_is_kept_by_many_at_once() {
 /// All of a capacity's worth of large messages wait at once, of all lengths.
 #[test]
 fn a_full_mailbox_of_large_messages() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<[u8]>(&place, "box");
         let out = open::<[u8]>(&place, "box");
@@ -219,7 +223,8 @@ struct Image {
 fn a_plain_type_of_a_megabyte() {
     const { assert!(size_of::<Image>() == 1 << 20) };
     let act = || {
-        on_every_row(|row| {
+        // Not where nothing waits: it sends first and receives later.
+        on_every_row_with_room(|row| {
             let place = Place::new();
             let inbox = row.own::<Image>(&place, "box");
             let out = Sender::<Image>::options().domain(place.domain()).open("box").expect("it exists");

@@ -21,6 +21,7 @@
 //! | `killed` | a process killed at any moment leaves the others working |
 //! | `stepped` | the same, with the instruction of the kill chosen |
 //! | `stepped_taking` | where many receive: in taking, accepting, giving back, large messages, removal |
+//! | `rendezvous` | capacity zero: who sends and who receives meet, and nothing lies in between |
 //! | `agreement` | formats and names: each refusal shows both sides |
 
 #[path = "../stage/mod.rs"]
@@ -43,6 +44,7 @@ mod letters;
 mod notes;
 mod order;
 mod removal;
+mod rendezvous;
 mod rows;
 mod stepped;
 mod stepped_taking;

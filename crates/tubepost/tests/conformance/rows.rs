@@ -7,6 +7,8 @@ use crate::stage::{Cue, Place};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capacity {
     Bounded(u64),
+    /// A sender waits until a receiver takes the message.
+    Zero,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ const fn shared(owned: Owned, n: u64) -> Row {
     Row { strategy: Strategy::Shared, capacity: Capacity::Bounded(n), owned }
 }
 
+const fn rendezvous(owned: Owned) -> Row {
+    Row { strategy: Strategy::Shared, capacity: Capacity::Zero, owned }
+}
+
 /// 1 is the smallest; 2 and 64 are powers of two; 3 and 7 are not; 1024 is the default.
 pub const ROWS: &[Row] = &[
     shared(Owned::ByProcess, 1),
@@ -39,6 +45,8 @@ pub const ROWS: &[Row] = &[
     shared(Owned::BySystem, 7),
     shared(Owned::BySystem, 64),
     shared(Owned::BySystem, 1024),
+    rendezvous(Owned::ByProcess),
+    rendezvous(Owned::BySystem),
 ];
 
 /// Runs a test on every row; a failure is preceded by the row's name.
@@ -48,6 +56,27 @@ pub fn on_every_row(test: impl Fn(&Row)) {
         test(row);
         std::mem::forget(told);
     }
+}
+
+/// Those where a message waits for its receiver. A test that runs on these says why it can't on the others.
+pub fn on_every_row_with_room(test: impl Fn(&Row)) {
+    on_every_row(|row| row.if_it_has_room(&test));
+}
+
+pub fn on_every_row_of_a_process_with_room(test: impl Fn(&Row)) {
+    on_every_row_of_a_process(|row| row.if_it_has_room(&test));
+}
+
+pub fn on_every_row_of_the_system_with_room(test: impl Fn(&Row)) {
+    on_every_row_of_the_system(|row| row.if_it_has_room(&test));
+}
+
+/// Those where no message does.
+pub fn on_every_row_without_room(test: impl Fn(&Row)) {
+    on_every_row(|row| match row.capacity {
+        Capacity::Bounded(_) => {}
+        Capacity::Zero => test(row),
+    });
 }
 
 /// Those where a process owns the mailbox, and it ends with that.
@@ -76,22 +105,29 @@ impl Drop for TellRow<'_> {
 
 impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Capacity::Bounded(n) = self.capacity;
-        write!(f, "{} × bounded({n}) × {:?}", self.strategy, self.owned)
+        write!(f, "{} × bounded({}) × {:?}", self.strategy, self.n(), self.owned)
     }
 }
 
 impl Row {
+    fn if_it_has_room(&self, test: impl Fn(&Row)) {
+        match self.capacity {
+            Capacity::Bounded(_) => test(self),
+            Capacity::Zero => {}
+        }
+    }
+
     /// How many messages wait before a sender does.
     pub fn n(&self) -> u64 {
-        let Capacity::Bounded(n) = self.capacity;
-        n
+        match self.capacity {
+            Capacity::Bounded(n) => n,
+            Capacity::Zero => 0,
+        }
     }
 
     pub fn options<T: Message + ?Sized>(&self, domain: &tubepost::Domain) -> Options<T> {
-        let Capacity::Bounded(n) = self.capacity;
         match self.strategy {
-            Strategy::Shared => Mailbox::<T>::options().domain(domain).bounded(n),
+            Strategy::Shared => Mailbox::<T>::options().domain(domain).bounded(self.n()),
             #[allow(unreachable_patterns)]
             other => panic!("the suite does not know how to ask for {other}"),
         }

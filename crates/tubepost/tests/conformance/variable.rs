@@ -4,7 +4,7 @@
 use tubepost::{Error, RecvError, SendError, TryRecvError, TrySendError};
 
 use crate::letters::pattern;
-use crate::rows::{on_every_row, open};
+use crate::rows::{on_every_row_with_room, open};
 use crate::stage::Place;
 
 /// Around every border that a slot, a line or a page could have.
@@ -22,7 +22,8 @@ fn lengths(max: usize) -> Vec<usize> {
 
 #[test]
 fn bytes_of_every_length() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later, see `rendezvous`.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<[u8]>(&place, "bytes");
         let out = open::<[u8]>(&place, "bytes");
@@ -48,7 +49,8 @@ fn every_single_length_once() {
 
 #[test]
 fn text_of_every_length() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later, see `rendezvous`.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<str>(&place, "text");
         let out = open::<str>(&place, "text");
@@ -65,7 +67,8 @@ fn text_of_every_length() {
 
 #[test]
 fn too_long_is_refused_with_both_numbers_and_comes_back() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later, see `rendezvous`.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         for max in [1_u64, 8, 9, 55, 56, 57, 1000, 4095, 4096] {
             let name = format!("max-{max}");
@@ -115,7 +118,8 @@ fn text_too_long_comes_back() {
 
 #[test]
 fn recv_into_every_buffer() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later, see `rendezvous`.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<[u8]>(&place, "into");
         let out = open::<[u8]>(&place, "into");
@@ -157,7 +161,8 @@ fn recv_into_text() {
 
 #[test]
 fn a_buffer_too_small_loses_nothing() {
-    on_every_row(|row| {
+    // Not where nothing waits: it sends first and receives later, see `rendezvous`.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<[u8]>(&place, "small");
         let out = open::<[u8]>(&place, "small");

@@ -153,7 +153,8 @@ impl Outlet {
         }
         let Refusal::Closed(closed) = refusal else { return Err(refusal.into()) };
         let slots = &at.segment.slots;
-        let seen = slots.is_over(place) || slots.taker(place).is_some();
+        // Where nothing waits, what was sent was taken.
+        let seen = at.segment.handoff.is_some() || slots.is_over(place) || slots.taker(place).is_some();
         Err(Unanswered::Closed(closed, if seen { Fate::Unknown } else { Fate::NotCollected }))
     }
 

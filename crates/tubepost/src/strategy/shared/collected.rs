@@ -41,6 +41,9 @@ impl Outlet {
     pub(crate) fn send_collected(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Uncollected> {
         let place = self.post_by::<true>(bytes, deadline)?;
         let at = &*self.at;
+        if at.segment.handoff.is_some() {
+            return Ok(()); // who took it has it
+        }
         let over = || at.segment.slots.is_over(place);
         if poll(at.spin(), deadline, over) {
             at.spun_well();

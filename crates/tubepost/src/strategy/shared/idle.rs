@@ -107,7 +107,7 @@ impl Inlet {
 
     /// What a receiver does before it sleeps, besides looking at the head: watch out for the deaths of
     /// the others, and give memory back that nobody needs. Whether something went back to the queue.
-    fn look_at_others(&self) -> bool {
+    pub(super) fn look_at_others(&self) -> bool {
         let at = &self.at;
         let joined = at.segment.header().bells.joined.load(Acquire);
         if self.competes() && self.joined.swap(joined, Relaxed) != joined {

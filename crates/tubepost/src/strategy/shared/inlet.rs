@@ -5,6 +5,7 @@
 //! compete take each message by a CAS in the ledger of takes, and each has a cursor of its own.
 
 use super::attach::{Wish, attach};
+use super::handoff::Met;
 use super::taken::{Taken, With};
 use super::{Attachment, Pace, Stuck, closed, forked};
 use crate::domain::cleanup;
@@ -32,7 +33,7 @@ const UNFREED_EVERY: u64 = 1024;
 #[derive(Debug)]
 pub(crate) struct Inlet {
     pub(crate) at: Arc<Attachment>,
-    /// The owner's threads, one at a time; nothing where receivers compete.
+    /// The owner's threads, one at a time; nothing where receivers compete, and where nothing waits.
     pub(super) sole: Option<Sole>,
     closed: AtomicBool,
     /// The next position to receive. An owner's copy in shared memory is for others to read; where
@@ -53,6 +54,7 @@ pub(crate) struct Inlet {
     /// The coarse clock when the dead were last looked after, and the head then.
     pub(super) looked: AtomicU64,
     pub(super) idle_at: AtomicU64,
+    pub(super) met: Met,
 }
 
 impl Inlet {
@@ -61,7 +63,9 @@ impl Inlet {
         let reachable = cpu::register_for_barriers();
         let segment = entry::create(wish.domain, wish.name, plan)?;
         let at = Attachment::new(segment, OWNER, wish.spin);
-        Ok(Inlet::new(at, Some(Sole::new(reachable)), 0))
+        // Where nothing waits each thread meets a sender of its own.
+        let sole = at.segment.handoff.is_none().then(|| Sole::new(reachable));
+        Ok(Inlet::new(at, sole, 0))
     }
 
     /// Becomes one of the receivers of a mailbox that the system owns.
@@ -88,10 +92,11 @@ impl Inlet {
             pace: Pace::default(),
             looked: AtomicU64::new(0),
             idle_at: AtomicU64::new(u64::MAX),
+            met: Met::default(),
         }
     }
 
-    /// Whether this is one of many receivers, of a mailbox that no process owns.
+    /// Whether this is one of many receivers: of a mailbox that no process owns, or where nothing waits.
     pub(super) fn competes(&self) -> bool {
         self.sole.is_none()
     }
@@ -136,7 +141,7 @@ impl Inlet {
 
     /// Takes the next message if there is one, whatever way it has to be taken.
     #[inline(never)]
-    fn take(&self) -> Result<Taken<'_>, Refusal> {
+    pub(super) fn take(&self) -> Result<Taken<'_>, Refusal> {
         if !self.at.segment.is_ours() {
             return Err(forked());
         }
@@ -185,6 +190,9 @@ impl Inlet {
     /// One of many receivers' way.
     fn compete(&self) -> Result<Taken<'_>, Refusal> {
         let at = &*self.at;
+        if let Some(handoff) = &at.segment.handoff {
+            return self.take_offer(handoff);
+        }
         let skips = &at.segment.header().head.skips;
         loop {
             match at.segment.slots.take(self.head.load(Relaxed), at.member, skips) {
@@ -214,6 +222,12 @@ impl Inlet {
                 self.at.segment.unfreed(); // moves the hint, so that nobody has far to walk from it
             }
         }
+        self.now_and_then();
+    }
+
+    /// Looks after the dead, if the clock has ticked.
+    #[inline(always)]
+    pub(super) fn now_and_then(&self) {
         if self.pace.ticked(self.at.grief.load(Relaxed) > 0).is_some() {
             self.look_after_the_dead();
         }
@@ -427,6 +441,9 @@ impl Inlet {
     /// succeed now.
     #[inline(never)]
     fn wait(&self, deadline: Option<Instant>) -> Result<Option<Taken<'_>>, Refusal> {
+        if let Some(handoff) = &self.at.segment.handoff {
+            return self.meet(handoff, deadline).map(Some);
+        }
         match self.take() {
             Err(Refusal::Waiting) if self.poll(deadline) => Ok(None),
             Err(Refusal::Waiting) => {
@@ -443,7 +460,7 @@ impl Inlet {
     /// What calls say once this end was closed.
     #[cold]
     fn ended(&self) -> Refusal {
-        if self.competes() && !self.at.segment.is_closed() {
+        if !self.at.segment.geometry.choice.owned && !self.at.segment.is_closed() {
             return Refusal::Closed(Closed { uncollected: self.at.segment.waiting() });
         }
         closed(&self.at.segment)
@@ -456,13 +473,13 @@ impl Inlet {
         if !segment.is_ours() {
             return Err(Error::Forked);
         }
-        let Some(sole) = &self.sole else {
+        if !segment.geometry.choice.owned {
             self.closed.store(true, Release);
             segment.tell_news();
             return Ok(Closed { uncollected: segment.waiting() });
-        };
+        }
         let closed = {
-            let _held = sole.hold();
+            let _held = self.sole.as_ref().map(Sole::hold);
             self.closed.store(true, Release);
             cleanup::finish(segment)
         };
@@ -475,7 +492,7 @@ impl Inlet {
 
 impl Drop for Inlet {
     fn drop(&mut self) {
-        if !self.competes() {
+        if self.at.segment.geometry.choice.owned {
             let _ = self.close();
         }
     }

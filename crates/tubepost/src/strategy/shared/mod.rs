@@ -1,6 +1,6 @@
 //! The shared strategy: a queue in memory that all members map.
 //!
-//! [`outlet`] is a sender's end, [`inlet`] a receiver's; here is what both have in common. All are thin: the queue's
+//! [`outlet`] is a sender's end, [`inlet`] a receiver's, [`handoff`] both of capacity zero; here is what both have in common. All are thin: the queue's
 //! algorithm is in `queue::slots` and `queue::takes`, sleeping in `sync::wait`, death in `domain::member`. What is
 //! decided here is *when to look*:
 //!
@@ -27,6 +27,7 @@
 pub(crate) mod attach;
 pub(crate) mod calls;
 pub(crate) mod collected;
+mod handoff;
 mod idle;
 pub(crate) mod inlet;
 pub(crate) mod outlet;
@@ -237,7 +238,8 @@ impl Attachment {
 
     /// How many messages wait; none, as far as a forked child can tell.
     pub(crate) fn length(&self) -> u64 {
-        if !self.segment.is_ours() {
+        // Where nothing waits, what was given back does not either.
+        if !self.segment.is_ours() || self.segment.handoff.is_some() {
             return 0;
         }
         self.segment.waiting()

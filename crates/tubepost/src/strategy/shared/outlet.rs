@@ -88,6 +88,9 @@ impl Outlet {
     #[cold]
     fn post_chunk<const AWAITED: bool>(&self, bytes: &[u8]) -> Result<Place, Refusal> {
         let at = &*self.at;
+        if let Some(handoff) = &at.segment.handoff {
+            return self.hand_over(handoff, bytes);
+        }
         let (length, max) = (bytes.len() as u64, at.segment.geometry.choice.max_message);
         if length > max {
             return Err(too_long(length, max));
@@ -217,6 +220,9 @@ impl Outlet {
         bytes: &[u8],
         deadline: Option<Instant>,
     ) -> Result<Place, Refusal> {
+        if let Some(handoff) = &self.at.segment.handoff {
+            return self.meet(handoff, bytes, deadline);
+        }
         while self.poll(deadline) {
             match self.post::<AWAITED>(bytes) {
                 Err(Refusal::Waiting) => {} // another was faster

@@ -140,6 +140,7 @@ impl<'a> Taken<'a> {
     pub(crate) fn consume(self) {
         if let Some(chunk) = self.chunk {
             chunk.swap(chunk.word.freed());
+            self.inlet.count_received();
         }
         self.let_go();
     }
@@ -229,7 +230,11 @@ impl Inlet {
         let accepted = match hand {
             InHand::Chunk(ticket, word) => {
                 let chunk = segment.chunks.find(ticket).filter(|chunk| chunk.word == word);
-                chunk.and_then(|chunk| chunk.swap(chunk.word.freed())).is_some()
+                let ours = chunk.and_then(|chunk| chunk.swap(chunk.word.freed())).is_some();
+                if ours {
+                    self.count_received();
+                }
+                ours
             }
             InHand::Slot(place, taken) => {
                 let ours = segment.slots.taken_by(place, self.at.member) == Some(taken);

@@ -1,0 +1,157 @@
+//! The cells of a mapped mailbox of capacity zero: bounds and memory; and its chunks, as far as cells name them.
+//!
+//! The table is sparse, as that of the members: a process makes sure of a page before it looks at it.
+
+use super::chunks::{Chunk, Chunks, Use};
+use super::handoff::{CELLS, Cells, Given, Handoff, Which};
+use super::layout::{CELL, Cell, Geometry, Meeting, Numbers, PAGE};
+use super::mapped::fetch_for_writing;
+use super::rows::HeaderOf;
+use super::slots::Member;
+use crate::os::map::Map;
+use crate::sync::wait::{Bell, Wakes};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    map: Arc<Map>,
+    header: HeaderOf,
+    numbers_at: usize,
+    cells_at: usize,
+    /// This process made sure of all cells before this one.
+    sure: AtomicU32,
+}
+
+impl Handoff<Mapped> {
+    pub(crate) fn mapped(map: Arc<Map>, geometry: &Geometry) -> Handoff<Mapped> {
+        let (numbers_at, cells_at) = (geometry.numbers_at as usize, geometry.cells_at as usize);
+        assert!(numbers_at.is_multiple_of(64) && cells_at.is_multiple_of(PAGE as usize));
+        assert!(numbers_at + size_of::<Numbers>() <= geometry.rows_at as usize);
+        assert!(cells_at + CELLS as usize * CELL as usize <= map.length());
+        let header = HeaderOf::new(Arc::clone(&map));
+        Handoff::new(Mapped { map, header, numbers_at, cells_at, sure: AtomicU32::new(0) })
+    }
+
+    /// A number that nobody had.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.numbers().next.fetch_add(1, Relaxed)
+    }
+
+    /// What counts.
+    #[inline]
+    pub(crate) fn numbers(&self) -> &Numbers {
+        // SAFETY: within the mapping, in what is memory from the start, and aligned (`mapped`); atomics only.
+        unsafe { &*self.cells.map.start().as_ptr().add(self.cells.numbers_at).cast::<Numbers>() }
+    }
+
+    /// Asks the processor to fetch, for writing, the numbers, and the cell that is the first one asked for.
+    pub(crate) fn fetch(&self) {
+        fetch_for_writing(std::ptr::from_ref(self.numbers()).cast_mut().cast());
+        if self.cells.sure.load(Relaxed) > 0 {
+            fetch_for_writing(std::ptr::from_ref(self.cells.cell(0)).cast_mut().cast());
+        }
+    }
+
+    /// Where the receiver sleeps that has this cell.
+    pub(crate) fn bell(&self, index: u32) -> Bell<'_> {
+        Bell::new(&self.cells.cell(index).bell, &self.cells.header.bells.fence, Wakes::All)
+    }
+}
+
+impl Mapped {
+    fn meeting(&self) -> &Meeting {
+        &self.header.meeting
+    }
+
+    #[inline]
+    fn cell(&self, index: u32) -> &Cell {
+        assert!(index < self.sure.load(Relaxed));
+        // SAFETY: of the table, which lies within the mapping (`mapped`); its page is memory (`sure`), and cells are
+        // aligned to their size; atomics only.
+        unsafe { &*self.map.start().as_ptr().add(self.cells_at).cast::<Cell>().add(index as usize) }
+    }
+
+    #[cold]
+    fn make_sure(&self, index: u32) -> bool {
+        let known = u64::from(self.sure.load(Relaxed)) * CELL / PAGE * PAGE;
+        let until = (u64::from(index + 1) * CELL).next_multiple_of(PAGE);
+        let done = self.map.reserve(self.cells_at + known as usize, (until - known) as usize).is_ok();
+        if done {
+            self.sure.fetch_max((until / CELL) as u32, Relaxed);
+        }
+        done
+    }
+}
+
+impl Cells for Mapped {
+    #[inline]
+    fn used(&self) -> &AtomicU32 {
+        &self.meeting().cells
+    }
+
+    #[inline]
+    fn offers(&self) -> &AtomicU64 {
+        &self.meeting().offers
+    }
+
+    #[inline]
+    fn closed(&self) -> &AtomicU32 {
+        &self.meeting().closed
+    }
+
+    #[inline]
+    fn sure(&self, index: u32) -> bool {
+        index < self.sure.load(Relaxed) || index < CELLS && self.make_sure(index)
+    }
+
+    #[inline]
+    fn word(&self, index: u32) -> &AtomicU64 {
+        &self.cell(index).word
+    }
+
+    #[inline]
+    fn arrival(&self, index: u32) -> &AtomicU64 {
+        &self.cell(index).arrival
+    }
+}
+
+impl Given for Chunks {
+    fn bind(&self, which: Which, to: Member, still: impl Fn() -> bool) -> bool {
+        let Some(chunk) = self.named(which) else { return true }; // rubbish: there is nothing to be had
+        // The cell as it was says that the chunk was not another's yet when its word was read.
+        still() && (chunk.word.kind() != Some(Use::Own) || chunk.swap(chunk.word.to(Use::Held, to)).is_some())
+    }
+}
+
+/// Puts in order what the dead had. Says how many messages are back and wait to be held again.
+/// `named`: whether what is OWN is an answer that its caller is to read.
+pub(crate) fn put_in_order(
+    handoff: &Handoff<Mapped>,
+    chunks: &Chunks,
+    dead: impl Fn(Member) -> bool,
+    named: impl Fn(&Chunk<'_>) -> bool,
+) -> u64 {
+    handoff.clear(chunks, &dead);
+    let mut returned = 0;
+    for chunk in chunks.all() {
+        let word = chunk.word;
+        match word.kind() {
+            Some(Use::Linked) if dead(word.member()) => {
+                chunk.swap(word.freed());
+            }
+            // Whether a cell names it is asked after its giver's death.
+            Some(Use::Own) if dead(word.member()) && !handoff.names(chunk.which()) && !named(&chunk) => {
+                chunk.swap(word.freed());
+            }
+            Some(Use::Held) if dead(word.member()) && !handoff.names(chunk.which()) => {
+                returned += u64::from(chunk.swap(word.given_back()).is_some());
+            }
+            Some(Use::Returned) => returned += 1,
+            _ => {}
+        }
+    }
+    returned
+}
