@@ -11,7 +11,7 @@ use crate::memory::plain::Plain;
 use std::fmt;
 
 /// The most bytes a label has.
-const LABEL_MAX: usize = 255;
+pub(crate) const LABEL_MAX: usize = 255;
 
 /// What a mailbox carries: the layout of a plain type, or the label of variable-length messages.
 ///

@@ -136,7 +136,7 @@ impl Inlet {
 
     /// Takes the next message if there is one, whatever way it has to be taken.
     #[inline(never)]
-    fn take(&self) -> Result<Taken<'_>, Refusal> {
+    pub(super) fn take(&self) -> Result<Taken<'_>, Refusal> {
         if !self.at.segment.is_ours() {
             return Err(forked());
         }
@@ -206,7 +206,7 @@ impl Inlet {
 
     /// Moves this receiver's head, and now and then does what is to be done now and then.
     #[inline(always)]
-    fn took(&self, place: Place) {
+    pub(super) fn took(&self, place: Place) {
         self.head.store(place.position.wrapping_add(1), Relaxed);
         if place.position.is_multiple_of(HINT_EVERY) {
             self.at.segment.header().head.taken.fetch_max(place.position, Release);

@@ -14,14 +14,14 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 /// A sender moves the shared hint once in so many positions.
-const HINT_EVERY: u64 = 64;
+pub(super) const HINT_EVERY: u64 = 64;
 
 /// A sender's end.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     pub(crate) at: Arc<Attachment>,
     /// Where to begin looking for the next free position. A hint: threads may share it.
-    cursor: AtomicU64,
+    pub(super) cursor: AtomicU64,
     /// The cursor when the queue was last found full.
     full_at: AtomicU64,
     pace: Pace,
@@ -159,7 +159,7 @@ impl Outlet {
 
     /// The queue is full unless the oldest place was claimed by somebody who died.
     #[cold]
-    fn make_room(&self, refused: Place) -> bool {
+    pub(super) fn make_room(&self, refused: Place) -> bool {
         self.cursor.store(refused.position, Relaxed);
         let slots = &self.at.segment.slots;
         let Some(oldest) = slots.before(refused) else { return false };
@@ -171,7 +171,7 @@ impl Outlet {
 
     /// Notices the owner's death without a system call for most messages.
     #[inline]
-    fn look_at_clock(&self) -> Result<(), Refusal> {
+    pub(super) fn look_at_clock(&self) -> Result<(), Refusal> {
         match self.pace.ticked(self.at.grief.load(Relaxed) > 0) {
             None => Ok(()),
             Some(since) => self.look_at_owner(since),
@@ -206,19 +206,20 @@ impl Outlet {
         deadline: Option<Instant>,
     ) -> Result<Place, Refusal> {
         match self.post::<AWAITED>(bytes) {
-            Err(Refusal::Waiting) => self.post_later::<AWAITED>(bytes, deadline),
+            Err(Refusal::Waiting) => self.wait_for_room(deadline, || self.post::<AWAITED>(bytes)),
             done => done,
         }
     }
 
+    /// Tries again and again, as long as there is no room, until the deadline.
     #[cold]
-    fn post_later<const AWAITED: bool>(
+    pub(super) fn wait_for_room<R>(
         &self,
-        bytes: &[u8],
         deadline: Option<Instant>,
-    ) -> Result<Place, Refusal> {
+        mut attempt: impl FnMut() -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
         while self.poll(deadline) {
-            match self.post::<AWAITED>(bytes) {
+            match attempt() {
                 Err(Refusal::Waiting) => {} // another was faster
                 done => return done,
             }
@@ -226,7 +227,7 @@ impl Outlet {
         let at = &self.at;
         let done = at.segment.room().wait(
             deadline,
-            || match self.post::<AWAITED>(bytes) {
+            || match attempt() {
                 Err(Refusal::Waiting) => None,
                 done => Some(done),
             },
