@@ -51,7 +51,7 @@ pub(crate) mod sealed {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be sent through a mailbox",
-    note = "a mailbox carries plain data (a number, an array, a `#[repr(C)]` struct with `#[derive(Message, Clone, Copy)]`), `[u8]` or `str`",
+    note = "a mailbox carries plain data (a number, an array, a `#[repr(C)]` struct with `#[derive(Message, Clone, Copy)]`), `[u8]` or `str`; with the feature `serde` any type that serde knows, as `Encoded<T>`",
     note = "bool, char, enums, usize, references, pointers, String and Vec are not plain data: use an integer (u8 for a bool), an array, or a mailbox of `[u8]` or `str`"
 )]
 pub trait Message: sealed::Sealed + 'static {

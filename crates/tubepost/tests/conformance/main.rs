@@ -16,6 +16,8 @@
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
 //! | `closing` | however the owner goes, every user is told, and told the same number |
+//! | `batches` | many in one call are as many one by one, whoever dies in it |
+//! | `encoded` | any type that serde knows (with the feature `serde`) |
 //! | `stopped` | a stopped process is not a dead one |
 //! | `killed` | a process killed at any moment leaves the others working |
 //! | `stepped` | the same, with the instruction of the kill chosen |
@@ -26,6 +28,7 @@
 mod stage;
 
 mod agreement;
+mod batches;
 mod calls;
 mod capacity;
 mod cast;
@@ -33,6 +36,8 @@ mod closing;
 mod collected;
 mod competing;
 mod deliveries;
+#[cfg(feature = "serde")]
+mod encoded;
 mod envelope;
 mod fixed;
 mod killed;
@@ -58,5 +63,8 @@ fn role() {
         stepped::ROLES,
         stopped::ROLES,
         agreement::ROLES,
+        batches::ROLES,
+        #[cfg(feature = "serde")]
+        encoded::ROLES,
     ]);
 }
