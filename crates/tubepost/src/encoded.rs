@@ -50,7 +50,7 @@ mod shown;
 /// assert_eq!(Format::of::<Encoded<Job>>().label(), Some("postcard: Job { Resize, Stop }"));
 /// # drop(inbox);
 /// # std::fs::remove_dir(&dir).unwrap();
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), tubepost::Error>(())
 /// ```
 ///
 /// A message as long as the mailbox's longest, 1 MiB by default, can be sent; one that can't be encoded comes back with

@@ -1,7 +1,6 @@
 //! Models of runs under loom: several places claimed, or taken, before the first is written, or freed.
 
 use super::*;
-use crate::queue::takes::skipped;
 
 /// Sends so many messages in one run, or as many of them as there is room for. Gives how many.
 fn send_run<const N: usize>(queue: &Queue<N>, me: Member, messages: u64) -> u64 {
@@ -13,8 +12,9 @@ fn send_run<const N: usize>(queue: &Queue<N>, me: Member, messages: u64) -> u64 
     run.length as u64
 }
 
-/// Takes up to two, reads and frees them.
-fn receive_run<const N: usize>(queue: &Queue<N>, from: u64, me: Member) -> Vec<u64> {
+/// Takes up to two of those that nobody took yet, reads and frees them.
+fn receive_run<const N: usize>(queue: &Queue<N>, me: Member) -> Vec<u64> {
+    let (from, _) = queue.untaken(0, &AtomicU64::new(0));
     let Some(run) = queue.take_run(from, 2, me, |_| true) else { return Vec::new() };
     let read = |place| {
         let payload = queue.words.read(place);
@@ -84,20 +84,18 @@ fn two_take_runs() {
     let met = check(3, || {
         let queue = queue::<3>();
         assert_eq!(send_run(&queue, 1, 3), 3);
-        let other = spawn(&queue, |queue| receive_run(queue, 0, 2));
-        let mine = receive_run(&queue, 0, 3);
+        let other = spawn(&queue, |queue| receive_run(queue, 2));
+        let mine = receive_run(&queue, 3);
         let theirs = other.join().unwrap();
-        let skips = AtomicU64::new(0);
-        let (untaken, _) = queue.untaken(0, &skips);
-        let rest = receive_run(&queue, untaken, 3);
+        let rest = receive_run(&queue, 3);
         assert!(mine.is_sorted() && theirs.is_sorted(), "out of order");
         let mut all = [mine.clone(), theirs.clone(), rest].concat();
         all.sort_unstable();
         assert_eq!(all, [100, 101, 102], "lost or received twice");
-        assert_eq!(skipped(&skips), 0);
         (mine.len(), theirs.len())
     });
-    assert!(met.contains(&(2, 0)) && met.contains(&(0, 2)) && met.contains(&(1, 0)), "{met:?}");
+    // A run is cut short where the other one was faster.
+    assert!(met.contains(&(2, 1)) && met.contains(&(1, 2)) && met.contains(&(2, 0)), "{met:?}");
 }
 
 /// One died with two takes, of which it had freed the first. What it had not freed is received again, marked.
