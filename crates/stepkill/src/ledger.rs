@@ -51,12 +51,13 @@ struct Actor {
 }
 
 impl Actor {
-    /// Its message must have come, must not, or may.
-    fn must_add(&self) -> Option<bool> {
+    /// So many of its messages were accepted; if that is not known the first ones may have been.
+    fn added(&self) -> Option<u32> {
         match &self.outcome {
             Outcome::Killed => None,
-            Outcome::Done | Outcome::WentOn(Came::Done) => Some(self.effects.adds > 0),
-            Outcome::WentOn(_) => Some(false),
+            Outcome::Done | Outcome::WentOn(Came::Done) => Some(self.effects.adds),
+            Outcome::WentOn(Came::Sent(number)) => Some(*number),
+            Outcome::WentOn(_) => Some(0),
         }
     }
 
@@ -70,9 +71,9 @@ impl Actor {
         }
     }
 
-    /// The message that it received.
-    fn got(&self) -> Option<Number> {
-        if let Outcome::WentOn(Came::Got(number)) = &self.outcome { Some(*number) } else { None }
+    /// The messages that it received.
+    fn got(&self) -> &[Number] {
+        if let Outcome::WentOn(Came::Got(numbers)) = &self.outcome { numbers } else { &[] }
     }
 
     /// It gave back, by itself or by its death, at least so many messages and at most so many.
@@ -169,11 +170,10 @@ impl Ledger {
             let (fewer, more) = actor.consumed();
             // What is in hand when it ends may be accepted yet, and isn't counted.
             let in_hand = if self.together() { actor.gave_back().1 as usize } else { 0 };
-            least = least.saturating_sub(more.max(in_hand) as u64 + u64::from(actor.got().is_some()));
-            most = most.saturating_sub(fewer as u64 + u64::from(actor.got().is_some()));
-            let adds = u64::from(actor.effects.adds);
-            least += if actor.must_add() == Some(true) { adds } else { 0 };
-            most += if actor.must_add() == Some(false) { 0 } else { adds };
+            least = least.saturating_sub(more.max(in_hand) as u64 + actor.got().len() as u64);
+            most = most.saturating_sub(fewer as u64 + actor.got().len() as u64);
+            least += u64::from(actor.added().unwrap_or(0));
+            most += u64::from(actor.added().unwrap_or(actor.effects.adds));
         }
         (least, most)
     }
@@ -210,8 +210,8 @@ impl Ledger {
         for (number, _) in &self.got {
             *times.entry(*number).or_default() += 1;
         }
-        for number in self.actors.iter().filter_map(Actor::got) {
-            *times.entry(number).or_default() += 1;
+        for number in self.actors.iter().flat_map(Actor::got) {
+            *times.entry(*number).or_default() += 1;
         }
         for (number, times) in &times {
             assert!(*times == 1, "doubled: message {number:?} came {times} times; {self:?}");
@@ -241,9 +241,8 @@ impl Ledger {
         };
         assert!(missing.iter().all(|at| *at < reach), "lost: number {missing:?}; {self:?}");
         if self.together() {
-            for number in self.actors.iter().filter_map(Actor::got) {
-                let first =
-                    self.is_another_s(&number) || self.sent.iter().take(reach).any(|it| *it == number);
+            for number in self.actors.iter().flat_map(Actor::got) {
+                let first = self.is_another_s(number) || self.sent.iter().take(reach).any(|it| it == number);
                 assert!(first, "message {number:?} was received before its turn; {self:?}");
             }
         }
@@ -252,9 +251,14 @@ impl Ledger {
     fn added(&self, times: &BTreeMap<Number, u32>) {
         for actor in &self.actors {
             let of_it = |tag: u8| tag != JUDGE && actor.tag.is_none_or(|its| its == tag);
-            let came = times.keys().any(|number| of_it(number.0));
-            if let Some(must) = actor.must_add() {
-                assert!(came == must, "the walker's message came: {came}, was accepted: {must}; {self:?}");
+            let came: Vec<&Number> = times.keys().filter(|number| of_it(number.0)).collect();
+            for number in came.iter().filter(|number| number.1 > 0 && actor.effects.passed == 0) {
+                let before = (number.0, number.1 - 1);
+                assert!(came.contains(&&before), "{number:?} came, and {before:?} did not; {self:?}");
+            }
+            if let Some(added) = actor.added() {
+                let all = came.len() == added as usize;
+                assert!(all, "of the walker's messages came {came:?}, {added} were accepted; {self:?}");
             }
         }
     }
@@ -296,6 +300,13 @@ impl Ledger {
         let unmarked = self.got.iter().filter(|(number, redelivered)| *redelivered == 0 && ours(number));
         let places: Vec<_> = unmarked.map(|(number, _)| place(number)).collect();
         assert!(places.is_sorted(), "out of order: {self:?}");
+        let mut latest: BTreeMap<u8, u32> = BTreeMap::new();
+        for ((sender, number), redelivered) in &self.got {
+            if *sender != JUDGE && *redelivered == 0 {
+                let before = latest.insert(*sender, *number);
+                assert!(before.is_none_or(|before| before < *number), "one's own out of order: {self:?}");
+            }
+        }
     }
 }
 
@@ -320,7 +331,7 @@ mod tests {
 
     #[test]
     fn of_two_receivers_each_has_one() {
-        let got = |number| Outcome::WentOn(Came::Got((JUDGE, number)));
+        let got = |number| Outcome::WentOn(Came::Got(vec![(JUDGE, number)]));
         assert!(balances([got(0), got(1)], &[]));
         assert!(balances([got(1), got(0)], &[]));
         assert!(!balances([got(0), got(0)], &[((JUDGE, 1), 0)]), "doubled");

@@ -45,7 +45,7 @@ pub struct World {
 /// What it may do to the messages that wait.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Effects {
-    /// So many more come, at the end.
+    /// So many more come, at the end: its own, in their order.
     pub adds: u32,
     /// So many of the first are gone.
     pub removes: u32,
@@ -84,7 +84,9 @@ impl Operation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Came {
     Done,
-    Got(Number),
+    /// So many of several messages were accepted, and no more.
+    Sent(u32),
+    Got(Vec<Number>),
     Refused(String),
 }
 
@@ -92,7 +94,11 @@ impl std::fmt::Display for Came {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Came::Done => write!(f, "done"),
-            Came::Got((sender, number)) => write!(f, "got {sender} {number}"),
+            Came::Sent(number) => write!(f, "sent {number}"),
+            Came::Got(numbers) => {
+                let words = numbers.iter().map(|(sender, number)| format!("{sender} {number}"));
+                write!(f, "got {}", words.collect::<Vec<_>>().join(","))
+            }
             Came::Refused(why) => write!(f, "refused {why}"),
         }
     }
@@ -107,13 +113,25 @@ impl Came {
         if let Some(why) = line.strip_prefix("refused ") {
             return Some(Came::Refused(why.into()));
         }
-        let (sender, number) = line.strip_prefix("got ")?.split_once(' ')?;
-        Some(Came::Got((sender.parse().ok()?, number.parse().ok()?)))
+        if let Some(number) = line.strip_prefix("sent ") {
+            return number.parse().ok().map(Came::Sent);
+        }
+        let number = |word: &str| {
+            let (sender, number) = word.split_once(' ')?;
+            Some((sender.parse().ok()?, number.parse().ok()?))
+        };
+        line.strip_prefix("got ")?.split(',').map(number).collect::<Option<_>>().map(Came::Got)
     }
 
     /// A message that was received; a torn one is no message.
     pub fn got(bytes: &[u8]) -> Came {
-        letters::read(bytes).map_or_else(Came::Refused, Came::Got)
+        Came::got_many(&[bytes])
+    }
+
+    /// Several that were received at once, in this order.
+    pub fn got_many(messages: &[impl AsRef<[u8]>]) -> Came {
+        let read = messages.iter().map(|bytes| letters::read(bytes.as_ref()));
+        read.collect::<Result<_, _>>().map_or_else(Came::Refused, Came::Got)
     }
 }
 
@@ -169,9 +187,14 @@ impl Walker {
         inbox
     }
 
-    /// Its one message.
+    /// Its one message, or the first one.
     pub fn letter(&self, length: usize) -> Vec<u8> {
         letters::write((self.tag, 0), length)
+    }
+
+    /// Several, of these lengths.
+    pub fn letters(&self, lengths: &[usize]) -> Vec<Vec<u8>> {
+        (0..).zip(lengths).map(|(number, length)| letters::write((self.tag, number), *length)).collect()
     }
 }
 

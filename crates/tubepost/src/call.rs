@@ -4,7 +4,7 @@ use crate::delivery::Delivery;
 use crate::error::{CallError, Error};
 use crate::format::Format;
 use crate::memory::payload::{Front, Payload, Unfit};
-use crate::message::Message;
+use crate::message::{Message, with_bytes};
 use crate::queue::calls::Address;
 use crate::sender::Sender;
 use crate::strategy::Refusal;
@@ -87,7 +87,13 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Message for Call<Q, A> {
         Ok(Format::answered(Q::format(of(question))?, A::format(of(answer))?))
     }
 
-    fn bytes(sent: &Infallible) -> &[u8] {
+    type Desk = ();
+
+    fn prepare(sent: &Infallible, (): &mut ()) -> Result<(), Error> {
+        match *sent {}
+    }
+
+    fn bytes<'s>(sent: &'s Infallible, (): &'s (), _: usize) -> &'s [u8] {
         match *sent {}
     }
 
@@ -160,15 +166,10 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
         question: Q::Sent<'a>,
         deadline: Option<Instant>,
     ) -> Result<A::Received, CallError<Q::Sent<'a>>> {
-        match self.outlet().call(Q::bytes(&question), deadline, |answer| A::receive(answer)) {
+        let call = |bytes: &[u8]| self.outlet().call(bytes, deadline, |answer| A::receive(answer));
+        match with_bytes::<Q, _, _>(&question, call) {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(unfit)) => {
-                let error = match unfit {
-                    Unfit::NotText => Error::BadText,
-                    _ => self.outlet().bad_answer(),
-                };
-                Err(CallError::Failed(question, error))
-            }
+            Ok(Err(unfit)) => Err(CallError::Failed(question, self.outlet().bad_answer(unfit))),
             Err(Unanswered::Dropped) => Err(CallError::Unanswered(question)),
             Err(Unanswered::Closed(closed, fate)) => Err(CallError::Closed(question, closed, fate)),
             Err(Unanswered::Refused(Refusal::Failed(error))) => Err(CallError::Failed(question, *error)),
@@ -186,10 +187,10 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Delivery<Call<Q, A>> {
     /// was not in this receiver's hand any more. Otherwise the question goes back to the queue: [`Error::TooLong`],
     /// [`Error::NoMemory`] or [`Error::AtCeiling`] for the answer, [`Error::Busy`] if another receiver is just answering.
     pub fn reply(mut self, answer: A::Sent<'_>) -> Result<(), Error> {
-        match self.hand.take() {
-            Some(hand) => self.inlet.reply(hand, self.address, A::bytes(&answer)),
+        with_bytes::<A, _, _>(&answer, |bytes| match self.hand.take() {
+            Some(hand) => self.inlet.reply(hand, self.address, bytes),
             None => Ok(()),
-        }
+        })
     }
 
     /// Whether the caller still waits for the answer. If it does not, nobody misses it.

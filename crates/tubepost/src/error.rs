@@ -140,6 +140,23 @@ pub enum Error {
     /// A message that should have been text is not valid UTF-8. It was consumed.
     #[error("a message is not valid UTF-8; receive it as [u8], or have the sender send text")]
     BadText,
+    /// A message can't be encoded. It was not sent.
+    #[error("a message can't be encoded as postcard: {why}; see what its type does when it is serialized")]
+    NotEncodable {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// What was received is no encoding of the type that was expected. It was consumed.
+    #[error(
+        "a message of {length} bytes is not the expected type, encoded as postcard: {why}; both sides have to mean the \
+         same type by the same format, so give it a new label when it changes"
+    )]
+    NotDecodable {
+        /// How many bytes it has.
+        length: u64,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// An option has a value that is not possible.
     #[error("{what} cannot be {given}: {allowed}")]
     BadOption {

@@ -18,7 +18,7 @@ const VARIABLE: char = 'v';
 const FIXED: char = 'f';
 
 /// The most bytes a label has.
-const LABEL_MAX: usize = 255;
+pub(crate) const LABEL_MAX: usize = 255;
 
 /// What a mailbox carries: the layout of a plain type, or the label of variable-length messages.
 ///

@@ -40,11 +40,13 @@
 //!
 //! - **Messages**: plain types by `#[derive(`[`Message`]`)]`, by value; `[u8]` and `str` with a
 //!   length of their own. [`Format`] is what both sides agree on.
+//!   With the feature `serde`, `Encoded` carries any type that serde knows.
 //! - **Sending**: [`Sender`] has `send`, `try_send`, `send_timeout`, `send_deadline`; an
 //!   unsent message comes back in the error. [`Sender::closed`] waits for the owner's end.
 //! - **Receiving**: [`Receiver`] has `recv`, `try_recv`, `recv_timeout`, `recv_deadline`, each
 //!   also into a buffer of one's own and with an [`Envelope`]; iterators. [`Receiver::take`] gives a
 //!   [`Delivery`], which is consumed only when it is accepted.
+//! - **Many at once**: [`Sender::send_many`] and [`Receiver::recv_many`] pay once for what messages share.
 //! - **Work for several processes**: [`Options::create`], then [`Receiver::open`] in each.
 //! - **What exists**: a [`Domain`] lists it, tells about it, and cleans up after the dead.
 //! - **What goes wrong**: [`Error`] says what to do.
@@ -75,11 +77,15 @@ mod queue;
 mod sync;
 
 #[cfg(not(loom))]
+mod batch;
+#[cfg(not(loom))]
 mod call;
 #[cfg(not(loom))]
 mod delivery;
 #[cfg(not(loom))]
 mod domain;
+#[cfg(feature = "serde")]
+mod encoded;
 #[cfg(not(loom))]
 mod mailbox;
 #[cfg(not(loom))]
@@ -104,6 +110,8 @@ pub use message::{Buffer, Message};
 pub use tubepost_derive::Message;
 
 #[cfg(not(loom))]
+pub use batch::SendManyError;
+#[cfg(not(loom))]
 pub use call::Call;
 #[cfg(not(loom))]
 pub use delivery::Delivery;
@@ -115,6 +123,8 @@ pub use domain::{
     member::Peer,
     stat::{Kind, Listed, Owner, OwnerKind, Stat, Strategy},
 };
+#[cfg(feature = "serde")]
+pub use encoded::Encoded;
 #[cfg(not(loom))]
 pub use mailbox::{Mailbox, Options};
 #[cfg(not(loom))]

@@ -1,16 +1,18 @@
 //! What a mailbox carries, and what a receiver may copy it into.
 //!
-//! Three families: any plain type by value, `[u8]` and `str` with a length of their own. The public
+//! Three families: any plain type by value, `[u8]` and `str` with a length of their own; and a fourth one,
+//! `crate::encoded`, of what has to be encoded first. The public
 //! face of [`Message`] is what goes in and what comes out; the hidden part is all that a mailbox needs
 //! to know of a type: its length if that is fixed, its format, its bytes, and how to get it back out
 //! of a queue. Only safe code here: `memory` turns bytes into values.
 
+use crate::error::Error;
 use crate::format::Format;
 use crate::memory::payload::{self, Payload, Unfit};
 use crate::memory::plain::{self, ALIGN_MAX, Plain, SIZE_MAX};
 
-mod sealed {
-    /// Keeps `Message` to the three families, whose lengths and bytes agree.
+pub(crate) mod sealed {
+    /// Keeps `Message` to the families here, whose lengths and bytes agree.
     pub trait Sealed {}
 
     #[diagnostic::do_not_recommend]
@@ -28,6 +30,7 @@ mod sealed {
 /// | `[u8]` | `&[u8]` | `Vec<u8>` |
 /// | `str` | `&str` | `String` |
 /// | [`Call<Q, A>`](crate::Call) | asked as `Q` is sent | as `Q` is; answered as `A` is sent |
+/// | `Encoded<T>`, with the feature `serde` | `&T` | `T` |
 ///
 /// Plain types are numbers, arrays of plain types, and structs with
 /// [`#[derive(Message)]`](derive@crate::Message); see [`Plain`].
@@ -50,7 +53,7 @@ mod sealed {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be sent through a mailbox",
-    note = "a mailbox carries plain data (a number, an array, a `#[repr(C)]` struct with `#[derive(Message, Clone, Copy)]`), `[u8]` or `str`",
+    note = "a mailbox carries plain data (a number, an array, a `#[repr(C)]` struct with `#[derive(Message, Clone, Copy)]`), `[u8]` or `str`; with the feature `serde` any type that serde knows, as `Encoded<T>`",
     note = "bool, char, enums, usize, references, pointers, String and Vec are not plain data: use an integer (u8 for a bool), an array, or a mailbox of `[u8]` or `str`"
 )]
 pub trait Message: sealed::Sealed + 'static {
@@ -90,13 +93,33 @@ pub trait Message: sealed::Sealed + 'static {
         }
     }
 
-    /// The bytes to put into the queue.
+    /// Where the bytes of messages are that are no bytes before they are sent; nothing for those that are.
     #[doc(hidden)]
-    fn bytes<'s>(sent: &'s Self::Sent<'_>) -> &'s [u8];
+    type Desk: Default;
+
+    /// Puts the bytes of one more message onto the desk, if they are not in itself. Whatever runs code that is not ours,
+    /// or may fail, happens here: before a place is claimed.
+    #[doc(hidden)]
+    fn prepare(sent: &Self::Sent<'_>, desk: &mut Self::Desk) -> Result<(), Error>;
+
+    /// The bytes to put into the queue, of a message that was the `at`th to be prepared.
+    #[doc(hidden)]
+    fn bytes<'s>(sent: &'s Self::Sent<'_>, desk: &'s Self::Desk, at: usize) -> &'s [u8];
 
     /// The message that the queue holds, copied out.
     #[doc(hidden)]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<Self::Received, Unfit>;
+}
+
+/// Does something with the bytes of one message.
+#[inline(always)]
+pub(crate) fn with_bytes<M: Message + ?Sized, R, E: From<Error>>(
+    sent: &M::Sent<'_>,
+    act: impl FnOnce(&[u8]) -> Result<R, E>,
+) -> Result<R, E> {
+    let mut desk = M::Desk::default();
+    M::prepare(sent, &mut desk)?;
+    act(M::bytes(sent, &desk, 0))
 }
 
 impl Format {
@@ -136,8 +159,15 @@ impl<T: Plain> Message for T {
         Format::plain::<T>()
     }
 
+    type Desk = ();
+
+    #[inline(always)]
+    fn prepare(_: &Self::Sent<'_>, (): &mut ()) -> Result<(), Error> {
+        Ok(())
+    }
+
     #[inline]
-    fn bytes(sent: &T) -> &[u8] {
+    fn bytes<'s>(sent: &'s T, (): &'s (), _: usize) -> &'s [u8] {
         plain::bytes_of(sent)
     }
 
@@ -162,8 +192,15 @@ impl Message for [u8] {
         Format::labelled("").expect("no label is a label")
     }
 
+    type Desk = ();
+
+    #[inline(always)]
+    fn prepare(_: &Self::Sent<'_>, (): &mut ()) -> Result<(), Error> {
+        Ok(())
+    }
+
     #[inline]
-    fn bytes<'s>(sent: &'s &[u8]) -> &'s [u8] {
+    fn bytes<'s>(sent: &'s &[u8], (): &'s (), _: usize) -> &'s [u8] {
         sent
     }
 
@@ -190,8 +227,15 @@ impl Message for str {
         Format::labelled("str").expect("a short word is a label")
     }
 
+    type Desk = ();
+
+    #[inline(always)]
+    fn prepare(_: &Self::Sent<'_>, (): &mut ()) -> Result<(), Error> {
+        Ok(())
+    }
+
     #[inline]
-    fn bytes<'s>(sent: &'s &str) -> &'s [u8] {
+    fn bytes<'s>(sent: &'s &str, (): &'s (), _: usize) -> &'s [u8] {
         sent.as_bytes()
     }
 
@@ -333,7 +377,7 @@ mod tests {
 
     #[test]
     fn plain_value_comes_back_from_its_bytes() {
-        let bytes = Reading::bytes(&READING);
+        let bytes = Reading::bytes(&READING, &(), 0);
         assert_eq!(bytes, [&7u32.to_ne_bytes()[..], &21.5f32.to_ne_bytes()].concat());
         assert_eq!(Reading::receive(bytes), Ok(READING));
         assert_eq!(Reading::FIXED, Some((8, 4)));
@@ -343,12 +387,12 @@ mod tests {
         assert_eq!(Reading::receive(&shifted[1..]), Ok(READING));
 
         let many = [READING; 3];
-        assert_eq!(<[Reading; 3]>::receive(<[Reading; 3]>::bytes(&many)), Ok(many));
+        assert_eq!(<[Reading; 3]>::receive(<[Reading; 3]>::bytes(&many, &(), 0)), Ok(many));
     }
 
     #[test]
     fn message_of_nothing_has_no_bytes() {
-        assert_eq!(<()>::bytes(&()), []);
+        assert_eq!(<()>::bytes(&(), &(), 0), []);
         assert_eq!(<()>::receive(&[][..]), Ok(()));
         assert_eq!(<()>::FIXED, Some((0, 1)));
         assert_eq!(<[u8]>::receive(&[][..]), Ok(vec![]));

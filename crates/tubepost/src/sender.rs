@@ -6,7 +6,7 @@ use crate::domain::name::Name;
 use crate::domain::stat::Stat;
 use crate::error::{Closed, Error, SendCollectedError, SendError, SendTimeoutError, TrySendError};
 use crate::mailbox::Common;
-use crate::message::Message;
+use crate::message::{Message, with_bytes};
 use crate::strategy::Refusal;
 use crate::strategy::shared::collected::Uncollected;
 use crate::strategy::shared::outlet::Outlet;
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug)]
 pub struct Sender<M: Message + ?Sized> {
-    outlet: Outlet,
+    pub(crate) outlet: Outlet,
     _of: PhantomData<fn(Box<M>)>,
 }
 
@@ -138,7 +138,7 @@ impl<M: Message + ?Sized> Sender<M> {
     /// [`SendError::Closed`] when the owner is gone; the message comes back.
     #[inline]
     pub fn send<'a>(&self, message: M::Sent<'a>) -> Result<(), SendError<M::Sent<'a>>> {
-        match self.outlet.send(M::bytes(&message), None) {
+        match with_bytes::<M, _, _>(&message, |bytes| self.outlet.send(bytes, None)) {
             Ok(()) => Ok(()),
             Err(Refusal::Closed(closed)) => Err(SendError::Closed(message, closed)),
             Err(Refusal::Failed(error)) => Err(SendError::Failed(message, *error)),
@@ -154,7 +154,7 @@ impl<M: Message + ?Sized> Sender<M> {
     /// message comes back.
     #[inline]
     pub fn try_send<'a>(&self, message: M::Sent<'a>) -> Result<(), TrySendError<M::Sent<'a>>> {
-        match self.outlet.try_send(M::bytes(&message)) {
+        match with_bytes::<M, _, _>(&message, |bytes| self.outlet.try_send(bytes)) {
             Ok(()) => Ok(()),
             Err(Refusal::Waiting) => Err(TrySendError::Full(message)),
             Err(Refusal::Closed(closed)) => Err(TrySendError::Closed(message, closed)),
@@ -198,7 +198,7 @@ impl<M: Message + ?Sized> Sender<M> {
         message: M::Sent<'a>,
         deadline: Option<Instant>,
     ) -> Result<(), SendTimeoutError<M::Sent<'a>>> {
-        match self.outlet.send(M::bytes(&message), deadline) {
+        match with_bytes::<M, _, _>(&message, |bytes| self.outlet.send(bytes, deadline)) {
             Ok(()) => Ok(()),
             Err(Refusal::Waiting) => Err(SendTimeoutError::Timeout(message)),
             Err(Refusal::Closed(closed)) => Err(SendTimeoutError::Closed(message, closed)),
@@ -264,7 +264,7 @@ impl<M: Message + ?Sized> Sender<M> {
         message: M::Sent<'a>,
         deadline: Option<Instant>,
     ) -> Result<(), SendCollectedError<M::Sent<'a>>> {
-        match self.outlet.send_collected(M::bytes(&message), deadline) {
+        match with_bytes::<M, _, _>(&message, |bytes| self.outlet.send_collected(bytes, deadline)) {
             Ok(()) => Ok(()),
             Err(Uncollected::Closed(closed, fate)) => Err(SendCollectedError::Closed(message, closed, fate)),
             Err(Uncollected::Refused(Refusal::Failed(error))) => {

@@ -25,6 +25,8 @@ enum Call<T> {
     RecvInto,
     Envelope,
     TryIter(usize),
+    TrySendMany(Vec<T>),
+    TryRecvMany(usize),
     Look,
     /// A sender leaves and a new one comes.
     Reopen,
@@ -36,7 +38,9 @@ fn calls<T: Clone + std::fmt::Debug + 'static>(
     let call = prop_oneof![
         6 => message.clone().prop_map(Call::TrySend),
         3 => message.clone().prop_map(Call::TrySendOther),
-        1 => message.prop_map(Call::SendNow),
+        1 => message.clone().prop_map(Call::SendNow),
+        2 => proptest::collection::vec(message, 0..12).prop_map(Call::TrySendMany),
+        2 => (0..12_usize).prop_map(Call::TryRecvMany),
         5 => Just(Call::TryRecv),
         1 => Just(Call::RecvNow),
         1 => Just(Call::RecvInto),
@@ -123,6 +127,21 @@ macro_rules! pair {
                         let taken: Vec<$kept> = self.inbox.try_iter().take(most).collect();
                         let count = most.min(self.plain.len());
                         prop_assert_eq!(taken, self.plain.drain(..count).collect::<Vec<$kept>>());
+                    }
+                    Call::TrySendMany(messages) => {
+                        let lent: Vec<_> = messages.iter().map(lend).collect();
+                        let room = self.capacity - self.plain.len();
+                        let expected = room.min(messages.len());
+                        prop_assert_eq!(self.outs[0].try_send_many(&lent), Ok(expected));
+                        messages.into_iter().take(expected).for_each(|message| self.keep(false, message));
+                    }
+                    Call::TryRecvMany(most) => {
+                        let mut got: Vec<$kept> = Vec::new();
+                        let count = most.min(self.plain.len());
+                        let none = count == 0 && most > 0;
+                        let expected = if none { Err(TryRecvError::Empty) } else { Ok(count) };
+                        prop_assert_eq!(self.inbox.try_recv_many(&mut got, most), expected);
+                        prop_assert_eq!(got, self.plain.drain(..count).collect::<Vec<$kept>>());
                     }
                     Call::Look => {
                         let stat = self.inbox.stat().expect("it lives");

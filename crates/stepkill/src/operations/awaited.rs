@@ -2,8 +2,8 @@
 
 use super::meeting::NOBODY;
 use super::receiving::{self, RECEIVES, TAKES};
-use super::sending::{self, ADDS};
-use super::{LARGE, SMALL, existing};
+use super::sending::{self, ADDS, ADDS_MANY};
+use super::{LARGE, MANY, SMALL, existing};
 use crate::sleepers::For;
 use crate::world::{Operation, Owner, World};
 
@@ -11,6 +11,7 @@ const EMPTY: World = World { waiting: 0, ..SMALL };
 const EMPTY_OWNED: World = World { owner: Owner::Judge, ..EMPTY };
 const EMPTY_LARGE: World = World { waiting: 0, ..LARGE };
 const FULL: World = World { waiting: 3, ..SMALL };
+const ROOMY: World = World { waiting: 0, ..MANY };
 const LAST: World = World { waiting: 1, ..SMALL };
 const OWN_EMPTY: World = World { owner: Owner::Walker, ..EMPTY };
 const OWN: World = World { owner: Owner::Walker, ..SMALL };
@@ -33,6 +34,19 @@ pub const ALL: &[(Operation, For)] = &[
     (
         Operation { name: "awaited-give-back", world: LAST, walk: receiving::give_back, effects: TAKES },
         For::Message,
+    ),
+    (
+        Operation { name: "awaited-send-many", world: ROOMY, walk: sending::send_many, effects: ADDS_MANY },
+        For::Message,
+    ),
+    (
+        Operation {
+            name: "awaited-recv-many",
+            world: FULL,
+            walk: receiving::recv_many,
+            effects: receiving::RECEIVES_MANY,
+        },
+        For::Room,
     ),
     (Operation { name: "awaited-recv", world: FULL, walk: receiving::recv, effects: RECEIVES }, For::Room),
     (

@@ -24,6 +24,8 @@ pub const SMALL: World = World {
 };
 /// The same, of messages that need chunks.
 pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
+/// As small as `SMALL`, with places for two batches.
+pub const MANY: World = World { capacity: 9, waiting: 3, ..SMALL };
 /// Nothing at all.
 pub const NOTHING: World = World { owner: Owner::Nobody, waiting: 0, ..SMALL };
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tubepost::Receiver;
 
-use super::{LARGE, NONE, SMALL};
+use super::{LARGE, MANY, NONE, SMALL};
 use crate::world::{Came, Effects, Operation, Owner, Walker, World};
 
 pub(super) const RECEIVES: Effects = Effects { removes: 1, takes: 1, ..NONE };
@@ -13,6 +13,10 @@ pub(super) const TAKES_TWICE: Effects = Effects { takes: 2, ..NONE };
 const OWN: World = World { owner: Owner::Walker, ..SMALL };
 const OWN_LARGE: World = World { owner: Owner::Walker, ..LARGE };
 pub(super) const OWNER_RECEIVES: Effects = Effects { ends: true, ..RECEIVES };
+pub(super) const RECEIVES_MANY: Effects = Effects { removes: 3, takes: 3, ..NONE };
+const OWNER_RECEIVES_MANY: Effects = Effects { ends: true, ..RECEIVES_MANY };
+const MANY_LARGE: World = World { capacity: MANY.capacity, waiting: 3, ..LARGE };
+const OWN_MANY: World = World { owner: Owner::Walker, ..MANY };
 pub(super) const OWNER_TAKES: Effects = Effects { ends: true, ..TAKES };
 
 pub const ALL: &[Operation] = &[
@@ -31,6 +35,9 @@ pub const ALL: &[Operation] = &[
     Operation { name: "give-back-in-slot", world: SCARCE, walk: give_second_back, effects: TAKES_TWICE },
     Operation { name: "leave", world: SMALL, walk: leave, effects: NONE },
     Operation { name: "recv-in-vain", world: EMPTY, walk: recv, effects: RECEIVES },
+    Operation { name: "recv-many", world: MANY, walk: recv_many, effects: RECEIVES_MANY },
+    Operation { name: "recv-many-chunked", world: MANY_LARGE, walk: recv_many, effects: RECEIVES_MANY },
+    Operation { name: "own-recv-many", world: OWN_MANY, walk: own_recv_many, effects: OWNER_RECEIVES_MANY },
     Operation { name: "own-recv", world: OWN, walk: own_recv, effects: OWNER_RECEIVES },
     Operation { name: "own-recv-chunked", world: OWN_LARGE, walk: own_recv, effects: OWNER_RECEIVES },
     Operation { name: "own-take", world: OWN, walk: own_take, effects: OWNER_TAKES },
@@ -67,6 +74,14 @@ fn receive(walker: &Walker, inbox: &Receiver<[u8]>) {
     walker.act(|| Ok(Came::got(&inbox.recv_timeout(SHORTLY)?)))
 }
 
+fn receive_many(walker: &Walker, inbox: &Receiver<[u8]>) {
+    let mut letters = Vec::new();
+    walker.act(|| {
+        inbox.recv_many_timeout(&mut letters, 3, SHORTLY)?;
+        Ok(Came::got_many(&letters))
+    })
+}
+
 fn take_from(walker: &Walker, inbox: &Receiver<[u8]>) {
     walker.act(|| {
         let delivery = inbox.take_timeout(SHORTLY)?;
@@ -91,6 +106,14 @@ fn give_back_to(walker: &Walker, inbox: &Receiver<[u8]>) {
 
 pub(super) fn recv(walker: &Walker) {
     receive(walker, &join(walker));
+}
+
+pub(super) fn recv_many(walker: &Walker) {
+    receive_many(walker, &join(walker));
+}
+
+fn own_recv_many(walker: &Walker) {
+    receive_many(walker, &walker.own());
 }
 
 pub(super) fn take(walker: &Walker) {

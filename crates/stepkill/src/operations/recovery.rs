@@ -10,6 +10,9 @@ const ENDS: Effects = Effects { ends: true, ..NONE };
 /// instructions: not here.)
 pub const ALL: &[(&str, &[&str])] = &[
     ("send", &["recv", "take", "send", "gc", "open-sender", "open-receiver", "remove"]),
+    ("send-many", &["recv", "recv-many", "send-many", "gc", "open-sender"]),
+    ("recv-many", &["recv-many", "recv", "gc", "open-receiver"]),
+    ("own-recv-many", &["own", "gc"]),
     ("send-to-one-place", &["send", "gc", "open-sender"]),
     ("send-chunked", &["recv", "gc", "open-sender", "send-chunked", "remove"]),
     ("recv", &["recv", "gc", "open-receiver", "take"]),
@@ -41,6 +44,7 @@ pub const HEIRS: &[(&str, &str)] = &[
     ("send", "send"),
     ("send-to-owner", "send-to-owner"),
     ("send", "take"),
+    ("send-many", "recv-many"),
     ("take", "take"),
     ("take-chunked", "send-chunked"),
     ("meet-send-in-vain", "meet-send-in-vain"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LARGE, NONE, SMALL};
+use super::{LARGE, MANY, NONE, SMALL};
 use crate::world::{Came, Effects, Operation, Owner, Walker, World};
 
 pub(super) const ADDS: Effects = Effects { adds: 1, ..NONE };
@@ -19,11 +19,18 @@ pub const ALL: &[Operation] = &[
     Operation { name: "send-to-full", world: FULL, walk: send_to_full, effects: ADDS },
     Operation { name: "send-in-vain", world: World { waiting: 3, ..SMALL }, walk: send, effects: ADDS },
     Operation { name: "send-in-vain-to-owner", world: FULL_OWNED, walk: send, effects: ADDS },
+    Operation { name: "send-many", world: MANY, walk: send_many, effects: ADDS_MANY },
+    Operation { name: "send-many-to-owner", world: MANY_OWNED, walk: send_many, effects: ADDS_MANY },
+    Operation { name: "send-many-mixed", world: MANY_LARGE, walk: send_many_mixed, effects: ADDS_MANY },
     Operation { name: "collect-in-vain", world: SMALL, walk: collect, effects: WITHDRAWS },
     Operation { name: "collect-in-vain-by-owner", world: OWNED, walk: collect, effects: WITHDRAWS },
     Operation { name: "collect-in-vain-chunked", world: LARGE, walk: collect_chunked, effects: WITHDRAWS },
     Operation { name: "collect", world: EMPTY, walk: collect, effects: WITHDRAWS },
 ];
+
+pub(super) const ADDS_MANY: Effects = Effects { adds: 3, ..NONE };
+const MANY_OWNED: World = World { owner: Owner::Judge, ..MANY };
+const MANY_LARGE: World = World { capacity: MANY.capacity, ..LARGE };
 
 pub(super) const WITHDRAWS: Effects = Effects { withdraws: true, ..ADDS };
 const EMPTY: World = World { waiting: 0, ..SMALL };
@@ -44,6 +51,26 @@ pub(super) fn send_chunked(walker: &Walker) {
     let out = walker.sender().expect("it exists");
     let letter = walker.letter(900);
     walker.act(|| Ok(out.send_timeout(&letter, Duration::from_millis(20)).map(|()| Came::Done)?))
+}
+
+fn send_all(walker: &Walker, lengths: &[usize]) {
+    let out = walker.sender().expect("it exists");
+    let letters = walker.letters(lengths);
+    let letters: Vec<&[u8]> = letters.iter().map(Vec::as_slice).collect();
+    walker.act(|| match out.send_many_timeout(&letters, Duration::from_millis(20)) {
+        Err(error) if error.is_timeout() && error.sent > 0 => Ok(Came::Sent(error.sent as u32)),
+        done => Ok(done.map(|()| Came::Done)?),
+    })
+}
+
+/// One run.
+pub(super) fn send_many(walker: &Walker) {
+    send_all(walker, &[24, 25, 26]);
+}
+
+/// The second one needs a chunk.
+fn send_many_mixed(walker: &Walker) {
+    send_all(walker, &[24, 900, 26]);
 }
 
 /// Nobody receives it, alone.

@@ -27,6 +27,13 @@ pub enum Unfit {
     },
     /// Not UTF-8; a `String` to receive into is left empty.
     NotText,
+    /// Not an encoding of the type.
+    NotDecodable {
+        /// The message's bytes.
+        length: usize,
+        /// What is wrong with them.
+        why: &'static str,
+    },
     /// Not the length of the plain type: the shared memory was damaged. Nothing was copied.
     WrongLength {
         /// The message's bytes.

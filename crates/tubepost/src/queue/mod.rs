@@ -21,5 +21,6 @@ pub(crate) mod layout;
 pub(crate) mod mapped;
 #[cfg(not(loom))]
 pub(crate) mod rows;
+pub(crate) mod runs;
 pub(crate) mod slots;
 pub(crate) mod takes;

@@ -228,6 +228,17 @@ impl<W: Words> Slots<W> {
         Place { position, index: index as usize, turn }
     }
 
+    /// The place after this one.
+    #[inline]
+    pub(crate) fn next(&self, place: Place) -> Place {
+        let position = place.position.wrapping_add(1);
+        if place.index + 1 == self.capacity as usize {
+            Place { position, index: 0, turn: place.turn.wrapping_add(1) }
+        } else {
+            Place { position, index: place.index + 1, turn: place.turn }
+        }
+    }
+
     #[inline]
     fn claim_at(&self, place: Place) -> Claim {
         Claim(self.words.claim(place.index).load(Ordering::Acquire))
@@ -304,6 +315,13 @@ impl<W: Words> Slots<W> {
         self.capacity.saturating_mul(2) + 1024
     }
 
+    /// Claims this very place, which is free and follows one that was claimed; not if another was faster.
+    #[inline]
+    pub(super) fn claim_this(&self, place: Place, me: Member) -> bool {
+        let seen = self.claim_at(place);
+        seen.ahead_of(place.turn) < 0 && !seen.is_closed() && self.try_claim(place, seen, me)
+    }
+
     #[inline]
     fn try_claim(&self, place: Place, seen: Claim, me: Member) -> bool {
         let mine = Claim::new(place.turn, if planted!(ClaimWithoutOwner) { 0 } else { me });
@@ -328,7 +346,12 @@ impl<W: Words> Slots<W> {
     /// Looks at the head. Only the receiver moves it.
     #[inline]
     pub(crate) fn head(&self, position: u64) -> Head {
-        let place = self.place(position);
+        self.head_at(self.place(position))
+    }
+
+    /// The same of a place.
+    #[inline]
+    pub(crate) fn head_at(&self, place: Place) -> Head {
         let state = self.state_at(place);
         if state == State::free(place.turn) {
             Head::Empty(place)

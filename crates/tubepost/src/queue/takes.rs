@@ -152,6 +152,14 @@ impl<W: Words> Slots<W> {
             .then_some((place, state))
     }
 
+    /// Takes this very message, which is published and follows one that was taken; not if another was faster.
+    #[inline]
+    pub(super) fn take_this(&self, place: Place, me: Member) -> bool {
+        let seen = self.take_at(place);
+        let fresh = seen.ahead_of(place.turn) < 0 && !seen.is_closed();
+        fresh && self.swap_take(place, seen, Take::new(place.turn, 0, me))
+    }
+
     /// Takes the next message at or after `from`, a position that was once the next one or
     /// is before it. Positions without a message that it passes are noted in `skips`. A walk that
     /// rubbish in the ledger would make endless ends as [`Taking::Empty`].

@@ -17,6 +17,8 @@
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
 //! | `answers` | calls: each answer finds its caller, and who waits in vain is told |
 //! | `closing` | however the owner goes, every user is told, and told the same number |
+//! | `batches` | many in one call are as many one by one, whoever dies in it |
+//! | `encoded` | any type that serde knows (with the feature `serde`) |
 //! | `stopped` | a stopped process is not a dead one |
 //! | `killed` | a process killed at any moment leaves the others working |
 //! | `stepped` | the same, with the instruction of the kill chosen |
@@ -29,6 +31,7 @@ mod stage;
 
 mod agreement;
 mod answers;
+mod batches;
 mod calls;
 mod capacity;
 mod cast;
@@ -36,6 +39,8 @@ mod closing;
 mod collected;
 mod competing;
 mod deliveries;
+#[cfg(feature = "serde")]
+mod encoded;
 mod envelope;
 mod fixed;
 mod killed;
@@ -63,5 +68,8 @@ fn role() {
         stopped::ROLES,
         agreement::ROLES,
         answers::ROLES,
+        batches::ROLES,
+        #[cfg(feature = "serde")]
+        encoded::ROLES,
     ]);
 }

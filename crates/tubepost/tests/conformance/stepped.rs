@@ -11,7 +11,7 @@ use crate::rows::{Row, on_every_row_of_a_process_with_room, on_every_row_with_ro
 use crate::stage::{
     Child, Cue, Dice, PATIENCE, Place, Role, Walk, eventually, kill_there, mark, skip, thread_id, walk,
 };
-use crate::stepped_taking;
+use crate::{batches, stepped_taking};
 
 pub const ROLES: &[Role] = &[("walker", walker)];
 
@@ -42,6 +42,7 @@ fn walker(cue: &mut Cue) {
         call if stepped_taking::CALLS.contains(&call) => {
             stepped_taking::make(call, &domain, Row::of(cue, 1), between_marks);
         }
+        call if batches::CALLS.contains(&call) => batches::make(call, &domain, between_marks),
         call => {
             let inbox = Row::of(cue, 1).options::<u64>(&domain).own("box").expect("a free name");
             cue.say("own");

@@ -12,6 +12,7 @@
 //! the rest when the others are gone. So each model also says which outcomes it must have
 //! met, lest it prove something about nothing.
 
+mod runs;
 mod takes;
 
 use super::*;

@@ -7,6 +7,7 @@ use super::outlet::Outlet;
 use super::taken::InHand;
 use super::{Attachment, closed, forked, too_long};
 use crate::error::{Closed, Error, Fate};
+use crate::memory::payload::Unfit;
 use crate::queue::calls::{Address, Answering, Outcome, Pending, SHORT, Unwanted};
 use crate::queue::layout::CALLS;
 use crate::queue::mapped::Lent;
@@ -25,6 +26,12 @@ pub(crate) enum Unanswered {
     Closed(Closed, Fate),
     /// The question was consumed, and not answered.
     Dropped,
+}
+
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Unanswered {
+        Unanswered::Refused(error.into())
+    }
 }
 
 impl From<Refusal> for Unanswered {
@@ -160,10 +167,14 @@ impl Outlet {
 
     /// An answer makes no message.
     #[cold]
-    pub(crate) fn bad_answer(&self) -> Error {
-        Error::Damaged {
-            name: self.at.segment.name.to_string(),
-            what: "an answer has an impossible length".into(),
+    pub(crate) fn bad_answer(&self, unfit: Unfit) -> Error {
+        match unfit {
+            Unfit::NotText => Error::BadText,
+            Unfit::NotDecodable { length, why } => Error::NotDecodable { length: length as u64, why },
+            Unfit::TooShort { .. } | Unfit::WrongLength { .. } => Error::Damaged {
+                name: self.at.segment.name.to_string(),
+                what: "an answer has an impossible length".into(),
+            },
         }
     }
 

@@ -4,7 +4,7 @@
 //! The protocol is in `queue::collected`.
 
 use super::outlet::Outlet;
-use crate::error::{Closed, Fate};
+use crate::error::{Closed, Error, Fate};
 use crate::queue::chunks::Use;
 use crate::queue::collected::Withdrawal;
 use crate::queue::mapped::Letter;
@@ -20,6 +20,12 @@ pub(crate) enum Uncollected {
     Refused(Refusal),
     /// The mailbox was closed meanwhile.
     Closed(Closed, Fate),
+}
+
+impl From<Error> for Uncollected {
+    fn from(error: Error) -> Uncollected {
+        Uncollected::Refused(error.into())
+    }
 }
 
 impl From<Refusal> for Uncollected {

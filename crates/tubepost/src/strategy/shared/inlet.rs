@@ -214,7 +214,7 @@ impl Inlet {
 
     /// Moves this receiver's head, and now and then does what is to be done now and then.
     #[inline(always)]
-    fn took(&self, place: Place) {
+    pub(super) fn took(&self, place: Place) {
         self.head.store(place.position.wrapping_add(1), Relaxed);
         if place.position.is_multiple_of(HINT_EVERY) {
             self.at.segment.header().head.taken.fetch_max(place.position, Release);
@@ -440,7 +440,7 @@ impl Inlet {
     /// Takes a message that needs more than the quick way, or waits for one. Nothing: the quick way may
     /// succeed now.
     #[inline(never)]
-    fn wait(&self, deadline: Option<Instant>) -> Result<Option<Taken<'_>>, Refusal> {
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<Option<Taken<'_>>, Refusal> {
         if let Some(handoff) = &self.at.segment.handoff {
             return self.meet(handoff, deadline).map(Some);
         }

@@ -25,6 +25,7 @@
 //! that competes: see `queue::takes` and `queue::in_hand`.
 
 pub(crate) mod attach;
+pub(crate) mod batch;
 pub(crate) mod calls;
 pub(crate) mod collected;
 mod handoff;
@@ -42,6 +43,7 @@ use crate::error::{Closed, Error};
 use crate::os::cpu::Company;
 use crate::os::{clock, cpu, pid};
 use crate::queue::layout::{OWNER, RECEIVES, ROWS};
+use crate::queue::runs::{RUN, Run};
 use crate::queue::slots::{Member, Place, Unpublished};
 use crate::sync::wait::{Bell, Quiet, SLICE};
 use crate::sync::watch::{self, Bereaved};
@@ -221,9 +223,20 @@ impl Attachment {
             self.segment.is_dead(member)
         });
         if found == Unpublished::Recovered {
+            self.recover_behind(place);
             self.segment.room().wake();
         }
         found
+    }
+
+    /// Who died may have claimed several, one after the other: whoever would have to find out about each of them in
+    /// turn might take long.
+    #[cold]
+    fn recover_behind(&self, place: Place) {
+        let slots = &self.segment.slots;
+        let run = Run { first: slots.next(place), length: RUN - 1 };
+        let dead = |member| self.segment.is_dead(member);
+        slots.places(run).take_while(|next| slots.recover(*next, dead) == Unpublished::Recovered).count();
     }
 
     /// The same before a sleep: whoever is about to publish there is watched meanwhile.

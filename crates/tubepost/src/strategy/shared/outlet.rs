@@ -14,14 +14,14 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 /// A sender moves the shared hint once in so many positions.
-const HINT_EVERY: u64 = 64;
+pub(super) const HINT_EVERY: u64 = 64;
 
 /// A sender's end.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     pub(crate) at: Arc<Attachment>,
     /// Where to begin looking for the next free position. A hint: threads may share it.
-    cursor: AtomicU64,
+    pub(super) cursor: AtomicU64,
     /// The cursor when the queue was last found full.
     full_at: AtomicU64,
     pace: Pace,
@@ -162,7 +162,7 @@ impl Outlet {
 
     /// The queue is full unless the oldest place was claimed by somebody who died.
     #[cold]
-    fn make_room(&self, refused: Place) -> bool {
+    pub(super) fn make_room(&self, refused: Place) -> bool {
         self.cursor.store(refused.position, Relaxed);
         let slots = &self.at.segment.slots;
         let Some(oldest) = slots.before(refused) else { return false };
@@ -174,7 +174,7 @@ impl Outlet {
 
     /// Notices the owner's death without a system call for most messages.
     #[inline]
-    fn look_at_clock(&self) -> Result<(), Refusal> {
+    pub(super) fn look_at_clock(&self) -> Result<(), Refusal> {
         match self.pace.ticked(self.at.grief.load(Relaxed) > 0) {
             None => Ok(()),
             Some(since) => self.look_at_owner(since),
@@ -220,11 +220,21 @@ impl Outlet {
         bytes: &[u8],
         deadline: Option<Instant>,
     ) -> Result<Place, Refusal> {
-        if let Some(handoff) = &self.at.segment.handoff {
-            return self.meet(handoff, bytes, deadline);
+        match &self.at.segment.handoff {
+            Some(handoff) => self.meet(handoff, bytes, deadline),
+            None => self.wait_for_room(deadline, || self.post::<AWAITED>(bytes)),
         }
+    }
+
+    /// Tries again and again, as long as there is no room, until the deadline.
+    #[cold]
+    pub(super) fn wait_for_room<R>(
+        &self,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut() -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
         while self.poll(deadline) {
-            match self.post::<AWAITED>(bytes) {
+            match attempt() {
                 Err(Refusal::Waiting) => {} // another was faster
                 done => return done,
             }
@@ -232,7 +242,7 @@ impl Outlet {
         let at = &self.at;
         let done = at.segment.room().wait(
             deadline,
-            || match self.post::<AWAITED>(bytes) {
+            || match attempt() {
                 Err(Refusal::Waiting) => None,
                 done => Some(done),
             },

@@ -210,6 +210,7 @@ impl<'a> Taken<'a> {
                 return too_long(length as u64, room as u64);
             }
             Unfit::NotText => Error::BadText,
+            Unfit::NotDecodable { length, why } => Error::NotDecodable { length: length as u64, why },
             Unfit::WrongLength { .. } => self.inlet.impossible(),
         };
         if self.inlet.at.segment.geometry.choice.answered() {
