@@ -79,6 +79,10 @@ mod delivery;
 #[cfg(not(loom))]
 mod domain;
 #[cfg(not(loom))]
+mod handling;
+#[cfg(not(loom))]
+mod loan;
+#[cfg(not(loom))]
 mod mailbox;
 #[cfg(not(loom))]
 mod receiver;
@@ -111,6 +115,8 @@ pub use domain::{
     member::Peer,
     stat::{Kind, Listed, Owner, OwnerKind, Stat, Strategy},
 };
+#[cfg(not(loom))]
+pub use loan::Loan;
 #[cfg(not(loom))]
 pub use mailbox::{Mailbox, Options};
 #[cfg(not(loom))]

@@ -88,6 +88,10 @@ pub trait Message: sealed::Sealed + 'static {
     #[doc(hidden)]
     fn bytes<'s>(sent: &'s Self::Sent<'_>) -> &'s [u8];
 
+    /// The message in these bytes, where they are; `WrongLength` if there can be none.
+    #[doc(hidden)]
+    fn view(bytes: &[u8]) -> Result<&Self::Held, Unfit>;
+
     /// The message that the queue holds, copied out.
     #[doc(hidden)]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<Self::Received, Unfit>;
@@ -136,6 +140,11 @@ impl<T: Plain> Message for T {
     }
 
     #[inline]
+    fn view(bytes: &[u8]) -> Result<&T, Unfit> {
+        plain::value_in(bytes).ok_or_else(|| wrong_length::<T>(bytes.len()))
+    }
+
+    #[inline]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<T, Unfit> {
         payload::value(payload).ok_or_else(|| wrong_length::<T>(payload.len()))
     }
@@ -159,6 +168,11 @@ impl Message for [u8] {
     #[inline]
     fn bytes<'s>(sent: &'s &[u8]) -> &'s [u8] {
         sent
+    }
+
+    #[inline]
+    fn view(bytes: &[u8]) -> Result<&[u8], Unfit> {
+        Ok(bytes)
     }
 
     #[inline]
@@ -187,6 +201,11 @@ impl Message for str {
     #[inline]
     fn bytes<'s>(sent: &'s &str) -> &'s [u8] {
         sent.as_bytes()
+    }
+
+    #[inline]
+    fn view(bytes: &[u8]) -> Result<&str, Unfit> {
+        std::str::from_utf8(bytes).map_err(|_| Unfit::NotText)
     }
 
     #[inline]

@@ -11,8 +11,9 @@
 //! FREE ──> OWN(sender) ──> LINKED(sender) ──> FREE                  sent and received
 //!   │                          └──────> HELD(receiver) ──> FREE     taken and accepted
 //!   └────> OWN(receiver) ─────────────> HELD(receiver)              a copy of what was in line
-//!                                         └──> RETURNED ──> HELD(another)   given back
-//!                                                 └──> BURIED       never collected: the mailbox is closed
+//!                                         ├──> RETURNED ──> HELD(another)   given back
+//!                                         │       └──> BURIED       never collected: the mailbox is closed
+//!                                         └──> FENCED ──> FREE      held too long, a copy is RETURNED
 //! ```
 //!
 //! - A sender takes a chunk before it claims a place, so that it neither waits nor fails between
@@ -34,7 +35,7 @@
 //! are given back by the next thorough trim, or used again.
 
 use super::layout::{Class, ENTRY, Entry, Geometry, MAX_CLASSES, PAGE, class_of};
-use super::mapped::Lent;
+use super::mapped::{Lent, fetch_for_reading, fetch_for_writing};
 use super::rows::HeaderOf;
 use super::slots::Member;
 use crate::memory::copy;
@@ -69,7 +70,12 @@ pub(crate) enum Use {
     Held = 3,
     Returned = 4,
     Buried = 5,
+    Fenced = 6,
 }
+
+/// In `wanted` of a chunk that is HELD: it is a copy of a chunk of the same class, made to be delivered instead; see
+/// `super::fencing`.
+pub(super) const INSTEAD: u64 = 1 << 63;
 
 /// A chunk's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +84,8 @@ pub(crate) struct Word(u64);
 impl Word {
     /// `None`: nobody ever wrote that.
     pub(crate) fn kind(self) -> Option<Use> {
-        const ALL: [Use; 6] = [Use::Free, Use::Own, Use::Linked, Use::Held, Use::Returned, Use::Buried];
+        const ALL: [Use; 7] =
+            [Use::Free, Use::Own, Use::Linked, Use::Held, Use::Returned, Use::Buried, Use::Fenced];
         ALL.get((self.0 >> KIND_SHIFT & 7) as usize).copied()
     }
 
@@ -95,7 +102,7 @@ impl Word {
         self.0 >> SEQUENCE_SHIFT
     }
 
-    fn new(sequence: u64, before: u8, kind: Use, member: Member) -> Word {
+    pub(super) fn new(sequence: u64, before: u8, kind: Use, member: Member) -> Word {
         let kind = (kind as u64) << KIND_SHIFT;
         Word(sequence << SEQUENCE_SHIFT | u64::from(before) << COUNT_SHIFT | kind | u64::from(member))
     }
@@ -115,7 +122,7 @@ impl Word {
         Word::new(self.sequence(), before, self.kind().unwrap_or(Use::Free), self.member())
     }
 
-    fn taken(self, me: Member) -> Word {
+    pub(crate) fn taken(self, me: Member) -> Word {
         Word::new(self.sequence().wrapping_add(1), 0, Use::Own, me)
     }
 
@@ -136,9 +143,9 @@ pub(crate) struct Ticket {
 pub(crate) struct Chunk<'a> {
     pub(crate) entry: &'a Entry,
     pub(crate) word: Word,
-    chunks: &'a Chunks,
-    kind: usize,
-    index: u64,
+    pub(super) chunks: &'a Chunks,
+    pub(super) kind: usize,
+    pub(super) index: u64,
 }
 
 /// Why there is no chunk.
@@ -153,7 +160,7 @@ pub(crate) enum NoChunk {
 /// All chunks of a segment.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    map: Arc<Map>,
+    pub(super) map: Arc<Map>,
     header: HeaderOf,
     classes: [Class; MAX_CLASSES],
     ceiling: u64,
@@ -207,9 +214,14 @@ impl Chunks {
         Ok(())
     }
 
-    fn chunk(&self, kind: usize, index: u64) -> Result<Chunk<'_>, Errno> {
+    pub(super) fn chunk(&self, kind: usize, index: u64) -> Result<Chunk<'_>, Errno> {
         let entry = self.entry(kind, index)?;
         Ok(Chunk { entry, word: Word(entry.word.load(Acquire)), chunks: self, kind, index })
+    }
+
+    /// A chunk that another one names, if there can be such a one.
+    pub(super) fn old(&self, kind: usize, index: u64) -> Option<Chunk<'_>> {
+        (index < self.used(kind)).then(|| self.chunk(kind, index).ok()).flatten()
     }
 
     /// How many chunks of a class were ever used.
@@ -235,10 +247,30 @@ impl Chunks {
         Ok((chunk.word.sequence() == ticket.sequence).then_some(chunk))
     }
 
+    /// Asks the processor to fetch what a receiver will look at next: the entry, which it will write, and the ends of the
+    /// payload. All at once, and not one after the other.
+    #[inline]
+    pub(crate) fn fetch(&self, ticket: Ticket, length: u64) {
+        let (kind, index) = ((ticket.which >> 32) as usize, ticket.which & 0xFFFF_FFFF);
+        let Some(class) = self.classes.get(kind) else { return };
+        let start = self.map.start().as_ptr();
+        let chunk =
+            start.wrapping_add((class.chunks_at.wrapping_add(index.wrapping_mul(class.size))) as usize);
+        fetch_for_writing(start.wrapping_add((class.entries_at.wrapping_add(index * ENTRY)) as usize));
+        fetch_for_reading(chunk);
+        fetch_for_reading(chunk.wrapping_add(length.saturating_sub(1) as usize));
+    }
+
     /// The same chunk for who had it already: it was looked at before.
     #[inline]
     pub(crate) fn find(&self, ticket: Ticket) -> Option<Chunk<'_>> {
         self.look_up(ticket).ok().flatten()
+    }
+
+    /// Puts a chunk that is LINKED in this sequence still to another use.
+    pub(crate) fn swap_if(&self, ticket: Ticket, to: impl FnOnce(Word) -> Word) -> Option<Chunk<'_>> {
+        let linked = self.find(ticket).filter(|chunk| chunk.word.kind() == Some(Use::Linked))?;
+        linked.swap(to(linked.word))
     }
 
     /// Takes a chunk for `length` bytes, backed by memory.
@@ -274,6 +306,9 @@ impl Chunks {
             }
             if let Some(mine) = chunk.try_take(me) {
                 self.low[kind].store(index as u32 + 1, Relaxed);
+                if mine.entry.wanted.load(Relaxed) != 0 {
+                    mine.entry.wanted.store(0, Relaxed); // it was a copy that came to nothing
+                }
                 return Ok(mine);
             }
         }
@@ -447,6 +482,7 @@ impl<'a> Chunk<'a> {
         let entry = self.entry;
         let owned = self.word.kind() == Some(Use::Own);
         let wanted = if owned { entry.wanted.load(Acquire) } else { 0 };
+        let wanted = if wanted & INSTEAD == 0 { wanted } else { 0 };
         wanted.max(entry.backed.load(Acquire)).min(self.size())
     }
 
@@ -455,7 +491,7 @@ impl<'a> Chunk<'a> {
         class.chunks_at + self.index * class.size
     }
 
-    fn start(&self) -> *mut u8 {
+    pub(super) fn start(&self) -> *mut u8 {
         // SAFETY: the chunk lies within the mapping (`Chunks::new`, and `index` below the number).
         unsafe { self.chunks.map.start().as_ptr().add(self.at() as usize) }
     }

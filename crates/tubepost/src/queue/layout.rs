@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// The first eight bytes of every tubepost segment.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tubepost");
 /// The version of everything in `docs/format.md`.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// `kind`: a mailbox.
 pub(crate) const MAILBOX: u32 = 1;
@@ -106,6 +106,13 @@ pub(crate) struct Header {
     pub(crate) mode: AtomicU64,
     /// The most memory that chunks may have.
     pub(crate) ceiling: AtomicU64,
+    /// 0, or the shortest time in milliseconds for which a receiver that came may hold a message others wait for;
+    /// see `queue::fencing`. A hint: it only gets less.
+    pub(crate) shortest_hold: AtomicU64,
+    /// Messages that were moved to dead letters, and those that came back too often, or were rejected, and went
+    /// nowhere.
+    pub(crate) dead_letters: AtomicU64,
+    pub(crate) discarded: AtomicU64,
     pub(crate) life: Life,
     pub(crate) bells: Bells,
     pub(crate) tail: Tail,
@@ -175,13 +182,18 @@ pub(crate) struct Entry {
     pub(crate) length: AtomicU64,
     /// The position of the message.
     pub(crate) position: AtomicU64,
-    /// 1: the message was in line, this is a copy.
-    pub(crate) copied: AtomicU64,
-    pub(crate) sender_pid: AtomicU64,
-    pub(crate) sender_name_length: AtomicU64,
-    pub(crate) sender_name: [AtomicU64; 8],
-    /// While it is OWN: so many bytes are to become memory, or were a moment ago.
+    /// The sender's process id and the length of its name; whether it is a copy; whether it was rejected; who
+    /// holds it. See `queue::about`.
+    pub(crate) about: AtomicU64,
+    /// For how long at most it is held, if others wait for it; see `queue::fencing`.
+    pub(crate) terms: AtomicU64,
+    /// While it is OWN: so many bytes are to become memory, or were a moment ago. While it is HELD: 0, or whose copy
+    /// it is; see `queue::fencing`.
     pub(crate) wanted: AtomicU64,
+    /// Which member's name follows.
+    pub(crate) author: AtomicU64,
+    // The rest is another cache line, which is written when the author changes, and read when somebody asks.
+    pub(crate) sender_name: [AtomicU64; 8],
 }
 
 /// One member: a handle of some process.
@@ -211,7 +223,8 @@ pub(crate) const MAX_MEMBER_NAME: usize = 64;
 const _: () = {
     assert!(offset_of!(Header, version) == 0x08 && offset_of!(Header, total) == 0x10);
     assert!(offset_of!(Header, id) == 0x18 && offset_of!(Header, capacity) == 0x28);
-    assert!(offset_of!(Header, mode) == 0x50);
+    assert!(offset_of!(Header, mode) == 0x50 && offset_of!(Header, shortest_hold) == 0x60);
+    assert!(offset_of!(Entry, sender_name) == 64);
     assert!(offset_of!(Header, life) == 0x80 && offset_of!(Header, bells) == 0xC0);
     assert!(offset_of!(Header, ceiling) == 0x58 && offset_of!(Header, chunks) == 0x180);
     assert!(offset_of!(Header, tail) == 0x100 && offset_of!(Header, head) == 0x140);

@@ -6,10 +6,16 @@
 #![allow(unsafe_code)]
 
 #[cfg(not(loom))]
+pub(crate) mod about;
+#[cfg(not(loom))]
 pub(crate) mod chunks;
 pub(crate) mod collected;
 #[cfg(not(loom))]
+pub(crate) mod fencing;
+#[cfg(not(loom))]
 pub(crate) mod in_hand;
+#[cfg(not(loom))]
+pub(crate) mod in_place;
 #[cfg(not(loom))]
 pub(crate) mod layout;
 #[cfg(not(loom))]

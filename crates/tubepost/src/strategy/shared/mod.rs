@@ -28,8 +28,12 @@ pub(crate) mod attach;
 pub(crate) mod collected;
 mod idle;
 pub(crate) mod inlet;
+pub(crate) mod loaned;
 pub(crate) mod outlet;
+mod overdue;
+pub(crate) mod rules;
 pub(crate) mod taken;
+mod unwanted;
 
 use super::Refusal;
 use crate::domain::cleanup;
