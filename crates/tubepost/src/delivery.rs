@@ -183,7 +183,7 @@ impl<M: Message + ?Sized> With for ToHold<'_, M> {
         let in_place = seen.is_some();
         let message = match seen {
             Some(seen) => seen.map(Body::InPlace),
-            None => M::receive(&taken.payload).map(|message| Body::Copied(Box::new(message))),
+            None => M::receive_boxed(&taken.payload).map(Body::Copied),
         };
         let message = match message {
             Ok(message) => message,

@@ -95,6 +95,12 @@ pub trait Message: sealed::Sealed + 'static {
     /// The message that the queue holds, copied out.
     #[doc(hidden)]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<Self::Received, Unfit>;
+
+    /// The same, in a box.
+    #[doc(hidden)]
+    fn receive_boxed<P: Payload + ?Sized>(payload: &P) -> Result<Box<Self::Received>, Unfit> {
+        Self::receive(payload).map(Box::new)
+    }
 }
 
 impl Format {
@@ -147,6 +153,11 @@ impl<T: Plain> Message for T {
     #[inline]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<T, Unfit> {
         payload::value(payload).ok_or_else(|| wrong_length::<T>(payload.len()))
+    }
+
+    #[inline]
+    fn receive_boxed<P: Payload + ?Sized>(payload: &P) -> Result<Box<T>, Unfit> {
+        payload::boxed(payload).ok_or_else(|| wrong_length::<T>(payload.len()))
     }
 }
 
