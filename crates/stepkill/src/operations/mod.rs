@@ -3,6 +3,7 @@
 
 pub mod awaited;
 mod existing;
+mod holding;
 mod receiving;
 mod recovery;
 mod sending;
@@ -52,7 +53,7 @@ impl Together {
 
 /// All operations.
 pub fn all() -> Vec<Operation> {
-    [sending::ALL, receiving::ALL, existing::ALL].concat()
+    [sending::ALL, receiving::ALL, holding::ALL, existing::ALL].concat()
 }
 
 /// All pairs that are walked.
