@@ -297,6 +297,9 @@ impl Judge {
     fn drain(&mut self, strictly: bool) {
         self.disperse(false);
         let strictly = strictly && self.world.capacity > 0;
+        if let Some(mover) = crate::dead_letters::mover(&self.domain) {
+            self.inbox = Some(mover);
+        }
         let end = Instant::now() + PATIENCE;
         loop {
             while self.receive(if self.way == 4 { SHORT } else { Duration::ZERO }) {}
@@ -381,6 +384,7 @@ impl Judge {
     /// No names, descriptors or mappings are left.
     fn is_clean(&mut self) {
         (self.out, self.inbox) = (None, None);
+        crate::dead_letters::are_buried(&self.domain);
         let files: Vec<_> = std::fs::read_dir(self.domain.path()).expect("our own").flatten().collect();
         assert!(files.is_empty(), "left in the domain: {files:?}");
         let domain = self.domain.path().to_str().expect("a plain name").to_owned();

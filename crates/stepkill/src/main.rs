@@ -3,6 +3,7 @@
 
 mod access;
 mod campaign;
+mod dead_letters;
 mod endings;
 mod faults;
 mod guardian;

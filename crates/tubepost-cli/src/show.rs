@@ -26,6 +26,9 @@ struct Shown<'a> {
     mode: String,
     sent: u64,
     received: u64,
+    /// Of these, what was moved to dead letters, and what nobody wanted and went nowhere.
+    dead_letters: u64,
+    discarded: u64,
     bytes: u64,
     /// Of these, what messages have that don't fit their places, or are in hand; how much of that is
     /// empty now; and the most that it can become.
@@ -61,6 +64,8 @@ impl<'a> Shown<'a> {
             mode: format!("{:04o}", stat.mode),
             sent: stat.sent,
             received: stat.received,
+            dead_letters: stat.dead_letters,
+            discarded: stat.discarded,
             bytes: stat.bytes,
             chunk_bytes: stat.chunk_bytes,
             chunk_waste: stat.chunk_waste,
@@ -122,7 +127,7 @@ fn portrait(stat: &Stat) -> String {
         ("waiting", format!("{} of {}", grouped(stat.depth), grouped(stat.capacity))),
         ("held", grouped(stat.held)),
         ("sent", grouped(stat.sent)),
-        ("received", grouped(stat.received)),
+        ("received", received(stat)),
         ("memory", format!("{} bytes", grouped(stat.bytes))),
         ("large", large(stat)),
         ("mode", format!("{:04o}: {}", stat.mode, permissions(stat))),
@@ -134,6 +139,16 @@ fn portrait(stat: &Stat) -> String {
     let mut text = format!("{}\n", printable(&stat.name));
     for (what, value) in lines {
         let _ = writeln!(text, "  {what:<9} {value}");
+    }
+    text
+}
+
+/// How many came out, and for how many of them nobody had any use.
+fn received(stat: &Stat) -> String {
+    let mut text = grouped(stat.received);
+    let unwanted = [(stat.dead_letters, "went to dead letters"), (stat.discarded, "discarded")];
+    for (count, what) in unwanted.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = write!(text, ", {} of them {what}", grouped(count));
     }
     text
 }

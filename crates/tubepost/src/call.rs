@@ -97,6 +97,16 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Message for Call<Q, A> {
         match *sent {}
     }
 
+    const VIEWED: bool = Q::VIEWED;
+
+    #[inline]
+    fn view(bytes: &[u8]) -> Result<&Q::Held, Unfit> {
+        let (length, expected) = (bytes.len(), Address::BYTES);
+        let (question, _) =
+            bytes.split_last_chunk::<{ Address::BYTES }>().ok_or(Unfit::WrongLength { length, expected })?;
+        Q::view(question)
+    }
+
     #[inline]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<Q::Received, Unfit> {
         let length = payload.len();

@@ -1,16 +1,21 @@
 //! Messages in hand: received, and consumed only when they are accepted.
+//!
+//! One that does not fit its place lies in a chunk, and is looked at there if nobody but our own user's processes can write to
+//! the mailbox: taking a message of a megabyte then costs what taking one of a kilobyte does. Every other message
+//! is copied when it is taken, so that nobody changes it while it is looked at.
 
 use crate::domain::member::Peer;
 use crate::error::{Error, RecvError, RecvTimeoutError, TryRecvError};
 use crate::message::Message;
 use crate::queue::calls::Address;
+use crate::queue::in_place::InPlace;
 use crate::receiver::{Receiver, after, blocking, limited, trying};
 use crate::strategy::Refusal;
 use crate::strategy::shared::inlet::Inlet;
 use crate::strategy::shared::taken::{InHand, Taken, With};
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A message in hand.
@@ -48,11 +53,19 @@ pub struct Delivery<M: Message + ?Sized> {
     pub(crate) hand: Option<InHand>,
     /// Where its answer goes, if it is a question.
     pub(crate) address: Address,
-    message: M::Received,
+    message: Body<M>,
     seq: u64,
-    sender: Peer,
+    sender: OnceLock<Peer>,
     redelivered: u32,
     _of: PhantomData<fn() -> Box<M>>,
+}
+
+/// Where the message is.
+enum Body<M: Message + ?Sized> {
+    /// In memory that is shared, in the hand of this receiver. Dropped before that is let go of.
+    InPlace(InPlace<M::Held>),
+    /// In a box, so that a large one does not go by way of the stack with each delivery.
+    Copied(Box<M::Received>),
 }
 
 impl<M: Message + ?Sized> Delivery<M> {
@@ -60,17 +73,59 @@ impl<M: Message + ?Sized> Delivery<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotHeld`] if it was not in this receiver's hand any more;
+    /// [`Error::HoldExpired`] if this receiver has a `hold_max`, it was held for longer, and another waited for it: then
+    /// it was delivered again. [`Error::NotHeld`] if it was not in this receiver's hand any more;
     /// [`Error::Forked`] in a forked child.
     pub fn accept(mut self) -> Result<(), Error> {
-        let Some(hand) = self.hand.take() else { return Ok(()) };
-        if M::ANSWER.is_some()
-            && let Err(error) = self.inlet.leave_unanswered(self.address)
-        {
-            self.inlet.give_back(hand);
-            return Err(error);
+        self.leave_unanswered()?;
+        match self.hand.take() {
+            Some(hand) => self.inlet.accept(hand),
+            None => Ok(()),
         }
-        self.inlet.accept(hand)
+    }
+
+    /// Consumes the message as one that nobody can do anything with: it is never delivered again. It goes to the
+    /// receiver's dead letters, if it has any ([`dead_letter`](crate::ReceiverOptions::dead_letter)), else nowhere; either is
+    /// counted in [`Stat`](crate::Stat).
+    ///
+    /// This never waits. While there is no room in the dead letters the message stays in the mailbox, for receivers that
+    /// have such to move.
+    ///
+    /// # Errors
+    ///
+    /// As for [`accept`](Self::accept).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-reject-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Mailbox, Receiver, Sender};
+    ///
+    /// let options = Mailbox::<str>::options().domain(&domain);
+    /// options.create("jobs")?;
+    /// options.create("dead")?;
+    /// let worker = Receiver::<str>::options().domain(&domain).dead_letter("dead").open("jobs")?;
+    /// Sender::<str>::options().domain(&domain).open("jobs")?.send("resize 7.txt")?;
+    ///
+    /// worker.take()?.reject()?; // no picture
+    /// assert!(worker.is_empty());
+    /// assert_eq!(domain.stat("jobs")?.dead_letters, 1);
+    /// assert_eq!(Receiver::<str>::options().domain(&domain).open("dead")?.recv()?, "resize 7.txt");
+    /// # domain.remove("jobs")?;
+    /// # domain.remove("dead")?;
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reject(mut self) -> Result<(), Error> {
+        self.leave_unanswered()?;
+        match self.hand.take() {
+            Some(hand) => self.inlet.reject(hand),
+            None => Ok(()),
+        }
+    }
+
+    /// A question is not going to be answered: its caller is told. An error: somebody else is just answering it.
+    fn leave_unanswered(&self) -> Result<(), Error> {
+        if M::ANSWER.is_some() { self.inlet.leave_unanswered(self.address) } else { Ok(()) }
     }
 
     /// Its place in the order of the mailbox; it never repeats.
@@ -80,7 +135,10 @@ impl<M: Message + ?Sized> Delivery<M> {
 
     /// Who sent it.
     pub fn sender(&self) -> &Peer {
-        &self.sender
+        self.sender.get_or_init(|| match self.hand {
+            Some(hand) => self.inlet.sender_of(hand),
+            None => Peer { pid: 0, name: String::new() },
+        })
     }
 
     /// How often it was delivered before; 255 stands for that and more.
@@ -92,8 +150,12 @@ impl<M: Message + ?Sized> Delivery<M> {
 impl<M: Message + ?Sized> Deref for Delivery<M> {
     type Target = M::Held;
 
+    #[inline]
     fn deref(&self) -> &M::Held {
-        M::held(&self.message)
+        match &self.message {
+            Body::InPlace(message) => message,
+            Body::Copied(message) => M::held(message),
+        }
     }
 }
 
@@ -113,7 +175,7 @@ where
         f.debug_struct("Delivery")
             .field("message", &&**self)
             .field("seq", &self.seq)
-            .field("sender", &self.sender)
+            .field("sender", self.sender())
             .field("redelivered", &self.redelivered)
             .finish()
     }
@@ -126,13 +188,21 @@ impl<M: Message + ?Sized> With for ToHold<'_, M> {
     type Result = Delivery<M>;
 
     fn message(self, taken: Taken<'_>) -> Result<Delivery<M>, Refusal> {
-        let (seq, sender, redelivered) = (taken.position(), taken.sender(), taken.redelivered());
-        let message = match M::receive(&taken.payload) {
+        let (seq, redelivered) = (taken.position(), taken.redelivered());
+        let seen = if M::VIEWED && taken.is_in_place() { taken.in_place(M::view) } else { None };
+        let in_place = seen.is_some();
+        let message = match seen {
+            Some(seen) => seen.map(Body::InPlace),
+            None => M::receive_boxed(&taken.payload).map(Body::Copied),
+        };
+        let message = match message {
             Ok(message) => message,
             Err(unfit) => return Err(taken.unfit(unfit)),
         };
+        // What is in place has its sender's name with it.
+        let sender = if in_place { OnceLock::new() } else { OnceLock::from(taken.sender()) };
         let address = if M::ANSWER.is_some() { taken.address() } else { Address::NOBODY };
-        let hand = Some(taken.hold()?);
+        let hand = Some(taken.hold(in_place)?);
         Ok(Delivery {
             inlet: Arc::clone(self.0),
             hand,

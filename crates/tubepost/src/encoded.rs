@@ -122,6 +122,8 @@ impl postcard::ser_flavors::Flavor for ToDesk<'_> {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Encoded<T> {
+    const VIEWED: bool = false; // it has to be decoded
+
     type Sent<'a> = &'a T;
     type Received = T;
     type Held = T;

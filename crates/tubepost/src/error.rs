@@ -236,6 +236,17 @@ pub enum Error {
         /// The most there can be.
         max: u32,
     },
+    /// The message was held for longer than this receiver promised (`hold_max`), and another waited for it.
+    #[error(
+        "this message of {name:?} was held for more than {longest:?}, the receiver's hold_max, while another waited: it was \
+         delivered again, and what came of it here counts for nothing; work faster, split the work, or choose a longer hold_max"
+    )]
+    HoldExpired {
+        /// The mailbox.
+        name: String,
+        /// The longest time.
+        longest: std::time::Duration,
+    },
     /// All rows for members of this mailbox are taken.
     #[error("{name:?} already has {max} members; close some handles first")]
     TooManyMembers {

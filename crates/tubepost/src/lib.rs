@@ -87,6 +87,10 @@ mod domain;
 #[cfg(feature = "serde")]
 mod encoded;
 #[cfg(not(loom))]
+mod handling;
+#[cfg(not(loom))]
+mod loan;
+#[cfg(not(loom))]
 mod mailbox;
 #[cfg(not(loom))]
 mod receiver;
@@ -125,6 +129,8 @@ pub use domain::{
 };
 #[cfg(feature = "serde")]
 pub use encoded::Encoded;
+#[cfg(not(loom))]
+pub use loan::Loan;
 #[cfg(not(loom))]
 pub use mailbox::{Mailbox, Options};
 #[cfg(not(loom))]

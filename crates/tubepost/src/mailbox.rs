@@ -6,6 +6,7 @@ use crate::domain::entry::{self, Id, Plan};
 use crate::domain::name::Name;
 use crate::error::Error;
 use crate::format::Format;
+use crate::handling::Handling;
 use crate::message::Message;
 use crate::queue::layout::{ADDRESS, Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, usual_ceiling};
 use crate::receiver::Receiver;
@@ -71,6 +72,7 @@ impl<M: Message + ?Sized> Mailbox<M> {
             ceiling: None,
             mode: PRIVATE,
             group: None,
+            handling: Handling::default(),
             _of: PhantomData,
         }
     }
@@ -106,12 +108,13 @@ pub struct Options<M: Message + ?Sized> {
     ceiling: Option<u64>,
     mode: u32,
     group: Option<u32>,
+    pub(crate) handling: Handling,
     _of: PhantomData<fn() -> Box<M>>,
 }
 
 impl<M: Message + ?Sized> Clone for Options<M> {
     fn clone(&self) -> Self {
-        Options { common: self.common.clone(), ..*self }
+        Options { common: self.common.clone(), handling: self.handling.clone(), ..*self }
     }
 }
 
@@ -223,7 +226,10 @@ impl<M: Message + ?Sized> Options<M> {
     /// holds the domain is full; [`Error::Damaged`] or [`Error::WrongVersion`] if something
     /// unknown has the name; errors of [`Domain::open`].
     pub fn own(&self, name: &str) -> Result<Receiver<M>, Error> {
-        let inlet = self.plan(name, true, Inlet::own)?;
+        let inlet = self.plan(name, true, |wish, plan| {
+            let rules = self.handling.rules(wish, plan.geometry.choice.max_message)?;
+            Ok(Inlet::own(wish, plan)?.obeying(rules))
+        })?;
         Ok(Receiver::new(inlet))
     }
 
@@ -249,6 +255,7 @@ impl<M: Message + ?Sized> Options<M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn create(&self, name: &str) -> Result<Id, Error> {
+        self.handling.none_here()?;
         self.plan(name, false, |wish, plan| Ok(entry::create(wish.domain, wish.name, plan)?.id()))
     }
 

@@ -106,9 +106,25 @@ pub trait Message: sealed::Sealed + 'static {
     #[doc(hidden)]
     fn bytes<'s>(sent: &'s Self::Sent<'_>, desk: &'s Self::Desk, at: usize) -> &'s [u8];
 
+    /// Whether a message can be looked at in its bytes, where they are.
+    #[doc(hidden)]
+    const VIEWED: bool = true;
+
+    /// The message in these bytes, where they are; `WrongLength` if there can be none.
+    #[doc(hidden)]
+    fn view(bytes: &[u8]) -> Result<&Self::Held, Unfit> {
+        Err(Unfit::WrongLength { length: bytes.len(), expected: 0 })
+    }
+
     /// The message that the queue holds, copied out.
     #[doc(hidden)]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<Self::Received, Unfit>;
+
+    /// The same, in a box.
+    #[doc(hidden)]
+    fn receive_boxed<P: Payload + ?Sized>(payload: &P) -> Result<Box<Self::Received>, Unfit> {
+        Self::receive(payload).map(Box::new)
+    }
 }
 
 /// Does something with the bytes of one message.
@@ -172,8 +188,18 @@ impl<T: Plain> Message for T {
     }
 
     #[inline]
+    fn view(bytes: &[u8]) -> Result<&T, Unfit> {
+        plain::value_in(bytes).ok_or_else(|| wrong_length::<T>(bytes.len()))
+    }
+
+    #[inline]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<T, Unfit> {
         payload::value(payload).ok_or_else(|| wrong_length::<T>(payload.len()))
+    }
+
+    #[inline]
+    fn receive_boxed<P: Payload + ?Sized>(payload: &P) -> Result<Box<T>, Unfit> {
+        payload::boxed(payload).ok_or_else(|| wrong_length::<T>(payload.len()))
     }
 }
 
@@ -202,6 +228,11 @@ impl Message for [u8] {
     #[inline]
     fn bytes<'s>(sent: &'s &[u8], (): &'s (), _: usize) -> &'s [u8] {
         sent
+    }
+
+    #[inline]
+    fn view(bytes: &[u8]) -> Result<&[u8], Unfit> {
+        Ok(bytes)
     }
 
     #[inline]
@@ -237,6 +268,11 @@ impl Message for str {
     #[inline]
     fn bytes<'s>(sent: &'s &str, (): &'s (), _: usize) -> &'s [u8] {
         sent.as_bytes()
+    }
+
+    #[inline]
+    fn view(bytes: &[u8]) -> Result<&str, Unfit> {
+        std::str::from_utf8(bytes).map_err(|_| Unfit::NotText)
     }
 
     #[inline]

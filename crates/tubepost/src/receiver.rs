@@ -6,6 +6,7 @@ use crate::domain::member::Peer;
 use crate::domain::name::Name;
 use crate::domain::stat::Stat;
 use crate::error::{Closed, Error, RecvError, RecvTimeoutError, TryRecvError};
+use crate::handling::Handling;
 use crate::mailbox::Common;
 use crate::memory::payload::{Payload, Unfit};
 use crate::message::{Buffer, Message};
@@ -64,12 +65,13 @@ impl<M: Message + ?Sized> Clone for Receiver<M> {
 #[derive(Debug)]
 pub struct ReceiverOptions<M: Message + ?Sized> {
     common: Common,
+    pub(crate) handling: Handling,
     _of: PhantomData<fn() -> Box<M>>,
 }
 
 impl<M: Message + ?Sized> Clone for ReceiverOptions<M> {
     fn clone(&self) -> Self {
-        ReceiverOptions { common: self.common.clone(), _of: PhantomData }
+        ReceiverOptions { common: self.common.clone(), handling: self.handling.clone(), _of: PhantomData }
     }
 }
 
@@ -103,12 +105,16 @@ impl<M: Message + ?Sized> ReceiverOptions<M> {
     /// # Errors
     ///
     /// [`Error::Owned`] if a process owns it, and which; [`Error::Denied`] if its mode does not let us
-    /// receive; else as for [`SenderOptions::open`](crate::SenderOptions::open).
+    /// receive; [`Error::BadOption`], [`Error::NoSuchName`] or [`Error::WrongFormat`] for dead letters that can't be; else as for
+    /// [`SenderOptions::open`](crate::SenderOptions::open).
     pub fn open(&self, name: &str) -> Result<Receiver<M>, Error> {
         let name = Name::new(name)?;
         let format = self.common.format::<M>()?;
         let domain = self.common.domain()?;
-        Ok(Receiver::new(Inlet::open(&self.common.wish(&domain, &name, &format)?)?))
+        let wish = self.common.wish(&domain, &name, &format)?;
+        let inlet = Inlet::open(&wish)?;
+        let rules = self.handling.rules(&wish, inlet.at.segment.geometry.choice.max_message)?;
+        Ok(Receiver::new(inlet.obeying(rules)))
     }
 }
 
@@ -265,7 +271,7 @@ impl<M: Message + ?Sized> Receiver<M> {
 
     /// The choices before a mailbox that the system owns is opened.
     pub fn options() -> ReceiverOptions<M> {
-        ReceiverOptions { common: Common::default(), _of: PhantomData }
+        ReceiverOptions { common: Common::default(), handling: Handling::default(), _of: PhantomData }
     }
 
     /// Receives the next message, waiting for it as long as it takes.

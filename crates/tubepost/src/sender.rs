@@ -11,6 +11,7 @@ use crate::strategy::Refusal;
 use crate::strategy::shared::collected::Uncollected;
 use crate::strategy::shared::outlet::Outlet;
 use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Sends to a mailbox that another process, or the system, owns.
@@ -36,12 +37,14 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Sender<M: Message + ?Sized> {
     pub(crate) outlet: Outlet,
+    /// The same for loans, which may be sent when this is gone.
+    loans: OnceLock<Arc<Outlet>>,
     _of: PhantomData<fn(Box<M>)>,
 }
 
 impl<M: Message + ?Sized> Clone for Sender<M> {
     fn clone(&self) -> Self {
-        Sender { outlet: self.outlet.clone(), _of: PhantomData }
+        Sender { outlet: self.outlet.clone(), loans: OnceLock::new(), _of: PhantomData }
     }
 }
 
@@ -101,7 +104,7 @@ impl<M: Message + ?Sized> SenderOptions<M> {
         let format = self.common.format::<M>()?;
         let domain = self.common.domain()?;
         let outlet = Outlet::open(&self.common.wish(&domain, &name, &format)?)?;
-        Ok(Sender { outlet, _of: PhantomData })
+        Ok(Sender { outlet, loans: OnceLock::new(), _of: PhantomData })
     }
 }
 
@@ -129,6 +132,11 @@ impl<M: Message + ?Sized> Sender<M> {
     /// The choices before a mailbox is opened.
     pub fn options() -> SenderOptions<M> {
         SenderOptions { common: Common::default(), _of: PhantomData }
+    }
+
+    /// What sends its loans.
+    pub(crate) fn loans(&self) -> &Arc<Outlet> {
+        self.loans.get_or_init(|| Arc::new(self.outlet.clone()))
     }
 
     /// Sends, waiting for room as long as it takes.

@@ -3,6 +3,7 @@
 
 pub mod awaited;
 mod existing;
+mod holding;
 mod meeting;
 mod receiving;
 mod recovery;
@@ -56,7 +57,7 @@ impl Together {
 
 /// All operations.
 pub fn all() -> Vec<Operation> {
-    [sending::ALL, receiving::ALL, existing::ALL, meeting::ALL].concat()
+    [sending::ALL, receiving::ALL, holding::ALL, existing::ALL, meeting::ALL].concat()
 }
 
 /// All pairs that are walked.

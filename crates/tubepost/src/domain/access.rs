@@ -81,6 +81,13 @@ fn is_our_group(group: u32) -> bool {
         || getgroups().is_ok_and(|groups| groups.iter().any(|ours| ours.as_raw() == group))
 }
 
+/// Whether nobody can write to a mailbox but processes of our user (and those who may do everything): then what they
+/// write keeps the protocol, and may be looked at where it is.
+pub(crate) fn is_ours_alone(file: &Facts, directory: &Facts) -> bool {
+    let us = geteuid().as_raw();
+    [file, directory].iter().all(|facts| facts.owner == us && facts.mode & 0o077 == 0)
+}
+
 /// Whether the kernel lets us take away the name of a file in `directory`, which lies at `path`.
 pub(crate) fn may_remove(file: &Facts, path: &Path, directory: &Facts) -> bool {
     const STICKY: u32 = 0o1000;

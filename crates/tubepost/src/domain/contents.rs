@@ -91,7 +91,7 @@ impl Segment {
         let back = self.back(unfreed, untaken);
         let waiting = self.fresh(untaken) + back;
         let in_slots = self.slots.takers(unfreed, untaken).count() as u64;
-        let held = in_hand::count(&self.chunks, Use::Held) + in_slots;
+        let held = in_hand::count_held(&self.chunks) + in_slots;
         let passed = untaken.saturating_sub(takes::skipped(&self.header().head.skips));
         let received = match &self.handoff {
             Some(handoff) => handoff.numbers().received.load(Acquire),

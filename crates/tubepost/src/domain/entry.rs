@@ -255,6 +255,12 @@ impl Segment {
         access::permits(self.mode(), self.facts.owner, self.facts.group, right)
     }
 
+    /// Whether only processes of our own user can write to it.
+    pub(crate) fn is_ours_alone(&self) -> bool {
+        file::facts_at(self.domain.path())
+            .is_ok_and(|directory| access::is_ours_alone(&self.facts, &directory))
+    }
+
     /// Whether the kernel would let us take its name away.
     pub(crate) fn may_be_removed(&self) -> bool {
         let path = self.domain.path();

@@ -33,6 +33,7 @@
 //! the same. Sweeping twice does no harm: tail only grows.
 
 use crate::os::{Errno, lock, pid};
+use crate::queue::about::About;
 use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDS};
 use crate::queue::rows::Rows;
 use crate::queue::slots::Member;
@@ -117,21 +118,23 @@ fn introduce(row: &Row, member: &Introduction<'_>) {
 
 /// What a row says about its member.
 pub(crate) fn peer(row: &Row) -> Peer {
-    spell(&row.pid, &row.name_length, &row.name)
+    spell(row.pid.load(Relaxed) as u32, row.name_length.load(Relaxed) as usize, &row.name)
 }
 
 /// What a message in hand says about its sender.
 pub(crate) fn sender(entry: &Entry) -> Peer {
-    spell(&entry.sender_pid, &entry.sender_name_length, &entry.sender_name)
+    let about = About::of(entry);
+    let length = if entry.author.load(Acquire) == 0 { 0 } else { about.name_length() };
+    spell(about.pid(), length, &entry.sender_name)
 }
 
-fn spell(pid: &AtomicU64, length: &AtomicU64, name: &[AtomicU64; 8]) -> Peer {
+fn spell(pid: u32, length: usize, name: &[AtomicU64; 8]) -> Peer {
     let mut bytes = [0; MAX_MEMBER_NAME];
     for (word, eight) in name.iter().zip(bytes.as_chunks_mut().0) {
         *eight = u64::to_le_bytes(word.load(Relaxed));
     }
-    let length = length.load(Relaxed).min(MAX_MEMBER_NAME as u64) as usize;
-    Peer { pid: pid.load(Relaxed) as u32, name: String::from_utf8_lossy(&bytes[..length]).into_owned() }
+    let name = String::from_utf8_lossy(&bytes[..length.min(MAX_MEMBER_NAME)]).into_owned();
+    Peer { pid, name }
 }
 
 /// Whether a row is in use, by somebody alive or dead.

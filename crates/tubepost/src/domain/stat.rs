@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::os::{Errno, file};
 use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What kind of thing a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,8 +116,12 @@ pub struct Stat {
     pub mode: u32,
     /// How many messages were accepted so far.
     pub sent: u64,
-    /// How many were received so far.
+    /// How many were received so far; with those that were moved or discarded.
     pub received: u64,
+    /// How many were moved to dead letters, by receivers that have such …
+    pub dead_letters: u64,
+    /// … and how many came back too often, or were rejected, and went nowhere.
+    pub discarded: u64,
     /// How many bytes of memory it occupies.
     pub bytes: u64,
     /// How many of those are for messages that don't fit their places, or are in hand …
@@ -243,6 +248,8 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         // Not more than 2^64, whatever somebody wrote there.
         sent: count.received.saturating_add(count.waiting).saturating_add(count.held),
         received: count.received,
+        dead_letters: segment.header().dead_letters.load(Relaxed),
+        discarded: segment.header().discarded.load(Relaxed),
         bytes: facts.map_or(segment.geometry.reserved(), |facts| facts.occupied),
         chunk_bytes,
         chunk_waste: chunk_bytes.saturating_sub(segment.chunks.occupied()),

@@ -116,6 +116,20 @@ pub(crate) fn value<T: Plain>(payload: &(impl Payload + ?Sized)) -> Option<T> {
     Some(unsafe { value.assume_init() })
 }
 
+/// The same in a box, without a way over the stack, however large it is.
+#[inline]
+pub(crate) fn boxed<T: Plain>(payload: &(impl Payload + ?Sized)) -> Option<Box<T>> {
+    if payload.len() != size_of::<T>() {
+        return None;
+    }
+    let mut value = Box::<T>::new_uninit();
+    // SAFETY: the memory of the box, all of it and only it; it may be uninitialised on both sides.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(value.as_mut_ptr().cast(), size_of::<T>()) };
+    payload.copy_to(bytes);
+    // SAFETY: `copy_to` initialised every byte, and any bytes are a value of a plain type.
+    Some(unsafe { value.assume_init() })
+}
+
 /// Overwrites a value in place; leaves it alone and says no if the message has another length.
 #[inline]
 pub(crate) fn overwrite<T: Plain>(payload: &(impl Payload + ?Sized), value: &mut T) -> bool {

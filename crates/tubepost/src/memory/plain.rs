@@ -87,6 +87,32 @@ pub(crate) fn bytes_of<T: Plain>(value: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }
 }
 
+/// The value that these bytes are, where they are; nothing if they are too few, too many, or not aligned.
+#[inline]
+pub(crate) fn value_in<T: Plain>(bytes: &[u8]) -> Option<&T> {
+    let at = bytes.as_ptr().cast::<T>();
+    // SAFETY: as many bytes as a value has, aligned, and any bytes are one.
+    (bytes.len() == size_of::<T>() && at.is_aligned()).then(|| unsafe { &*at })
+}
+
+/// The same, to be written.
+#[inline]
+pub(crate) fn value_in_mut<T: Plain>(bytes: &mut [u8]) -> Option<&mut T> {
+    let at = bytes.as_mut_ptr().cast::<T>();
+    // SAFETY: as above; borrowed mutably, and each value leaves initialised bytes.
+    (bytes.len() == size_of::<T>() && at.is_aligned()).then(|| unsafe { &mut *at })
+}
+
+/// A value of zeros in memory of its own, however large.
+pub(crate) fn zeroed<T: Plain>() -> Box<T> {
+    let mut value = Box::<T>::new_uninit();
+    // SAFETY: all of the box's memory, and zeros are a value of a plain type, as any bytes are.
+    unsafe {
+        value.as_mut_ptr().write_bytes(0, 1);
+        value.assume_init()
+    }
+}
+
 /// `Copy`, said in the derive's words: a supertrait's own error would not tell what to add.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` derives Message, so it must be `Copy`: a message is sent and received by value",

@@ -347,7 +347,7 @@ impl Calls {
     /// The answer is in a chunk, which is OWN of this member. If the caller does not wait any more it is freed.
     pub(crate) fn answer_in(&self, right: Answering, chunk: Chunk<'_>) -> Option<Bell<'_>> {
         let cell = self.cell(right.index)?;
-        let length = chunk.entry.length.load(Relaxed) as u32;
+        let length = chunk.length() as u32;
         cell.length.store(length | IN_CHUNK, Relaxed);
         let ticket = chunk.ticket();
         cell.answer[0].store(ticket.which, Relaxed);

@@ -8,6 +8,7 @@ use super::layout::{CELL, Cell, Geometry, Meeting, Numbers, PAGE};
 use super::mapped::fetch_for_writing;
 use super::rows::HeaderOf;
 use super::slots::Member;
+use super::{fencing, in_hand};
 use crate::os::map::Map;
 use crate::sync::wait::{Bell, Wakes};
 use std::sync::Arc;
@@ -147,8 +148,9 @@ pub(crate) fn put_in_order(
                 chunk.swap(word.freed());
             }
             Some(Use::Held) if dead(word.member()) && !handoff.names(chunk.which()) => {
-                returned += u64::from(chunk.swap(word.given_back()).is_some());
+                returned += u64::from(in_hand::return_held(chunks, chunk));
             }
+            Some(Use::Fenced) => fencing::reclaim(chunks, chunk, &dead),
             Some(Use::Returned) => returned += 1,
             _ => {}
         }

@@ -11,8 +11,9 @@
 //! FREE ──> OWN(sender) ──> LINKED(sender) ──> FREE                  sent and received
 //!   │                          └──────> HELD(receiver) ──> FREE     taken and accepted
 //!   └────> OWN(receiver) ─────────────> HELD(receiver)              a copy of what was in line
-//!                                         └──> RETURNED ──> HELD(another)   given back
-//!                                                 └──> BURIED       never collected: the mailbox is closed
+//!                                         ├──> RETURNED ──> HELD(another)   given back
+//!                                         │       └──> BURIED       never collected: the mailbox is closed
+//!                                         └──> FENCED ──> FREE      held too long, a copy is RETURNED
 //! ```
 //!
 //! - A sender takes a chunk before it claims a place, so that it neither waits nor fails between
@@ -34,8 +35,8 @@
 //! are given back by the next thorough trim, or used again.
 
 use super::handoff::{WHICH_BITS, Which};
-use super::layout::{Class, ENTRY, Entry, Geometry, MAX_CLASSES, PAGE, Row, class_of};
-use super::mapped::{Lent, fetch_for_writing};
+use super::layout::{Class, ENTRY, Entry, Geometry, MAX_CLASSES, PAGE, class_of};
+use super::mapped::{Lent, fetch_for_reading, fetch_for_writing};
 use super::rows::HeaderOf;
 use super::slots::Member;
 use crate::memory::copy;
@@ -73,7 +74,12 @@ pub(crate) enum Use {
     Held = 3,
     Returned = 4,
     Buried = 5,
+    Fenced = 6,
 }
+
+/// In `wanted` of a chunk that is HELD: it is a copy of a chunk of the same class, made to be delivered instead; see
+/// `super::fencing`.
+pub(super) const INSTEAD: u64 = 1 << 63;
 
 /// A chunk's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +88,8 @@ pub(crate) struct Word(u64);
 impl Word {
     /// `None`: nobody ever wrote that.
     pub(crate) fn kind(self) -> Option<Use> {
-        const ALL: [Use; 6] = [Use::Free, Use::Own, Use::Linked, Use::Held, Use::Returned, Use::Buried];
+        const ALL: [Use; 7] =
+            [Use::Free, Use::Own, Use::Linked, Use::Held, Use::Returned, Use::Buried, Use::Fenced];
         ALL.get((self.0 >> KIND_SHIFT & 7) as usize).copied()
     }
 
@@ -99,7 +106,7 @@ impl Word {
         self.0 >> SEQUENCE_SHIFT
     }
 
-    fn new(sequence: u64, before: u8, kind: Use, member: Member) -> Word {
+    pub(super) fn new(sequence: u64, before: u8, kind: Use, member: Member) -> Word {
         let kind = (kind as u64) << KIND_SHIFT;
         Word(sequence << SEQUENCE_SHIFT | u64::from(before) << COUNT_SHIFT | kind | u64::from(member))
     }
@@ -119,7 +126,7 @@ impl Word {
         Word::new(self.sequence(), before, self.kind().unwrap_or(Use::Free), self.member())
     }
 
-    fn taken(self, me: Member) -> Word {
+    pub(crate) fn taken(self, me: Member) -> Word {
         Word::new(self.sequence().wrapping_add(1), 0, Use::Own, me)
     }
 
@@ -140,9 +147,9 @@ pub(crate) struct Ticket {
 pub(crate) struct Chunk<'a> {
     pub(crate) entry: &'a Entry,
     pub(crate) word: Word,
-    chunks: &'a Chunks,
-    kind: usize,
-    index: u64,
+    pub(super) chunks: &'a Chunks,
+    pub(super) kind: usize,
+    pub(super) index: u64,
 }
 
 /// Why there is no chunk.
@@ -157,7 +164,7 @@ pub(crate) enum NoChunk {
 /// All chunks of a segment.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    map: Arc<Map>,
+    pub(super) map: Arc<Map>,
     header: HeaderOf,
     classes: [Class; MAX_CLASSES],
     ceiling: u64,
@@ -214,9 +221,14 @@ impl Chunks {
         Ok(())
     }
 
-    fn chunk(&self, kind: usize, index: u64) -> Result<Chunk<'_>, Errno> {
+    pub(super) fn chunk(&self, kind: usize, index: u64) -> Result<Chunk<'_>, Errno> {
         let entry = self.entry(kind, index)?;
         Ok(Chunk { entry, word: Word(entry.word.load(Acquire)), chunks: self, kind, index })
+    }
+
+    /// A chunk that another one names, if there can be such a one.
+    pub(super) fn old(&self, kind: usize, index: u64) -> Option<Chunk<'_>> {
+        (index < self.used(kind)).then(|| self.chunk(kind, index).ok()).flatten()
     }
 
     /// How many chunks of a class were ever used.
@@ -243,7 +255,7 @@ impl Chunks {
     }
 
     /// Asks the processor to fetch, for writing, the chunk that was had last for such a message.
-    pub(crate) fn fetch(&self, length: u64) {
+    pub(crate) fn fetch_last(&self, length: u64) {
         let kind = class_of(length);
         let last = u64::from(self.low[kind].load(Relaxed)).wrapping_sub(1);
         // Only what this process made sure of: looking at the rest takes a system call.
@@ -263,10 +275,30 @@ impl Chunks {
         there.then(|| self.chunk(kind, index).ok()).flatten()
     }
 
+    /// Asks the processor to fetch what a receiver will look at next: the entry, which it will write, and the ends of the
+    /// payload. All at once, and not one after the other.
+    #[inline]
+    pub(crate) fn fetch(&self, ticket: Ticket, length: u64) {
+        let (kind, index) = ((ticket.which >> 32) as usize, ticket.which & 0xFFFF_FFFF);
+        let Some(class) = self.classes.get(kind) else { return };
+        let start = self.map.start().as_ptr();
+        let chunk =
+            start.wrapping_add((class.chunks_at.wrapping_add(index.wrapping_mul(class.size))) as usize);
+        fetch_for_writing(start.wrapping_add((class.entries_at.wrapping_add(index * ENTRY)) as usize));
+        fetch_for_reading(chunk);
+        fetch_for_reading(chunk.wrapping_add(length.saturating_sub(1) as usize));
+    }
+
     /// The same chunk for who had it already: it was looked at before.
     #[inline]
     pub(crate) fn find(&self, ticket: Ticket) -> Option<Chunk<'_>> {
         self.look_up(ticket).ok().flatten()
+    }
+
+    /// Puts a chunk that is LINKED in this sequence still to another use.
+    pub(crate) fn swap_if(&self, ticket: Ticket, to: impl FnOnce(Word) -> Word) -> Option<Chunk<'_>> {
+        let linked = self.find(ticket).filter(|chunk| chunk.word.kind() == Some(Use::Linked))?;
+        linked.swap(to(linked.word))
     }
 
     /// Takes a chunk for `length` bytes, backed by memory.
@@ -304,6 +336,9 @@ impl Chunks {
             }
             if let Some(mine) = chunk.try_take(me) {
                 self.low[kind].store(index as u32 + 1, Relaxed);
+                if mine.entry.wanted.load(Relaxed) != 0 {
+                    mine.entry.wanted.store(0, Relaxed); // it was a copy that came to nothing
+                }
                 return Ok(mine);
             }
         }
@@ -375,7 +410,7 @@ impl Chunks {
     /// Bytes of messages that are in chunks.
     pub(crate) fn occupied(&self) -> u64 {
         let in_use = self.all().filter(|chunk| chunk.word.kind() != Some(Use::Free));
-        in_use.map(|chunk| chunk.entry.length.load(Relaxed).min(chunk.size())).fold(0, u64::saturating_add)
+        in_use.map(|chunk| chunk.length().min(chunk.size())).fold(0, u64::saturating_add)
     }
 
     fn note_given(&self, bytes: u64) {
@@ -415,6 +450,11 @@ impl<'a> Chunk<'a> {
         self.chunks.classes[self.kind].size
     }
 
+    /// How long its message is.
+    pub(crate) fn length(&self) -> u64 {
+        self.entry.length.load(Relaxed).into()
+    }
+
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket { which: (self.kind as u64) << 32 | self.index, sequence: self.word.sequence() }
     }
@@ -433,18 +473,6 @@ impl<'a> Chunk<'a> {
         };
         let mine = taken_on.word.kind() == Some(Use::Held) && taken_on.word.member() == me;
         mine.then_some(taken_on)
-    }
-
-    /// Says who sent it. What is there already is not written again: the line stays where it is.
-    pub(crate) fn is_from(&self, sender: &Row) {
-        let entry = self.entry;
-        let words = [(&entry.sender_pid, &sender.pid), (&entry.sender_name_length, &sender.name_length)];
-        for (to, from) in words.into_iter().chain(entry.sender_name.iter().zip(&sender.name)) {
-            let from = from.load(Relaxed);
-            if to.load(Relaxed) != from {
-                to.store(from, Relaxed);
-            }
-        }
     }
 
     /// Whether its word is still the one that was read.
@@ -516,6 +544,7 @@ impl<'a> Chunk<'a> {
         let entry = self.entry;
         let owned = self.word.kind() == Some(Use::Own);
         let wanted = if owned { entry.wanted.load(Acquire) } else { 0 };
+        let wanted = if wanted & INSTEAD == 0 { wanted } else { 0 };
         wanted.max(entry.backed.load(Acquire)).min(self.size())
     }
 
@@ -524,7 +553,7 @@ impl<'a> Chunk<'a> {
         class.chunks_at + self.index * class.size
     }
 
-    fn start(&self) -> *mut u8 {
+    pub(super) fn start(&self) -> *mut u8 {
         // SAFETY: the chunk lies within the mapping (`Chunks::new`, and `index` below the number).
         unsafe { self.chunks.map.start().as_ptr().add(self.at() as usize) }
     }
@@ -533,7 +562,7 @@ impl<'a> Chunk<'a> {
     #[inline]
     pub(crate) fn write(&self, bytes: &[u8]) {
         assert!(bytes.len() as u64 <= self.size());
-        self.entry.length.store(bytes.len() as u64, Relaxed);
+        self.entry.length.store(bytes.len() as u32, Relaxed);
         // SAFETY: within the chunk, which lies within the mapping.
         unsafe { copy::write(self.start(), bytes) }
     }

@@ -22,7 +22,9 @@
 //! finds the copy still HELD, and leaves the take alone.) Any number of processes may do this at once, and die in it: each step is
 //! a CAS from an exact word, after asking whether its member is dead.
 
+use super::about::{self, About};
 use super::chunks::{Chunk, Chunks, NoChunk, Ticket, Use};
+use super::fencing::{self, Terms};
 use super::layout::Row;
 use super::slots::{Member, Slots, Words};
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,18 +34,7 @@ pub(crate) struct Origin<'a> {
     pub(crate) position: u64,
     /// How often it was delivered before.
     pub(crate) before: u8,
-    pub(crate) sender: Option<&'a Row>,
-}
-
-/// Keeps who sent it, for the sender's row may be another's by the time it is asked for.
-fn remember(chunk: &Chunk<'_>, origin: &Origin<'_>) {
-    let entry = chunk.entry;
-    let Some(row) = origin.sender else { return };
-    entry.sender_pid.store(row.pid.load(Relaxed), Relaxed);
-    entry.sender_name_length.store(row.name_length.load(Relaxed), Relaxed);
-    for (to, from) in entry.sender_name.iter().zip(&row.name) {
-        to.store(from.load(Relaxed), Relaxed);
-    }
+    pub(crate) sender: Option<(Member, &'a Row)>,
 }
 
 /// Takes a copy of a message that is in line into the hand of `me`. Its slot is to be freed after.
@@ -51,26 +42,42 @@ pub(crate) fn hold_copy<'a>(
     chunks: &'a Chunks,
     bytes: &[u8],
     origin: &Origin<'_>,
+    terms: Terms,
     me: Member,
 ) -> Result<Chunk<'a>, NoChunk> {
     let chunk = chunks.take(bytes.len() as u64, me)?;
     chunk.write(bytes);
     chunk.entry.position.store(origin.position, Relaxed);
-    chunk.entry.copied.store(1, Relaxed);
-    remember(&chunk, origin);
+    // The sender's row may be another's by the time that somebody asks who sent it.
+    about::sign(chunk.entry, origin.sender, true);
+    about::held_by(chunk.entry, me);
+    fencing::promise(&chunk, terms);
     Ok(chunk.becomes(chunk.word.delivered(origin.before).to(Use::Held, me)))
 }
 
 /// Takes a LINKED chunk into the hand of `me`. Its slot is to be freed after.
-pub(crate) fn hold<'a>(chunk: Chunk<'a>, origin: &Origin<'_>, me: Member) -> Option<Chunk<'a>> {
-    remember(&chunk, origin);
-    chunk.swap(chunk.word.delivered(origin.before).to(Use::Held, me))
+#[inline]
+pub(crate) fn hold(chunk: Chunk<'_>, before: u8, terms: Terms, me: Member) -> Option<Chunk<'_>> {
+    about::held_by(chunk.entry, me);
+    fencing::promise(&chunk, terms);
+    chunk.swap(chunk.word.delivered(before).to(Use::Held, me))
 }
 
-/// Takes on a message that was given back. `known` are those that an earlier look found, the oldest
+/// Says how a chunk is held that is in hand again.
+pub(crate) fn keep(chunk: &Chunk<'_>, terms: Terms, me: Member) {
+    about::held_by(chunk.entry, me);
+    fencing::promise(chunk, terms);
+}
+
+/// Takes on a message that was given back and is `wanted`. `known` are those that an earlier look found, the oldest
 /// last: only when none of them is left all chunks are looked through again.
-pub(crate) fn hold_again<'a>(chunks: &'a Chunks, known: &mut Vec<Ticket>, me: Member) -> Option<Chunk<'a>> {
-    let is_back = |chunk: &Chunk<'_>| chunk.word.kind() == Some(Use::Returned);
+pub(crate) fn hold_again<'a>(
+    chunks: &'a Chunks,
+    known: &mut Vec<Ticket>,
+    me: Member,
+    wanted: impl Fn(&Chunk<'_>) -> bool,
+) -> Option<Chunk<'a>> {
+    let is_back = |chunk: &Chunk<'_>| chunk.word.kind() == Some(Use::Returned) && wanted(chunk);
     loop {
         while let Some(ticket) = known.pop() {
             let back = chunks.find(ticket).filter(is_back);
@@ -116,13 +123,14 @@ pub(crate) fn reclaim<W: Words>(
                 }
             }
             Some(Use::Held) if dead(member) => {
-                let copied = chunk.entry.copied.load(Relaxed) != 0 && slots.holds_message(place());
+                let copied = About::of(chunk.entry).is_copy() && slots.holds_message(place());
                 if copied && !planted!(CopyReturned) {
                     chunk.swap(word.freed());
-                } else if chunk.swap(word.given_back()).is_some() {
-                    returned += 1;
+                } else {
+                    returned += u64::from(return_held(chunks, chunk));
                 }
             }
+            Some(Use::Fenced) => fencing::reclaim(chunks, chunk, &dead),
             Some(Use::Returned) => returned += 1,
             _ => {}
         }
@@ -130,11 +138,21 @@ pub(crate) fn reclaim<W: Words>(
     returned
 }
 
+/// Gives back what a dead one held, or frees it if it stands for nothing. Says whether it is back.
+pub(super) fn return_held(chunks: &Chunks, held: Chunk<'_>) -> bool {
+    if !fencing::counts(chunks, &held) {
+        held.swap(held.word.freed());
+        return false;
+    }
+    fencing::before_return(&held);
+    held.swap(held.word.given_back()).is_some()
+}
+
 /// Whether a member has a copy of the message at this position in hand.
 pub(crate) fn has_copy(chunks: &Chunks, member: Member, position: u64) -> bool {
     chunks.all().any(|chunk| {
         let held = chunk.word.kind() == Some(Use::Held) && chunk.word.member() == member;
-        held && chunk.entry.copied.load(Relaxed) != 0 && chunk.entry.position.load(Relaxed) == position
+        held && About::of(chunk.entry).is_copy() && chunk.entry.position.load(Relaxed) == position
     })
 }
 
@@ -145,6 +163,12 @@ pub(crate) fn bury_returned(chunks: &Chunks) {
             chunk.swap(chunk.word.to(Use::Buried, 0));
         }
     }
+}
+
+/// How many messages in hand are in chunks.
+pub(crate) fn count_held(chunks: &Chunks) -> u64 {
+    let held = chunks.all().filter(|chunk| chunk.word.kind() == Some(Use::Held));
+    held.filter(|chunk| fencing::counts(chunks, chunk)).count() as u64
 }
 
 /// How many chunks are put to this use.

@@ -116,7 +116,13 @@ pub(crate) struct Header {
     pub(crate) mode: AtomicU64,
     /// The most memory that chunks may have.
     pub(crate) ceiling: AtomicU64,
-    _spare: [AtomicU64; 3],
+    /// 0, or the shortest time in milliseconds for which a receiver that came may hold a message others wait for;
+    /// see `queue::fencing`. A hint: it only gets less.
+    pub(crate) shortest_hold: AtomicU64,
+    /// Messages that were moved to dead letters, and those that came back too often, or were rejected, and went
+    /// nowhere.
+    pub(crate) dead_letters: AtomicU64,
+    pub(crate) discarded: AtomicU64,
     /// 0, or where messages are answered: 1 + the longest answer.
     pub(crate) answers: AtomicU64,
     pub(crate) life: Life,
@@ -189,18 +195,23 @@ pub(crate) struct Entry {
     pub(crate) word: AtomicU64,
     /// So many bytes from its beginning are memory.
     pub(crate) backed: AtomicU64,
-    pub(crate) length: AtomicU64,
-    /// The position of the message.
-    pub(crate) position: AtomicU64,
-    /// 1: the message was in line, this is a copy.
-    pub(crate) copied: AtomicU32,
+    pub(crate) length: AtomicU32,
     /// Capacity zero: where the sender sleeps that offers this.
     pub(crate) bell: AtomicU32,
-    pub(crate) sender_pid: AtomicU64,
-    pub(crate) sender_name_length: AtomicU64,
-    pub(crate) sender_name: [AtomicU64; 8],
-    /// While it is OWN: so many bytes are to become memory, or were a moment ago.
+    /// The position of the message.
+    pub(crate) position: AtomicU64,
+    /// The sender's process id and the length of its name; whether it is a copy; whether it was rejected; who
+    /// holds it. See `queue::about`.
+    pub(crate) about: AtomicU64,
+    /// For how long at most it is held, if others wait for it; see `queue::fencing`.
+    pub(crate) terms: AtomicU64,
+    /// While it is OWN: so many bytes are to become memory, or were a moment ago. While it is HELD: 0, or whose copy
+    /// it is; see `queue::fencing`.
     pub(crate) wanted: AtomicU64,
+    /// Which member's name follows.
+    pub(crate) author: AtomicU64,
+    // The rest is another cache line, which is written when the author changes, and read when somebody asks.
+    pub(crate) sender_name: [AtomicU64; 8],
 }
 
 /// One call under way; see `queue::calls`.
@@ -282,7 +293,8 @@ pub(crate) const MAX_MEMBER_NAME: usize = 64;
 const _: () = {
     assert!(offset_of!(Header, version) == 0x08 && offset_of!(Header, total) == 0x10);
     assert!(offset_of!(Header, id) == 0x18 && offset_of!(Header, capacity) == 0x28);
-    assert!(offset_of!(Header, mode) == 0x50);
+    assert!(offset_of!(Header, mode) == 0x50 && offset_of!(Header, shortest_hold) == 0x60);
+    assert!(offset_of!(Entry, sender_name) == 64);
     assert!(offset_of!(Header, life) == 0x80 && offset_of!(Header, bells) == 0xC0);
     assert!(offset_of!(Header, ceiling) == 0x58 && offset_of!(Header, chunks) == 0x180);
     assert!(offset_of!(Header, tail) == 0x100 && offset_of!(Header, head) == 0x140);
@@ -291,7 +303,7 @@ const _: () = {
     assert!(CALL_CELL == 64 && offset_of!(CallCell, answer) == 32);
     assert!(offset_of!(Header, meeting) == 0x280 && offset_of!(Meeting, offers) == 8);
     assert!(size_of::<Numbers>() == 64 && offset_of!(Numbers, received) == 8);
-    assert!(CELL == 64 && offset_of!(Cell, bell) == 16 && offset_of!(Entry, bell) == 36);
+    assert!(CELL == 64 && offset_of!(Cell, bell) == 16 && offset_of!(Entry, bell) == 20);
     assert!(SPARE_CHUNKS << 5 == 1 << WHICH_BITS && MAX_CLASSES <= 1 << 5);
     assert!(size_of::<Row>() == 128 && align_of::<Row>() <= PAGE as usize);
     assert!(size_of::<Entry>() == 128 && LEAST_CHUNK << (MAX_CLASSES - 1) == MAX_MESSAGE);

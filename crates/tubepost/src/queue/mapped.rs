@@ -208,6 +208,18 @@ pub(super) fn fetch_for_writing(at: *mut u8) {
     let _ = at;
 }
 
+/// The same, for reading.
+#[inline(always)]
+pub(super) fn fetch_for_reading(at: *mut u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as said.
+    unsafe {
+        std::arch::asm!("prefetcht0 [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = at;
+}
+
 /// What is in a slot.
 pub(crate) enum Letter<'a> {
     /// The payload itself.

@@ -6,15 +6,21 @@
 #![allow(unsafe_code)]
 
 #[cfg(not(loom))]
+pub(crate) mod about;
+#[cfg(not(loom))]
 pub(crate) mod calls;
 #[cfg(not(loom))]
 pub(crate) mod cells;
 #[cfg(not(loom))]
 pub(crate) mod chunks;
 pub(crate) mod collected;
+#[cfg(not(loom))]
+pub(crate) mod fencing;
 pub(crate) mod handoff;
 #[cfg(not(loom))]
 pub(crate) mod in_hand;
+#[cfg(not(loom))]
+pub(crate) mod in_place;
 #[cfg(not(loom))]
 pub(crate) mod layout;
 #[cfg(not(loom))]

@@ -243,19 +243,27 @@ impl<W: Words> Slots<W> {
     }
 
     /// Takes on a message at `place` that a dead one had taken and somebody gave back.
-    fn take_again(&self, place: Place, me: Member) -> Option<(State, u8)> {
+    fn take_again(&self, place: Place, me: Member, wanted: impl Fn(u8) -> bool) -> Option<(State, u8)> {
         let seen = self.take_at(place);
         let mine = seen.ahead_of(place.turn) == 0 && seen.was_given_back() && !seen.is_closed();
+        let mine = mine && wanted(seen.before());
         let state = self.state_at(place);
         let there = state.is_full() && state.ahead_of(place.turn) == 0;
         (mine && there && self.swap_take(place, seen, seen.of(me))).then(|| (state, seen.before()))
     }
 
     /// Takes one of those from `head` to `untaken` that a dead one had taken and somebody
-    /// gave back. Also says how often it was delivered before.
-    pub(crate) fn take_any_again(&self, head: u64, untaken: u64, me: Member) -> Option<(Place, State, u8)> {
-        self.between(head, untaken)
-            .find_map(|place| self.take_again(place, me).map(|(state, before)| (place, state, before)))
+    /// gave back, of those that were delivered as often before as is `wanted`. Also says how often that is.
+    pub(crate) fn take_any_again(
+        &self,
+        head: u64,
+        untaken: u64,
+        me: Member,
+        wanted: impl Fn(u8) -> bool,
+    ) -> Option<(Place, State, u8)> {
+        self.between(head, untaken).find_map(|place| {
+            self.take_again(place, me, &wanted).map(|(state, before)| (place, state, before))
+        })
     }
 
     /// The take word of a place that is this member's.

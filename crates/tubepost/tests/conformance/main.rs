@@ -12,6 +12,9 @@
 //! | `envelope` | who sent it, which one it is, what `stat` and `list` say, ids are never used again |
 //! | `large` | up to 1 MiB and beyond; memory comes with the messages and goes without them |
 //! | `deliveries` | what is in hand is consumed when it is accepted, and comes back whatever else happens |
+//! | `unwanted` | what is rejected or came back too often is delivered to nobody: to the dead letters, or away |
+//! | `holding` | who holds for longer than promised is fenced off, if somebody waits, and told |
+//! | `loans` | what a sender writes where it will be read; no memory is lost with it |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
@@ -43,9 +46,11 @@ mod deliveries;
 mod encoded;
 mod envelope;
 mod fixed;
+mod holding;
 mod killed;
 mod large;
 mod letters;
+mod loans;
 mod notes;
 mod order;
 mod removal;
@@ -54,6 +59,7 @@ mod rows;
 mod stepped;
 mod stepped_taking;
 mod stopped;
+mod unwanted;
 mod variable;
 
 /// Not a test: other processes of this suite start here.
@@ -61,6 +67,8 @@ mod variable;
 fn role() {
     stage::enter(&[
         cast::ROLES,
+        holding::ROLES,
+        loans::ROLES,
         order::ROLES,
         killed::ROLES,
         notes::ROLES,

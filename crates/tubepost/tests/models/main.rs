@@ -13,6 +13,7 @@
 //! | [`takes`] | receivers that compete: taking, giving back what the dead had, closing | in order |
 //! | [`waiting`] | sleeping and waking without a fence per message | store buffers |
 //! | [`chunks`] | payloads beside the slots, messages in hand, reclaiming them from the dead | in order |
+//! | [`fencing`] | holders that are late: one of many waiters delivers the message again, nobody twice | in order |
 //! | [`waking`] | whom to wake where receivers compete | in order |
 //! | [`handoff`] | capacity zero: giving, offering, giving up | in order |
 //! | [`calls`] | questions and answers: who answers, giving up, a second server | in order |
@@ -33,6 +34,7 @@ mod calls;
 mod chunks;
 mod close;
 mod explorer;
+mod fencing;
 mod handoff;
 mod memory;
 mod names;

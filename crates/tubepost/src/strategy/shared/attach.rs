@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::AcqRel;
 use std::time::{Duration, Instant};
 
 /// What a sender, a receiver or a creator wants of a mailbox.
+#[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
     pub(crate) domain: &'a Domain,
     pub(crate) name: &'a Name,
@@ -70,7 +71,7 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Arc<Attachment>,
 }
 
 /// Whether it is alive and carries what is wished for.
-fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
+pub(super) fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
     let name = || wish.name.to_string();
     let theirs = String::from_utf8_lossy(&segment.format()).into_owned();
     let theirs = Format::decode(segment.geometry.choice.variable, &theirs)

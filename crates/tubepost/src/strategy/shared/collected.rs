@@ -4,8 +4,9 @@
 //! The protocol is in `queue::collected`.
 
 use super::outlet::Outlet;
+use crate::domain::entry::Segment;
 use crate::error::{Closed, Error, Fate};
-use crate::queue::chunks::Use;
+use crate::queue::chunks::Ticket;
 use crate::queue::collected::Withdrawal;
 use crate::queue::mapped::Letter;
 use crate::queue::slots::Place;
@@ -46,6 +47,20 @@ impl Outlet {
     #[inline]
     pub(crate) fn send_collected(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Uncollected> {
         let place = self.post_by::<true>(bytes, deadline)?;
+        self.until_collected(place, deadline, |segment, chunk| {
+            segment.chunks.swap_if(chunk, |linked| linked.freed());
+        })
+    }
+
+    /// Waits until the message at this place, which was just sent, is collected. If it is withdrawn, what becomes of the chunk it
+    /// is in, if it is in one, is up to `chunk`.
+    #[inline]
+    pub(super) fn until_collected(
+        &self,
+        place: Place,
+        deadline: Option<Instant>,
+        chunk: impl FnMut(&Segment, Ticket),
+    ) -> Result<(), Uncollected> {
         let at = &*self.at;
         if at.segment.handoff.is_some() {
             return Ok(()); // who took it has it
@@ -55,11 +70,16 @@ impl Outlet {
             at.spun_well();
             return Ok(());
         }
-        self.await_collection(place, deadline)
+        self.await_collection(place, deadline, chunk)
     }
 
     #[cold]
-    fn await_collection(&self, place: Place, deadline: Option<Instant>) -> Result<(), Uncollected> {
+    fn await_collection(
+        &self,
+        place: Place,
+        deadline: Option<Instant>,
+        chunk: impl FnMut(&Segment, Ticket),
+    ) -> Result<(), Uncollected> {
         let at = &self.at;
         let collected = at.segment.room().wait(
             deadline,
@@ -75,13 +95,13 @@ impl Outlet {
             Some(Ok(())) => Ok(()),
             Some(Err(Refusal::Closed(closed))) => self.fate(place, closed),
             Some(Err(other)) => Err(other.into()),
-            None => self.withdraw(place),
+            None => self.withdraw(place, chunk),
         }
     }
 
     /// The deadline came first: takes the message back, unless somebody is just receiving it.
     #[cold]
-    fn withdraw(&self, place: Place) -> Result<(), Uncollected> {
+    fn withdraw(&self, place: Place, mut chunk: impl FnMut(&Segment, Ticket)) -> Result<(), Uncollected> {
         let at = &self.at;
         let segment = &at.segment;
         segment.untaken();
@@ -110,11 +130,8 @@ impl Outlet {
         }
         let letter = segment.slots.words.letter(place);
         segment.slots.free(place);
-        if let Some(Letter::InChunk(ticket, _)) = letter
-            && let Some(chunk) = segment.chunks.find(ticket)
-            && chunk.word.kind() == Some(Use::Linked)
-        {
-            chunk.swap(chunk.word.freed());
+        if let Some(Letter::InChunk(ticket, _)) = letter {
+            chunk(segment, ticket);
         }
         // The place is free, and an owner that waits at it can go on.
         segment.room().ring(&at.quiet);

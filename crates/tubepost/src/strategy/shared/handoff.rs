@@ -12,6 +12,7 @@ use super::taken::Taken;
 use super::{closed, too_long};
 use crate::error::Error;
 use crate::os::Errno;
+use crate::queue::about;
 use crate::queue::cells::Mapped;
 use crate::queue::chunks::{Chunk, NoChunk, Use};
 use crate::queue::handoff::{CELLS, Handoff, Left, Seat, Which};
@@ -49,16 +50,28 @@ impl Outlet {
             return Err(closed(segment));
         }
         handoff.fetch();
-        segment.chunks.fetch(length);
+        segment.chunks.fetch_last(length);
         if handoff.waiting().next().is_none() {
             return Err(Refusal::Waiting);
         }
         let chunk = self.fill(bytes)?;
-        if self.give(handoff, chunk) {
-            return Ok(self.sent());
+        let done = self.hand_over_filled(handoff, chunk);
+        if done.is_err() {
+            chunk.release();
         }
-        chunk.release();
-        Err(Refusal::Waiting)
+        done
+    }
+
+    /// The same with a chunk that is ours, and stays that otherwise.
+    pub(super) fn hand_over_filled(
+        &self,
+        handoff: &Handoff<Mapped>,
+        chunk: Chunk<'_>,
+    ) -> Result<Place, Refusal> {
+        if handoff.is_closed() {
+            return Err(closed(&self.at.segment));
+        }
+        if self.give(handoff, chunk) { Ok(self.sent()) } else { Err(Refusal::Waiting) }
     }
 
     /// Sends, waiting for a receiver until the deadline.
@@ -68,8 +81,22 @@ impl Outlet {
         bytes: &[u8],
         deadline: Option<Instant>,
     ) -> Result<Place, Refusal> {
-        let at = &self.at;
         let chunk = self.fill(bytes)?;
+        let done = self.meet_filled(handoff, chunk, deadline);
+        if done.is_err() {
+            chunk.release();
+        }
+        done
+    }
+
+    /// The same with a chunk that is ours, and is that again otherwise.
+    pub(super) fn meet_filled(
+        &self,
+        handoff: &Handoff<Mapped>,
+        chunk: Chunk<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Place, Refusal> {
+        let at = &self.at;
         let over = || handoff.is_closed() || at.segment.is_closed();
         for _ in 0..OVERTAKEN {
             if self.give(handoff, chunk) {
@@ -99,10 +126,9 @@ impl Outlet {
             None => Refusal::Waiting,
         };
         match linked.swap(linked.word.to(Use::Own, at.member)) {
-            Some(mine) => mine.release(),
-            None => return Ok(self.sent()), // somebody took it after all
+            Some(_) => Err(why),
+            None => Ok(self.sent()), // somebody took it after all
         }
-        Err(why)
     }
 
     /// Where it is: with its receiver.
@@ -120,9 +146,8 @@ impl Outlet {
             Err(why) => return Err(at.no_memory(length, &why).into()),
         };
         chunk.write(bytes);
-        if let Ok(me) = segment.rows.get(at.member) {
-            chunk.is_from(me);
-        }
+        let me = segment.rows.get(at.member).ok().map(|row| (at.member, row));
+        about::sign(chunk.entry, me, false);
         Ok(chunk)
     }
 

@@ -26,7 +26,11 @@ impl Inlet {
     pub(super) fn look_after_the_dead(&self) -> bool {
         let time = self.time_to_look();
         self.at.patience();
-        time && self.at.segment.give_back() > 0
+        if !time {
+            return false;
+        }
+        self.put_all_away();
+        self.at.segment.give_back() > 0 || self.fence_in_passing()
     }
 
     /// Once a second, and when somebody died.
@@ -99,7 +103,11 @@ impl Inlet {
                     return Err(Err(closed(&at.segment)));
                 }
                 let more = self.recover_head(|place| at.recover_or_watch(place)) || self.look_at_others();
-                Ok(if more { Duration::ZERO } else { at.patience() })
+                if more {
+                    return Ok(Duration::ZERO);
+                }
+                let patience = at.patience();
+                Ok(self.fence_overdue().map_or(patience, |next| next.min(patience)))
             },
         );
         done.unwrap_or(Err(Refusal::Waiting))
@@ -120,6 +128,7 @@ impl Inlet {
         if self.idle_at.swap(head, Relaxed) == head {
             at.trim(); // nothing came for a second
         }
+        self.put_all_away();
         self.competes() && at.segment.give_back() > 0
     }
 

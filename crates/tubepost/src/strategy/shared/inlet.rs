@@ -6,13 +6,16 @@
 
 use super::attach::{Wish, attach};
 use super::handoff::Met;
+use super::overdue::Seen;
+use super::rules::Rules;
 use super::taken::{Taken, With};
 use super::{Attachment, Pace, Stuck, closed, forked};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan};
 use crate::error::{Closed, Error};
 use crate::os::{Errno, cpu};
-use crate::queue::chunks::{NoChunk, Ticket};
+use crate::queue::about::About;
+use crate::queue::chunks::{Chunk, NoChunk, Ticket};
 use crate::queue::in_hand;
 use crate::queue::layout::{ENTRY, OWNER};
 use crate::queue::slots::{Head, Member, Place};
@@ -55,6 +58,13 @@ pub(crate) struct Inlet {
     pub(super) looked: AtomicU64,
     pub(super) idle_at: AtomicU64,
     pub(super) met: Met,
+    pub(super) rules: Rules,
+    /// Whether nobody else's processes can write here: then what is in hand may be read where it is.
+    pub(super) trusts: bool,
+    /// What others hold for so long only.
+    pub(super) seen: Mutex<Vec<Seen>>,
+    /// There is no room for dead letters before the coarse clock says this.
+    pub(super) full_until: AtomicU64,
 }
 
 impl Inlet {
@@ -78,6 +88,7 @@ impl Inlet {
     }
 
     fn new(at: Arc<Attachment>, sole: Option<Sole>, head: u64) -> Inlet {
+        let trusts = at.segment.is_ours_alone();
         Inlet {
             at,
             sole,
@@ -93,7 +104,18 @@ impl Inlet {
             looked: AtomicU64::new(0),
             idle_at: AtomicU64::new(u64::MAX),
             met: Met::default(),
+            rules: Rules::default(),
+            trusts,
+            seen: Mutex::new(Vec::new()),
+            full_until: AtomicU64::new(0),
         }
+    }
+
+    /// The same, with rules of its own.
+    pub(crate) fn obeying(mut self, rules: Rules) -> Inlet {
+        self.rules = rules;
+        self.promise();
+        self
     }
 
     /// Whether this is one of many receivers: of a mailbox that no process owns, or where nothing waits.
@@ -287,18 +309,25 @@ impl Inlet {
             return Err(self.ended());
         }
         let (unfreed, untaken) = (segment.unfreed(), segment.untaken());
+        let rules = &self.rules;
+        let wanted = |before| !rules.is_worn(before) || self.may_put_away();
         while let Some((place, state, before)) =
-            segment.slots.take_any_again(unfreed, untaken, self.at.member)
+            segment.slots.take_any_again(unfreed, untaken, self.at.member, wanted)
         {
             match self.open_letter(None, place, state.member(), before) {
                 Err(Refusal::Waiting) => {}
+                Ok(taken) if rules.is_worn(before) => drop(self.put_away(taken, false)),
                 done => return done.map(Some),
             }
         }
         let mut known = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(chunk) = in_hand::hold_again(&segment.chunks, &mut known, self.at.member) {
+        let wanted =
+            |chunk: &Chunk<'_>| !rules.is_worn(chunk.word.before()) && !About::of(chunk.entry).is_rejected();
+        if let Some(chunk) = in_hand::hold_again(&segment.chunks, &mut known, self.at.member, wanted) {
             return Taken::of_chunk(self, chunk).map(Some);
         }
+        drop(known);
+        self.put_all_away();
         self.news.store(count, Relaxed);
         Ok(None)
     }

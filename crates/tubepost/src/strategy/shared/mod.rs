@@ -31,8 +31,12 @@ pub(crate) mod collected;
 mod handoff;
 mod idle;
 pub(crate) mod inlet;
+pub(crate) mod loaned;
 pub(crate) mod outlet;
+mod overdue;
+pub(crate) mod rules;
 pub(crate) mod taken;
+mod unwanted;
 
 use super::Refusal;
 use crate::domain::cleanup;

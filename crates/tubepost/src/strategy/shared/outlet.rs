@@ -4,7 +4,8 @@ use super::attach::{Wish, attach};
 use super::{A_WHILE, Attachment, Pace, Stuck, back_off, closed, forked, too_long};
 use crate::domain::cleanup;
 use crate::error::{Closed, Error};
-use crate::queue::chunks::Use;
+use crate::queue::about;
+use crate::queue::chunks::{Chunk, Use};
 use crate::queue::slots::{Place, Refused, Unpublished, Words};
 use crate::strategy::Refusal;
 use crate::sync::wait::poll;
@@ -106,23 +107,36 @@ impl Outlet {
             Err(why) => return Err(at.no_memory(length, &why).into()),
         };
         chunk.write(bytes);
-        chunk.entry.copied.store(0, Relaxed);
-        let place = match self.claim() {
-            Ok(place) => place,
-            Err(refusal) => {
-                chunk.release();
-                return Err(refusal);
-            }
-        };
+        let sent = self.post_filled::<AWAITED>(chunk, bytes.len());
+        if sent.is_err() {
+            chunk.release();
+        }
+        sent
+    }
+
+    /// Sends what was written to a chunk that is this member's OWN, and stays that if there is no room.
+    #[inline]
+    pub(super) fn post_filled<const AWAITED: bool>(
+        &self,
+        chunk: Chunk<'_>,
+        length: usize,
+    ) -> Result<Place, Refusal> {
+        let at = &*self.at;
+        let me = at.segment.rows.get(at.member).ok().map(|row| (at.member, row));
+        about::sign(chunk.entry, me, false);
+        if let Some(handoff) = &at.segment.handoff {
+            return self.hand_over_filled(handoff, chunk);
+        }
+        let place = self.claim()?;
         chunk.entry.position.store(place.position, Relaxed);
         planted!(PublishBeforeLink => {
-            at.segment.slots.words.write_ticket(place, bytes.len(), chunk.ticket());
+            at.segment.slots.words.write_ticket(place, length, chunk.ticket());
             self.publish::<AWAITED>(place);
             chunk.becomes(chunk.word.to(Use::Linked, at.member));
             return Ok(place);
         });
         let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
-        at.segment.slots.words.write_ticket(place, bytes.len(), linked.ticket());
+        at.segment.slots.words.write_ticket(place, length, linked.ticket());
         self.publish::<AWAITED>(place);
         Ok(place)
     }

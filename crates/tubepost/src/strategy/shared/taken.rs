@@ -4,17 +4,21 @@ use super::inlet::Inlet;
 use super::too_long;
 use crate::domain::member::{self, Peer};
 use crate::error::Error;
-use crate::memory::payload::{self, Unfit};
+use crate::memory::payload::{self, Payload, Unfit};
 use crate::os::Errno;
+use crate::queue::about;
 use crate::queue::calls::Address;
 use crate::queue::chunks::{Chunk, NoChunk, Ticket, Use, Word};
+use crate::queue::fencing;
 use crate::queue::in_hand::{self, Origin};
+use crate::queue::in_place::{InPlace, View};
 use crate::queue::mapped::{Lent, Letter};
 use crate::queue::slots::{Member, Place};
 use crate::queue::takes::Take;
 use crate::strategy::Refusal;
 use crate::sync::sole::Held;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// A message that was taken. An owner's other threads wait until it was dealt with.
 pub(crate) struct Taken<'a> {
@@ -71,6 +75,7 @@ impl<'a> Taken<'a> {
         let (payload, chunk) = match segment.slots.words.letter(place) {
             Some(Letter::InLine(payload)) => (Some(payload), None),
             Some(Letter::InChunk(ticket, length)) => {
+                segment.chunks.fetch(ticket, length);
                 let linked = |chunk: &Chunk<'_>| chunk.word.kind() == Some(Use::Linked);
                 let chunk = segment.chunks.look_up(ticket)?.filter(linked);
                 (chunk.and_then(|chunk| chunk.payload(length)), chunk)
@@ -83,7 +88,7 @@ impl<'a> Taken<'a> {
 
     /// A message that was given back and is in this receiver's hand now.
     pub(super) fn of_chunk(inlet: &'a Inlet, chunk: Chunk<'a>) -> Result<Taken<'a>, Refusal> {
-        let length = chunk.entry.length.load(Relaxed);
+        let length = chunk.length();
         let possible = length <= inlet.at.segment.geometry.choice.max_message;
         let Some(payload) = chunk.payload(length).filter(|_| possible) else {
             chunk.swap(chunk.word.freed());
@@ -135,14 +140,34 @@ impl<'a> Taken<'a> {
         let _ = self.inlet.leave_unanswered(self.address());
     }
 
-    /// The message was read: its place and its chunk are free.
+    /// The message was read: its place and its chunk are free. Says whether it was this receiver's still.
     #[inline(always)]
-    pub(crate) fn consume(self) {
-        if let Some(chunk) = self.chunk {
-            chunk.swap(chunk.word.freed());
+    pub(crate) fn consume(self) -> bool {
+        let freed = self.chunk.is_none_or(|chunk| chunk.swap(chunk.word.freed()).is_some());
+        let mine = freed || self.place.is_some();
+        if self.chunk.is_some() && mine {
             self.inlet.count_received();
         }
         self.let_go();
+        mine
+    }
+
+    /// Whether it can be looked at where it is, as long as it is in hand.
+    #[inline]
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.chunk.is_some() && self.inlet.trusts
+    }
+
+    /// A look at it where it is.
+    pub(crate) fn in_place<H: ?Sized>(&self, view: View<H>) -> Option<Result<InPlace<H>, Unfit>> {
+        self.chunk.as_ref()?.in_place(self.payload.len() as u64, view)
+    }
+
+    /// A message in hand is for the dead letters only.
+    pub(super) fn mark_rejected(&self) {
+        if let (None, Some(chunk)) = (self.place, self.chunk) {
+            about::reject(chunk.entry);
+        }
     }
 
     /// The message is not in its slot any more.
@@ -155,25 +180,28 @@ impl<'a> Taken<'a> {
         inlet.tell_freed(place);
     }
 
-    /// Keeps the message in hand until it is accepted or given back.
-    pub(crate) fn hold(self) -> Result<InHand, Refusal> {
+    /// Keeps the message in hand until it is accepted or given back. `in_place`: it is read where it is.
+    pub(crate) fn hold(self, in_place: bool) -> Result<InHand, Refusal> {
+        let at = &self.inlet.at;
         let Some(place) = self.place else {
             let chunk = self.chunk.ok_or_else(|| self.inlet.impossible())?;
+            in_hand::keep(&chunk, self.inlet.terms(in_place), at.member);
             return Ok(InHand::Chunk(chunk.ticket(), chunk.word));
         };
-        let at = &self.inlet.at;
         let chunks = &at.segment.chunks;
-        let origin = Origin {
-            position: place.position,
-            before: self.before,
-            sender: at.segment.rows.get(self.sender).ok(),
-        };
         let held = match self.chunk {
-            Some(chunk) => in_hand::hold(chunk, &origin, at.member).ok_or_else(|| self.inlet.impossible())?,
+            Some(chunk) => in_hand::hold(chunk, self.before, self.inlet.terms(in_place), at.member)
+                .ok_or_else(|| self.inlet.impossible())?,
             None => {
+                let terms = self.inlet.terms(false);
+                let origin = Origin {
+                    position: place.position,
+                    before: self.before,
+                    sender: at.segment.rows.get(self.sender).ok().map(|row| (self.sender, row)),
+                };
                 let mut bytes = Vec::new();
                 payload::replace(&self.payload, &mut bytes);
-                match at.with_memory(|| in_hand::hold_copy(chunks, &bytes, &origin, at.member)) {
+                match at.with_memory(|| in_hand::hold_copy(chunks, &bytes, &origin, terms, at.member)) {
                     Ok(chunk) => chunk,
                     // Memory may be short because of what waits: it must not keep it waiting.
                     Err(_) => {
@@ -213,6 +241,10 @@ impl<'a> Taken<'a> {
             Unfit::NotDecodable { length, why } => Error::NotDecodable { length: length as u64, why },
             Unfit::WrongLength { .. } => self.inlet.impossible(),
         };
+        if self.inlet.rules.dead_letters.is_some() {
+            self.inlet.put_away(self, true);
+            return error.into();
+        }
         if self.inlet.at.segment.geometry.choice.answered() {
             self.leave_unanswered();
         }
@@ -246,7 +278,29 @@ impl Inlet {
                 ours
             }
         };
-        if accepted { Ok(()) } else { Err(Error::NotHeld { name: segment.name.to_string() }) }
+        if accepted { Ok(()) } else { Err(self.no_longer(hand)) }
+    }
+
+    /// A message is not in hand any more: it was held for too long, or this can't be. If it was read where it is, its memory
+    /// is free from now on.
+    #[cold]
+    pub(super) fn no_longer(&self, hand: InHand) -> Error {
+        let segment = &self.at.segment;
+        if let InHand::Chunk(ticket, _) = hand {
+            fencing::let_go(&segment.chunks, ticket, self.at.member);
+        }
+        let name = segment.name.to_string();
+        match self.rules.longest_hold {
+            0 => Error::NotHeld { name },
+            longest => Error::HoldExpired { name, longest: Duration::from_millis(longest) },
+        }
+    }
+
+    /// Who sent a message that is in hand, and is read where it is.
+    pub(crate) fn sender_of(&self, hand: InHand) -> Peer {
+        let InHand::Chunk(ticket, _) = hand else { return Peer { pid: 0, name: String::new() } };
+        let chunk = self.at.segment.chunks.find(ticket).filter(|_| self.at.segment.is_ours());
+        chunk.map_or(Peer { pid: 0, name: String::new() }, |chunk| member::sender(chunk.entry))
     }
 
     /// Gives a message in hand back to the queue: another receiver gets it.
@@ -264,6 +318,8 @@ impl Inlet {
         };
         if given {
             segment.tell_news();
+        } else {
+            self.no_longer(hand);
         }
     }
 }

@@ -18,7 +18,7 @@ fn receive<const N: usize>(queue: &Queue<N>, me: Member, skips: &AtomicU64) -> O
 /// Gives back what the dead had, and receives one of those, marked.
 fn receive_again<const N: usize>(queue: &Queue<N>, me: Member, death: &impl Death) -> Option<u64> {
     queue.give_back(0, N as u64, |member| death.is_dead(member), |_, _| true);
-    queue.take_any_again(0, N as u64, me).map(|(place, _, before)| {
+    queue.take_any_again(0, N as u64, me, |_| true).map(|(place, _, before)| {
         assert_eq!(before, 1, "marked once");
         let payload = queue.words.read(place);
         queue.free(place);
