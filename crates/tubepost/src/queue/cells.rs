@@ -137,7 +137,9 @@ pub(crate) fn put_in_order(handoff: &Handoff<Mapped>, chunks: &Chunks, dead: imp
                 chunk.swap(word.freed());
             }
             // Whether a cell names it is asked after its giver's death.
-            Some(Use::Own) if dead(word.member()) && !handoff.names(chunk.which()) => {
+            Some(Use::Own)
+                if dead(word.member()) && (planted!(GivenChunkFreed) || !handoff.names(chunk.which())) =>
+            {
                 chunk.swap(word.freed());
             }
             Some(Use::Held) if dead(word.member()) && !handoff.names(chunk.which()) => {
