@@ -13,6 +13,8 @@ const EVER_AT: u64 = 0x180;
 /// How many cells were ever used, where nothing waits.
 const CELLS_AT: u64 = 0x280;
 pub const CELL: u64 = 64;
+/// What a cell says whose receiver was given something.
+const GIVEN: u64 = 3;
 
 /// Where everything is.
 #[derive(Debug)]
@@ -90,6 +92,14 @@ pub struct Used {
     pub chunks: Vec<Chunk>,
     /// Words of cells that are not free.
     pub cells: Vec<u64>,
+}
+
+impl Used {
+    /// Whether a cell names this chunk: it was given to who waits there.
+    pub fn gives(&self, chunk: &Chunk) -> bool {
+        let which = chunk.class << 12 | chunk.index;
+        self.cells.iter().any(|word| word >> 16 & 3 == GIVEN && word >> 18 & 0x1_ffff == which)
+    }
 }
 
 /// A chunk that is not free.

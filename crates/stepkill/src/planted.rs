@@ -45,6 +45,7 @@ const ALL: &[Planted] = &[
     ("copy-returned", Kills("take"), "doubled"),
     ("row-not-swept", Kills("take"), "1 in hand"),
     ("publish-before-link", Kills("send-chunked"), "a receive was refused"),
+    ("given-chunk-freed", Kills("gc+meet-send"), "nobody gave it anything"),
 ];
 
 /// What the ledger says where somebody lived, published, and was robbed of it.

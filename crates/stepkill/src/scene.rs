@@ -126,19 +126,24 @@ impl<'a> Scene<'a> {
     fn hold_judge(&self, signal: Signal) -> Result<(), String> {
         let pid = Pid::from_child(&self.judge);
         kill_process(pid, signal).map_err(|errno| errno.to_string())?;
-        let stat = format!("/proc/{}/stat", self.judge.id());
+        if signal != Signal::STOP {
+            return Ok(());
+        }
         let end = Instant::now() + WATCH;
-        while signal == Signal::STOP {
-            let stat = std::fs::read_to_string(&stat).map_err(told)?;
-            if stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 'Z'])) {
-                break;
+        loop {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.judge.id())).map_err(told)?;
+            let stands = |thread: std::fs::DirEntry| {
+                let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with(['T', 'Z']) || rest.is_empty())
+            };
+            if threads.flatten().all(stands) {
+                return Ok(());
             }
             if Instant::now() > end {
                 return Err("the survivor does not stand still".into());
             }
             std::thread::yield_now();
         }
-        Ok(())
     }
 
     /// Tells the survivor something; an error says what is wrong then.

@@ -142,8 +142,8 @@ impl<M: Message + ?Sized> Options<M> {
     /// # let domain = tubepost::Domain::open(&dir)?;
     /// use tubepost::{Mailbox, Sender};
     ///
-    /// let inbox = Mailbox::<u64>::options().domain(&domain).bounded(0).own("hand to hand")?;
-    /// let out = Sender::<u64>::options().domain(&domain).open("hand to hand")?;
+    /// let inbox = Mailbox::<u64>::options().domain(&domain).bounded(0).own("hand-to-hand")?;
+    /// let out = Sender::<u64>::options().domain(&domain).open("hand-to-hand")?;
     /// assert!(out.try_send(7).is_err_and(|error| error.is_full()));
     /// assert!(inbox.is_empty() && inbox.is_full() && inbox.capacity() == 0);
     ///

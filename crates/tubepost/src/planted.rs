@@ -69,6 +69,8 @@ mod chosen {
         RowNotSwept,
         /// A message is published before its chunk is linked.
         PublishBeforeLink,
+        /// The chunk of a dead sender is freed, though it was given to somebody.
+        GivenChunkFreed,
     }
 
     const NAMES: &[(&str, Planted)] = &[
@@ -87,6 +89,7 @@ mod chosen {
         ("copy-returned", Planted::CopyReturned),
         ("row-not-swept", Planted::RowNotSwept),
         ("publish-before-link", Planted::PublishBeforeLink),
+        ("given-chunk-freed", Planted::GivenChunkFreed),
     ];
 
     /// What all of them are called.

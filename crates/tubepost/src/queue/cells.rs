@@ -144,7 +144,11 @@ pub(crate) fn put_in_order(
                 chunk.swap(word.freed());
             }
             // Whether a cell names it is asked after its giver's death.
-            Some(Use::Own) if dead(word.member()) && !handoff.names(chunk.which()) && !named(&chunk) => {
+            Some(Use::Own)
+                if dead(word.member())
+                    && (planted!(GivenChunkFreed) || !handoff.names(chunk.which()))
+                    && !named(&chunk) =>
+            {
                 chunk.swap(word.freed());
             }
             Some(Use::Held) if dead(word.member()) && !handoff.names(chunk.which()) => {
