@@ -60,7 +60,9 @@ impl Kind {
     pub fn options<M: Message + ?Sized>(&self, domain: &Domain) -> Options<M> {
         let options = Mailbox::<M>::options().domain(domain).bounded(self.capacity).member("victim");
         match self.carries {
-            Carries::Bytes | Carries::Text => options.max_message(self.longest).ceiling(self.ceiling),
+            Carries::Bytes => options.max_message(self.longest).ceiling(self.ceiling),
+            // As if others could write to it: where only processes of one user can, text is looked at where it is.
+            Carries::Text => options.max_message(self.longest).ceiling(self.ceiling).mode(0o660),
             _ => options,
         }
     }

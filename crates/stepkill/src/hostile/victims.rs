@@ -162,7 +162,9 @@ impl Victim {
             "send" => self.send_some::<M>(kind),
             "receive" => {
                 let domain = self.domain.clone();
-                let open = || Receiver::<M>::options().domain(&domain).member("receiver").open(kind.name);
+                let options = Receiver::<M>::options().domain(&domain).member("receiver");
+                let options = options.hold_max(Duration::from_millis(1)).max_redeliveries(2);
+                let open = || options.open(kind.name);
                 if let Some(inbox) = self.call("open-receiver", kind, Duration::ZERO, |_| open()) {
                     self.receive_some(kind, &inbox);
                     if self.dice.below(4) == 0 {
@@ -248,8 +250,14 @@ impl Victim {
                     None
                 }
                 13 | 14 => {
-                    if let Some(delivery) = hands.pop() {
-                        self.call("accept", kind, Duration::ZERO, |_| delivery.accept());
+                    match hands.pop() {
+                        Some(delivery) if self.dice.below(4) == 0 => {
+                            self.call("reject", kind, Duration::ZERO, |_| delivery.reject());
+                        }
+                        Some(delivery) => {
+                            self.call("accept", kind, Duration::ZERO, |_| delivery.accept());
+                        }
+                        None => {}
                     }
                     None
                 }
@@ -280,7 +288,8 @@ impl Victim {
             return;
         }
         let domain = self.domain.clone();
-        let own = || kind.options::<M>(&domain).own(kind.name);
+        let options = kind.options::<M>(&domain).hold_max(Duration::from_millis(1)).max_redeliveries(2);
+        let own = || options.own(kind.name);
         let Some(inbox) = self.call("own", kind, Duration::ZERO, |_| own()) else {
             // What can't be understood any more has to be removed by hand, as its error says.
             if self.dice.below(3) == 0 {

@@ -140,14 +140,18 @@ fn give_back_promised(walker: &Walker) {
 /// One handle of this process is late with what another one waits for.
 fn take_fencing(walker: &Walker) {
     std::mem::forget(promising(walker).take().expect("a message waits"));
-    take_other_s(walker);
+    take_within(walker, Duration::from_secs(2));
 }
 
 /// The message that another one has.
 fn take_other_s(walker: &Walker) {
+    take_within(walker, Duration::from_millis(100));
+}
+
+fn take_within(walker: &Walker, patience: Duration) {
     let inbox = walker.receiver().expect("it exists");
     walker.act(|| {
-        std::mem::forget(inbox.take_timeout(SHORTLY)?);
+        std::mem::forget(inbox.take_timeout(patience)?);
         Ok(Came::Done)
     })
 }

@@ -1,7 +1,7 @@
 //! The one routine that moves payload into and out of shared memory.
 //!
 //! Another process may write to that memory at any time, against every agreement, so no
-//! reference to it is ever made and no ordinary load or store touches it. Bytes move word by
+//! reference to it is made and no ordinary load or store touches it (but in `queue::in_place`, where nobody else can). Bytes move word by
 //! word with relaxed atomics or, where the machine has them, in vector registers by assembly
 //! that the compiler cannot look into. What arrives may then be
 //! rubbish, but it is well-defined rubbish.

@@ -1,6 +1,6 @@
 //! From the bytes of a message, where a queue keeps them, to a value of the receiver's own.
 //!
-//! A queue lends its message as a [`Payload`], which can only be copied out; a reference into memory
+//! A queue lends its message as a [`Payload`], which is copied out; a reference into memory
 //! that another process may write would be undefined behaviour. Each way out is one plain copy:
 //! nothing is zeroed before, and only a `Vec` allocates, once.
 //!
