@@ -67,6 +67,7 @@ impl<M: Message + ?Sized> Mailbox<M> {
         Options {
             common: Common::default(),
             capacity: CAPACITY,
+            places: 0,
             max_message: None,
             ceiling: None,
             mode: PRIVATE,
@@ -93,7 +94,7 @@ impl<M: Message + ?Sized> std::fmt::Debug for Mailbox<M> {
 ///     .max_message(2000)
 ///     .format("jobs/v2")
 ///     .own("jobs")?;
-/// assert_eq!(jobs.capacity(), 100);
+/// assert_eq!(jobs.capacity(), Some(100));
 /// # drop(jobs);
 /// # std::fs::remove_dir(&dir).unwrap();
 /// # Ok::<(), tubepost::Error>(())
@@ -101,7 +102,9 @@ impl<M: Message + ?Sized> std::fmt::Debug for Mailbox<M> {
 #[must_use]
 pub struct Options<M: Message + ?Sized> {
     common: Common,
-    capacity: u64,
+    pub(crate) capacity: u64,
+    /// Places of a segment, if it is unbounded; 0 leaves that to the library.
+    pub(crate) places: u64,
     max_message: Option<u64>,
     ceiling: Option<u64>,
     mode: u32,
@@ -266,6 +269,7 @@ impl<M: Message + ?Sized> Options<M> {
         let usual = || usual_ceiling(self.capacity, max_message, domain.memory());
         let geometry = Geometry::new(Choice {
             capacity: self.capacity,
+            places: self.places,
             max_message,
             align,
             variable: format.is_variable(),

@@ -7,6 +7,7 @@
 //! 0x100  tail       a hint for senders
 //! 0x140  head       how far receivers have got
 //! 0x180  chunks     how much memory there is for what does not fit a slot
+//! 0x240  segments   of an unbounded mailbox
 //! 0x400  format     text: what the messages are
 //!        claims     capacity × 8 bytes
 //!        takes      capacity × 8 bytes
@@ -16,9 +17,12 @@
 //!        chunks     the payloads that don't fit a slot, class by class; likewise
 //! ```
 //!
+//! In an unbounded mailbox claims, takes and slots come last, and are sparse; see [`areas`](super::areas).
+//!
 //! `docs/format.md` tells the same for those who don't read Rust. A change here is a new
 //! [`VERSION`].
 
+use super::areas::{Areas, MOST_PLACES, UNBOUNDED, segment_bytes, usual_places};
 use crate::error::Error;
 use std::mem::{align_of, offset_of, size_of};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -26,7 +30,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// The first eight bytes of every tubepost segment.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tubepost");
 /// The version of everything in `docs/format.md`.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// `kind`: a mailbox.
 pub(crate) const MAILBOX: u32 = 1;
@@ -72,8 +76,12 @@ pub(crate) const IN_CHUNK: u32 = 1 << 31;
 
 /// The smallest chunk; each class has chunks twice as long as the one before.
 pub(crate) const LEAST_CHUNK: u64 = 64;
-/// Classes of chunks: 64 bytes to 1 GiB.
+/// Classes of chunks for payloads: 64 bytes to 1 GiB.
 pub(crate) const MAX_CLASSES: usize = 25;
+/// The class of the segments of an unbounded mailbox.
+pub(crate) const SEGMENTS: usize = MAX_CLASSES;
+/// All classes.
+pub(crate) const CLASSES: usize = MAX_CLASSES + 1;
 /// Chunks of each class beyond the capacity, for what is in hand or on its way into the queue: at most so
 /// many …
 const SPARE_CHUNKS: u64 = 4096;
@@ -111,6 +119,7 @@ pub(crate) struct Header {
     pub(crate) tail: Tail,
     pub(crate) head: Head,
     pub(crate) chunks: ChunkMemory,
+    pub(crate) segments: SegmentWords,
 }
 
 /// How it ended.
@@ -166,6 +175,17 @@ pub(crate) struct ChunkMemory {
     pub(crate) backed: AtomicU64,
 }
 
+/// Of an unbounded mailbox; see `queue::directory`.
+#[repr(C, align(64))]
+pub(crate) struct SegmentWords {
+    /// Places in each segment; 0: it is bounded. Never changed.
+    pub(crate) places: AtomicU64,
+    /// All epochs before this one are over. A hint, moved by `fetch_max` only.
+    pub(crate) first: AtomicU64,
+    /// The segment that was freed last. A hint: its memory may still be in the caches.
+    pub(crate) recent: AtomicU64,
+}
+
 /// What is known of one chunk; see `queue::chunks`.
 #[repr(C, align(128))]
 pub(crate) struct Entry {
@@ -198,6 +218,8 @@ pub(crate) struct Row {
     pub(crate) name: [AtomicU64; 8],
     /// [`SENDS`] or [`RECEIVES`].
     pub(crate) role: AtomicU64,
+    /// Odd while the member may look into segments; see `domain::visits`.
+    pub(crate) visiting: AtomicU64,
 }
 
 /// `role`: a sender, or somebody who cleans up.
@@ -215,7 +237,8 @@ const _: () = {
     assert!(offset_of!(Header, life) == 0x80 && offset_of!(Header, bells) == 0xC0);
     assert!(offset_of!(Header, ceiling) == 0x58 && offset_of!(Header, chunks) == 0x180);
     assert!(offset_of!(Header, tail) == 0x100 && offset_of!(Header, head) == 0x140);
-    assert!(size_of::<Header>() == 0x240 && FORMAT_AT >= 0x240);
+    assert!(offset_of!(Header, segments) == 0x240 && offset_of!(Row, visiting) == 112);
+    assert!(size_of::<Header>() == 0x280 && FORMAT_AT >= 0x280);
     assert!(size_of::<Row>() == 128 && align_of::<Row>() <= PAGE as usize);
     assert!(size_of::<Entry>() == 128 && LEAST_CHUNK << (MAX_CLASSES - 1) == MAX_MESSAGE);
     assert!(PAGE.is_multiple_of(ROW) && ROWS == u16::MAX as u64 + 1);
@@ -225,7 +248,10 @@ const _: () = {
 /// What the creator chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
+    /// [`UNBOUNDED`], or so many.
     pub(crate) capacity: u64,
+    /// Places in each segment, if it is unbounded; 0 else, or if the creator leaves that to us.
+    pub(crate) places: u64,
     pub(crate) max_message: u64,
     pub(crate) align: u64,
     pub(crate) variable: bool,
@@ -259,7 +285,9 @@ pub(crate) struct Geometry {
     pub(crate) takes_at: u64,
     pub(crate) slots_at: u64,
     pub(crate) rows_at: u64,
-    pub(crate) classes: [Class; MAX_CLASSES],
+    pub(crate) classes: [Class; CLASSES],
+    /// Where segments are, if it is unbounded.
+    pub(crate) areas: Option<Areas>,
     pub(crate) total: u64,
 }
 
@@ -268,7 +296,9 @@ impl Geometry {
     pub(crate) fn new(choice: Choice) -> Result<Geometry, Error> {
         possible(&choice)?;
         let Choice { capacity, max_message, align, variable, format_length, ceiling, .. } = choice;
+        let unbounded = capacity == UNBOUNDED;
         let in_line = match max_message {
+            _ if variable && unbounded => max_message.min(MIXED_IN_LINE),
             0..=MAX_IN_LINE => max_message,
             _ if variable => MIXED_IN_LINE,
             _ => 0,
@@ -277,36 +307,82 @@ impl Geometry {
         let payload_at = if has_length { VARIABLE_PAYLOAD_AT } else { align.max(8) };
         let stride = (payload_at + in_line).next_multiple_of(64);
         let claims_at = (FORMAT_AT + format_length).next_multiple_of(64);
-        let takes_at = (claims_at + capacity * 8).next_multiple_of(64);
-        let slots_at = (takes_at + capacity * 8).next_multiple_of(64);
-        let rows_at = (slots_at + capacity * stride).next_multiple_of(PAGE);
-        let mut end = rows_at + ROWS * ROW;
-        let mut classes = [Class::default(); MAX_CLASSES];
-        let kinds = class_of(max_message) + 1;
-        for (kind, class) in classes.iter_mut().enumerate().take(kinds) {
-            class.size = LEAST_CHUNK << kind;
-            // What is in a chunk is longer than half of it, so this many fill the ceiling.
-            class.number = (capacity + spare(class.size)).min(2 * ceiling / class.size + 1);
-            class.entries_at = end;
-            end = (end + class.number * ENTRY).next_multiple_of(PAGE);
-        }
-        for class in classes.iter_mut().take(kinds) {
-            class.chunks_at = end;
-            end = (end + class.number * class.size).next_multiple_of(PAGE);
-        }
-        Ok(Geometry {
+        let mut geometry = Geometry {
             choice,
             in_line,
             has_length,
             stride,
             payload_at,
             claims_at,
-            takes_at,
-            slots_at,
-            rows_at,
-            classes,
-            total: end,
-        })
+            takes_at: 0,
+            slots_at: 0,
+            rows_at: claims_at.next_multiple_of(PAGE),
+            classes: [Class::default(); CLASSES],
+            areas: None,
+            total: 0,
+        };
+        if unbounded {
+            geometry.lay_out_unbounded()?;
+            return Ok(geometry);
+        }
+        geometry.takes_at = (claims_at + capacity * 8).next_multiple_of(64);
+        geometry.slots_at = (geometry.takes_at + capacity * 8).next_multiple_of(64);
+        geometry.rows_at = (geometry.slots_at + capacity * stride).next_multiple_of(PAGE);
+        // What is in a chunk is longer than half of it, so this many fill the ceiling.
+        let number = |size| (capacity + spare(size)).min(2 * ceiling / size + 1);
+        geometry.total = geometry.lay_out_chunks(geometry.rows_at + ROWS * ROW, number);
+        Ok(geometry)
+    }
+
+    /// Entries and chunks of payloads from `at` on; gives their end.
+    fn lay_out_chunks(&mut self, at: u64, number: impl Fn(u64) -> u64) -> u64 {
+        let mut end = at;
+        let kinds = class_of(self.choice.max_message) + 1;
+        for (kind, class) in self.classes.iter_mut().enumerate().take(kinds) {
+            class.size = LEAST_CHUNK << kind;
+            class.number = number(class.size);
+            class.entries_at = end;
+            end = (end + class.number * ENTRY).next_multiple_of(PAGE);
+        }
+        for class in self.classes.iter_mut().take(kinds) {
+            class.chunks_at = end;
+            end = (end + class.number * class.size).next_multiple_of(PAGE);
+        }
+        end
+    }
+
+    fn lay_out_unbounded(&mut self) -> Result<(), Error> {
+        let Choice { ceiling, places, .. } = self.choice;
+        let places = if places == 0 { usual_places(self.stride) } else { places };
+        let least = segment_bytes(places, self.stride) + (LEAST_CHUNK << class_of(self.choice.max_message));
+        if ceiling < least {
+            let allowed = format!("at least {least} bytes, for the first messages and one of the longest");
+            return Err(Error::BadOption { what: "the ceiling", given: ceiling.to_string(), allowed });
+        }
+        self.choice.places = places;
+        let areas = Areas::new(places, self.stride, ceiling, self.rows_at + ROWS * ROW);
+        let (number, entries_at) = (areas.segments - 1, areas.directory_end());
+        self.classes[SEGMENTS] = Class { size: areas.bytes, number, entries_at, chunks_at: 0 };
+        let end = (entries_at + number * ENTRY).next_multiple_of(PAGE);
+        self.claims_at = self.lay_out_chunks(end, |size| Areas::chunks(size, ceiling));
+        [self.takes_at, self.slots_at, self.total] = areas.lay_out(self.claims_at);
+        self.areas = Some(areas);
+        Ok(())
+    }
+
+    /// Where claims, takes and slots begin.
+    pub(crate) fn begins(&self) -> [u64; 3] {
+        [self.claims_at, self.takes_at, self.slots_at]
+    }
+
+    /// How many indices places have: the capacity, where there is one.
+    pub(crate) fn indices(&self) -> u64 {
+        self.areas.map_or(self.choice.capacity, |areas| areas.indices())
+    }
+
+    /// How many messages can wait, if that is limited.
+    pub(crate) fn capacity(&self) -> Option<u64> {
+        (self.choice.capacity != UNBOUNDED).then_some(self.choice.capacity)
     }
 
     /// The bytes that must be memory before the segment is used.
@@ -324,6 +400,7 @@ impl Geometry {
         header.id[0].store(id[0], Relaxed);
         header.id[1].store(id[1], Relaxed);
         header.capacity.store(choice.capacity, Relaxed);
+        header.segments.places.store(choice.places, Relaxed);
         header.max_message.store(choice.max_message, Relaxed);
         header.align.store(choice.align, Relaxed);
         header.flags.store(flags, Relaxed);
@@ -356,6 +433,7 @@ impl Geometry {
         }
         let geometry = Geometry::new(Choice {
             capacity: header.capacity.load(Relaxed),
+            places: header.segments.places.load(Relaxed),
             max_message: header.max_message.load(Relaxed),
             align: header.align.load(Relaxed),
             variable: flags & VARIABLE != 0,
@@ -403,8 +481,12 @@ pub(crate) fn usual_ceiling(capacity: u64, max_message: u64, memory: u64) -> u64
 fn possible(choice: &Choice) -> Result<(), Error> {
     let impossible =
         |what, given: u64, allowed: String| Err(Error::BadOption { what, given: given.to_string(), allowed });
-    let Choice { capacity, max_message, align, format_length, ceiling, .. } = *choice;
-    if !(1..=MAX_CAPACITY).contains(&capacity) {
+    let Choice { capacity, places, max_message, align, format_length, ceiling, .. } = *choice;
+    let (unbounded, given) = (capacity == UNBOUNDED, places != 0);
+    if given && !(unbounded && places.is_power_of_two() && places <= MOST_PLACES) {
+        return impossible("the places of a segment", places, format!("a power of two up to {MOST_PLACES}"));
+    }
+    if !unbounded && !(1..=MAX_CAPACITY).contains(&capacity) {
         return impossible("the capacity", capacity, format!("1 to {MAX_CAPACITY} messages"));
     }
     if max_message > MAX_MESSAGE {
@@ -441,7 +523,16 @@ mod tests {
         format_length: u64,
     ) -> Result<Geometry, Error> {
         let ceiling = usual_ceiling(capacity, max_message, 1 << 40);
-        Geometry::new(Choice { capacity, max_message, align, variable, owned: true, format_length, ceiling })
+        Geometry::new(Choice {
+            capacity,
+            places: 0,
+            max_message,
+            align,
+            variable,
+            owned: true,
+            format_length,
+            ceiling,
+        })
     }
 
     #[test]
@@ -473,6 +564,17 @@ mod tests {
         assert!(lay_out(0, 0, 1, true, 0).is_err());
         assert!(lay_out(1, u64::MAX, 1, true, 0).is_err());
         assert!(lay_out(1, 1, 3, true, 0).is_err());
+    }
+
+    #[test]
+    fn what_is_unbounded_begins_small() {
+        for (max_message, variable) in [(8, false), (MAX_IN_LINE, false), (MAX_MESSAGE, true)] {
+            let geometry = lay_out(UNBOUNDED, max_message, 8, variable, MAX_FORMAT).unwrap();
+            assert!(geometry.total < 1 << 47 && geometry.reserved() <= MAX_FORMAT + 3 * PAGE);
+            let areas = geometry.areas.unwrap();
+            let [.., (slots_at, length)] = areas.parts(areas.segments - 1, geometry.begins());
+            assert!(slots_at + length <= geometry.total && areas.bytes <= 320 << 10);
+        }
     }
 
     #[test]

@@ -5,9 +5,12 @@
 //! `unsafe` is allowed in this folder: turning checked offsets into references.
 #![allow(unsafe_code)]
 
+pub(crate) mod areas;
 #[cfg(not(loom))]
 pub(crate) mod chunks;
 pub(crate) mod collected;
+#[cfg(not(loom))]
+pub(crate) mod directory;
 #[cfg(not(loom))]
 pub(crate) mod in_hand;
 #[cfg(not(loom))]
@@ -16,5 +19,7 @@ pub(crate) mod layout;
 pub(crate) mod mapped;
 #[cfg(not(loom))]
 pub(crate) mod rows;
+#[cfg(not(loom))]
+pub(crate) mod segments;
 pub(crate) mod slots;
 pub(crate) mod takes;
