@@ -7,7 +7,10 @@ use crate::domain::name::Name;
 use crate::error::Error;
 use crate::format::Format;
 use crate::message::Message;
-use crate::queue::layout::{Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, usual_ceiling};
+use crate::queue::areas::UNBOUNDED;
+use crate::queue::layout::{
+    Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, check_capacity, usual_ceiling,
+};
 use crate::receiver::Receiver;
 use crate::strategy::shared::attach::Wish;
 use crate::strategy::shared::inlet::Inlet;
@@ -66,7 +69,7 @@ impl<M: Message + ?Sized> Mailbox<M> {
     pub fn options() -> Options<M> {
         Options {
             common: Common::default(),
-            capacity: CAPACITY,
+            capacity: Some(CAPACITY),
             places: 0,
             max_message: None,
             ceiling: None,
@@ -102,7 +105,8 @@ impl<M: Message + ?Sized> std::fmt::Debug for Mailbox<M> {
 #[must_use]
 pub struct Options<M: Message + ?Sized> {
     common: Common,
-    pub(crate) capacity: u64,
+    /// Nothing: it is unbounded.
+    pub(crate) capacity: Option<u64>,
     /// Places of a segment, if it is unbounded; 0 leaves that to the library.
     pub(crate) places: u64,
     max_message: Option<u64>,
@@ -134,7 +138,7 @@ impl<M: Message + ?Sized> std::fmt::Debug for Options<M> {
 impl<M: Message + ?Sized> Options<M> {
     /// Exactly so many messages can wait: 1 to 2^24, 1024 by default.
     pub fn bounded(mut self, capacity: u64) -> Self {
-        self.capacity = capacity;
+        self.capacity = Some(capacity);
         self
     }
 
@@ -146,8 +150,9 @@ impl<M: Message + ?Sized> Options<M> {
         self
     }
 
-    /// The most memory in bytes that messages may have which don't fit their places. By default as much as
-    /// could ever wait, and at most what the file system has, or 256 GiB.
+    /// The most memory in bytes that messages may have which don't fit their places; in an
+    /// [unbounded](Self::unbounded) mailbox, all messages. By default as much as could ever wait, and at most what the
+    /// file system has, or 256 GiB.
     pub fn ceiling(mut self, bytes: u64) -> Self {
         self.ceiling = Some(bytes);
         self
@@ -255,6 +260,7 @@ impl<M: Message + ?Sized> Options<M> {
             }
             None => (self.max_message.unwrap_or(LONGEST), 1),
         };
+        check_capacity(self.capacity)?;
         check_mode(self.mode)?;
         let format = self.common.format::<M>()?;
         let text = format.encode();
@@ -266,9 +272,10 @@ impl<M: Message + ?Sized> Options<M> {
             });
         }
         let domain = self.common.domain()?;
-        let usual = || usual_ceiling(self.capacity, max_message, domain.memory());
+        let capacity = self.capacity.unwrap_or(UNBOUNDED);
+        let usual = || usual_ceiling(capacity, max_message, domain.memory());
         let geometry = Geometry::new(Choice {
-            capacity: self.capacity,
+            capacity,
             places: self.places,
             max_message,
             align,

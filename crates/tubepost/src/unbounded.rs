@@ -2,7 +2,6 @@
 
 use crate::mailbox::Options;
 use crate::message::Message;
-use crate::queue::areas::UNBOUNDED;
 
 impl<M: Message + ?Sized> Options<M> {
     /// As many messages can wait as there is memory for: a send never waits for room.
@@ -41,7 +40,7 @@ impl<M: Message + ?Sized> Options<M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn unbounded(mut self) -> Self {
-        self.capacity = UNBOUNDED;
+        self.capacity = None;
         self
     }
 

@@ -478,6 +478,18 @@ pub(crate) fn usual_ceiling(capacity: u64, max_message: u64, memory: u64) -> u64
     all.min(if memory == 0 { MAX_CEILING } else { memory }).min(MAX_CEILING).max(largest)
 }
 
+/// Says whether a mailbox can hold just so many.
+pub(crate) fn check_capacity(capacity: Option<u64>) -> Result<(), Error> {
+    match capacity {
+        Some(given) if !(1..=MAX_CAPACITY).contains(&given) => Err(Error::BadOption {
+            what: "the capacity",
+            given: given.to_string(),
+            allowed: format!("1 to {MAX_CAPACITY} messages, or unbounded"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn possible(choice: &Choice) -> Result<(), Error> {
     let impossible =
         |what, given: u64, allowed: String| Err(Error::BadOption { what, given: given.to_string(), allowed });
@@ -486,9 +498,7 @@ fn possible(choice: &Choice) -> Result<(), Error> {
     if given && !(unbounded && places.is_power_of_two() && places <= MOST_PLACES) {
         return impossible("the places of a segment", places, format!("a power of two up to {MOST_PLACES}"));
     }
-    if !unbounded && !(1..=MAX_CAPACITY).contains(&capacity) {
-        return impossible("the capacity", capacity, format!("1 to {MAX_CAPACITY} messages"));
-    }
+    check_capacity((!unbounded).then_some(capacity))?;
     if max_message > MAX_MESSAGE {
         return impossible(
             "the longest message",
