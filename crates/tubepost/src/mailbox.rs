@@ -8,9 +8,7 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::message::Message;
 use crate::queue::areas::UNBOUNDED;
-use crate::queue::layout::{
-    Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, check_capacity, usual_ceiling,
-};
+use crate::queue::layout::{Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, check_capacity, usual_ceiling};
 use crate::receiver::Receiver;
 use crate::strategy::shared::attach::Wish;
 use crate::strategy::shared::inlet::Inlet;

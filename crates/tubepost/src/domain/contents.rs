@@ -3,8 +3,8 @@
 use super::entry::Segment;
 use crate::queue::chunks::{NoChunk, Use};
 use crate::queue::mapped::Letter;
-use crate::queue::slots::{Member, Place};
 use crate::queue::segments::Segments;
+use crate::queue::slots::{Member, Place};
 use crate::queue::{in_hand, takes};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 

@@ -35,8 +35,8 @@ use crate::sync::wait::{Bell, Wakes};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The byte whose lock permits unlinking the name.

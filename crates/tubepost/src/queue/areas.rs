@@ -109,7 +109,11 @@ impl Areas {
         let first = segment << self.spacing;
         let words = (self.places() * 8).next_multiple_of(PAGE);
         let slots = (self.places() * self.stride).next_multiple_of(PAGE);
-        [(claims_at + first * 8, words), (takes_at + first * 8, words), (slots_at + first * self.stride, slots)]
+        [
+            (claims_at + first * 8, words),
+            (takes_at + first * 8, words),
+            (slots_at + first * self.stride, slots),
+        ]
     }
 
     /// What stands for the places that are nowhere, likewise: it has memory from the start.

@@ -589,9 +589,11 @@ impl<W: Words> Slots<W> {
             let (from, to) = (head.max(epoch << shift), tail.min((epoch + 1) << shift));
             (from, if there { to - from } else { 0 })
         };
-        (0..pieces.min(most)).rev().map(move |back| pieces - 1 - back).map(piece).flat_map(
-            move |(from, length)| (0..length).map(move |at| self.place(from.wrapping_add(at))),
-        )
+        (0..pieces.min(most))
+            .rev()
+            .map(move |back| pieces - 1 - back)
+            .map(piece)
+            .flat_map(move |(from, length)| (0..length).map(move |at| self.place(from.wrapping_add(at))))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cast::{set_waiting, start_user};
 use crate::letters::Stamp;
 use crate::order::Ledger;
 use crate::rows::{Row, on_every_row, on_every_row_of_a_process, open};
-use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, spin_for};
+use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, eventually, spin_for};
 
 pub const ROLES: &[Role] = &[("victim", victim), ("survivor", survivor)];
 
