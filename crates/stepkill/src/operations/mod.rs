@@ -2,6 +2,7 @@
 //! docs/stepkill.md.
 
 pub mod awaited;
+mod endless;
 mod existing;
 mod receiving;
 mod recovery;
@@ -14,6 +15,7 @@ use crate::world::{Effects, Operation, Owner, World};
 pub const SMALL: World = World {
     owner: Owner::System,
     capacity: 3,
+    segments: 0,
     longest: 64,
     waiting: 2,
     length: 24,
@@ -52,7 +54,7 @@ impl Together {
 
 /// All operations.
 pub fn all() -> Vec<Operation> {
-    [sending::ALL, receiving::ALL, existing::ALL].concat()
+    [sending::ALL, receiving::ALL, existing::ALL, endless::ALL].concat()
 }
 
 /// All pairs that are walked.

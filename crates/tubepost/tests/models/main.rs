@@ -15,6 +15,7 @@
 //! | [`chunks`] | payloads beside the slots, messages in hand, reclaiming them from the dead | in order |
 //! | [`waking`] | whom to wake where receivers compete | in order |
 //! | [`handoff`] | capacity zero: giving, offering, giving up | in order |
+//! | [`segments`] | an unbounded queue: segments that come, go, and lose their memory under who looks | store buffers |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
@@ -34,6 +35,7 @@ mod explorer;
 mod handoff;
 mod memory;
 mod names;
+mod segments;
 mod slots;
 mod sole;
 mod takes;
