@@ -183,7 +183,7 @@ fn are_lookers(fd: &OwnedFd) -> bool {
 /// Becomes a looker; which byte says so.
 pub(super) fn look(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     // Anywhere: most probably nobody else is there.
-    let first = std::ptr::from_ref(&fd).addr() as u64 / 16 ^ u64::from(std::process::id()) << 4;
+    let first = (std::ptr::from_ref(&fd).addr() as u64 / 16) ^ (u64::from(std::process::id()) << 4);
     for at in 0..ROWS {
         let byte = LOOKERS_AT + first.wrapping_add(at) % ROWS;
         if lock::try_lock(fd, byte)? {

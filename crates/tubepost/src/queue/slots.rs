@@ -578,7 +578,7 @@ impl<W: Words> Slots<W> {
         let waiting = tail.wrapping_sub(head);
         let head = if waiting > most && shift.is_none() { tail.wrapping_sub(most) } else { head };
         let pieces = match shift {
-            Some(shift) if waiting as i64 > 0 => (tail - 1 >> shift) - (head >> shift) + 1,
+            Some(shift) if waiting as i64 > 0 => ((tail - 1) >> shift) - (head >> shift) + 1,
             Some(_) => 0,
             None => 1,
         };

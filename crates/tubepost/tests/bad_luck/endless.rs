@@ -43,7 +43,7 @@ fn brimful(cue: &mut Cue) {
     let Some(domain) = small(cue, "4m") else { return };
     for owned in [true, false] {
         let (inbox, out) = made::<[u8]>(&endless(&domain), &domain, owned);
-        let letter = |at: u64| pattern(if at % 50 == 0 { 400 } else { (at % 200) as usize + 8 });
+        let letter = |at: u64| pattern(if at.is_multiple_of(50) { 400 } else { (at % 200) as usize + 8 });
         for lap in 0..3 {
             let mut sent = 0;
             let error = loop {
@@ -313,7 +313,10 @@ fn appender(cue: &mut Cue) {
     let domain = Domain::open(cue.arg(0)).expect("the test's domain");
     let out = Sender::<[u64; 2]>::options().domain(&domain).open("box").expect("it exists");
     cue.say("ready");
-    (0..).for_each(|at| while out.try_send([1, at]).is_err() {});
+    let mut at = 0;
+    loop {
+        at += u64::from(out.try_send([1, at]).is_ok());
+    }
 }
 
 /// Senders that append all the time are killed: no segment stays theirs.
