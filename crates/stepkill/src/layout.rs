@@ -15,6 +15,8 @@ const CELLS_AT: u64 = 0x280;
 pub const CELL: u64 = 64;
 /// What a cell says whose receiver was given something.
 const GIVEN: u64 = 3;
+/// The class of segments.
+const SEGMENTS: u64 = 25;
 
 /// Where everything is.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct Layout {
     /// Where receivers wait, where nothing else does.
     pub cells: u64,
     pub classes: Vec<Class>,
+    /// Where it is unbounded; their parts are elsewhere.
+    pub segments: Option<Class>,
 }
 
 /// Chunks of one length.
@@ -46,6 +50,9 @@ impl Layout {
             (word(0x28), word(0x30), word(0x38), word(0x40), word(0x48));
         let ceiling = word(0x58);
         let variable = flags & 1 != 0;
+        if capacity == u64::MAX {
+            return Layout::endless(&word);
+        }
         let in_line = if capacity == 0 {
             0
         } else if longest <= 4096 {
@@ -79,7 +86,38 @@ impl Layout {
             class.chunks = end;
             end = (end + class.number * class.size).next_multiple_of(PAGE);
         }
-        Layout { capacity, claims, takes, slots, stride, rows, cells, classes }
+        Layout { capacity, claims, takes, slots, stride, rows, cells, classes, segments: None }
+    }
+
+    /// The same without a capacity: what is in segments comes last. Of variable length only.
+    fn endless(word: impl Fn(u64) -> u64) -> Layout {
+        let (longest, format, ceiling, places) = (word(0x30), word(0x48), word(0x58), word(0x240));
+        let stride = (16 + longest.min(240)).next_multiple_of(64);
+        let rows = (0x400 + format).next_multiple_of(64).next_multiple_of(PAGE);
+        let bytes = 2 * (8 * places).next_multiple_of(PAGE) + (places * stride).next_multiple_of(PAGE);
+        let segments = (ceiling / bytes + 2).min((1 << 24) - 1);
+        let spacing = places.max(512);
+        let directory = segments.next_power_of_two().max(512);
+        let entries = (rows + 65_536 * ROW + 8 * directory).next_multiple_of(PAGE);
+        let mut end = (entries + (segments - 1) * ENTRY).next_multiple_of(PAGE);
+        let mut classes = Vec::new();
+        for class in 0..25 {
+            let size = 64 << class;
+            let number = (2 * ceiling / size + 1).min(1 << 28);
+            classes.push(Class { size, number, entries: end, chunks: 0 });
+            end = (end + number * ENTRY).next_multiple_of(PAGE);
+            if size >= longest {
+                break;
+            }
+        }
+        for class in &mut classes {
+            class.chunks = end;
+            end = (end + class.number * class.size).next_multiple_of(PAGE);
+        }
+        let takes = end + segments * spacing * 8;
+        let slots = takes + segments * spacing * 8;
+        let segments = Some(Class { size: bytes, number: segments - 1, entries, chunks: 0 });
+        Layout { capacity: u64::MAX, claims: end, takes, slots, stride, rows, cells: rows, classes, segments }
     }
 }
 
@@ -109,6 +147,14 @@ pub struct Chunk {
     pub index: u64,
     pub purpose: u64,
     pub member: u64,
+}
+
+impl Chunk {
+    /// A segment that waits for the next messages, and is nobody's.
+    pub fn is_last_segment(&self) -> bool {
+        const LINKED: u64 = 2;
+        (self.class, self.purpose, self.member) == (SEGMENTS, LINKED, 0)
+    }
 }
 
 /// So many rows and chunks are looked at beyond the marks of those that were ever used: whoever uses one
@@ -151,7 +197,8 @@ pub fn used(path: &Path) -> Result<Used, String> {
         let cells = (0..(word(CELLS_AT) & 0xffff_ffff) + BEYOND).map(|cell| word(layout.cells + CELL * cell));
         used.cells.extend(cells.filter(|word| word >> 16 & 3 != 0));
     }
-    for (kind, class) in (0..).zip(&layout.classes) {
+    let segments = layout.segments.iter().map(|class| (SEGMENTS, class));
+    for (kind, class) in (0..).zip(&layout.classes).chain(segments) {
         let ever = (word(EVER_AT + kind / 2 * 8) >> (32 * (kind % 2))) & 0xffff_ffff;
         for index in 0..(ever + BEYOND).min(class.number) {
             let chunk = word(class.entries + ENTRY * index);

@@ -27,7 +27,10 @@ pub enum Owner {
 #[derive(Clone, Copy, Debug)]
 pub struct World {
     pub owner: Owner,
+    /// So many messages can wait; where that has no limit, as many as are sent to see that all is well.
     pub capacity: u64,
+    /// Places in each segment, where it has no limit; else 0.
+    pub segments: u64,
     /// The longest message; above 4096, those of more than 240 bytes go into chunks.
     pub longest: u64,
     /// So many messages wait (where none does: are offered) …
@@ -76,7 +79,8 @@ impl Operation {
         if self.world.capacity == 0 {
             return adds > 0 && self.world.ready == 0 || removes > 0 && waiting == 0;
         }
-        adds > 0 && waiting == self.world.capacity || removes > 0 && waiting == 0 || withdraws
+        let full = self.world.segments == 0 && waiting == self.world.capacity;
+        adds > 0 && full || removes > 0 && waiting == 0 || withdraws
     }
 }
 
@@ -198,9 +202,16 @@ impl Walker {
     }
 }
 
+/// Enough for all that is ever sent; so little that few addresses are needed.
+const ENDLESS_CEILING: u64 = 4 << 20;
+
 /// How the mailbox is made, whoever makes it.
 pub fn options(domain: &Domain, world: &World) -> Options<[u8]> {
-    let options = Mailbox::options().domain(domain).bounded(world.capacity).max_message(world.longest);
+    let options = Mailbox::options().domain(domain).max_message(world.longest);
+    let options = match world.segments {
+        0 => options.bounded(world.capacity),
+        places => options.unbounded().segments_of(places).ceiling(ENDLESS_CEILING),
+    };
     let options = world.ceiling.iter().fold(options, |options, ceiling| options.ceiling(*ceiling));
     options.member("maker").spin(Duration::ZERO)
 }

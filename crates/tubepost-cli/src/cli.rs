@@ -256,11 +256,14 @@ pub struct Recv {
     /// How many messages may wait; a sender that meets as many waits [default: 1024]
     #[arg(long, value_name = "N", requires = "own")]
     pub capacity: Option<u64>,
+    /// As many messages may wait as there is memory for
+    #[arg(long, requires = "own", conflicts_with = "capacity")]
+    pub unbounded: bool,
     /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
     pub max_message: Option<u64>,
-    /// The most memory that messages may have which are too long for their places [default: as much
-    /// as there is, if the capacity needs it]
+    /// The most memory that messages may have which are too long for their places, or, with --unbounded,
+    /// all messages [default: as much as there is, if the capacity needs it]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
     pub ceiling: Option<u64>,
     /// What the messages are: with --own, senders that say something else are refused; else insist that
@@ -355,11 +358,14 @@ pub struct Create {
     /// How many messages may wait; a sender that meets as many waits [default: 1024]
     #[arg(long, value_name = "N")]
     pub capacity: Option<u64>,
+    /// As many messages may wait as there is memory for
+    #[arg(long, conflicts_with = "capacity")]
+    pub unbounded: bool,
     /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_message: Option<u64>,
-    /// The most memory that messages may have which are too long for their places [default: as much
-    /// as there is, if the capacity needs it]
+    /// The most memory that messages may have which are too long for their places, or, with --unbounded,
+    /// all messages [default: as much as there is, if the capacity needs it]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub ceiling: Option<u64>,
     /// What the messages are; senders and receivers that say something else are refused

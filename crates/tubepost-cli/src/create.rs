@@ -11,6 +11,9 @@ pub fn run(domain: &Domain, args: &Create) -> Result<(), Failure> {
     if let Some(capacity) = args.capacity {
         options = options.bounded(capacity);
     }
+    if args.unbounded {
+        options = options.unbounded();
+    }
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);
     }

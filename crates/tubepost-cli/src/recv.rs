@@ -58,6 +58,9 @@ fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     if let Some(capacity) = args.capacity {
         options = options.bounded(capacity);
     }
+    if args.unbounded {
+        options = options.unbounded();
+    }
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);
     }

@@ -17,7 +17,7 @@ struct Shown<'a> {
     id: String,
     strategy: String,
     owner: ShownOwner,
-    capacity: u64,
+    capacity: Option<u64>,
     depth: u64,
     held: u64,
     max_message: u64,
@@ -117,6 +117,11 @@ pub fn gc(domain: &Domain) -> Result<(), Failure> {
     print(text)
 }
 
+fn waiting(stat: &Stat) -> String {
+    let of = stat.capacity.map_or("any number".to_owned(), grouped);
+    format!("{} of {of}", grouped(stat.depth))
+}
+
 fn portrait(stat: &Stat) -> String {
     let variable = if stat.variable { "up to" } else { "exactly" };
     let mut lines = vec![
@@ -124,7 +129,7 @@ fn portrait(stat: &Stat) -> String {
         ("id", stat.id.to_string()),
         ("owner", owner(stat)),
         ("messages", format!("{variable} {} bytes, format {}", grouped(stat.max_message), format_of(stat))),
-        ("waiting", format!("{} of {}", grouped(stat.depth), grouped(stat.capacity))),
+        ("waiting", waiting(stat)),
         ("held", grouped(stat.held)),
         ("sent", grouped(stat.sent)),
         ("received", received(stat)),

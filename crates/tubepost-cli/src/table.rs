@@ -72,7 +72,7 @@ pub fn table(stats: &[Stat], width: Option<usize>) -> String {
         }
         let style = match stat {
             stat if !stat.owner.alive => RED,
-            stat if stat.depth == stat.capacity => YELLOW,
+            stat if Some(stat.depth) == stat.capacity => YELLOW,
             _ => PLAIN,
         };
         add(&line(row, &widths), style);
@@ -98,7 +98,7 @@ fn cells(stat: &Stat, terminal: bool) -> Cells {
         stat.owner.pid.map_or_else(|| stat.owner.kind.to_string(), |pid| pid.to_string()),
         if stat.owner.alive { "alive" } else { "dead" }.to_string(),
         number(stat.depth),
-        number(stat.capacity),
+        stat.capacity.map_or_else(|| "-".to_string(), number),
         number(stat.held),
         number(stat.sent),
         number(stat.received),

@@ -98,6 +98,8 @@ mod receiver;
 mod sender;
 #[cfg(not(loom))]
 mod strategy;
+#[cfg(not(loom))]
+mod unbounded;
 
 /// The errors that are planted in this build.
 #[cfg(planted)]

@@ -8,7 +8,10 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::handling::Handling;
 use crate::message::Message;
-use crate::queue::layout::{ADDRESS, Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, usual_ceiling};
+use crate::queue::areas::UNBOUNDED;
+use crate::queue::layout::{
+    ADDRESS, Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, check_capacity, usual_ceiling,
+};
 use crate::receiver::Receiver;
 use crate::strategy::shared::attach::Wish;
 use crate::strategy::shared::inlet::Inlet;
@@ -67,7 +70,8 @@ impl<M: Message + ?Sized> Mailbox<M> {
     pub fn options() -> Options<M> {
         Options {
             common: Common::default(),
-            capacity: CAPACITY,
+            capacity: Some(CAPACITY),
+            places: 0,
             max_message: None,
             ceiling: None,
             mode: PRIVATE,
@@ -95,7 +99,7 @@ impl<M: Message + ?Sized> std::fmt::Debug for Mailbox<M> {
 ///     .max_message(2000)
 ///     .format("jobs/v2")
 ///     .own("jobs")?;
-/// assert_eq!(jobs.capacity(), 100);
+/// assert_eq!(jobs.capacity(), Some(100));
 /// # drop(jobs);
 /// # std::fs::remove_dir(&dir).unwrap();
 /// # Ok::<(), tubepost::Error>(())
@@ -103,7 +107,10 @@ impl<M: Message + ?Sized> std::fmt::Debug for Mailbox<M> {
 #[must_use]
 pub struct Options<M: Message + ?Sized> {
     common: Common,
-    capacity: u64,
+    /// Nothing: it is unbounded.
+    pub(crate) capacity: Option<u64>,
+    /// Places of a segment, if it is unbounded; 0 leaves that to the library.
+    pub(crate) places: u64,
     max_message: Option<u64>,
     ceiling: Option<u64>,
     mode: u32,
@@ -154,7 +161,7 @@ impl<M: Message + ?Sized> Options<M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn bounded(mut self, capacity: u64) -> Self {
-        self.capacity = capacity;
+        self.capacity = Some(capacity);
         self
     }
 
@@ -166,8 +173,9 @@ impl<M: Message + ?Sized> Options<M> {
         self
     }
 
-    /// The most memory in bytes that messages may have which don't fit their places. By default as much as
-    /// could ever wait, and at most what the file system has, or 256 GiB.
+    /// The most memory in bytes that messages may have which don't fit their places; in an
+    /// [unbounded](Self::unbounded) mailbox, all messages. By default as much as could ever wait, and at most what the
+    /// file system has, or 256 GiB.
     pub fn ceiling(mut self, bytes: u64) -> Self {
         self.ceiling = Some(bytes);
         self
@@ -283,6 +291,7 @@ impl<M: Message + ?Sized> Options<M> {
         let end = if M::ANSWER.is_some() { ADDRESS } else { 0 };
         let answers = M::ANSWER.map_or(0, |fixed| 1 + fixed.map_or(max_message, |size| size as u64));
         let max_message = max_message.saturating_add(end);
+        check_capacity(self.capacity)?;
         check_mode(self.mode)?;
         let format = self.common.format::<M>()?;
         let text = format.encode();
@@ -294,9 +303,11 @@ impl<M: Message + ?Sized> Options<M> {
             });
         }
         let domain = self.common.domain()?;
-        let usual = || usual_ceiling(self.capacity, max_message.max(answers), domain.memory());
+        let capacity = self.capacity.unwrap_or(UNBOUNDED);
+        let usual = || usual_ceiling(capacity, max_message.max(answers), domain.memory());
         let geometry = Geometry::new(Choice {
-            capacity: self.capacity,
+            capacity,
+            places: self.places,
             max_message,
             align,
             variable: format.is_variable(),

@@ -443,9 +443,9 @@ impl<M: Message + ?Sized> Receiver<M> {
         self.inlet.at.length() as usize
     }
 
-    /// How many messages can wait.
-    pub fn capacity(&self) -> usize {
-        self.inlet.at.segment.geometry.choice.capacity as usize
+    /// How many messages can wait; nothing if that has no limit.
+    pub fn capacity(&self) -> Option<usize> {
+        self.inlet.at.segment.geometry.capacity().map(|capacity| capacity as usize)
     }
 
     /// Whether no message waits.
@@ -453,7 +453,7 @@ impl<M: Message + ?Sized> Receiver<M> {
         self.inlet.at.is_empty()
     }
 
-    /// Whether all places are taken.
+    /// Whether all places are taken; never, if the capacity has no limit.
     pub fn is_full(&self) -> bool {
         self.inlet.at.is_full()
     }

@@ -331,9 +331,9 @@ impl<M: Message + ?Sized> Sender<M> {
         self.outlet.at.length() as usize
     }
 
-    /// How many messages can wait.
-    pub fn capacity(&self) -> usize {
-        self.outlet.at.segment.geometry.choice.capacity as usize
+    /// How many messages can wait; nothing if that has no limit.
+    pub fn capacity(&self) -> Option<usize> {
+        self.outlet.at.segment.geometry.capacity().map(|capacity| capacity as usize)
     }
 
     /// Whether no message waits.
@@ -341,7 +341,7 @@ impl<M: Message + ?Sized> Sender<M> {
         self.outlet.at.is_empty()
     }
 
-    /// Whether all places are taken.
+    /// Whether all places are taken; never, if the capacity has no limit.
     pub fn is_full(&self) -> bool {
         self.outlet.at.is_full()
     }

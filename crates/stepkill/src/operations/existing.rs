@@ -40,7 +40,7 @@ fn own(walker: &Walker) {
     })
 }
 
-fn open_sender(walker: &Walker) {
+pub(super) fn open_sender(walker: &Walker) {
     walker.act(|| {
         std::mem::forget(walker.sender()?);
         Ok(Came::Done)

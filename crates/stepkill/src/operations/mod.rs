@@ -2,6 +2,7 @@
 //! docs/stepkill.md.
 
 pub mod awaited;
+mod endless;
 mod existing;
 mod holding;
 mod meeting;
@@ -16,6 +17,7 @@ use crate::world::{Effects, Operation, Owner, World};
 pub const SMALL: World = World {
     owner: Owner::System,
     capacity: 3,
+    segments: 0,
     longest: 64,
     waiting: 2,
     length: 24,
@@ -57,7 +59,7 @@ impl Together {
 
 /// All operations.
 pub fn all() -> Vec<Operation> {
-    [sending::ALL, receiving::ALL, holding::ALL, existing::ALL, meeting::ALL].concat()
+    [sending::ALL, receiving::ALL, holding::ALL, existing::ALL, meeting::ALL, endless::ALL].concat()
 }
 
 /// All pairs that are walked.

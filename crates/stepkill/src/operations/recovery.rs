@@ -41,6 +41,9 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("meet-own-recv", &["own", "gc", "open-dead"]),
     ("create", &["remove-dead"]),
     ("remove-chunked", &["remove-dead", "gc"]),
+    ("send-append", &["recv", "send", "gc", "open-sender", "remove"]),
+    ("send-retire", &["recv", "send", "gc"]),
+    ("gc-segments", &["gc", "send"]),
 ];
 
 /// First, and its heir, in a mailbox like the first one's. Only of such that are mentioned in what others look at.

@@ -72,4 +72,9 @@ pub const ALL: &[(&str, &str, &[&str])] = &[
     ("remove", "send", &["Closed"]),
     ("remove", "remove", &["NoSuchName", "Busy"]),
     ("remove-chunked", "take-chunked", &["Closed"]),
+    ("send-append", "send-append", &[]),
+    ("send-append", "recv", &[]),
+    ("send-append", "gc", &[]),
+    ("send-append", "remove", &["Closed"]),
+    ("gc-segments", "send", &[]),
 ];

@@ -72,7 +72,7 @@ impl Domain {
     }
 
     fn clean(&self, name: &str, swept: &mut Swept) -> Result<(), Error> {
-        let (_, segment) = entry::open(self, &Name::new(name)?)?;
+        let (opened, segment) = entry::open(self, &Name::new(name)?)?;
         if segment.is_over() {
             bury(&segment)?;
             swept.removed.push(name.into());
@@ -85,6 +85,7 @@ impl Domain {
             swept.rows += rows.map_err(|errno| super::failed("to sweep", &segment.path(), errno))?;
         }
         segment.give_back();
+        segment.look_no_more(opened.as_fd());
         swept.bytes += trim(&segment)?;
         Ok(())
     }
@@ -123,14 +124,14 @@ fn trim(segment: &Segment) -> Result<u64, Error> {
     // A mapping of its own, for it carries the lock.
     let (fd, own) = entry::open(&segment.domain, &segment.name)?;
     let member = enter(&fd, &own, "gc", false)?;
-    let given = own.chunks.trim(member, true);
+    let given = own.chunks.trim(member, true) + own.trim_segments(member, true);
     own.leave(member);
     Ok(given)
 }
 
 /// Makes the process a member of a segment that was opened as `fd`.
 pub(crate) fn enter(fd: &OwnedFd, segment: &Segment, member: &str, receives: bool) -> Result<Member, Error> {
-    member::register(
+    let joined = member::register(
         fd.as_fd(),
         &segment.rows,
         &entry::introduction(member, receives),
@@ -141,7 +142,11 @@ pub(crate) fn enter(fd: &OwnedFd, segment: &Segment, member: &str, receives: boo
     .map_err(|why| match why {
         NoRow::AllTaken => Error::TooManyMembers { name: segment.name.to_string(), max: ROWS as u32 - 2 },
         NoRow::Os(errno) => super::failed("to become a member of", &segment.path(), errno),
-    })
+    });
+    if let Ok(member) = joined {
+        segment.becomes(member, fd.as_fd());
+    }
+    joined
 }
 
 impl Domain {

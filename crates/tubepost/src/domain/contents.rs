@@ -1,8 +1,9 @@
 //! What is in a mailbox: how much waits and is in hand, and what the dead left in it.
 
 use super::entry::Segment;
-use crate::queue::chunks::{Chunk, Use};
+use crate::queue::chunks::{Chunk, NoChunk, Use};
 use crate::queue::mapped::Letter;
+use crate::queue::segments::Segments;
 use crate::queue::slots::{Member, Place};
 use crate::queue::{cells, in_hand, takes};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
@@ -21,11 +22,13 @@ pub(crate) struct Count {
 impl Segment {
     /// Where the next claim will be, found from the hint.
     pub(crate) fn tail(&self) -> u64 {
+        let _visit = self.visit();
         self.slots.tail(self.header().tail.hint.load(Acquire)).0
     }
 
     /// The first position that nobody received or took yet.
     pub(crate) fn untaken(&self) -> u64 {
+        let _visit = self.visit();
         let head = &self.header().head;
         if self.geometry.choice.owned {
             return head.position.load(Acquire);
@@ -37,6 +40,7 @@ impl Segment {
 
     /// The first position whose place is not free again.
     pub(crate) fn unfreed(&self) -> u64 {
+        let _visit = self.visit();
         let head = &self.header().head;
         let known = head.position.load(Acquire);
         if self.geometry.choice.owned {
@@ -53,6 +57,7 @@ impl Segment {
 
     /// How many messages wait to be delivered, or delivered again.
     pub(crate) fn waiting(&self) -> u64 {
+        let _visit = self.visit();
         let (unfreed, untaken) = (self.unfreed(), self.untaken());
         self.fresh(untaken) + self.back(unfreed, untaken)
     }
@@ -87,6 +92,7 @@ impl Segment {
     }
 
     pub(crate) fn count(&self) -> Count {
+        let _visit = self.visit();
         let (unfreed, untaken) = (self.unfreed(), self.untaken());
         let back = self.back(unfreed, untaken);
         let waiting = self.fresh(untaken) + back;
@@ -104,6 +110,12 @@ impl Segment {
     /// position up to which those may name it.
     pub(crate) fn put_in_order(&self, member: Member) -> u64 {
         self.give_back_what(|other| other == member && self.is_dead(other));
+        self.named_until(member)
+    }
+
+    /// The position up to which messages and claims may name this member.
+    pub(super) fn named_until(&self, member: Member) -> u64 {
+        let _visit = self.visit();
         self.slots.claimed_until(member, self.unfreed(), self.tail())
     }
 
@@ -115,6 +127,10 @@ impl Segment {
     }
 
     fn give_back_what(&self, dead: impl Fn(Member) -> bool) -> u64 {
+        let _visit = self.visit();
+        if let Some(segments) = self.segments() {
+            segments.reclaim(&dead);
+        }
         self.calls.clear(&self.chunks, &dead);
         let named = |chunk: &Chunk<'_>| self.calls.names(chunk);
         if let Some(handoff) = &self.handoff {
@@ -139,6 +155,32 @@ impl Segment {
         given
     }
 
+    /// The segments of an unbounded mailbox.
+    pub(crate) fn segments(&self) -> Option<Segments<'_>> {
+        Segments::of(&self.slots, &self.chunks)
+    }
+
+    /// Appends the segment of this position, if nobody did so far; before that it frees those at the other end.
+    #[cold]
+    pub(crate) fn append(&self, position: u64, me: Member) -> Result<(), NoChunk> {
+        let _visit = self.visit();
+        let Some(segments) = self.segments().filter(|segments| segments.is_missing(position)) else {
+            return Ok(());
+        };
+        segments.retire_before(self.unfreed().min(self.untaken()));
+        segments.append(position, me)
+    }
+
+    /// Frees the segments that nobody needs.
+    pub(crate) fn retire_segments(&self) {
+        let _visit = self.visit();
+        if let Some(segments) = self.segments() {
+            let (unfreed, untaken) = (self.unfreed(), self.untaken());
+            segments.retire_before(unfreed.min(untaken));
+            segments.retire_all(untaken);
+        }
+    }
+
     /// Says that something went back to the queue, or that it is closed, to receivers who look and who sleep.
     pub(crate) fn tell_news(&self) {
         self.header().bells.news.fetch_add(1, AcqRel);
@@ -148,6 +190,7 @@ impl Segment {
 
     /// Closes the queue for senders and receivers, and says what was never collected.
     pub(super) fn close_for_good(&self) -> u64 {
+        let _visit = self.visit();
         if let Some(handoff) = &self.handoff {
             handoff.close();
             self.give_back();

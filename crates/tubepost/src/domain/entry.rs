@@ -22,6 +22,7 @@
 use super::access::{self, Right};
 use super::member::{self, Introduction};
 use super::name::Name;
+use super::visits::{self, Visits};
 use super::{Domain, cleanup, failed, no_memory};
 use crate::error::Error;
 use crate::os::{Errno, file, fork, lock, map::Map, pid};
@@ -37,8 +38,8 @@ use crate::sync::wait::{Bell, Wakes};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The byte whose lock permits unlinking the name.
@@ -93,6 +94,10 @@ pub(crate) struct Segment {
     /// Of capacity zero only.
     pub(crate) handoff: Option<Handoff<cells::Mapped>>,
     pub(crate) rows: Rows,
+    /// A member's of an unbounded mailbox; see `visits`.
+    pub(super) visits: OnceLock<Visits>,
+    /// The byte that a looker has.
+    pub(super) looks: Option<u64>,
     facts: file::Facts,
     map: Arc<Map>,
     header: HeaderOf,
@@ -108,11 +113,13 @@ impl Segment {
             id: Id([0, 1].map(|word: usize| header.id[word].load(Acquire))),
             domain: domain.clone(),
             name: name.clone(),
-            slots: Slots::new(Mapped::new(Arc::clone(&map), &geometry), geometry.choice.capacity.max(1)),
+            slots: slots(Mapped::new(Arc::clone(&map), &geometry), &geometry),
             handoff: (geometry.choice.capacity == 0).then(|| Handoff::mapped(Arc::clone(&map), &geometry)),
             chunks: Chunks::new(Arc::clone(&map), &geometry),
             calls: Calls::new(Arc::clone(&map), &geometry),
             rows: Rows::new(Arc::clone(&map), &geometry),
+            visits: OnceLock::new(),
+            looks: None,
             geometry,
             epoch: map.epoch(),
             header,
@@ -241,7 +248,7 @@ impl Segment {
 
     /// A member leaves in an orderly way.
     pub(crate) fn leave(&self, member: Member) {
-        let named_until = self.slots.claimed_until(member, self.unfreed(), self.tail());
+        let named_until = self.named_until(member);
         member::leave(&self.rows, member, named_until);
     }
 
@@ -295,6 +302,19 @@ impl Segment {
         }
         Err(Error::Busy { name: self.name.to_string() })
     }
+}
+
+fn slots(words: Mapped, geometry: &Geometry) -> Slots<Mapped> {
+    match geometry.areas {
+        Some(areas) => Slots::in_segments(words, areas.places()),
+        None => Slots::new(words, geometry.choice.capacity.max(1)),
+    }
+}
+
+/// Makes sure of what stands for places that are nowhere, in an unbounded mailbox.
+fn reserve_nowhere(map: &Map, geometry: &Geometry) -> Result<(), Errno> {
+    let pieces = geometry.areas.map(|areas| areas.nowhere(geometry.begins()));
+    pieces.into_iter().flatten().try_for_each(|(at, length)| map.reserve(at as usize, length as usize))
 }
 
 /// What was found where an object should be.
@@ -361,12 +381,17 @@ fn build(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<(OwnedFd, Segm
         .map_err(|errno| failed("to make files for that group in", directory, errno))?;
     let facts = file::facts(&fd).map_err(trouble)?;
     let map = Map::new(fd.as_fd(), geometry.total as usize).map_err(trouble)?;
+    reserve_nowhere(&map, &geometry).map_err(trouble)?;
     rows::set_format(&map, &geometry, plan.format.as_bytes());
     geometry.describe(rows::header(&map), Id::fresh().0, plan.mode);
     let segment = Segment::new(domain, name, facts, map, geometry);
+    if geometry.areas.is_some() {
+        segment.slots.words.set_nowhere();
+    }
     if geometry.choice.owned {
         let introduction = introduction(plan.member, true);
         member::register_owner(fd.as_fd(), &segment.rows, &introduction).map_err(trouble)?;
+        segment.becomes(OWNER, fd.as_fd());
     }
     Ok((fd, segment))
 }
@@ -402,5 +427,11 @@ pub(crate) fn open(domain: &Domain, name: &Name) -> Result<(OwnedFd, Segment), E
     // The first page may be a hole, and the file system full.
     map.reserve(0, length.min(4096)).map_err(|errno| failed("to read", &path, errno))?;
     let geometry = Geometry::read(rows::header(&map), name.as_str(), facts.length, facts.occupied)?;
-    Ok((fd, Segment::new(domain, name, facts, map, geometry)))
+    reserve_nowhere(&map, &geometry).map_err(|errno| failed("to read", &path, errno))?;
+    let mut segment = Segment::new(domain, name, facts, map, geometry);
+    if geometry.areas.is_some() {
+        let byte = visits::look(fd.as_fd()).map_err(|errno| failed("to look into", &path, errno))?;
+        segment.looks = Some(byte);
+    }
+    Ok((fd, segment))
 }

@@ -32,6 +32,7 @@
 //! ACTIVE is a dead member's, one in SWEEPING is swept again. While leaving, before CLEAN:
 //! the same. Sweeping twice does no harm: tail only grows.
 
+use super::visits;
 use crate::os::{Errno, lock, pid};
 use crate::queue::about::About;
 use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDS};
@@ -101,6 +102,7 @@ impl From<Errno> for NoRow {
 }
 
 fn introduce(row: &Row, member: &Introduction<'_>) {
+    visits::begin(row);
     row.pid.store(member.pid.into(), Relaxed);
     row.namespace.store(member.namespace, Relaxed);
     row.role.store(if member.receives { RECEIVES } else { SENDS }, Relaxed);

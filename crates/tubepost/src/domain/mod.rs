@@ -12,6 +12,7 @@ pub(crate) mod meeting;
 pub(crate) mod member;
 pub(crate) mod name;
 pub(crate) mod stat;
+pub(crate) mod visits;
 
 use crate::error::Error;
 use crate::os::{Errno, file, lock, map::Map};
@@ -26,7 +27,7 @@ use std::sync::Arc;
 /// # let dir = format!("/dev/shm/tubepost-doc-domain-{}", std::process::id());
 /// let domain = tubepost::Domain::open(&dir)?;
 /// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("readings")?;
-/// assert_eq!(domain.stat("readings")?.capacity, 1024);
+/// assert_eq!(domain.stat("readings")?.capacity, Some(1024));
 /// # drop(inbox);
 /// # std::fs::remove_dir(&dir).unwrap();
 /// # Ok::<(), tubepost::Error>(())

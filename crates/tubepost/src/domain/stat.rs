@@ -80,7 +80,7 @@ pub struct Owner {
 /// # let domain = tubepost::Domain::open(&dir)?;
 /// let inbox = tubepost::Mailbox::<[u8]>::options().domain(&domain).bounded(16).own("jobs")?;
 /// let stat = inbox.stat()?;
-/// assert_eq!((stat.capacity, stat.depth, stat.owner.alive), (16, 0, true));
+/// assert_eq!((stat.capacity, stat.depth, stat.owner.alive), (Some(16), 0, true));
 /// # drop(inbox);
 /// # std::fs::remove_dir(&dir).unwrap();
 /// # Ok::<(), tubepost::Error>(())
@@ -98,8 +98,8 @@ pub struct Stat {
     pub strategy: Strategy,
     /// Who owns it.
     pub owner: Owner,
-    /// How many messages can wait.
-    pub capacity: u64,
+    /// How many messages can wait, if that is limited.
+    pub capacity: Option<u64>,
     /// How many wait now.
     pub depth: u64,
     /// How many were taken and not accepted yet.
@@ -124,7 +124,8 @@ pub struct Stat {
     pub discarded: u64,
     /// How many bytes of memory it occupies.
     pub bytes: u64,
-    /// How many of those are for messages that don't fit their places, or are in hand …
+    /// How many of those are for messages that don't fit their places, or are in hand; where the capacity has no limit, for
+    /// all …
     pub chunk_bytes: u64,
     /// … and how many of these hold no message now: free, or longer than what is in it. What is in
     /// use has at most twice its message's length, or a page.
@@ -237,7 +238,7 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         id: segment.id(),
         strategy: Strategy::Shared,
         owner,
-        capacity: choice.capacity,
+        capacity: segment.geometry.capacity(),
         depth: count.waiting,
         held: count.held,
         max_message: choice.longest(),

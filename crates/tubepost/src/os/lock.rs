@@ -7,13 +7,13 @@
 use super::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-fn request(kind: libc::c_int, byte: u64) -> libc::flock {
+fn request(kind: libc::c_int, byte: u64, length: u64) -> libc::flock {
     // SAFETY: flock is plain integers, for which zero is a value.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     lock.l_start = byte as libc::off_t;
-    lock.l_len = 1;
+    lock.l_len = length as libc::off_t;
     lock
 }
 
@@ -33,7 +33,7 @@ fn fcntl(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut libc::flock) -> Re
 
 /// Takes the lock on `byte` if nobody else has it.
 pub(crate) fn try_lock(fd: BorrowedFd<'_>, byte: u64) -> Result<bool, Errno> {
-    match fcntl(fd, libc::F_OFD_SETLK, &mut request(libc::F_WRLCK, byte)) {
+    match fcntl(fd, libc::F_OFD_SETLK, &mut request(libc::F_WRLCK, byte, 1)) {
         Ok(()) => Ok(true),
         Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
         Err(other) => Err(other),
@@ -42,12 +42,17 @@ pub(crate) fn try_lock(fd: BorrowedFd<'_>, byte: u64) -> Result<bool, Errno> {
 
 /// Gives the lock on `byte` back.
 pub(crate) fn unlock(fd: BorrowedFd<'_>, byte: u64) {
-    let _ = fcntl(fd, libc::F_OFD_SETLK, &mut request(libc::F_UNLCK, byte));
+    let _ = fcntl(fd, libc::F_OFD_SETLK, &mut request(libc::F_UNLCK, byte, 1));
 }
 
 /// Whether another description holds the lock on `byte`.
 pub(crate) fn is_locked(fd: BorrowedFd<'_>, byte: u64) -> Result<bool, Errno> {
-    let mut lock = request(libc::F_WRLCK, byte);
+    is_any_locked(fd, byte, 1)
+}
+
+/// The same for any of so many bytes.
+pub(crate) fn is_any_locked(fd: BorrowedFd<'_>, from: u64, length: u64) -> Result<bool, Errno> {
+    let mut lock = request(libc::F_WRLCK, from, length);
     fcntl(fd, libc::F_OFD_GETLK, &mut lock)?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }

@@ -26,6 +26,9 @@
 //!   ever repeats: every change is a CAS from the exact word, except by the living member that
 //!   the word names as OWN.
 //!
+//! The segments of an unbounded queue are chunks of a class of their own, of which [`segments`](super::segments) tells;
+//! only memory and the ceiling are the same for all.
+//!
 //! Memory: `backed` says how many bytes of a chunk are memory. It is changed only by who has
 //! the chunk as OWN: to more *after* the pages are there, to nothing *before* they go.
 //!
@@ -34,8 +37,9 @@
 //! again, all chunks that name it are put in order. Died between `backed = 0` and giving the pages back: they
 //! are given back by the next thorough trim, or used again.
 
+use super::areas::Areas;
 use super::handoff::{WHICH_BITS, Which};
-use super::layout::{Class, ENTRY, Entry, Geometry, MAX_CLASSES, PAGE, class_of};
+use super::layout::{CLASSES, Class, ENTRY, Entry, Geometry, MAX_CLASSES, PAGE, SEGMENTS, class_of};
 use super::mapped::{Lent, fetch_for_reading, fetch_for_writing};
 use super::rows::HeaderOf;
 use super::slots::Member;
@@ -166,16 +170,18 @@ pub(crate) enum NoChunk {
 pub(crate) struct Chunks {
     pub(super) map: Arc<Map>,
     header: HeaderOf,
-    classes: [Class; MAX_CLASSES],
+    classes: [Class; CLASSES],
     ceiling: u64,
     /// Nothing waits: what a handle had last is most probably free again, and it takes that.
     again: bool,
+    /// Where the parts of segments are.
+    segments: Option<(Areas, [u64; 3])>,
     /// By class: this process made sure that so many entries are memory …
-    sure: [AtomicU64; MAX_CLASSES],
+    sure: [AtomicU64; CLASSES],
     /// … found all before this one in use, a moment ago …
-    low: [AtomicU32; MAX_CLASSES],
+    low: [AtomicU32; CLASSES],
     /// … and took so many.
-    taken: [AtomicU32; MAX_CLASSES],
+    taken: [AtomicU32; CLASSES],
 }
 
 impl Chunks {
@@ -183,6 +189,8 @@ impl Chunks {
         for class in &geometry.classes {
             assert!(class.entries_at.is_multiple_of(PAGE) && class.chunks_at.is_multiple_of(PAGE));
             assert!(class.entries_at + class.number * ENTRY <= map.length() as u64);
+        }
+        for class in &geometry.classes[..MAX_CLASSES] {
             assert!(class.chunks_at + class.number * class.size <= map.length() as u64);
         }
         Chunks {
@@ -191,6 +199,7 @@ impl Chunks {
             classes: geometry.classes,
             ceiling: geometry.choice.ceiling,
             again: geometry.choice.capacity == 0,
+            segments: geometry.areas.map(|areas| (areas, geometry.begins())),
             sure: std::array::from_fn(|_| AtomicU64::new(0)),
             low: std::array::from_fn(|_| AtomicU32::new(0)),
             taken: std::array::from_fn(|_| AtomicU32::new(0)),
@@ -236,10 +245,37 @@ impl Chunks {
         u64::from(self.header.chunks.used[kind].load(Acquire)).min(self.classes[kind].number)
     }
 
-    /// All chunks that were ever used.
+    /// All chunks for payloads that were ever used.
     pub(crate) fn all(&self) -> impl Iterator<Item = Chunk<'_>> {
-        (0..MAX_CLASSES)
-            .flat_map(move |kind| (0..self.used(kind)).filter_map(move |index| self.chunk(kind, index).ok()))
+        (0..MAX_CLASSES).flat_map(move |kind| self.of_class(kind))
+    }
+
+    /// All segments that were ever used.
+    pub(super) fn segments(&self) -> impl Iterator<Item = Chunk<'_>> {
+        self.of_class(SEGMENTS)
+    }
+
+    fn of_class(&self, kind: usize) -> impl Iterator<Item = Chunk<'_>> {
+        (0..self.used(kind)).filter_map(move |index| self.chunk(kind, index).ok())
+    }
+
+    fn everything(&self) -> impl Iterator<Item = Chunk<'_>> {
+        self.all().chain(self.segments())
+    }
+
+    /// The segment of this number, 1 or more.
+    pub(super) fn segment(&self, number: u64) -> Option<Chunk<'_>> {
+        let index = number.checked_sub(1).filter(|index| *index < self.used(SEGMENTS))?;
+        self.chunk(SEGMENTS, index).ok()
+    }
+
+    /// Takes a segment, backed by memory: `recent` if that is free.
+    pub(super) fn take_segment(&self, recent: u64, me: Member) -> Result<Chunk<'_>, NoChunk> {
+        let chunk = match self.segment(recent).and_then(|chunk| chunk.try_take(me)) {
+            Some(chunk) => chunk,
+            None => self.take_any(SEGMENTS, me)?,
+        };
+        chunk.backed_for(self.classes[SEGMENTS].size)
     }
 
     /// The chunk that a slot names, if it is one and in that sequence still. An error: it can't be looked at,
@@ -247,7 +283,7 @@ impl Chunks {
     #[inline]
     pub(crate) fn look_up(&self, ticket: Ticket) -> Result<Option<Chunk<'_>>, Errno> {
         let (kind, index) = ((ticket.which >> 32) as usize, ticket.which & 0xFFFF_FFFF);
-        if self.classes.get(kind).is_none_or(|class| index >= class.number) {
+        if kind >= MAX_CLASSES || index >= self.classes[kind].number {
             return Ok(None);
         }
         let chunk = self.chunk(kind, index)?;
@@ -304,14 +340,7 @@ impl Chunks {
     /// Takes a chunk for `length` bytes, backed by memory.
     pub(crate) fn take(&self, length: u64, me: Member) -> Result<Chunk<'_>, NoChunk> {
         let kind = class_of(length);
-        let chunk = self.take_any(kind, me)?;
-        match chunk.back(length) {
-            Ok(()) => Ok(chunk),
-            Err(why) => {
-                chunk.release();
-                Err(why)
-            }
-        }
+        self.take_any(kind, me)?.backed_for(length)
     }
 
     fn take_any(&self, kind: usize, me: Member) -> Result<Chunk<'_>, NoChunk> {
@@ -400,17 +429,39 @@ impl Chunks {
         given
     }
 
+    /// Gives the memory of a segment back that is the caller's OWN, and into which nobody looks; says how much that was.
+    pub(super) fn trim_segment(&self, chunk: &Chunk<'_>) -> u64 {
+        let backed = chunk.entry.backed.load(Acquire).min(chunk.size());
+        chunk.entry.wanted.store(backed, Release);
+        chunk.entry.backed.store(0, Release);
+        for (at, length) in self.parts(chunk.number()) {
+            self.map.give_back(at as usize, length as usize);
+        }
+        self.note_given(backed);
+        chunk.entry.wanted.store(0, Release);
+        backed
+    }
+
+    /// The parts of the file that a segment has.
+    fn parts(&self, number: u64) -> [(u64, u64); 3] {
+        self.segments.map_or([(0, 0); 3], |(areas, begins)| areas.parts(number, begins))
+    }
+
     /// Bytes that chunks have.
     pub(crate) fn backed(&self) -> u64 {
-        self.all()
+        self.everything()
             .map(|chunk| chunk.entry.backed.load(Relaxed).min(chunk.size()))
             .fold(0, u64::saturating_add)
     }
 
-    /// Bytes of messages that are in chunks.
+    /// Bytes of messages that are in chunks, and of segments that are in use.
     pub(crate) fn occupied(&self) -> u64 {
-        let in_use = self.all().filter(|chunk| chunk.word.kind() != Some(Use::Free));
-        in_use.map(|chunk| chunk.length().min(chunk.size())).fold(0, u64::saturating_add)
+        let in_use = self.everything().filter(|chunk| chunk.word.kind() != Some(Use::Free));
+        let bytes = in_use.map(|chunk| match chunk.kind {
+            SEGMENTS => chunk.entry.backed.load(Relaxed).min(chunk.size()),
+            _ => chunk.length().min(chunk.size()),
+        });
+        bytes.fold(0, u64::saturating_add)
     }
 
     fn note_given(&self, bytes: u64) {
@@ -433,7 +484,7 @@ impl Chunks {
         self.note_given(bytes);
         for _ in 0..RECOUNTS {
             let noted = word.load(Acquire);
-            let wanted = self.all().map(|chunk| chunk.claimed()).fold(0, u64::saturating_add);
+            let wanted = self.everything().map(|chunk| chunk.claimed()).fold(0, u64::saturating_add);
             if wanted > self.ceiling {
                 return false;
             }
@@ -493,7 +544,7 @@ impl<'a> Chunk<'a> {
         done.is_ok().then_some(Chunk { word: to, ..self })
     }
 
-    fn try_take(self, me: Member) -> Option<Chunk<'a>> {
+    pub(super) fn try_take(self, me: Member) -> Option<Chunk<'a>> {
         (self.word.kind() == Some(Use::Free)).then(|| self.swap(self.word.taken(me))).flatten()
     }
 
@@ -510,6 +561,22 @@ impl<'a> Chunk<'a> {
         self.entry.word.store(self.word.freed().0, Release);
     }
 
+    /// The number of a segment.
+    pub(super) fn number(&self) -> u64 {
+        self.index + 1
+    }
+
+    /// The same with memory for so many bytes, or free again.
+    fn backed_for(self, length: u64) -> Result<Chunk<'a>, NoChunk> {
+        match self.back(length) {
+            Ok(()) => Ok(self),
+            Err(why) => {
+                self.release();
+                Err(why)
+            }
+        }
+    }
+
     /// Makes sure that the first `length` bytes are memory. The chunk is this member's OWN.
     fn back(&self, length: u64) -> Result<(), NoChunk> {
         let size = self.size();
@@ -524,18 +591,30 @@ impl<'a> Chunk<'a> {
             self.entry.wanted.store(0, Release);
             return Err(NoChunk::AtCeiling);
         }
-        let from = (self.at() + backed) / PAGE * PAGE;
-        let until = (self.at() + wanted).next_multiple_of(PAGE);
-        if let Err(errno) = chunks.map.reserve(from as usize, (until - from) as usize) {
-            if size >= PAGE {
-                chunks.map.give_back(from as usize, (until - from) as usize);
-            }
+        if let Err(errno) = self.reserve(backed, wanted) {
             chunks.note_given(wanted - backed);
             self.entry.wanted.store(0, Release);
             return Err(NoChunk::Os(errno));
         }
         self.entry.backed.store(wanted, Release);
         self.entry.wanted.store(0, Release);
+        Ok(())
+    }
+
+    /// Makes memory of its bytes from `backed` to `wanted`, or of none of them.
+    fn reserve(&self, backed: u64, wanted: u64) -> Result<(), Errno> {
+        let map = &self.chunks.map;
+        let whole = [((self.at() + backed) / PAGE * PAGE, (self.at() + wanted).next_multiple_of(PAGE))];
+        let parts = self.chunks.parts(self.number()).map(|(at, length)| (at, at + length));
+        let pieces: &[(u64, u64)] = if self.kind == SEGMENTS { &parts } else { &whole };
+        let length = |(from, until): (u64, u64)| (until - from) as usize;
+        for piece in pieces {
+            let Err(errno) = map.reserve(piece.0 as usize, length(*piece)) else { continue };
+            if self.size() >= PAGE {
+                pieces.iter().for_each(|piece| map.give_back(piece.0 as usize, length(*piece)));
+            }
+            return Err(errno);
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! 0x100  tail       a hint for senders
 //! 0x140  head       how far receivers have got
 //! 0x180  chunks     how much memory there is for what does not fit a slot
+//! 0x240  segments   of an unbounded mailbox
 //! 0x280  meeting    capacity zero: who waits, who offers
 //! 0x2C0  calls      how many cells for calls were ever used
 //! 0x400  format     text: what the messages are
@@ -21,9 +22,12 @@
 //!        chunks     the payloads that don't fit a slot, class by class; likewise
 //! ```
 //!
+//! In an unbounded mailbox claims, takes and slots come last, and are sparse; see [`areas`](super::areas).
+//!
 //! `docs/format.md` tells the same for those who don't read Rust. A change here is a new
 //! [`VERSION`].
 
+use super::areas::{Areas, MOST_PLACES, UNBOUNDED, segment_bytes, usual_places};
 use super::handoff::{CELLS, WHICH_BITS};
 use crate::error::Error;
 use std::mem::{align_of, offset_of, size_of};
@@ -78,8 +82,12 @@ pub(crate) const IN_CHUNK: u32 = 1 << 31;
 
 /// The smallest chunk; each class has chunks twice as long as the one before.
 pub(crate) const LEAST_CHUNK: u64 = 64;
-/// Classes of chunks: 64 bytes to 1 GiB.
+/// Classes of chunks for payloads: 64 bytes to 1 GiB.
 pub(crate) const MAX_CLASSES: usize = 25;
+/// The class of the segments of an unbounded mailbox.
+pub(crate) const SEGMENTS: usize = MAX_CLASSES;
+/// All classes.
+pub(crate) const CLASSES: usize = MAX_CLASSES + 1;
 /// Chunks of each class beyond the capacity, for what is in hand or on its way into the queue: at most so
 /// many …
 const SPARE_CHUNKS: u64 = 4096;
@@ -130,7 +138,7 @@ pub(crate) struct Header {
     pub(crate) tail: Tail,
     pub(crate) head: Head,
     pub(crate) chunks: ChunkMemory,
-    _unbounded: [AtomicU64; 8],
+    pub(crate) segments: SegmentWords,
     pub(crate) meeting: Meeting,
     /// Cells for calls from this one on were never used. Only grows.
     pub(crate) calls: AtomicU32,
@@ -187,6 +195,17 @@ pub(crate) struct ChunkMemory {
     pub(crate) used: [AtomicU32; 32],
     /// Bytes that chunks have; never less than they really have.
     pub(crate) backed: AtomicU64,
+}
+
+/// Of an unbounded mailbox; see `queue::directory`.
+#[repr(C, align(64))]
+pub(crate) struct SegmentWords {
+    /// Places in each segment; 0: it is bounded. Never changed.
+    pub(crate) places: AtomicU64,
+    /// All epochs before this one are over. A hint, moved by `fetch_max` only.
+    pub(crate) first: AtomicU64,
+    /// The segment that was freed last. A hint: its memory may still be in the caches.
+    pub(crate) recent: AtomicU64,
 }
 
 /// What is known of one chunk; see `queue::chunks`.
@@ -280,6 +299,8 @@ pub(crate) struct Row {
     pub(crate) name: [AtomicU64; 8],
     /// [`SENDS`] or [`RECEIVES`].
     pub(crate) role: AtomicU64,
+    /// Odd while the member may look into segments; see `domain::visits`.
+    pub(crate) visiting: AtomicU64,
 }
 
 /// `role`: a sender, or somebody who cleans up.
@@ -305,6 +326,7 @@ const _: () = {
     assert!(size_of::<Numbers>() == 64 && offset_of!(Numbers, received) == 8);
     assert!(CELL == 64 && offset_of!(Cell, bell) == 16 && offset_of!(Entry, bell) == 20);
     assert!(SPARE_CHUNKS << 5 == 1 << WHICH_BITS && MAX_CLASSES <= 1 << 5);
+    assert!(offset_of!(Header, segments) == 0x240 && offset_of!(Row, visiting) == 112);
     assert!(size_of::<Row>() == 128 && align_of::<Row>() <= PAGE as usize);
     assert!(size_of::<Entry>() == 128 && LEAST_CHUNK << (MAX_CLASSES - 1) == MAX_MESSAGE);
     assert!(PAGE.is_multiple_of(ROW) && ROWS == u16::MAX as u64 + 1);
@@ -314,7 +336,10 @@ const _: () = {
 /// What the creator chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
+    /// [`UNBOUNDED`], or so many.
     pub(crate) capacity: u64,
+    /// Places in each segment, if it is unbounded; 0 else, or if the creator leaves that to us.
+    pub(crate) places: u64,
     pub(crate) max_message: u64,
     pub(crate) align: u64,
     pub(crate) variable: bool,
@@ -330,6 +355,11 @@ pub(crate) struct Choice {
 impl Choice {
     pub(crate) fn answered(&self) -> bool {
         self.answers > 0
+    }
+
+    /// The longest that goes into a chunk.
+    fn longest_chunk(&self) -> u64 {
+        self.max_message.max(self.answers)
     }
 
     /// The longest message, without what says where its answer goes.
@@ -365,7 +395,9 @@ pub(crate) struct Geometry {
     pub(crate) cells_at: u64,
     pub(crate) rows_at: u64,
     pub(crate) calls_at: u64,
-    pub(crate) classes: [Class; MAX_CLASSES],
+    pub(crate) classes: [Class; CLASSES],
+    /// Where segments are, if it is unbounded.
+    pub(crate) areas: Option<Areas>,
     pub(crate) total: u64,
 }
 
@@ -374,9 +406,10 @@ impl Geometry {
     pub(crate) fn new(choice: Choice) -> Result<Geometry, Error> {
         possible(&choice)?;
         let Choice { capacity, max_message, align, variable, format_length, ceiling, .. } = choice;
-        let rendezvous = capacity == 0;
+        let (rendezvous, unbounded) = (capacity == 0, capacity == UNBOUNDED);
         let in_line = match max_message {
             _ if rendezvous => 0,
+            _ if variable && unbounded => max_message.min(MIXED_IN_LINE),
             0..=MAX_IN_LINE => max_message,
             _ if variable => MIXED_IN_LINE,
             _ => 0,
@@ -385,45 +418,100 @@ impl Geometry {
         let payload_at = if has_length { VARIABLE_PAYLOAD_AT } else { align.max(8) };
         let stride = (payload_at + in_line).next_multiple_of(64);
         let claims_at = (FORMAT_AT + format_length).next_multiple_of(64);
-        // Where nothing waits there is one place that stays empty.
-        let places = capacity.max(1);
-        let takes_at = (claims_at + places * 8).next_multiple_of(64);
-        let slots_at = (takes_at + places * 8).next_multiple_of(64);
-        let numbers_at = slots_at + places * stride;
-        let numbers = if rendezvous { size_of::<Numbers>() as u64 } else { 0 };
-        let rows_at = (numbers_at + numbers).next_multiple_of(PAGE);
-        let cells_at = rows_at + ROWS * ROW;
-        let calls_at = cells_at + if rendezvous { u64::from(CELLS) * CELL } else { 0 };
-        let mut end = calls_at + if choice.answered() { CALLS * CALL_CELL } else { 0 };
-        let mut classes = [Class::default(); MAX_CLASSES];
-        let kinds = class_of(max_message.max(choice.answers)) + 1;
-        for (kind, class) in classes.iter_mut().enumerate().take(kinds) {
-            class.size = LEAST_CHUNK << kind;
-            // What is in a chunk is longer than half of it, so this many fill the ceiling.
-            class.number = (capacity + spare(class.size)).min(2 * ceiling / class.size + 1);
-            class.entries_at = end;
-            end = (end + class.number * ENTRY).next_multiple_of(PAGE);
-        }
-        for class in classes.iter_mut().take(kinds) {
-            class.chunks_at = end;
-            end = (end + class.number * class.size).next_multiple_of(PAGE);
-        }
-        Ok(Geometry {
+        let mut geometry = Geometry {
             choice,
             in_line,
             has_length,
             stride,
             payload_at,
             claims_at,
-            takes_at,
-            slots_at,
-            numbers_at,
-            cells_at,
-            rows_at,
-            calls_at,
-            classes,
-            total: end,
-        })
+            takes_at: 0,
+            slots_at: 0,
+            numbers_at: 0,
+            cells_at: 0,
+            calls_at: 0,
+            rows_at: claims_at.next_multiple_of(PAGE),
+            classes: [Class::default(); CLASSES],
+            areas: None,
+            total: 0,
+        };
+        if unbounded {
+            geometry.lay_out_unbounded()?;
+            return Ok(geometry);
+        }
+        // Where nothing waits there is one place that stays empty.
+        let places = capacity.max(1);
+        geometry.takes_at = (claims_at + places * 8).next_multiple_of(64);
+        geometry.slots_at = (geometry.takes_at + places * 8).next_multiple_of(64);
+        geometry.numbers_at = geometry.slots_at + places * stride;
+        let numbers = if rendezvous { size_of::<Numbers>() as u64 } else { 0 };
+        geometry.rows_at = (geometry.numbers_at + numbers).next_multiple_of(PAGE);
+        // What is in a chunk is longer than half of it, so this many fill the ceiling.
+        let number = |size| (capacity + spare(size)).min(2 * ceiling / size + 1);
+        let cells_end = geometry.lay_out_cells();
+        geometry.total = geometry.lay_out_chunks(cells_end, number);
+        Ok(geometry)
+    }
+
+    /// The cells behind the rows: of receivers that wait, of calls; gives their end.
+    fn lay_out_cells(&mut self) -> u64 {
+        self.cells_at = self.rows_at + ROWS * ROW;
+        let rendezvous = self.choice.capacity == 0;
+        self.calls_at = self.cells_at + if rendezvous { u64::from(CELLS) * CELL } else { 0 };
+        self.calls_at + if self.choice.answered() { CALLS * CALL_CELL } else { 0 }
+    }
+
+    /// Entries and chunks of payloads from `at` on; gives their end.
+    fn lay_out_chunks(&mut self, at: u64, number: impl Fn(u64) -> u64) -> u64 {
+        let mut end = at;
+        let kinds = class_of(self.choice.longest_chunk()) + 1;
+        for (kind, class) in self.classes.iter_mut().enumerate().take(kinds) {
+            class.size = LEAST_CHUNK << kind;
+            class.number = number(class.size);
+            class.entries_at = end;
+            end = (end + class.number * ENTRY).next_multiple_of(PAGE);
+        }
+        for class in self.classes.iter_mut().take(kinds) {
+            class.chunks_at = end;
+            end = (end + class.number * class.size).next_multiple_of(PAGE);
+        }
+        end
+    }
+
+    fn lay_out_unbounded(&mut self) -> Result<(), Error> {
+        let Choice { ceiling, places, .. } = self.choice;
+        let places = if places == 0 { usual_places(self.stride) } else { places };
+        let least =
+            segment_bytes(places, self.stride) + (LEAST_CHUNK << class_of(self.choice.longest_chunk()));
+        if ceiling < least {
+            let allowed = format!("at least {least} bytes, for the first messages and one of the longest");
+            return Err(Error::BadOption { what: "the ceiling", given: ceiling.to_string(), allowed });
+        }
+        self.choice.places = places;
+        let cells_end = self.lay_out_cells();
+        let areas = Areas::new(places, self.stride, ceiling, cells_end);
+        let (number, entries_at) = (areas.segments - 1, areas.directory_end());
+        self.classes[SEGMENTS] = Class { size: areas.bytes, number, entries_at, chunks_at: 0 };
+        let end = (entries_at + number * ENTRY).next_multiple_of(PAGE);
+        self.claims_at = self.lay_out_chunks(end, |size| Areas::chunks(size, ceiling));
+        [self.takes_at, self.slots_at, self.total] = areas.lay_out(self.claims_at);
+        self.areas = Some(areas);
+        Ok(())
+    }
+
+    /// Where claims, takes and slots begin.
+    pub(crate) fn begins(&self) -> [u64; 3] {
+        [self.claims_at, self.takes_at, self.slots_at]
+    }
+
+    /// How many indices places have: the capacity, where there is one.
+    pub(crate) fn indices(&self) -> u64 {
+        self.areas.map_or(self.choice.capacity.max(1), |areas| areas.indices())
+    }
+
+    /// How many messages can wait, if that is limited.
+    pub(crate) fn capacity(&self) -> Option<u64> {
+        (self.choice.capacity != UNBOUNDED).then_some(self.choice.capacity)
     }
 
     /// The bytes that must be memory before the segment is used.
@@ -441,6 +529,7 @@ impl Geometry {
         header.id[0].store(id[0], Relaxed);
         header.id[1].store(id[1], Relaxed);
         header.capacity.store(choice.capacity, Relaxed);
+        header.segments.places.store(choice.places, Relaxed);
         header.max_message.store(choice.max_message, Relaxed);
         header.align.store(choice.align, Relaxed);
         header.flags.store(flags, Relaxed);
@@ -474,6 +563,7 @@ impl Geometry {
         }
         let geometry = Geometry::new(Choice {
             capacity: header.capacity.load(Relaxed),
+            places: header.segments.places.load(Relaxed),
             max_message: header.max_message.load(Relaxed),
             align: header.align.load(Relaxed),
             variable: flags & VARIABLE != 0,
@@ -519,12 +609,25 @@ pub(crate) fn usual_ceiling(capacity: u64, max_message: u64, memory: u64) -> u64
     all.min(if memory == 0 { MAX_CEILING } else { memory }).min(MAX_CEILING).max(largest)
 }
 
+/// Says whether a mailbox can hold just so many.
+pub(crate) fn check_capacity(capacity: Option<u64>) -> Result<(), Error> {
+    match capacity {
+        Some(given) if given > MAX_CAPACITY => Err(Error::BadOption {
+            what: "the capacity",
+            given: given.to_string(),
+            allowed: format!("0 to {MAX_CAPACITY} messages, or unbounded"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn possible(choice: &Choice) -> Result<(), Error> {
     let impossible =
         |what, given: u64, allowed: String| Err(Error::BadOption { what, given: given.to_string(), allowed });
-    let Choice { capacity, max_message, align, format_length, ceiling, .. } = *choice;
-    if capacity > MAX_CAPACITY {
-        return impossible("the capacity", capacity, format!("0 to {MAX_CAPACITY} messages"));
+    let Choice { capacity, places, max_message, align, format_length, ceiling, .. } = *choice;
+    let (unbounded, given) = (capacity == UNBOUNDED, places != 0);
+    if given && !(unbounded && places.is_power_of_two() && places <= MOST_PLACES) {
+        return impossible("the places of a segment", places, format!("a power of two up to {MOST_PLACES}"));
     }
     if choice.answers > MAX_MESSAGE {
         let given = choice.answers - 1;
@@ -533,6 +636,7 @@ fn possible(choice: &Choice) -> Result<(), Error> {
     if choice.answered() && max_message < ADDRESS {
         return impossible("the longest message", max_message, format!("at least {ADDRESS} bytes"));
     }
+    check_capacity((!unbounded).then_some(capacity))?;
     if max_message > MAX_MESSAGE {
         return impossible(
             "the longest message",
@@ -570,6 +674,7 @@ mod tests {
         let answers = 0;
         Geometry::new(Choice {
             capacity,
+            places: 0,
             max_message,
             align,
             variable,
@@ -609,6 +714,17 @@ mod tests {
         assert!(lay_out(0, MAX_MESSAGE, 1, true, 0).unwrap().total < 1 << 44);
         assert!(lay_out(1, u64::MAX, 1, true, 0).is_err());
         assert!(lay_out(1, 1, 3, true, 0).is_err());
+    }
+
+    #[test]
+    fn what_is_unbounded_begins_small() {
+        for (max_message, variable) in [(8, false), (MAX_IN_LINE, false), (MAX_MESSAGE, true)] {
+            let geometry = lay_out(UNBOUNDED, max_message, 8, variable, MAX_FORMAT).unwrap();
+            assert!(geometry.total < 1 << 47 && geometry.reserved() <= MAX_FORMAT + 3 * PAGE);
+            let areas = geometry.areas.unwrap();
+            let [.., (slots_at, length)] = areas.parts(areas.segments - 1, geometry.begins());
+            assert!(slots_at + length <= geometry.total && areas.bytes <= 320 << 10);
+        }
     }
 
     #[test]

@@ -1,12 +1,16 @@
-//! The words of the bounded queue in a mapped segment.
+//! The words of the queue in a mapped segment.
 //!
-//! Invariant: `claims` and `takes` are valid for `capacity` words and `slots` for `capacity` strides,
+//! Invariant: `claims` and `takes` are valid for `indices` words and `slots` for `indices` strides,
 //! for as long as the mapping lives; all are aligned to a cache line. [`Mapped::new`] checks it
-//! against the length of the mapping, and everything else takes an index below `capacity`.
+//! against the length of the mapping, and everything else takes an index below `indices`: the capacity,
+//! or what the segments of an unbounded queue make up.
 
+use super::areas::{NEVER, OVER};
 use super::chunks::Ticket;
+use super::directory::Directory;
 use super::layout::{CHUNK_AT, Geometry, IN_CHUNK, LENGTH_AT};
-use super::slots::{Place, Words};
+use super::slots::{self, Lies, Place, Words};
+use super::takes;
 use crate::memory::copy;
 use crate::memory::payload::Payload;
 use crate::os::map::Map;
@@ -21,7 +25,7 @@ pub(crate) struct Mapped {
     claims: *const AtomicU64,
     takes: *const AtomicU64,
     slots: *mut u8,
-    capacity: usize,
+    indices: usize,
     stride: usize,
     payload_at: usize,
     has_length: bool,
@@ -32,6 +36,8 @@ pub(crate) struct Mapped {
     /// How many slots ahead a sender fetches, and how many lines of that slot.
     ahead: usize,
     lines: usize,
+    /// Where segments are, if the queue is unbounded.
+    directory: Option<Directory>,
     _map: Arc<Map>,
 }
 
@@ -50,19 +56,19 @@ unsafe impl Sync for Mapped {}
 
 impl Mapped {
     pub(crate) fn new(map: Arc<Map>, geometry: &Geometry) -> Mapped {
-        let capacity = geometry.choice.capacity.max(1) as usize;
+        let indices = geometry.indices() as usize;
         let (claims_at, slots_at) = (geometry.claims_at as usize, geometry.slots_at as usize);
         let takes_at = geometry.takes_at as usize;
         assert!(claims_at % 64 == 0 && slots_at % 64 == 0 && geometry.stride.is_multiple_of(64));
-        assert!(takes_at.is_multiple_of(64) && claims_at + capacity * 8 <= takes_at);
-        assert!(takes_at + capacity * 8 <= slots_at);
+        assert!(takes_at.is_multiple_of(64) && claims_at + indices * 8 <= takes_at);
+        assert!(takes_at + indices * 8 <= slots_at);
         assert!(geometry.payload_at + geometry.in_line <= geometry.stride);
         assert!(!geometry.has_length || CHUNK_AT + 16 <= geometry.stride);
-        assert!(slots_at + capacity * geometry.stride as usize <= map.length());
+        assert!(slots_at + indices * geometry.stride as usize <= map.length());
         let start = map.start().as_ptr();
         let lines = geometry.stride as usize / LINE;
         Mapped {
-            ahead: (LINES_AHEAD / lines).max(2).min(capacity - 1),
+            ahead: (LINES_AHEAD / lines).max(2).min(indices - 1),
             lines: lines.min(LINES_OF_SLOT),
             // SAFETY: the offsets lie within the mapping, as just asserted.
             claims: unsafe { start.add(claims_at) }.cast(),
@@ -70,21 +76,38 @@ impl Mapped {
             takes: unsafe { start.add(takes_at) }.cast(),
             // SAFETY: as above.
             slots: unsafe { start.add(slots_at) },
-            capacity,
+            indices,
             stride: geometry.stride as usize,
             payload_at: geometry.payload_at as usize,
             has_length: geometry.has_length,
             in_line: geometry.in_line as usize,
             fits_below: if geometry.choice.capacity == 0 { 0 } else { geometry.in_line as usize + 1 },
             max_message: geometry.choice.max_message as usize,
+            directory: geometry.areas.map(|areas| Directory::new(Arc::clone(&map), areas)),
             _map: map,
         }
     }
 
+    /// Writes what stands for places that are nowhere. For the creator of an unbounded queue.
+    pub(crate) fn set_nowhere(&self) {
+        let set = |index, [claim, take, state]: [u64; 3]| {
+            self.claim(index).store(claim, Ordering::Relaxed);
+            self.take(index).store(take, Ordering::Relaxed);
+            self.state(index).store(state, Ordering::Relaxed);
+        };
+        set(OVER, [slots::CLAIMED_BEFORE, takes::TAKEN_BEFORE, slots::FREED_BEFORE]);
+        set(NEVER, [slots::NEVER_CLAIMED, takes::NEVER_TAKEN, 0]);
+    }
+
+    /// Where segments are, if the queue is unbounded.
+    pub(super) fn directory(&self) -> Option<&Directory> {
+        self.directory.as_ref()
+    }
+
     #[inline]
     fn slot(&self, index: usize) -> *mut u8 {
-        debug_assert!(index < self.capacity);
-        // SAFETY: `index` is below the capacity (invariant); a `Place` never has another.
+        debug_assert!(index < self.indices);
+        // SAFETY: `index` is below `indices` (invariant); a `Place` never has another.
         unsafe { self.slots.add(index * self.stride) }
     }
 
@@ -165,15 +188,15 @@ impl Mapped {
 impl Words for Mapped {
     #[inline]
     fn claim(&self, index: usize) -> &AtomicU64 {
-        debug_assert!(index < self.capacity);
-        // SAFETY: below the capacity (invariant).
+        debug_assert!(index < self.indices);
+        // SAFETY: below `indices` (invariant).
         unsafe { &*self.claims.add(index) }
     }
 
     #[inline]
     fn take(&self, index: usize) -> &AtomicU64 {
-        debug_assert!(index < self.capacity);
-        // SAFETY: below the capacity (invariant).
+        debug_assert!(index < self.indices);
+        // SAFETY: below `indices` (invariant).
         unsafe { &*self.takes.add(index) }
     }
 
@@ -186,13 +209,26 @@ impl Words for Mapped {
     #[inline]
     fn fetch_after(&self, index: usize) {
         let mut ahead = index + self.ahead;
-        if ahead >= self.capacity {
-            ahead -= self.capacity;
+        if ahead >= self.indices {
+            ahead -= self.indices;
         }
         let slot = self.slot(ahead);
         for line in 0..self.lines {
             fetch_for_writing(slot.wrapping_add(line * LINE));
         }
+    }
+
+    #[inline]
+    fn lies(&self, epoch: u64) -> Lies {
+        self.directory.as_ref().map_or(Lies::NotYet, |directory| directory.lies(epoch))
+    }
+
+    fn first(&self) -> u64 {
+        self.directory.as_ref().map_or(0, Directory::first)
+    }
+
+    fn close(&self, epoch: u64) -> bool {
+        self.directory.as_ref().is_none_or(|directory| directory.close(epoch))
     }
 }
 

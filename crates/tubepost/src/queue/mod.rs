@@ -7,6 +7,7 @@
 
 #[cfg(not(loom))]
 pub(crate) mod about;
+pub(crate) mod areas;
 #[cfg(not(loom))]
 pub(crate) mod calls;
 #[cfg(not(loom))]
@@ -14,6 +15,8 @@ pub(crate) mod cells;
 #[cfg(not(loom))]
 pub(crate) mod chunks;
 pub(crate) mod collected;
+#[cfg(not(loom))]
+pub(crate) mod directory;
 #[cfg(not(loom))]
 pub(crate) mod fencing;
 pub(crate) mod handoff;
@@ -28,5 +31,7 @@ pub(crate) mod mapped;
 #[cfg(not(loom))]
 pub(crate) mod rows;
 pub(crate) mod runs;
+#[cfg(not(loom))]
+pub(crate) mod segments;
 pub(crate) mod slots;
 pub(crate) mod takes;

@@ -46,7 +46,11 @@
 //!
 //! **Closing** sets the closed bit in the claim word at tail, so nobody can claim from then
 //! on: the word is not what a sender's CAS expects.
+//!
+//! **Unbounded** it is the same algorithm: n is then the number of places in a segment, and only *where* the places of a
+//! turn are changes, see `directory`. It is never full; what looks so to a sender is a segment that is not yet there.
 
+use super::areas::{NEVER, NOT_YET, OVER};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A row in the table of members; 0 is nobody.
@@ -58,6 +62,14 @@ const AWAITED: u64 = 1 << 18;
 const FULL: u64 = 1 << 17;
 const CLOSED: u64 = 1 << 16;
 const MEMBER: u64 = 0xFFFF;
+
+/// The words of a place that is nowhere, in turn 0: it is over …
+pub(super) const CLAIMED_BEFORE: u64 = 2 << TURN_SHIFT;
+pub(super) const FREED_BEFORE: u64 = 1 << TURN_SHIFT;
+/// … or, in turn 1, will never be. (One that is not yet there has zeros, and is free in no turn that anybody looks for.)
+pub(super) const NEVER_CLAIMED: u64 = CLOSED;
+/// A walk along segments ends after so many steps.
+const LONGEST_IN_SEGMENTS: u64 = 1 << 25;
 
 /// How far turn `a` (as stored: modulo 2^45) is ahead of turn `b`.
 #[inline]
@@ -81,6 +93,10 @@ impl State {
     #[inline]
     fn awaited(self) -> State {
         State(self.0 | AWAITED)
+    }
+    #[inline]
+    pub(super) fn bits(self) -> u64 {
+        self.0
     }
     #[inline]
     pub(super) fn is_full(self) -> bool {
@@ -140,6 +156,42 @@ pub(crate) trait Words {
     fn state(&self, index: usize) -> &AtomicU64;
     /// Asks the processor to fetch, for writing, what will be written soon after this slot.
     fn fetch_after(&self, index: usize);
+
+    /// Where the places of an epoch are. This and the next two are for an unbounded queue.
+    fn lies(&self, _epoch: u64) -> Lies {
+        Lies::NotYet
+    }
+    /// An epoch before which all are over.
+    fn first(&self) -> u64 {
+        0
+    }
+    /// Lets nobody append this epoch. `false`: somebody did.
+    fn close(&self, _epoch: u64) -> bool {
+        true
+    }
+}
+
+/// Where the places of an epoch are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lies {
+    /// From this index on.
+    At(usize),
+    /// Nobody appended it so far.
+    NotYet,
+    /// All of them were freed.
+    Over,
+    /// The queue is closed before it.
+    Never,
+}
+
+/// How positions become places.
+#[derive(Clone, Copy, Debug)]
+enum Ring {
+    /// The capacity is this power of two.
+    Shift(u32),
+    Divide,
+    /// In segments of two to this power.
+    Segments(u32),
 }
 
 /// A position, and where it lies.
@@ -207,23 +259,40 @@ pub(crate) enum Unpublished {
 #[derive(Debug)]
 pub(crate) struct Slots<W> {
     pub(crate) words: W,
+    /// Places of a ring, or of a segment.
     pub(super) capacity: u64,
-    /// log2 of the capacity, if it is a power of two.
-    shift: Option<u32>,
+    ring: Ring,
 }
 
 impl<W: Words> Slots<W> {
     pub(crate) fn new(words: W, capacity: u64) -> Slots<W> {
         assert!(capacity > 0);
-        let shift = capacity.is_power_of_two().then(|| capacity.trailing_zeros());
-        Slots { words, capacity, shift }
+        let power = capacity.is_power_of_two();
+        let ring = if power { Ring::Shift(capacity.trailing_zeros()) } else { Ring::Divide };
+        Slots { words, capacity, ring }
+    }
+
+    /// An unbounded queue, in segments of so many places, a power of two.
+    pub(crate) fn in_segments(words: W, places: u64) -> Slots<W> {
+        assert!(places.is_power_of_two());
+        Slots { words, capacity: places, ring: Ring::Segments(places.trailing_zeros()) }
+    }
+
+    /// log2 of the places of a segment.
+    #[inline]
+    pub(super) fn segments(&self) -> Option<u32> {
+        match self.ring {
+            Ring::Segments(shift) => Some(shift),
+            _ => None,
+        }
     }
 
     #[inline]
     pub(crate) fn place(&self, position: u64) -> Place {
-        let (turn, index) = match self.shift {
-            Some(shift) => (position >> shift, position & (self.capacity - 1)),
-            None => (position / self.capacity, position % self.capacity),
+        let (turn, index) = match self.ring {
+            Ring::Shift(shift) => (position >> shift, position & (self.capacity - 1)),
+            Ring::Divide => (position / self.capacity, position % self.capacity),
+            Ring::Segments(shift) => return self.place_in_segments(position, shift),
         };
         Place { position, index: index as usize, turn }
     }
@@ -240,6 +309,27 @@ impl<W: Words> Slots<W> {
     }
 
     #[inline]
+    fn place_in_segments(&self, position: u64, shift: u32) -> Place {
+        let (epoch, offset) = (position >> shift, position & (self.capacity - 1));
+        match self.words.lies(epoch) {
+            Lies::At(first) => Place { position, index: first + offset as usize, turn: epoch },
+            Lies::NotYet => Place { position, index: NOT_YET, turn: 1 },
+            Lies::Over => Place { position, index: OVER, turn: 0 },
+            Lies::Never => Place { position, index: NEVER, turn: 1 },
+        }
+    }
+
+    /// Whether the segment of this place has still to be appended.
+    pub(crate) fn is_not_yet(&self, place: Place) -> bool {
+        place.index == NOT_YET && self.segments().is_some()
+    }
+
+    /// The first position after the epoch of this one; later, if those after it are over too.
+    pub(super) fn after_epoch(&self, position: u64, shift: u32) -> u64 {
+        ((position >> shift) + 1).max(self.words.first()) << shift
+    }
+
+    #[inline]
     fn claim_at(&self, place: Place) -> Claim {
         Claim(self.words.claim(place.index).load(Ordering::Acquire))
     }
@@ -252,6 +342,11 @@ impl<W: Words> Slots<W> {
     /// The position after the one at `place`, which somebody claimed `ahead` turns later.
     #[inline]
     pub(super) fn walk_on(&self, place: Place, ahead: i64) -> u64 {
+        if let Some(shift) = self.segments()
+            && place.index == OVER
+        {
+            return self.after_epoch(place.position, shift);
+        }
         (ahead as u64).wrapping_mul(self.capacity).wrapping_add(place.position).wrapping_add(1)
     }
 
@@ -312,7 +407,7 @@ impl<W: Words> Slots<W> {
     /// call is held to a few times this number in all: walks within walks would take for ever where there are
     /// many places.
     pub(crate) fn longest_walk(&self) -> u64 {
-        self.capacity.saturating_mul(2) + 1024
+        if self.segments().is_some() { LONGEST_IN_SEGMENTS } else { self.capacity.saturating_mul(2) + 1024 }
     }
 
     /// Claims this very place, which is free and follows one that was claimed; not if another was faster.
@@ -424,6 +519,9 @@ impl<W: Words> Slots<W> {
 
     /// The position that a sender was refused at `place` for: the same slot, one turn ago.
     pub(crate) fn before(&self, place: Place) -> Option<Place> {
+        if self.segments().is_some() {
+            return None;
+        }
         place.position.checked_sub(self.capacity).map(|position| self.place(position))
     }
 
@@ -451,6 +549,14 @@ impl<W: Words> Slots<W> {
             let ahead = seen.ahead_of(place.turn);
             if ahead >= 0 {
                 position = self.walk_on(place, ahead);
+                continue;
+            }
+            if let Some(shift) = self.segments()
+                && place.index == NOT_YET
+            {
+                if self.words.close(position >> shift) {
+                    break;
+                }
                 continue;
             }
             let (word, closed) = (self.words.claim(place.index), seen.closed());
@@ -487,10 +593,30 @@ impl<W: Words> Slots<W> {
         self.between(head, tail).filter(there).count() as u64
     }
 
-    /// The places from head to tail; however rubbish the two are, not more than there can be.
+    /// The places from head to tail; however rubbish the two are, not more than there can be. Not those of epochs that
+    /// are over, or not yet there.
     pub(super) fn between(&self, head: u64, tail: u64) -> impl DoubleEndedIterator<Item = Place> {
-        let waiting = tail.wrapping_sub(head).min(self.capacity);
-        (0..waiting).rev().map(move |back| self.place(tail.wrapping_sub(back + 1)))
+        let shift = self.segments();
+        let most = if shift.is_some() { LONGEST_IN_SEGMENTS } else { self.capacity };
+        let waiting = tail.wrapping_sub(head);
+        let head = if waiting > most && shift.is_none() { tail.wrapping_sub(most) } else { head };
+        let pieces = match shift {
+            Some(shift) if waiting as i64 > 0 => ((tail - 1) >> shift) - (head >> shift) + 1,
+            Some(_) => 0,
+            None => 1,
+        };
+        let piece = move |at: u64| {
+            let Some(shift) = shift else { return (head, tail.wrapping_sub(head)) };
+            let epoch = (head >> shift) + at;
+            let there = matches!(self.words.lies(epoch), Lies::At(_));
+            let (from, to) = (head.max(epoch << shift), tail.min((epoch + 1) << shift));
+            (from, if there { to - from } else { 0 })
+        };
+        (0..pieces.min(most))
+            .rev()
+            .map(move |back| pieces - 1 - back)
+            .map(piece)
+            .flat_map(move |(from, length)| (0..length).map(move |at| self.place(from.wrapping_add(at))))
     }
 }
 

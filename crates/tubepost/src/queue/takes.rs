@@ -45,6 +45,11 @@ const CLOSED: u64 = 1 << 24;
 const COUNT_SHIFT: u32 = 16;
 const COUNT: u64 = 0xFF;
 const MEMBER: u64 = 0xFFFF;
+
+/// The word of a place that is nowhere, in turn 0: it is over …
+pub(super) const TAKEN_BEFORE: u64 = 2 << TURN_SHIFT;
+/// … or, in turn 1, will never be.
+pub(super) const NEVER_TAKEN: u64 = CLOSED;
 /// The member of a take that was given back.
 const NOBODY: Member = 0;
 
@@ -203,6 +208,9 @@ impl<W: Words> Slots<W> {
         }
         if ahead == 0 {
             note_skip(skips, place.position);
+        } else if let Some(shift) = self.segments() {
+            // What its slot had before may have been any epoch since this one; this one is over.
+            return self.after_epoch(place.position, shift);
         }
         self.walk_on(place, (ahead - 1).max(0))
     }
@@ -343,7 +351,13 @@ impl<W: Words> Slots<W> {
             }
             let place = self.place(untaken);
             let seen = self.take_at(place);
-            if seen.ahead_of(place.turn) < 0 && self.swap_take(place, seen, seen.closed()) {
+            if let Some(shift) = self.segments()
+                && self.is_not_yet(place)
+            {
+                if self.words.close(untaken >> shift) {
+                    break;
+                }
+            } else if seen.ahead_of(place.turn) < 0 && self.swap_take(place, seen, seen.closed()) {
                 break;
             }
         }

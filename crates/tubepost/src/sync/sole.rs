@@ -47,7 +47,7 @@ thread_local! {
 
 /// A number that no other living thread has: the address of a variable of its own.
 #[inline]
-fn thread() -> usize {
+pub(crate) fn thread() -> usize {
     HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 

@@ -125,6 +125,16 @@ impl<'a> Bell<'a> {
         }
     }
 
+    /// Makes sure that every member sees what this one stored before, or that this one sees what that one stored before
+    /// it looked.
+    pub(crate) fn everybody_sees(word: &AtomicU32) {
+        fence(Ordering::SeqCst);
+        if state(word.load(Ordering::SeqCst)) == PINNED || !kernel::barrier_everywhere() {
+            std::thread::sleep(GRACE);
+        }
+        fence(Ordering::SeqCst);
+    }
+
     /// Wakes the sleepers, if any. The caller has just published what they wait for.
     #[inline]
     pub(crate) fn ring(self, quiet: &Quiet) {

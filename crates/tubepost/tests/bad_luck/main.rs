@@ -15,6 +15,7 @@
 //! | `storms` | many processes that make, use and remove one name, killed at random |
 //! | `stops` | processes that stand still in the middle of a call |
 //! | `holding` | messages held in hand for ever |
+//! | `endless` | mailboxes without a capacity: full memory, memory that goes, a sender stopped meanwhile |
 //! | `crowd` | ten thousand mailboxes |
 //! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
@@ -26,6 +27,7 @@ mod stage;
 
 mod citizen;
 mod crowd;
+mod endless;
 mod forks;
 mod holding;
 mod intruders;
@@ -48,6 +50,7 @@ mod walks;
 fn role() {
     stage::enter(&[
         citizen::ROLES,
+        endless::ROLES,
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,

@@ -21,7 +21,7 @@ const BOOKKEEPING: u64 = 64 << 10;
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Plays a role on a small file system of its own; its first argument is where.
-fn on_a_small_file_system(test: &str, role: &str) {
+pub fn on_a_small_file_system(test: &str, role: &str) {
     let path = Place::unused();
     std::fs::create_dir(&path).expect("fresh");
     match Child::start_in_namespace(role, &[path.to_str().expect("our own path")]) {
@@ -35,7 +35,7 @@ fn on_a_small_file_system(test: &str, role: &str) {
 }
 
 /// The domain on a fresh tmpfs of this size, or says why there is none.
-fn small(cue: &Cue, size: &str) -> Option<Domain> {
+pub fn small(cue: &Cue, size: &str) -> Option<Domain> {
     match crate::stage::mount_tmpfs(cue.arg(0), &format!("size={size},mode=0700")) {
         Ok(()) => Some(Domain::open(cue.arg(0)).expect("a fresh directory of our own")),
         Err(error) => {
@@ -54,7 +54,7 @@ fn receiver(domain: &Domain, name: &str) -> Receiver<[u8]> {
 }
 
 /// What the file really occupies.
-fn occupied(domain: &Domain, name: &str) -> u64 {
+pub fn occupied(domain: &Domain, name: &str) -> u64 {
     std::fs::metadata(domain.path().join(name)).expect("it is there").blocks() * 512
 }
 
@@ -66,13 +66,13 @@ fn large(at: u64) -> Vec<u8> {
 }
 
 /// Fills what is left of the file system, to the last page.
-fn fill(domain: &Domain) {
+pub fn fill(domain: &Domain) {
     let full = std::fs::write(domain.path().join("..filler"), vec![1; 70 << 20]);
     assert!(full.is_err(), "full now");
 }
 
 #[track_caller]
-fn no_memory(error: &Error, at: &Path, wanted_at_least: u64) {
+pub fn no_memory(error: &Error, at: &Path, wanted_at_least: u64) {
     let text = error.to_string();
     let Error::NoMemory { wanted, available, path } = error else { panic!("{error:?}") };
     assert!(*wanted >= wanted_at_least && *available < *wanted, "{text}");

@@ -50,7 +50,9 @@ fn everyone_is_told_the_same_number() {
             (0..taken).for_each(|at| out.try_send(at).expect("a free place"));
             let told = format!("closed {}", row.n());
 
-            let mut waiting: Vec<Child> = ["send 1", "send_for 2", "closed"]
+            let waits = ["closed", "send 1", "send_for 2"];
+            let limited = row.is_limited("everyone_is_told_the_same_number: those who wait for room");
+            let mut waiting: Vec<Child> = waits[..if limited { 3 } else { 1 }]
                 .iter()
                 .map(|line| {
                     let mut user = start_user(&place, "box");
@@ -230,7 +232,9 @@ fn notice_of_a_kill_comes_soon() {
     let dice = std::cell::RefCell::new(&mut dice);
     on_every_row_of_a_process(|row: &Row| {
         let place = Place::new();
-        let mut users = [("send 1", start_unopened(&place)), ("closed", start_unopened(&place))];
+        let limited = row.is_limited("notice_of_a_kill_comes_soon: to one who waits for room");
+        let first = if limited { "send 1" } else { "closed" };
+        let mut users = [(first, start_unopened(&place)), ("closed", start_unopened(&place))];
         for _ in 0..KILLS_PER_ROW {
             let mut owner = start_owner(&place, "box", row);
             let out = open::<u64>(&place, "box");

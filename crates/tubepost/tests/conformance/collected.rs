@@ -102,7 +102,9 @@ fn what_nobody_collects_is_withdrawn() {
         let stat = inbox.stat().expect("ours");
         assert_eq!((stat.depth, stat.held, stat.sent), (0, 0, stat.received));
         (0..row.n()).for_each(|at| out.try_send(&pattern(9, at)).expect("all places are free"));
-        assert!(out.try_send(b"no").is_err_and(|error| error.is_full()));
+        if row.is_limited("one more than fit, after withdrawals") {
+            assert!(out.try_send(b"no").is_err_and(|error| error.is_full()));
+        }
     });
 }
 

@@ -98,8 +98,10 @@ fn what_is_in_hand_takes_nobody_s_place() {
         for at in 0..row.n() {
             out.try_send(&pattern(9, at)).expect("all places are free");
         }
-        assert_eq!(out.try_send(b"one more"), Err(TrySendError::Full(&b"one more"[..])));
-        assert!(inbox.is_full());
+        if row.is_limited("what_is_in_hand_takes_nobody_s_place: one more than fit") {
+            assert_eq!(out.try_send(b"one more"), Err(TrySendError::Full(&b"one more"[..])));
+            assert!(inbox.is_full());
+        }
         for at in 0..row.n() {
             assert_eq!(inbox.try_recv(), Ok(pattern(9, at)));
         }
@@ -116,9 +118,8 @@ fn what_is_in_hand_takes_nobody_s_place() {
 /// Memory may be used up by the very messages that wait. Then what is taken keeps its place meanwhile.
 #[test]
 fn without_memory_it_keeps_its_place() {
-    // Not where nothing waits: it sends first and receives later.
-    on_every_row_with_room(|row| {
-        if row.n() < 3 {
+    on_every_row(|row| {
+        if row.n() < 3 || !row.is_limited("without_memory_it_keeps_its_place: a ceiling for long ones only") {
             return;
         }
         let place = Place::new();

@@ -113,7 +113,7 @@ fn stat_says_what_is() {
             assert_eq!(stat.id, inbox.id());
             assert_eq!((stat.owner.kind, stat.owner.pid), (OwnerKind::Process, Some(std::process::id())));
             assert_eq!((stat.owner.name.as_str(), stat.owner.alive), ("the owner", true));
-            assert_eq!((stat.capacity, stat.depth, stat.held), (row.n(), row.n() - 1, 0));
+            assert_eq!((stat.capacity, stat.depth, stat.held), (row.capacity(), row.n() - 1, 0));
             assert_eq!((stat.sent, stat.received), (row.n(), 1));
             assert_eq!((stat.max_message, stat.variable), (8, false));
             assert_eq!(stat.mode & 0o777, 0o600);
@@ -138,7 +138,7 @@ fn stat_of_variable_messages() {
     let stat = place.domain().stat("x").expect("it lives");
     assert_eq!(
         (stat.format.as_str(), stat.variable, stat.max_message, stat.capacity),
-        ("csv", true, 100, 1024)
+        ("csv", true, 100, Some(1024))
     );
 }
 

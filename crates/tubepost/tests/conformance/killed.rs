@@ -12,7 +12,7 @@ use crate::cast::{set_waiting, start_user};
 use crate::letters::Stamp;
 use crate::order::Ledger;
 use crate::rows::{Row, on_every_row, on_every_row_of_a_process, open};
-use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, spin_for};
+use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, eventually, spin_for};
 
 pub const ROLES: &[Role] = &[("victim", victim), ("survivor", survivor)];
 
@@ -102,9 +102,13 @@ fn senders_killed_at_random_moments() {
             ledger.enter_envelope(&inbox.recv_envelope_timeout(PATIENCE).expect("a message soon"));
         }
         survivor.expect("sent");
-        while let Ok(envelope) = inbox.try_recv_envelope() {
-            ledger.enter_envelope(&envelope);
-        }
+        // (Where there is no limit that may be much, with dead claims in it: who counts walks over them.)
+        eventually("all was received", || {
+            while let Ok(envelope) = inbox.try_recv_envelope() {
+                ledger.enter_envelope(&envelope);
+            }
+            inbox.is_empty()
+        });
         for (pid, accepted) in dead {
             let came = ledger.from(pid);
             // Killed between the send and the note, it had sent one more.
@@ -115,7 +119,9 @@ fn senders_killed_at_random_moments() {
         for count in 0..row.n() {
             out.try_send(Stamp::new(1, 0, count)).expect("all places are free again");
         }
-        assert!(out.try_send(Stamp::new(1, 0, row.n())).is_err_and(|error| error.is_full()));
+        if row.is_limited("one more than fit, after deaths") {
+            assert!(out.try_send(Stamp::new(1, 0, row.n())).is_err_and(|error| error.is_full()));
+        }
         assert_eq!(inbox.try_iter().count() as u64, row.n());
     });
     println!("{} senders killed in the middle of a stream", kills.get());
@@ -159,6 +165,9 @@ fn all_senders_killed_at_once() {
 #[test]
 fn a_sender_killed_while_the_queue_is_full() {
     on_every_row(|row| {
+        if !row.is_limited("a_sender_killed_while_the_queue_is_full") {
+            return;
+        }
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "box");
         let out = open::<u64>(&place, "box");
@@ -204,7 +213,8 @@ fn an_owner_killed_in_the_middle_of_a_stream() {
             let ends = senders.map(|sender| sender.join().expect("no panic"));
             assert_eq!(ends[0].1, ends[1].1, "everyone is told the same");
             // Where nothing waits it may have been given one that it did not live to receive.
-            assert!(ends[0].1.uncollected <= row.n().max(1), "no more than fit: {}", ends[0].1.uncollected);
+            let most = row.capacity().map_or(u64::MAX, |n| n.max(1));
+            assert!(ends[0].1.uncollected <= most, "no more than fit: {}", ends[0].1.uncollected);
             assert!(ends[0].1.uncollected <= ends[0].0 + ends[1].0, "no more than were sent");
         }
     });

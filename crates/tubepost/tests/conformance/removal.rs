@@ -18,7 +18,9 @@ fn everyone_is_told_the_same_number() {
         let inbox = row.own::<u64>(&place, "box");
         let out = open::<u64>(&place, "box");
         (0..row.n()).for_each(|at| out.try_send(at).expect("a free place"));
-        let mut users: Vec<Child> = ["send 1", "send_for 2", "closed"]
+        let waits = ["closed", "send 1", "send_for 2"];
+        let limited = row.is_limited("everyone_is_told_the_same_number: those who wait for room");
+        let mut users: Vec<Child> = waits[..if limited { 3 } else { 1 }]
             .iter()
             .map(|line| {
                 let mut user = start_user(&place, "box");

@@ -9,6 +9,8 @@ pub enum Capacity {
     Bounded(u64),
     /// A sender waits until a receiver takes the message.
     Zero,
+    /// In segments of so many places; 0: as many as the library likes.
+    Unbounded(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,12 @@ const fn rendezvous(owned: Owned) -> Row {
     Row { strategy: Strategy::Shared, capacity: Capacity::Zero, owned }
 }
 
-/// 1 is the smallest; 2 and 64 are powers of two; 3 and 7 are not; 1024 is the default.
+const fn unbounded(owned: Owned, places: u64) -> Row {
+    Row { strategy: Strategy::Shared, capacity: Capacity::Unbounded(places), owned }
+}
+
+/// 1 is the smallest; 2 and 64 are powers of two; 3 and 7 are not; 1024 is the default. Without a limit: segments of
+/// four places end within every test, those of a thousand only where much is sent.
 pub const ROWS: &[Row] = &[
     shared(Owned::ByProcess, 1),
     shared(Owned::ByProcess, 2),
@@ -47,6 +54,10 @@ pub const ROWS: &[Row] = &[
     shared(Owned::BySystem, 1024),
     rendezvous(Owned::ByProcess),
     rendezvous(Owned::BySystem),
+    unbounded(Owned::ByProcess, 4),
+    unbounded(Owned::ByProcess, 0),
+    unbounded(Owned::BySystem, 4),
+    unbounded(Owned::BySystem, 0),
 ];
 
 /// Runs a test on every row; a failure is preceded by the row's name.
@@ -74,7 +85,7 @@ pub fn on_every_row_of_the_system_with_room(test: impl Fn(&Row)) {
 /// Those where no message does.
 pub fn on_every_row_without_room(test: impl Fn(&Row)) {
     on_every_row(|row| match row.capacity {
-        Capacity::Bounded(_) => {}
+        Capacity::Bounded(_) | Capacity::Unbounded(_) => {}
         Capacity::Zero => test(row),
     });
 }
@@ -105,29 +116,63 @@ impl Drop for TellRow<'_> {
 
 impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} × bounded({}) × {:?}", self.strategy, self.n(), self.owned)
+        match self.capacity {
+            Capacity::Zero => write!(f, "{} × bounded(0) × {:?}", self.strategy, self.owned),
+            Capacity::Bounded(n) => write!(f, "{} × bounded({n}) × {:?}", self.strategy, self.owned),
+            Capacity::Unbounded(0) => write!(f, "{} × unbounded × {:?}", self.strategy, self.owned),
+            Capacity::Unbounded(places) => {
+                write!(f, "{} × unbounded in {places}s × {:?}", self.strategy, self.owned)
+            }
+        }
     }
 }
 
 impl Row {
     fn if_it_has_room(&self, test: impl Fn(&Row)) {
         match self.capacity {
-            Capacity::Bounded(_) => test(self),
+            Capacity::Bounded(_) | Capacity::Unbounded(_) => test(self),
             Capacity::Zero => {}
         }
     }
 
-    /// How many messages wait before a sender does.
+    /// How many messages wait before a sender does; where none ever does, as many as a test sends at one time.
     pub fn n(&self) -> u64 {
         match self.capacity {
-            Capacity::Bounded(n) => n,
             Capacity::Zero => 0,
+            Capacity::Bounded(n) => n,
+            Capacity::Unbounded(0) => 100,
+            Capacity::Unbounded(_) => 10,
+        }
+    }
+
+    /// Whether there is a limit to how many wait. If there is none, what only makes sense with one is passed over, and
+    /// that is told: which test, or what in it.
+    pub fn is_limited(&self, what: &str) -> bool {
+        let limited = matches!(self.capacity, Capacity::Bounded(_));
+        if !limited {
+            println!("passed over on {self}: {what}; it is never full");
+        }
+        limited
+    }
+
+    /// What `capacity` and `stat` say.
+    pub fn capacity(&self) -> Option<u64> {
+        match self.capacity {
+            Capacity::Zero => Some(0),
+            Capacity::Bounded(n) => Some(n),
+            Capacity::Unbounded(_) => None,
         }
     }
 
     pub fn options<T: Message + ?Sized>(&self, domain: &tubepost::Domain) -> Options<T> {
+        let options = Mailbox::<T>::options().domain(domain);
+        let options = match self.capacity {
+            Capacity::Zero => options.bounded(0),
+            Capacity::Bounded(n) => options.bounded(n),
+            Capacity::Unbounded(places) => options.unbounded().segments_of(places),
+        };
         match self.strategy {
-            Strategy::Shared => Mailbox::<T>::options().domain(domain).bounded(self.n()),
+            Strategy::Shared => options,
             #[allow(unreachable_patterns)]
             other => panic!("the suite does not know how to ask for {other}"),
         }

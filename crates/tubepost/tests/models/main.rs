@@ -17,6 +17,7 @@
 //! | [`waking`] | whom to wake where receivers compete | in order |
 //! | [`handoff`] | capacity zero: giving, offering, giving up | in order |
 //! | [`calls`] | questions and answers: who answers, giving up, a second server | in order |
+//! | [`segments`] | an unbounded queue: segments that come, go, and lose their memory under who looks | store buffers |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
@@ -38,6 +39,7 @@ mod fencing;
 mod handoff;
 mod memory;
 mod names;
+mod segments;
 mod slots;
 mod sole;
 mod takes;

@@ -3,13 +3,14 @@
 //! It sleeps where senders wait for room: a message that was collected is a place that became free.
 //! The protocol is in `queue::collected`.
 
+use super::Attachment;
 use super::outlet::Outlet;
 use crate::domain::entry::Segment;
 use crate::error::{Closed, Error, Fate};
 use crate::queue::chunks::Ticket;
 use crate::queue::collected::Withdrawal;
 use crate::queue::mapped::Letter;
-use crate::queue::slots::Place;
+use crate::queue::slots::{Member, Place};
 use crate::strategy::Refusal;
 use crate::sync::wait::poll;
 use std::time::{Duration, Instant};
@@ -65,7 +66,7 @@ impl Outlet {
         if at.segment.handoff.is_some() {
             return Ok(()); // who took it has it
         }
-        let over = || at.segment.slots.is_over(place);
+        let over = || at.is_over(place);
         if poll(at.spin(), deadline, over) {
             at.spun_well();
             return Ok(());
@@ -83,7 +84,7 @@ impl Outlet {
         let at = &self.at;
         let collected = at.segment.room().wait(
             deadline,
-            || at.segment.slots.is_over(place).then_some(Ok(())),
+            || at.is_over(place).then_some(Ok(())),
             || {
                 if at.segment.is_closed() {
                     return Err(Err(super::closed(&at.segment)));
@@ -105,14 +106,13 @@ impl Outlet {
         let at = &self.at;
         let segment = &at.segment;
         segment.untaken();
-        let competing = !segment.geometry.choice.owned;
-        let mut withdrawal = segment.slots.withdraw(place, at.member, competing);
+        let mut withdrawal = at.withdraw(place);
         if let Withdrawal::With(_) = withdrawal {
             // Who is just copying it may find that its buffer is too short.
-            let decided = || segment.slots.taker(place).is_none().then_some(());
+            let decided = || at.taker(place).is_none().then_some(());
             let end = Instant::now().checked_add(COPYING);
             segment.room().wait(end, decided, || Ok(at.patience()));
-            withdrawal = segment.slots.withdraw(place, at.member, competing);
+            withdrawal = at.withdraw(place);
         }
         if let Withdrawal::With(receiver) = withdrawal
             && segment.is_dead(receiver)
@@ -121,7 +121,7 @@ impl Outlet {
                 return self.fate(place, at.buried());
             }
             segment.give_back();
-            withdrawal = segment.slots.withdraw(place, at.member, competing);
+            withdrawal = at.withdraw(place);
         }
         match withdrawal {
             Withdrawal::Mine => {}
@@ -145,11 +145,28 @@ impl Outlet {
     /// What became of the message in a mailbox that was closed.
     #[cold]
     fn fate(&self, place: Place, closed: Closed) -> Result<(), Uncollected> {
-        let slots = &self.at.segment.slots;
-        if slots.is_over(place) {
+        if self.at.is_over(place) {
             return Ok(());
         }
-        let fate = if slots.taker(place).is_some() { Fate::Unknown } else { Fate::NotCollected };
+        let fate = if self.at.taker(place).is_some() { Fate::Unknown } else { Fate::NotCollected };
         Err(Uncollected::Closed(closed, fate))
+    }
+}
+
+/// What became of a message that was published at this place. The place may be over, and its segment others' or nobody's.
+impl Attachment {
+    fn is_over(&self, place: Place) -> bool {
+        let slots = &self.segment.slots;
+        self.segment.visiting(|| slots.is_over(slots.place(place.position)))
+    }
+
+    fn taker(&self, place: Place) -> Option<Member> {
+        let slots = &self.segment.slots;
+        self.segment.visiting(|| slots.taker(slots.place(place.position)))
+    }
+
+    fn withdraw(&self, place: Place) -> Withdrawal {
+        let (slots, competing) = (&self.segment.slots, !self.segment.geometry.choice.owned);
+        self.segment.visiting(|| slots.withdraw(slots.place(place.position), self.member, competing))
     }
 }

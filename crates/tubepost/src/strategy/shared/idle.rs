@@ -48,12 +48,13 @@ impl Inlet {
     fn recover_head(&self, recover: impl Fn(Place) -> bool) -> bool {
         let mut recovered = false;
         loop {
-            let slots = &self.at.segment.slots;
-            let place = match slots.head(self.head.load(Relaxed)) {
-                Head::Empty(place) => place,
-                Head::Message(place, _) if slots.is_withdrawn(place) => place,
-                _ => return recovered,
+            let (segment, slots) = (&self.at.segment, &self.at.segment.slots);
+            let held_back = || match slots.head(self.head.load(Relaxed)) {
+                Head::Empty(place) => Some(place),
+                Head::Message(place, _) if slots.is_withdrawn(place) => Some(place),
+                _ => None,
             };
+            let Some(place) = segment.visiting(held_back) else { return recovered };
             if !recover(place) {
                 return recovered;
             }
@@ -61,7 +62,7 @@ impl Inlet {
             // Walk over it, so that several in a row are dealt with at once.
             let _held = self.sole.as_ref().map(Sole::hold);
             let head = self.head.load(Relaxed);
-            if slots.head(head) != Head::Skipped {
+            if segment.visiting(|| slots.head(head)) != Head::Skipped {
                 return recovered;
             }
             if self.competes() {
@@ -81,9 +82,15 @@ impl Inlet {
         }
         let head = self.head.load(Relaxed);
         back_off(head.wrapping_sub(self.empty_at.swap(head, Relaxed)));
-        let gate = at.segment.slots.gate(head);
         let over = || at.segment.is_closed() || self.has_news();
-        let ready = poll(spin, deadline, || gate.has_come() || over());
+        let ready = if at.segment.geometry.areas.is_some() {
+            // A place that is not yet there comes elsewhere, and none may be looked at for long.
+            let has_come = || at.segment.slots.gate(head).has_come();
+            poll(spin, deadline, || at.segment.visiting(has_come) || over())
+        } else {
+            let gate = at.segment.slots.gate(head);
+            poll(spin, deadline, || gate.has_come() || over())
+        };
         if ready {
             at.spun_well();
         }
@@ -135,7 +142,7 @@ impl Inlet {
     #[inline]
     fn may_take(&self) -> bool {
         let segment = &self.at.segment;
-        let head = segment.slots.head(self.head.load(Relaxed));
+        let head = segment.visiting(|| segment.slots.head(self.head.load(Relaxed)));
         let there = !matches!(head, Head::Empty(_)) && !self.is_at_withdrawn();
         there || segment.is_closed() || self.has_news()
     }
@@ -143,6 +150,7 @@ impl Inlet {
     /// An owner can't walk past what was withdrawn before it is free.
     fn is_at_withdrawn(&self) -> bool {
         let slots = &self.at.segment.slots;
+        let _visit = self.at.segment.visit();
         let head = slots.head(self.head.load(Relaxed));
         !self.competes()
             && matches!(head, Head::Message(place, state) if state.is_awaited() && slots.is_withdrawn(place))

@@ -141,7 +141,8 @@ impl Inlet {
                 payload = slots.words.in_line(place);
                 payload.is_some()
             };
-            let (place, state) = slots.take_if(self.head.load(Relaxed), self.at.member, in_line)?;
+            let take = || slots.take_if(self.head.load(Relaxed), self.at.member, in_line);
+            let (place, state) = segment.visiting(take)?;
             self.took(place);
             return Some(Taken::in_line(self, None, place, state.member(), payload?));
         }
@@ -149,7 +150,8 @@ impl Inlet {
         if self.has_news() {
             return None;
         }
-        match slots.head(self.head.load(Relaxed)) {
+        match segment.visiting(|| slots.head(self.head.load(Relaxed))) {
+            // An owner's next message keeps its segment, whatever others do.
             Head::Message(place, state) => {
                 if state.is_awaited() && !slots.take_awaited(place, self.at.member) {
                     return None;
@@ -195,7 +197,7 @@ impl Inlet {
         // Not for ever: rubbish may say that all that will ever come was skipped.
         for _ in 0..slots.longest_walk() {
             let head = self.head.load(Relaxed);
-            match slots.head(head) {
+            match self.at.segment.visiting(|| slots.head(head)) {
                 Head::Message(place, state) => {
                     if state.is_awaited() && !slots.take_awaited(place, self.at.member) {
                         return Err(Refusal::Waiting); // withdrawn: its sender is about to free it
@@ -217,7 +219,8 @@ impl Inlet {
         }
         let skips = &at.segment.header().head.skips;
         loop {
-            match at.segment.slots.take(self.head.load(Relaxed), at.member, skips) {
+            let take = || at.segment.slots.take(self.from(), at.member, skips);
+            match at.segment.visiting(take) {
                 Taking::Message(place, state) => {
                     self.took(place);
                     match self.open_letter(None, place, state.member(), 0) {
@@ -232,6 +235,15 @@ impl Inlet {
                 Taking::Closed => return Err(closed(&at.segment)),
             }
         }
+    }
+
+    /// Where one of many begins looking: others may have gone on far without it.
+    fn from(&self) -> u64 {
+        let head = self.head.load(Relaxed);
+        if self.at.segment.geometry.areas.is_none() {
+            return head;
+        }
+        head.max(self.at.segment.header().head.taken.load(Acquire))
     }
 
     /// Moves this receiver's head, and now and then does what is to be done now and then.
@@ -311,9 +323,8 @@ impl Inlet {
         let (unfreed, untaken) = (segment.unfreed(), segment.untaken());
         let rules = &self.rules;
         let wanted = |before| !rules.is_worn(before) || self.may_put_away();
-        while let Some((place, state, before)) =
-            segment.slots.take_any_again(unfreed, untaken, self.at.member, wanted)
-        {
+        let again = || segment.slots.take_any_again(unfreed, untaken, self.at.member, wanted);
+        while let Some((place, state, before)) = segment.visiting(again) {
             match self.open_letter(None, place, state.member(), before) {
                 Err(Refusal::Waiting) => {}
                 Ok(taken) if rules.is_worn(before) => drop(self.put_away(taken, false)),
@@ -405,8 +416,8 @@ impl Inlet {
         let at = &*self.at;
         at.segment.room().ring(&at.quiet);
         if self.competes() && at.segment.messages().has_sleepers() {
-            let next = at.segment.slots.gate(place.position.wrapping_add(1));
-            if next.has_come() {
+            let next = place.position.wrapping_add(1);
+            if at.segment.visiting(|| at.segment.slots.gate(next).has_come()) {
                 at.segment.messages().wake();
             }
         }

@@ -1,6 +1,6 @@
 //! The shared strategy: a queue in memory that all members map.
 //!
-//! [`outlet`] is a sender's end, [`inlet`] a receiver's, [`handoff`] both of capacity zero; here is what both have in common. All are thin: the queue's
+//! [`outlet`] is a sender's end, [`endless`] what it does where there is no capacity, [`inlet`] a receiver's end, [`handoff`] both of capacity zero; here is what both have in common. All are thin: the queue's
 //! algorithm is in `queue::slots` and `queue::takes`, sleeping in `sync::wait`, death in `domain::member`. What is
 //! decided here is *when to look*:
 //!
@@ -28,6 +28,7 @@ pub(crate) mod attach;
 pub(crate) mod batch;
 pub(crate) mod calls;
 pub(crate) mod collected;
+mod endless;
 mod handoff;
 mod idle;
 pub(crate) mod inlet;
@@ -155,6 +156,7 @@ impl Attachment {
     fn trim(&self) {
         if self.segment.header().chunks.backed.load(Relaxed) > 0 {
             self.segment.chunks.trim(self.member, false);
+            self.segment.trim_segments(self.member, false);
         }
     }
 
@@ -222,6 +224,8 @@ impl Attachment {
 
     /// Looks at a place that is claimed but not published, and skips it if its claimant died.
     fn recover(&self, place: Place) -> Unpublished {
+        let _visit = self.segment.visit();
+        let place = self.segment.slots.place(place.position); // that may be elsewhere by now
         let found = self.segment.slots.recover(place, |member| {
             planted!(TimeoutForDeath => if crate::planted::waited_long_for(place.position) { return true });
             self.segment.is_dead(member)
@@ -267,7 +271,7 @@ impl Attachment {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.taken() >= self.segment.geometry.choice.capacity
+        self.segment.geometry.capacity().is_some_and(|capacity| self.taken() >= capacity)
     }
 
     /// Places that are taken: by messages, by claims, by the dead.

@@ -97,10 +97,14 @@ impl Outlet {
             return Err(too_long(length, max));
         }
         // Don't copy a megabyte only to find that there is no room, or nobody to send to.
-        match at.segment.slots.look(self.cursor.load(Relaxed)) {
-            Err(Refused::Closed(_)) => return Err(closed(&at.segment)),
-            Err(Refused::Full(place)) if !self.make_room(place) => return Err(Refusal::Waiting),
-            _ => {}
+        if at.segment.geometry.areas.is_some() {
+            self.look_in_segments()?;
+        } else {
+            match at.segment.slots.look(self.cursor.load(Relaxed)) {
+                Err(Refused::Closed(_)) => return Err(closed(&at.segment)),
+                Err(Refused::Full(place)) if !self.make_room(place) => return Err(Refusal::Waiting),
+                _ => {}
+            }
         }
         let chunk = match at.with_memory(|| at.segment.chunks.take(length, at.member)) {
             Ok(chunk) => chunk,
@@ -145,6 +149,9 @@ impl Outlet {
     #[inline(always)]
     fn claim(&self) -> Result<Place, Refusal> {
         let at = &*self.at;
+        if at.segment.geometry.areas.is_some() {
+            return self.claim_in_segments();
+        }
         loop {
             match at.segment.slots.claim(self.cursor.load(Relaxed), at.member) {
                 Ok(place) => return Ok(place),
@@ -168,6 +175,7 @@ impl Outlet {
         self.cursor.store(place.position.wrapping_add(1), Relaxed);
         if place.position.is_multiple_of(HINT_EVERY) {
             at.segment.header().tail.hint.fetch_max(place.position, Release);
+            self.look_ahead(place.position);
         }
         planted!(WakeUpForgotten => return);
         at.segment.messages().ring(&at.quiet);

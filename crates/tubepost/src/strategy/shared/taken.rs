@@ -337,6 +337,7 @@ impl super::Attachment {
         let segment = &self.segment;
         segment.give_back();
         segment.chunks.trim(self.member, false);
+        segment.trim_segments(self.member, false);
         take()
     }
 
