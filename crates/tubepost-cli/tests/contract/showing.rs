@@ -51,6 +51,21 @@ fn json_has_exactly_the_promised_fields() {
     assert!(stat["bytes"].as_u64() > Some(0));
 }
 
+/// More wait than fit by default, and no number is said where there is none.
+#[test]
+fn without_a_capacity_none_is_told() {
+    let scene = Scene::new();
+    scene.create("jobs", &["--unbounded"]);
+    let lines = "a line\n".repeat(5000);
+    scene.feed(&["send", "jobs"], lines.as_bytes()).code(0);
+    let stat = scene.run(&["stat", "jobs", "--json"]).code(0).quietly().json();
+    assert_eq!(fields(&stat), FIELDS);
+    assert_eq!((&stat["capacity"], &stat["depth"]), (&serde_json::Value::Null, &json!(5000)));
+    assert!(stat["chunk_bytes"].as_u64() > Some(5000 * 272), "{stat}");
+    scene.run(&["create", "other", "--unbounded", "--capacity", "7"]).code(2);
+    scene.run(&["recv", "jobs", "--unbounded"]).code(2);
+}
+
 #[test]
 fn the_memory_of_large_messages_is_told() {
     let scene = Scene::new();

@@ -50,8 +50,12 @@
 //! **Unbounded** it is the same algorithm: n is then the number of places in a segment, and only *where* the places of a
 //! turn are changes, see `directory`. It is never full; what looks so to a sender is a segment that is not yet there.
 
-use super::areas::{NEVER, NOT_YET, OVER};
+use super::areas::{NOT_YET, OVER};
 use crate::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use places::Lies;
+use places::Ring;
+
+mod places;
 
 /// A row in the table of members; 0 is nobody.
 pub(crate) type Member = u16;
@@ -68,8 +72,6 @@ pub(super) const CLAIMED_BEFORE: u64 = 2 << TURN_SHIFT;
 pub(super) const FREED_BEFORE: u64 = 1 << TURN_SHIFT;
 /// … or, in turn 1, will never be. (One that is not yet there has zeros, and is free in no turn that anybody looks for.)
 pub(super) const NEVER_CLAIMED: u64 = CLOSED;
-/// A walk along segments ends after so many steps.
-const LONGEST_IN_SEGMENTS: u64 = 1 << 25;
 
 /// How far turn `a` (as stored: modulo 2^45) is ahead of turn `b`.
 #[inline]
@@ -171,29 +173,6 @@ pub(crate) trait Words {
     }
 }
 
-/// Where the places of an epoch are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lies {
-    /// From this index on.
-    At(usize),
-    /// Nobody appended it so far.
-    NotYet,
-    /// All of them were freed.
-    Over,
-    /// The queue is closed before it.
-    Never,
-}
-
-/// How positions become places.
-#[derive(Clone, Copy, Debug)]
-enum Ring {
-    /// The capacity is this power of two.
-    Shift(u32),
-    Divide,
-    /// In segments of two to this power.
-    Segments(u32),
-}
-
 /// A position, and where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -278,57 +257,6 @@ impl<W: Words> Slots<W> {
         Slots { words, capacity: places, ring: Ring::Segments(places.trailing_zeros()) }
     }
 
-    /// log2 of the places of a segment.
-    #[inline]
-    pub(super) fn segments(&self) -> Option<u32> {
-        match self.ring {
-            Ring::Segments(shift) => Some(shift),
-            _ => None,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn place(&self, position: u64) -> Place {
-        let (turn, index) = match self.ring {
-            Ring::Shift(shift) => (position >> shift, position & (self.capacity - 1)),
-            Ring::Divide => (position / self.capacity, position % self.capacity),
-            Ring::Segments(shift) => return self.place_in_segments(position, shift),
-        };
-        Place { position, index: index as usize, turn }
-    }
-
-    /// The place after this one.
-    #[inline]
-    pub(crate) fn next(&self, place: Place) -> Place {
-        let position = place.position.wrapping_add(1);
-        if place.index + 1 == self.capacity as usize {
-            Place { position, index: 0, turn: place.turn.wrapping_add(1) }
-        } else {
-            Place { position, index: place.index + 1, turn: place.turn }
-        }
-    }
-
-    #[inline]
-    fn place_in_segments(&self, position: u64, shift: u32) -> Place {
-        let (epoch, offset) = (position >> shift, position & (self.capacity - 1));
-        match self.words.lies(epoch) {
-            Lies::At(first) => Place { position, index: first + offset as usize, turn: epoch },
-            Lies::NotYet => Place { position, index: NOT_YET, turn: 1 },
-            Lies::Over => Place { position, index: OVER, turn: 0 },
-            Lies::Never => Place { position, index: NEVER, turn: 1 },
-        }
-    }
-
-    /// Whether the segment of this place has still to be appended.
-    pub(crate) fn is_not_yet(&self, place: Place) -> bool {
-        place.index == NOT_YET && self.segments().is_some()
-    }
-
-    /// The first position after the epoch of this one; later, if those after it are over too.
-    pub(super) fn after_epoch(&self, position: u64, shift: u32) -> u64 {
-        ((position >> shift) + 1).max(self.words.first()) << shift
-    }
-
     #[inline]
     fn claim_at(&self, place: Place) -> Claim {
         Claim(self.words.claim(place.index).load(Ordering::Acquire))
@@ -407,7 +335,11 @@ impl<W: Words> Slots<W> {
     /// call is held to a few times this number in all: walks within walks would take for ever where there are
     /// many places.
     pub(crate) fn longest_walk(&self) -> u64 {
-        if self.segments().is_some() { LONGEST_IN_SEGMENTS } else { self.capacity.saturating_mul(2) + 1024 }
+        if self.segments().is_some() {
+            places::LONGEST_IN_SEGMENTS
+        } else {
+            self.capacity.saturating_mul(2) + 1024
+        }
     }
 
     /// Claims this very place, which is free and follows one that was claimed; not if another was faster.
@@ -591,32 +523,6 @@ impl<W: Words> Slots<W> {
             pending && !self.is_withdrawn(*place)
         };
         self.between(head, tail).filter(there).count() as u64
-    }
-
-    /// The places from head to tail; however rubbish the two are, not more than there can be. Not those of epochs that
-    /// are over, or not yet there.
-    pub(super) fn between(&self, head: u64, tail: u64) -> impl DoubleEndedIterator<Item = Place> {
-        let shift = self.segments();
-        let most = if shift.is_some() { LONGEST_IN_SEGMENTS } else { self.capacity };
-        let waiting = tail.wrapping_sub(head);
-        let head = if waiting > most && shift.is_none() { tail.wrapping_sub(most) } else { head };
-        let pieces = match shift {
-            Some(shift) if waiting as i64 > 0 => ((tail - 1) >> shift) - (head >> shift) + 1,
-            Some(_) => 0,
-            None => 1,
-        };
-        let piece = move |at: u64| {
-            let Some(shift) = shift else { return (head, tail.wrapping_sub(head)) };
-            let epoch = (head >> shift) + at;
-            let there = matches!(self.words.lies(epoch), Lies::At(_));
-            let (from, to) = (head.max(epoch << shift), tail.min((epoch + 1) << shift));
-            (from, if there { to - from } else { 0 })
-        };
-        (0..pieces.min(most))
-            .rev()
-            .map(move |back| pieces - 1 - back)
-            .map(piece)
-            .flat_map(move |(from, length)| (0..length).map(move |at| self.place(from.wrapping_add(at))))
     }
 }
 

@@ -190,7 +190,7 @@ fn a_closed_mailbox_says_so() {
         assert!(failed.is_closed() && !failed.is_timeout());
         let mut got = Vec::new();
         assert_eq!(inbox.try_recv_many(&mut got, 9), Err(TryRecvError::Closed(closed)));
-        assert_eq!(got, []);
+        assert!(got.is_empty());
     });
 }
 

@@ -3,7 +3,7 @@
 use tubepost::{Receiver, Sender, TryRecvError, TrySendError};
 
 use crate::letters::pattern;
-use crate::rows::{Owned, Row, on_every_row_with_room, open};
+use crate::rows::{Owned, Row, on_every_row, on_every_row_with_room, open};
 use crate::stage::{PATIENCE, Place};
 
 fn mailbox(row: &Row) -> (Place, Receiver<[u8]>, Sender<[u8]>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tubepost::{Error, Mailbox, Message, Receiver, Sender, TrySendError};
 
 use crate::letters::pattern;
-use crate::rows::{ROWS, on_every_row_with_room, open};
+use crate::rows::{ROWS, on_every_row, on_every_row_with_room, open};
 use crate::stage::{PATIENCE, Place, eventually};
 
 /// Around every border that a chunk or a page could have.

@@ -61,9 +61,9 @@ fn len_and_its_kin_of_nothing() {
         let as_ever = || {
             assert_eq!(
                 (inbox.len(), inbox.is_empty(), inbox.is_full(), inbox.capacity()),
-                (0, true, true, 0)
+                (0, true, true, Some(0))
             );
-            assert_eq!((out.len(), out.is_empty(), out.is_full(), out.capacity()), (0, true, true, 0));
+            assert_eq!((out.len(), out.is_empty(), out.is_full(), out.capacity()), (0, true, true, Some(0)));
         };
         as_ever();
         let mut user = start_user(&place, "box");
@@ -73,7 +73,7 @@ fn len_and_its_kin_of_nothing() {
         as_ever();
         assert_eq!(outcome(&mut user).0, "ok");
         let stat = out.stat().expect("ours");
-        assert_eq!((stat.capacity, stat.depth, stat.held, stat.sent, stat.received), (0, 1, 0, 1, 0));
+        assert_eq!((stat.capacity, stat.depth, stat.held, stat.sent, stat.received), (Some(0), 1, 0, 1, 0));
         assert_eq!(inbox.recv(), Ok(4));
         let stat = out.stat().expect("ours");
         assert_eq!((stat.depth, stat.held, stat.sent, stat.received), (0, 0, 1, 1));

@@ -89,6 +89,9 @@ impl Outlet {
         }
         self.look_at_clock()?;
         let run = loop {
+            if at.segment.geometry.areas.is_some() {
+                break self.claim_run_in_segments(most)?;
+            }
             match slots.claim_run(self.cursor.load(Relaxed), most, at.member) {
                 Ok(run) => break run,
                 Err(Refused::Full(place)) if !self.make_room(place) => return Err(Refusal::Waiting),
@@ -115,6 +118,7 @@ impl Outlet {
         self.cursor.store(end, Relaxed);
         if let Some(position) = noted(run) {
             at.segment.header().tail.hint.fetch_max(position, Release);
+            self.look_ahead(position);
         }
         at.segment.messages().ring(&at.quiet);
         at.segment.slots.words.fetch_after(at.segment.slots.place(end.wrapping_sub(1)).index);
@@ -219,15 +223,15 @@ impl Inlet {
         }
         let mut place = slots.place(self.head.load(Relaxed));
         while read.length < most {
-            match slots.head_at(place) {
-                Head::Message(_, state) if !state.is_awaited() => {
-                    let Some(payload) = slots.words.in_line(place) else { break };
+            match segment.visiting(|| slots.head_at(slots.again(place))) {
+                Head::Message(there, state) if !state.is_awaited() => {
+                    let Some(payload) = slots.words.in_line(there) else { break };
                     if let Err(unfit) = into.add(&payload) {
-                        let taken = Taken::in_line(self, Some(held), place, state.member(), payload);
+                        let taken = Taken::in_line(self, Some(held), there, state.member(), payload);
                         return Err(taken.unfit(unfit)); // and tells of all that is free
                     }
-                    self.free(place);
-                    place = slots.next(place);
+                    self.free(there);
+                    place = slots.next(there);
                     read.length += 1;
                 }
                 Head::Empty(_) => {
@@ -254,8 +258,10 @@ impl Inlet {
         }
         let head = self.head.load(Relaxed);
         let in_line = |place| slots.words.in_line(place).is_some();
-        let Some(run) = slots.take_run(head, most, self.at.member, in_line) else {
-            return Ok(Read { length: 0, last: !slots.gate(head).has_come() });
+        let taken = segment.visiting(|| slots.take_run(head, most, self.at.member, in_line));
+        let Some(run) = taken else {
+            let last = segment.visiting(|| !slots.gate(head).has_come());
+            return Ok(Read { length: 0, last });
         };
         let end = run.first.position.wrapping_add(run.length as u64);
         let last = slots.place(end.wrapping_sub(1));

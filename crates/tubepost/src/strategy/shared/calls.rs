@@ -159,9 +159,8 @@ impl Outlet {
             return Ok(()); // just now
         }
         let Refusal::Closed(closed) = refusal else { return Err(refusal.into()) };
-        let slots = &at.segment.slots;
         // Where nothing waits, what was sent was taken.
-        let seen = at.segment.handoff.is_some() || slots.is_over(place) || slots.taker(place).is_some();
+        let seen = at.segment.handoff.is_some() || at.is_over(place) || at.taker(place).is_some();
         Err(Unanswered::Closed(closed, if seen { Fate::Unknown } else { Fate::NotCollected }))
     }
 

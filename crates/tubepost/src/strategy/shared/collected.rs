@@ -155,12 +155,12 @@ impl Outlet {
 
 /// What became of a message that was published at this place. The place may be over, and its segment others' or nobody's.
 impl Attachment {
-    fn is_over(&self, place: Place) -> bool {
+    pub(super) fn is_over(&self, place: Place) -> bool {
         let slots = &self.segment.slots;
         self.segment.visiting(|| slots.is_over(slots.place(place.position)))
     }
 
-    fn taker(&self, place: Place) -> Option<Member> {
+    pub(super) fn taker(&self, place: Place) -> Option<Member> {
         let slots = &self.segment.slots;
         self.segment.visiting(|| slots.taker(slots.place(place.position)))
     }

@@ -3,6 +3,7 @@
 use super::outlet::Outlet;
 use super::{Attachment, closed};
 use crate::error::Error;
+use crate::queue::runs::Run;
 use crate::queue::slots::{Place, Refused};
 use crate::strategy::Refusal;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,6 +19,18 @@ impl Outlet {
             let (at, from) = (&*self.at, self.from());
             match at.segment.visiting(|| at.segment.slots.claim(from, at.member)) {
                 Ok(place) => return Ok(place),
+                Err(refused) => self.go_on_from(refused)?,
+            }
+        }
+        Err(self.at.led_astray())
+    }
+
+    /// Claims a place, and those behind it that are free and in segments that are there.
+    pub(super) fn claim_run_in_segments(&self, most: usize) -> Result<Run, Refusal> {
+        for _ in 0..TRIES {
+            let (at, from) = (&*self.at, self.from());
+            match at.segment.visiting(|| at.segment.slots.claim_run(from, most, at.member)) {
+                Ok(run) => return Ok(run),
                 Err(refused) => self.go_on_from(refused)?,
             }
         }

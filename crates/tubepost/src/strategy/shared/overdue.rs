@@ -86,7 +86,7 @@ impl Inlet {
             let Some(held) = segment.chunks.find(ticket).filter(|chunk| chunk.word == word) else {
                 return false;
             };
-            match fencing::fence(&segment.slots, &segment.chunks, held, me) {
+            match segment.visiting(|| fencing::fence(&segment.slots, &segment.chunks, held, me)) {
                 Ok(back) => return back,
                 Err(_) => {
                     segment.give_back();
