@@ -79,13 +79,21 @@ mod delivery;
 #[cfg(not(loom))]
 mod domain;
 #[cfg(not(loom))]
+mod doorbell;
+#[cfg(not(loom))]
 mod mailbox;
 #[cfg(not(loom))]
 mod receiver;
 #[cfg(not(loom))]
+mod select;
+#[cfg(not(loom))]
 mod sender;
 #[cfg(not(loom))]
 mod strategy;
+#[cfg(all(feature = "futures", not(loom)))]
+mod stream;
+#[cfg(not(loom))]
+mod tasks;
 
 /// The errors that are planted in this build.
 #[cfg(planted)]
@@ -112,11 +120,17 @@ pub use domain::{
     stat::{Kind, Listed, Owner, OwnerKind, Stat, Strategy},
 };
 #[cfg(not(loom))]
+pub use doorbell::Doorbell;
+#[cfg(not(loom))]
 pub use mailbox::{Mailbox, Options};
 #[cfg(not(loom))]
 pub use receiver::{Envelope, IntoIter, Iter, Receiver, ReceiverOptions, TryIter};
 #[cfg(not(loom))]
+pub use select::{ReadyTimeoutError, Select, TryReadyError};
+#[cfg(not(loom))]
 pub use sender::{Sender, SenderOptions};
+#[cfg(all(feature = "futures", not(loom)))]
+pub use stream::{ReceiverStream, SenderSink};
 
 /// What `#[derive(Message)]` generates code against; not part of the API.
 #[doc(hidden)]

@@ -88,6 +88,10 @@ pub trait Message: sealed::Sealed + 'static {
     #[doc(hidden)]
     fn bytes<'s>(sent: &'s Self::Sent<'_>) -> &'s [u8];
 
+    /// The same of a message that was received.
+    #[doc(hidden)]
+    fn bytes_of(received: &Self::Received) -> &[u8];
+
     /// The message that the queue holds, copied out.
     #[doc(hidden)]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<Self::Received, Unfit>;
@@ -135,6 +139,10 @@ impl<T: Plain> Message for T {
         plain::bytes_of(sent)
     }
 
+    fn bytes_of(received: &T) -> &[u8] {
+        Self::bytes(received)
+    }
+
     #[inline]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<T, Unfit> {
         payload::value(payload).ok_or_else(|| wrong_length::<T>(payload.len()))
@@ -159,6 +167,10 @@ impl Message for [u8] {
     #[inline]
     fn bytes<'s>(sent: &'s &[u8]) -> &'s [u8] {
         sent
+    }
+
+    fn bytes_of(received: &Vec<u8>) -> &[u8] {
+        received
     }
 
     #[inline]
@@ -187,6 +199,10 @@ impl Message for str {
     #[inline]
     fn bytes<'s>(sent: &'s &str) -> &'s [u8] {
         sent.as_bytes()
+    }
+
+    fn bytes_of(received: &String) -> &[u8] {
+        received.as_bytes()
     }
 
     #[inline]

@@ -106,6 +106,10 @@ impl<M: Message + ?Sized> SenderOptions<M> {
 }
 
 impl<M: Message + ?Sized> Sender<M> {
+    pub(crate) fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
     /// Opens a mailbox of the default domain; [`options`](Self::options) for everything else.
     ///
     /// # Errors

@@ -36,6 +36,7 @@ use crate::os::{Errno, lock, pid};
 use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDS};
 use crate::queue::rows::Rows;
 use crate::queue::slots::Member;
+use crate::sync::doors;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -113,6 +114,7 @@ fn introduce(row: &Row, member: &Introduction<'_>) {
         word.store(u64::from_le_bytes(*eight), Relaxed);
     }
     row.name_length.store(end as u64, Relaxed);
+    doors::renew(&row.door);
 }
 
 /// What a row says about its member.
@@ -132,6 +134,11 @@ fn spell(pid: &AtomicU64, length: &AtomicU64, name: &[AtomicU64; 8]) -> Peer {
     }
     let length = length.load(Relaxed).min(MAX_MEMBER_NAME as u64) as usize;
     Peer { pid: pid.load(Relaxed) as u32, name: String::from_utf8_lossy(&bytes[..length]).into_owned() }
+}
+
+/// Which of those that had or will have this row its member is.
+pub(crate) fn generation(row: &Row) -> u64 {
+    row.word.load(Acquire) / (PHASE + 1)
 }
 
 /// Whether a row is in use, by somebody alive or dead.

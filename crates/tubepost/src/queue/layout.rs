@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// The first eight bytes of every tubepost segment.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tubepost");
 /// The version of everything in `docs/format.md`.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// `kind`: a mailbox.
 pub(crate) const MAILBOX: u32 = 1;
@@ -133,6 +133,8 @@ pub(crate) struct Bells {
     pub(crate) news: AtomicU32,
     /// Counts the receivers that came: others watch out for their deaths.
     pub(crate) joined: AtomicU32,
+    /// For which reasons some door may be armed; see `sync::doors`.
+    pub(crate) doors: AtomicU32,
 }
 
 /// How far things have got.
@@ -198,6 +200,9 @@ pub(crate) struct Row {
     pub(crate) name: [AtomicU64; 8],
     /// [`SENDS`] or [`RECEIVES`].
     pub(crate) role: AtomicU64,
+    _112: AtomicU64,
+    /// Whether its member waits for a descriptor; see `sync::doors`.
+    pub(crate) door: AtomicU64,
 }
 
 /// `role`: a sender, or somebody who cleans up.
@@ -216,6 +221,7 @@ const _: () = {
     assert!(offset_of!(Header, ceiling) == 0x58 && offset_of!(Header, chunks) == 0x180);
     assert!(offset_of!(Header, tail) == 0x100 && offset_of!(Header, head) == 0x140);
     assert!(size_of::<Header>() == 0x240 && FORMAT_AT >= 0x240);
+    assert!(offset_of!(Bells, doors) == 24 && offset_of!(Row, door) == 120);
     assert!(size_of::<Row>() == 128 && align_of::<Row>() <= PAGE as usize);
     assert!(size_of::<Entry>() == 128 && LEAST_CHUNK << (MAX_CLASSES - 1) == MAX_MESSAGE);
     assert!(PAGE.is_multiple_of(ROW) && ROWS == u16::MAX as u64 + 1);

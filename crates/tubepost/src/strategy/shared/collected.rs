@@ -72,7 +72,7 @@ impl Outlet {
 
     /// The deadline came first: takes the message back, unless somebody is just receiving it.
     #[cold]
-    fn withdraw(&self, place: Place) -> Result<(), Uncollected> {
+    pub(super) fn withdraw(&self, place: Place) -> Result<(), Uncollected> {
         let at = &self.at;
         let segment = &at.segment;
         segment.untaken();
@@ -118,7 +118,7 @@ impl Outlet {
 
     /// What became of the message in a mailbox that was closed.
     #[cold]
-    fn fate(&self, place: Place, closed: Closed) -> Result<(), Uncollected> {
+    pub(super) fn fate(&self, place: Place, closed: Closed) -> Result<(), Uncollected> {
         let slots = &self.at.segment.slots;
         if slots.is_over(place) {
             return Ok(());

@@ -26,11 +26,19 @@
 
 pub(crate) mod attach;
 pub(crate) mod collected;
+pub(crate) mod door;
+pub(crate) mod end;
 mod idle;
 pub(crate) mod inlet;
 pub(crate) mod outlet;
+pub(crate) mod pending;
+#[cfg(feature = "tokio")]
+mod reactor;
+pub(crate) mod several;
 pub(crate) mod taken;
+pub(crate) mod tasks;
 
+use self::door::Doorway;
 use super::Refusal;
 use crate::domain::cleanup;
 use crate::domain::entry::Segment;
@@ -80,6 +88,8 @@ pub(crate) struct Attachment {
     looked: AtomicU64,
     /// Waits since polling last helped.
     vain: AtomicU32,
+    /// For those who wait for a descriptor.
+    doorway: Doorway,
 }
 
 impl Bereaved for Attachment {
@@ -105,6 +115,7 @@ impl Attachment {
             watches_owner: AtomicBool::new(false),
             looked: AtomicU64::new(0),
             vain: AtomicU32::new(0),
+            doorway: Doorway::default(),
         })
     }
 
@@ -267,6 +278,7 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         if self.segment.is_ours() {
+            self.shut_door();
             self.segment.leave(self.member);
         }
     }
