@@ -20,6 +20,9 @@
 //! | `killed` | a process killed at any moment leaves the others working |
 //! | `stepped` | the same, with the instruction of the kill chosen |
 //! | `stepped_taking` | where many receive: in taking, accepting, giving back, large messages, removal |
+//! | `tasks` | futures on any executor: the same promises; dropped, they have done nothing |
+//! | `ready` | descriptors that say when a mailbox is ready, in anybody's event loop |
+//! | `select` | one thread that waits for several mailboxes |
 //! | `agreement` | formats and names: each refusal shows both sides |
 
 #[path = "../stage/mod.rs"]
@@ -34,17 +37,21 @@ mod collected;
 mod competing;
 mod deliveries;
 mod envelope;
+mod executors;
 mod fixed;
 mod killed;
 mod large;
 mod letters;
 mod notes;
 mod order;
+mod ready;
 mod removal;
 mod rows;
+mod select;
 mod stepped;
 mod stepped_taking;
 mod stopped;
+mod tasks;
 mod variable;
 
 /// Not a test: other processes of this suite start here.
@@ -58,5 +65,7 @@ fn role() {
         stepped::ROLES,
         stopped::ROLES,
         agreement::ROLES,
+        tasks::ROLES,
+        ready::ROLES,
     ]);
 }
