@@ -54,7 +54,13 @@ impl<M: Message + ?Sized> futures_core::Stream for ReceiverStream<M> {
         let ReceiverStream { receiver, wait } = self.get_mut();
         let inlet = receiver.inlet();
         let attempt = || inlet.try_recv(ByValue::<M>(PhantomData));
-        inlet.poll_recv(wait, context, attempt).map(Result::ok)
+        match attempt() {
+            Err(Refusal::Waiting) => inlet.poll_recv(wait, context, attempt).map(Result::ok),
+            done => {
+                wait.leave();
+                Poll::Ready(done.ok())
+            }
+        }
     }
 }
 

@@ -14,9 +14,49 @@ use crate::receiver::{ByValue, Envelope, InEnvelope, IntoBuffer, Receiver, block
 use crate::sender::Sender;
 use crate::strategy::Refusal;
 use crate::strategy::shared::collected::Uncollected;
+use crate::strategy::shared::inlet::Inlet;
+use crate::strategy::shared::pending::Wait;
 use crate::strategy::shared::tasks::{self, Collection};
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Tries this until there is a message. (By hand and not `async`, so that it is inlined: a message that is there costs half as
+/// much.)
+struct Receiving<'a, F> {
+    inlet: &'a Inlet,
+    wait: Wait,
+    attempt: F,
+}
+
+impl<'a, F> Receiving<'a, F> {
+    #[inline]
+    fn by(inlet: &'a Inlet, attempt: F) -> Receiving<'a, F> {
+        Receiving { inlet, wait: tasks::for_messages(), attempt }
+    }
+}
+
+// What was received is never pinned, nor is what receives it.
+impl<F> Unpin for Receiving<'_, F> {}
+
+impl<R, F: FnMut() -> Result<R, Refusal>> Future for Receiving<'_, F> {
+    type Output = Result<R, RecvError>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        match (this.attempt)() {
+            Err(Refusal::Waiting) => {
+                this.inlet.poll_recv(&mut this.wait, context, &mut this.attempt).map(blocking)
+            }
+            done => {
+                this.wait.leave();
+                Poll::Ready(blocking(done))
+            }
+        }
+    }
+}
 
 impl<M: Message + ?Sized> Receiver<M> {
     /// [`recv`](Self::recv) for a task.
@@ -49,10 +89,10 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// # std::fs::remove_dir(&dir).unwrap();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn recv_async(&self) -> Result<M::Received, RecvError> {
-        let (inlet, mut wait) = (self.inlet(), tasks::for_messages());
-        let attempt = || inlet.try_recv(ByValue::<M>(PhantomData));
-        blocking(poll_fn(|context| inlet.poll_recv(&mut wait, context, attempt)).await)
+    #[inline]
+    pub fn recv_async(&self) -> impl Future<Output = Result<M::Received, RecvError>> {
+        let inlet = self.inlet();
+        Receiving::by(inlet, || inlet.try_recv(ByValue::<M>(PhantomData)))
     }
 
     /// [`recv_into`](Self::recv_into) for a task.
@@ -77,13 +117,14 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// # std::fs::remove_dir(&dir).unwrap();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn recv_into_async<B: Buffer<M> + ?Sized>(&self, buffer: &mut B) -> Result<usize, RecvError> {
-        let (inlet, mut wait) = (self.inlet(), tasks::for_messages());
-        let done = poll_fn(|context| {
-            let attempt = || inlet.try_recv(IntoBuffer::<M, B>(&mut *buffer, PhantomData));
-            inlet.poll_recv(&mut wait, context, attempt)
-        });
-        blocking(done.await)
+    #[inline]
+    pub fn recv_into_async<B: Buffer<M> + ?Sized>(
+        &self,
+        buffer: &mut B,
+    ) -> impl Future<Output = Result<usize, RecvError>> {
+        let inlet = self.inlet();
+        let attempt = || inlet.try_recv(IntoBuffer::<M, B>(&mut *buffer, PhantomData));
+        Receiving::by(inlet, attempt)
     }
 
     /// [`recv_envelope`](Self::recv_envelope) for a task.
@@ -107,10 +148,9 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// # std::fs::remove_dir(&dir).unwrap();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn recv_envelope_async(&self) -> Result<Envelope<M>, RecvError> {
-        let (inlet, mut wait) = (self.inlet(), tasks::for_messages());
-        let attempt = || inlet.try_recv(InEnvelope::<M>(PhantomData));
-        blocking(poll_fn(|context| inlet.poll_recv(&mut wait, context, attempt)).await)
+    pub fn recv_envelope_async(&self) -> impl Future<Output = Result<Envelope<M>, RecvError>> {
+        let inlet = self.inlet();
+        Receiving::by(inlet, || inlet.try_recv(InEnvelope::<M>(PhantomData)))
     }
 
     /// [`take`](Self::take) for a task.
@@ -135,10 +175,9 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// # std::fs::remove_dir(&dir).unwrap();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn take_async(&self) -> Result<Delivery<M>, RecvError> {
-        let (inlet, mut wait) = (self.inlet(), tasks::for_messages());
-        let attempt = || inlet.try_recv(ToHold::<M>(inlet, PhantomData));
-        blocking(poll_fn(|context| inlet.poll_recv(&mut wait, context, attempt)).await)
+    pub fn take_async(&self) -> impl Future<Output = Result<Delivery<M>, RecvError>> {
+        let inlet = self.inlet();
+        Receiving::by(inlet, || inlet.try_recv(ToHold::<M>(inlet, PhantomData)))
     }
 }
 

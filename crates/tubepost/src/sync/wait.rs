@@ -158,32 +158,29 @@ impl<'a> Bell<'a> {
     /// Wakes whoever sleeps here. For rare events; [`ring`](Self::ring) is for messages.
     #[cold]
     pub(crate) fn wake(self) {
-        if self.word.load(Ordering::SeqCst) & ASLEEP != 0 {
-            self.wake_sleepers();
-            self.ring_doors();
-        }
-    }
-
-    fn ring_doors(self) {
-        if let Some((doors, reason)) = self.doors {
-            doors.ring(reason);
-        }
-    }
-
-    fn wake_sleepers(self) {
         let mut word = self.word.load(Ordering::SeqCst);
         while word & ASLEEP != 0 {
             if self.wakes == Wakes::One && kernel::wake_one(self.word) {
+                self.ring_doors();
                 return;
             }
             let awake = (word & !ASLEEP).wrapping_add(2);
             match self.word.compare_exchange(word, awake, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => {
+                    self.ring_doors();
                     kernel::wake_all(self.word);
                     return;
                 }
                 Err(now) => word = now,
             }
+        }
+    }
+
+    /// Not before the word says that nobody sleeps, or one was woken and it says still that others do: who arms its
+    /// door after this walk, and joins in a word that is about to be cleared, would wait for nobody.
+    fn ring_doors(self) {
+        if let Some((doors, reason)) = self.doors {
+            doors.ring(reason);
         }
     }
 
@@ -220,8 +217,8 @@ impl<'a> Bell<'a> {
                 Err(now) => word = now,
             }
         }
-        kernel::wake_all(self.word);
         self.ring_doors();
+        kernel::wake_all(self.word);
     }
 
     fn arm(self) {

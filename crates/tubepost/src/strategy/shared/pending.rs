@@ -28,28 +28,9 @@ impl Wait {
         Wait { reason, ticket: None }
     }
 
-    /// Waits until `attempt` gives something. `look` is asked before each wait, as by
+    /// Waits until `attempt`, which came to nothing a moment ago, gives something. `look` is asked before each wait, as by
     /// [`Bell::wait`](crate::sync::wait::Bell::wait); `failed` says what it is that one can't wait.
-    #[inline]
     pub(crate) fn poll<R>(
-        &mut self,
-        at: &Arc<Attachment>,
-        context: &mut Context<'_>,
-        mut attempt: impl FnMut() -> Option<R>,
-        look: impl FnMut() -> Result<Duration, R>,
-        failed: impl FnOnce(Error) -> R,
-    ) -> Poll<R> {
-        if let Some(done) = attempt() {
-            if self.ticket.is_some() {
-                self.ticket = None;
-            }
-            return Poll::Ready(done);
-        }
-        self.wait(at, context, attempt, look, failed)
-    }
-
-    #[cold]
-    fn wait<R>(
         &mut self,
         at: &Arc<Attachment>,
         context: &mut Context<'_>,
@@ -58,14 +39,14 @@ impl Wait {
         failed: impl FnOnce(Error) -> R,
     ) -> Poll<R> {
         if let Err(error) = self.enter(at, context) {
-            self.ticket = None;
+            self.leave();
             return Poll::Ready(failed(error));
         }
         for _ in 0..TRIES {
             at.arm(self.reason);
             match attempt().map_or_else(&mut look, Err) {
                 Err(done) => {
-                    self.ticket = None;
+                    self.leave();
                     return Poll::Ready(done);
                 }
                 Ok(Duration::ZERO) => {}
@@ -79,6 +60,14 @@ impl Wait {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// It waits no more.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        if self.ticket.is_some() {
+            self.ticket = None;
+        }
     }
 
     fn enter(&mut self, at: &Arc<Attachment>, context: &Context<'_>) -> Result<(), Error> {

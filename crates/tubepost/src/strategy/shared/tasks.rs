@@ -11,7 +11,7 @@ use crate::error::{Closed, Error};
 use crate::queue::slots::Place;
 use crate::strategy::Refusal;
 use crate::sync::doors::{END, MESSAGES, ROOM};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A wait for messages, for room, for the end.
 pub(crate) fn for_messages() -> Wait {
@@ -36,8 +36,8 @@ fn failed<R>(error: Error) -> Result<R, Refusal> {
 }
 
 impl Inlet {
-    /// Tries this until there is a message.
-    #[inline]
+    /// There was nothing a moment ago.
+    #[inline(never)]
     pub(crate) fn poll_recv<R>(
         &self,
         wait: &mut Wait,
@@ -58,6 +58,22 @@ impl Outlet {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<(), Refusal>> {
+        match self.try_send(bytes) {
+            Err(Refusal::Waiting) => self.poll_room(wait, context, bytes),
+            done => {
+                wait.leave();
+                Poll::Ready(done)
+            }
+        }
+    }
+
+    #[cold]
+    fn poll_room(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<(), Refusal>> {
         let look = || self.look_before_waiting().map_err(Err);
         wait.poll(&self.at, context, || now(self.try_send(bytes)), look, failed)
     }
@@ -73,6 +89,10 @@ impl Outlet {
             return Poll::Ready(Err(forked()));
         }
         let over = || at.segment.is_closed().then(|| Ok(cleanup::finish(&at.segment)));
+        if let Some(closed) = over() {
+            wait.leave();
+            return Poll::Ready(closed);
+        }
         wait.poll(at, context, over, || at.look_for_owner().map_err(Err), failed)
     }
 }
@@ -95,16 +115,18 @@ impl<'a> Collection<'a> {
         let place = match self.sent {
             Some(place) => place,
             None => {
-                let look = || outlet.look_before_waiting().map_err(Err);
                 let attempt = || now(outlet.post::<true>(bytes));
-                match self.wait.poll(&outlet.at, context, attempt, look, failed) {
-                    Poll::Ready(Ok(place)) => *self.sent.insert(place),
-                    Poll::Ready(Err(refusal)) => return Poll::Ready(Err(refusal.into())),
-                    Poll::Pending => return Poll::Pending,
-                }
+                let posted = match attempt() {
+                    Some(posted) => posted,
+                    None => {
+                        let look = || outlet.look_before_waiting().map_err(Err);
+                        ready!(self.wait.poll(&outlet.at, context, attempt, look, failed))
+                    }
+                };
+                *self.sent.insert(posted?)
             }
         };
-        let done = std::task::ready!(self.poll_collected(context, place));
+        let done = ready!(self.poll_collected(context, place));
         self.sent = None;
         Poll::Ready(match done {
             Ok(()) => Ok(()),
@@ -126,6 +148,10 @@ impl<'a> Collection<'a> {
             return Poll::Ready(Err(forked()));
         }
         let over = || at.segment.slots.is_over(place).then_some(Ok(()));
+        if let Some(collected) = over() {
+            self.wait.leave();
+            return Poll::Ready(collected);
+        }
         let look = || {
             if at.segment.is_closed() {
                 return Err(Err(closed(&at.segment)));
