@@ -14,6 +14,7 @@
 //! | [`waiting`] | sleeping and waking without a fence per message | store buffers |
 //! | [`chunks`] | payloads beside the slots, messages in hand, reclaiming them from the dead | in order |
 //! | [`waking`] | whom to wake where receivers compete | in order |
+//! | [`doors`] | waking those who wait for a descriptor, beside sleepers | in order |
 //! | [`handoff`] | capacity zero: giving, offering, giving up | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
@@ -30,6 +31,7 @@
 
 mod chunks;
 mod close;
+mod doors;
 mod explorer;
 mod handoff;
 mod memory;
