@@ -18,6 +18,7 @@
 //! | `crowd` | ten thousand mailboxes |
 //! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
+//! | `doors` | what tasks and event loops are woken by: no descriptors, forks, long paths, what the dead leave |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
 
@@ -26,6 +27,7 @@ mod stage;
 
 mod citizen;
 mod crowd;
+mod doors;
 mod forks;
 mod holding;
 mod intruders;
@@ -48,6 +50,7 @@ mod walks;
 fn role() {
     stage::enter(&[
         citizen::ROLES,
+        doors::ROLES,
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,

@@ -5,8 +5,8 @@
 //! tasks, or, in a tokio runtime, that one's reactor (`reactor`): all of them, as a bell wakes all its
 //! sleepers. They try, and wait again.
 //!
-//! The watch listens for edges. So where somebody uses the descriptor, it leaves what was rung for
-//! him to read; else it reads it itself.
+//! They listen for edges, and read what was rung. Where somebody uses the descriptor they ring it anew after that, for him
+//! to read: left as it was it would fill, and one that is full has no edges any more.
 //!
 //! Once a second, as long as somebody waits, all are woken, to arm anew and look again (`sync::doors` says why).
 //!
@@ -19,8 +19,8 @@ use crate::error::Error;
 use crate::os::{self, Errno, fork};
 use crate::sync::watch::{self, Visit, Visited};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 
@@ -41,6 +41,8 @@ pub(crate) struct Door {
     /// How many wait, tasks and users of the descriptor; and how many of those.
     number: AtomicU32,
     descriptors: AtomicU32,
+    /// The next edge is one's own.
+    put_back: AtomicBool,
     #[cfg(feature = "tokio")]
     pub(super) reactors: Reactors,
 }
@@ -98,6 +100,7 @@ impl Attachment {
             waiting: Mutex::default(),
             number: AtomicU32::new(0),
             descriptors: AtomicU32::new(0),
+            put_back: AtomicBool::new(false),
             #[cfg(feature = "tokio")]
             reactors: Reactors::default(),
         });
@@ -202,8 +205,16 @@ impl Door {
 
     /// It was rung.
     pub(super) fn rung(&self) {
-        if !self.is_lent() {
+        if !self.put_back.swap(false, SeqCst) {
             os::door::drain(self.socket());
+            if self.is_lent()
+                && let Some(at) = self.at.upgrade()
+            {
+                self.put_back.store(true, SeqCst);
+                if at.ring_door().is_err() {
+                    self.put_back.store(false, SeqCst); // it is tried again in a second
+                }
+            }
         }
         self.wake_tasks();
     }
@@ -211,8 +222,7 @@ impl Door {
     /// One who waited for this is gone.
     fn one_less(&self, reason: u32, descriptors: u32) {
         self.number.fetch_sub(1, SeqCst);
-        if fork::is_current(self.epoch)
-            && descriptors == 0
+        if descriptors == 0
             && !self.waiting().tasks.iter().any(|task| task.reason == reason)
             && let Some(at) = self.at.upgrade()
         {
@@ -255,6 +265,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if !fork::is_current(self.door.epoch) {
+            return; // the lock may be held by a thread that a forked child does not have
+        }
         let task = {
             let mut waiting = self.door.waiting();
             let at = waiting.tasks.iter().position(|task| task.number == self.number);
@@ -267,9 +280,12 @@ impl Drop for Ticket {
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        if !fork::is_current(self.door.epoch) {
+            return;
+        }
         let others = self.door.descriptors.fetch_sub(1, SeqCst) - 1;
         self.door.one_less(self.reason, others);
-        if others == 0 && fork::is_current(self.door.epoch) {
+        if others == 0 {
             self.door.rung(); // what was left for him to read, the tasks have to hear of
         }
     }
