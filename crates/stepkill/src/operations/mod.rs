@@ -7,6 +7,7 @@ mod receiving;
 mod recovery;
 mod sending;
 mod together;
+mod waiting;
 
 use crate::world::{Effects, Operation, Owner, World};
 
@@ -52,7 +53,7 @@ impl Together {
 
 /// All operations.
 pub fn all() -> Vec<Operation> {
-    [sending::ALL, receiving::ALL, existing::ALL].concat()
+    [sending::ALL, receiving::ALL, existing::ALL, waiting::ALL].concat()
 }
 
 /// All pairs that are walked.

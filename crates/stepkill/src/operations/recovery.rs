@@ -27,6 +27,7 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("own", &["own", "gc", "create"]),
     ("create", &["remove-dead"]),
     ("remove-chunked", &["remove-dead", "gc"]),
+    ("wait-at-door", &["gc", "open-receiver", "remove", "send"]),
 ];
 
 /// First, and its heir, in a mailbox like the first one's. Only of such that are mentioned in what others look at.

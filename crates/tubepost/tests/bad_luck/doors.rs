@@ -179,8 +179,8 @@ fn elsewhere(cue: &mut Cue) {
 #[test]
 fn a_domain_may_be_mounted_elsewhere() {
     let (place, other) = (Place::new(), Place::new());
-    let started = Child::start_in_namespace("elsewhere", &[&place.arg(), &other.arg()]);
     let inbox = Mailbox::<u64>::options().domain(place.domain()).own("box").expect("a free name");
+    let started = Child::start_in_namespace("elsewhere", &[&place.arg(), &other.arg()]);
     let mut child = match started {
         Ok(child) => child,
         Err(why) => return skip("a_domain_may_be_mounted_elsewhere", &why),

@@ -74,7 +74,9 @@ fn each_that_is_ready_has_its_turn() {
         (0..TIMES as u64).for_each(|number| out.try_send(number).expect("room"));
     }
     let mut select = Select::new();
-    boxes.iter().for_each(|inbox| drop(select.recv(inbox)));
+    for inbox in &boxes {
+        select.recv(inbox);
+    }
     let mut counts = [0; 3];
     for _ in 0..TIMES {
         let at = select.ready();
@@ -162,7 +164,9 @@ fn more_mailboxes_than_the_kernel_sleeps_on() {
         (0..BOXES).map(|at| options.own(&at.to_string()).expect("a fresh domain")).collect();
     let outs: Vec<_> = (0..BOXES).map(|at| open::<u64>(&place, &at.to_string())).collect();
     let mut select = Select::new();
-    boxes.iter().for_each(|inbox| drop(select.recv(inbox)));
+    for inbox in &boxes {
+        select.recv(inbox);
+    }
     promptly(|round| {
         let at = (round as usize * 37) % BOXES;
         scope(|scope| {
