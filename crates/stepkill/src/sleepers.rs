@@ -12,7 +12,8 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tubepost::{Receiver, Sender};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tubepost::{Doorbell, Error, Receiver, Sender};
 
 use crate::campaign::{Totals, violated};
 use crate::judge::{Judge, PATIENCE};
@@ -36,6 +37,9 @@ pub enum For {
     Room,
     Collection,
     End,
+    /// The same as the first two, in an event loop.
+    Door,
+    DoorForRoom,
 }
 
 /// Tries it until that says something.
@@ -113,6 +117,14 @@ impl Judge {
                     let sent = out.send_collected_timeout(&letter, PATIENCE);
                     sent.map(|()| With::Sent(number)).map_err(|error| error.to_string())
                 }
+                ("Door", Some(inbox), _) => at_the_door(inbox.doorbell()).and_then(|()| {
+                    let got = inbox.try_recv_envelope();
+                    got.map(|it| With::Message(it.message, it.redelivered)).map_err(|error| error.to_string())
+                }),
+                ("DoorForRoom", _, Some(out)) => at_the_door(out.doorbell()).and_then(|()| {
+                    let sent = out.try_send(&letter);
+                    sent.map(|()| With::Sent(number)).map_err(|error| error.to_string())
+                }),
                 ("End", _, Some(out)) => match out.closed_timeout(PATIENCE) {
                     Ok(Some(_)) => Ok(With::End),
                     other => Err(format!("{other:?}")),
@@ -134,6 +146,10 @@ impl Judge {
     pub fn sleeps_on_the_mailbox(&self, thread: i32) -> bool {
         let Ok(call) = read_to_string(format!("/proc/self/task/{thread}/syscall")) else { return false };
         let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+        let polls = [libc::SYS_poll, libc::SYS_ppoll].map(|number| number.to_string());
+        if call.split(' ').next().is_some_and(|number| polls.contains(&number.into())) {
+            return true; // at the door
+        }
         let mut words = call.split(' ');
         let is_futex = words.next() == Some(&libc::SYS_futex.to_string());
         let Some(word) = words.next().and_then(hex).filter(|_| is_futex) else { return false };
@@ -160,6 +176,16 @@ impl Judge {
             Ok(With::End) => {}
             Err(why) => panic!("what it waited for is not there: {why}"),
         }
+    }
+}
+
+/// Sleeps until the door is rung.
+fn at_the_door(bell: Result<Doorbell, Error>) -> Result<(), String> {
+    let bell = bell.map_err(|error| error.to_string())?;
+    let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    match rustix::event::poll(&mut [PollFd::new(&bell, PollFlags::IN)], Some(&patience)) {
+        Ok(1) => Ok(()),
+        other => Err(format!("poll: {other:?}")),
     }
 }
 

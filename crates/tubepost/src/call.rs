@@ -99,6 +99,10 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Message for Call<Q, A> {
 
     const VIEWED: bool = Q::VIEWED;
 
+    fn sent_of(_: &Q::Received) -> Option<Infallible> {
+        None
+    }
+
     #[inline]
     fn view(bytes: &[u8]) -> Result<&Q::Held, Unfit> {
         let (length, expected) = (bytes.len(), Address::BYTES);

@@ -182,7 +182,7 @@ where
 }
 
 /// Takes it in hand.
-struct ToHold<'a, M: ?Sized>(&'a Arc<Inlet>, PhantomData<fn() -> Box<M>>);
+pub(crate) struct ToHold<'a, M: ?Sized>(pub(crate) &'a Arc<Inlet>, pub(crate) PhantomData<fn() -> Box<M>>);
 
 impl<M: Message + ?Sized> With for ToHold<'_, M> {
     type Result = Delivery<M>;

@@ -124,6 +124,10 @@ impl postcard::ser_flavors::Flavor for ToDesk<'_> {
 impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Encoded<T> {
     const VIEWED: bool = false; // it has to be decoded
 
+    fn sent_of(received: &T) -> Option<&T> {
+        Some(received)
+    }
+
     type Sent<'a> = &'a T;
     type Received = T;
     type Held = T;

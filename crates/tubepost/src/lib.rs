@@ -84,6 +84,8 @@ mod call;
 mod delivery;
 #[cfg(not(loom))]
 mod domain;
+#[cfg(not(loom))]
+mod doorbell;
 #[cfg(feature = "serde")]
 mod encoded;
 #[cfg(not(loom))]
@@ -95,9 +97,15 @@ mod mailbox;
 #[cfg(not(loom))]
 mod receiver;
 #[cfg(not(loom))]
+mod select;
+#[cfg(not(loom))]
 mod sender;
 #[cfg(not(loom))]
 mod strategy;
+#[cfg(all(feature = "futures", not(loom)))]
+mod stream;
+#[cfg(not(loom))]
+mod tasks;
 #[cfg(not(loom))]
 mod unbounded;
 
@@ -129,6 +137,8 @@ pub use domain::{
     member::Peer,
     stat::{Kind, Listed, Owner, OwnerKind, Stat, Strategy},
 };
+#[cfg(not(loom))]
+pub use doorbell::Doorbell;
 #[cfg(feature = "serde")]
 pub use encoded::Encoded;
 #[cfg(not(loom))]
@@ -138,7 +148,11 @@ pub use mailbox::{Mailbox, Options};
 #[cfg(not(loom))]
 pub use receiver::{Envelope, IntoIter, Iter, Receiver, ReceiverOptions, TryIter};
 #[cfg(not(loom))]
+pub use select::{ReadyTimeoutError, Select, TryReadyError};
+#[cfg(not(loom))]
 pub use sender::{Sender, SenderOptions};
+#[cfg(all(feature = "futures", not(loom)))]
+pub use stream::{ReceiverStream, SenderSink};
 
 /// What `#[derive(Message)]` generates code against; not part of the API.
 #[doc(hidden)]

@@ -138,7 +138,7 @@ impl<T: Plain> Sender<T> {
         let body = if outlet.may_lend() {
             Body::Lent(outlet.lend(size_of::<T>(), plain::value_in_mut).map_err(failed)?)
         } else {
-            outlet.may_send(size_of::<T>()).map_err(failed)?;
+            outlet.may_lend_so_much(size_of::<T>()).map_err(failed)?;
             Body::Private(plain::zeroed())
         };
         Ok(Loan { outlet, body, kind: Kind::PLAIN })

@@ -116,6 +116,10 @@ pub trait Message: sealed::Sealed + 'static {
         Err(Unfit::WrongLength { length: bytes.len(), expected: 0 })
     }
 
+    /// What a sender gives, of a message that was received; nothing if such are not just sent.
+    #[doc(hidden)]
+    fn sent_of(received: &Self::Received) -> Option<Self::Sent<'_>>;
+
     /// The message that the queue holds, copied out.
     #[doc(hidden)]
     fn receive<P: Payload + ?Sized>(payload: &P) -> Result<Self::Received, Unfit>;
@@ -187,6 +191,10 @@ impl<T: Plain> Message for T {
         plain::bytes_of(sent)
     }
 
+    fn sent_of(received: &T) -> Option<T> {
+        Some(*received)
+    }
+
     #[inline]
     fn view(bytes: &[u8]) -> Result<&T, Unfit> {
         plain::value_in(bytes).ok_or_else(|| wrong_length::<T>(bytes.len()))
@@ -230,6 +238,10 @@ impl Message for [u8] {
         sent
     }
 
+    fn sent_of(received: &Vec<u8>) -> Option<&[u8]> {
+        Some(received)
+    }
+
     #[inline]
     fn view(bytes: &[u8]) -> Result<&[u8], Unfit> {
         Ok(bytes)
@@ -268,6 +280,10 @@ impl Message for str {
     #[inline]
     fn bytes<'s>(sent: &'s &str, (): &'s (), _: usize) -> &'s [u8] {
         sent.as_bytes()
+    }
+
+    fn sent_of(received: &String) -> Option<&str> {
+        Some(received)
     }
 
     #[inline]

@@ -159,7 +159,7 @@ where
 }
 
 /// Makes a message of what was taken.
-struct ByValue<M: ?Sized>(PhantomData<fn() -> Box<M>>);
+pub(crate) struct ByValue<M: ?Sized>(pub(crate) PhantomData<fn() -> Box<M>>);
 
 impl<M: Message + ?Sized> With for ByValue<M> {
     type Result = M::Received;
@@ -180,7 +180,7 @@ impl<M: Message + ?Sized> With for ByValue<M> {
 }
 
 /// The same, with what is known about it.
-struct InEnvelope<M: ?Sized>(PhantomData<fn() -> Box<M>>);
+pub(crate) struct InEnvelope<M: ?Sized>(pub(crate) PhantomData<fn() -> Box<M>>);
 
 impl<M: Message + ?Sized> With for InEnvelope<M> {
     type Result = Envelope<M>;
@@ -193,7 +193,10 @@ impl<M: Message + ?Sized> With for InEnvelope<M> {
 }
 
 /// Copies it into a buffer.
-struct IntoBuffer<'a, M: ?Sized, B: ?Sized>(&'a mut B, PhantomData<fn() -> Box<M>>);
+pub(crate) struct IntoBuffer<'a, M: ?Sized, B: ?Sized>(
+    pub(crate) &'a mut B,
+    pub(crate) PhantomData<fn() -> Box<M>>,
+);
 
 impl<M: Message + ?Sized, B: Buffer<M> + ?Sized> With for IntoBuffer<'_, M, B> {
     type Result = usize;

@@ -31,6 +31,20 @@ pub const ALL: &[(Operation, For)] = &[
         },
         For::Message,
     ),
+    (Operation { name: "awaited-send-at-door", world: EMPTY, walk: sending::send, effects: ADDS }, For::Door),
+    (
+        Operation {
+            name: "awaited-send-to-owners-door",
+            world: EMPTY_OWNED,
+            walk: sending::send,
+            effects: ADDS,
+        },
+        For::Door,
+    ),
+    (
+        Operation { name: "awaited-recv-at-door", world: FULL, walk: receiving::recv, effects: RECEIVES },
+        For::DoorForRoom,
+    ),
     (
         Operation { name: "awaited-give-back", world: LAST, walk: receiving::give_back, effects: TAKES },
         For::Message,

@@ -10,6 +10,7 @@ mod receiving;
 mod recovery;
 mod sending;
 mod together;
+mod waiting;
 
 use crate::world::{Effects, Operation, Owner, World};
 
@@ -59,7 +60,8 @@ impl Together {
 
 /// All operations.
 pub fn all() -> Vec<Operation> {
-    [sending::ALL, receiving::ALL, holding::ALL, existing::ALL, meeting::ALL, endless::ALL].concat()
+    [sending::ALL, receiving::ALL, holding::ALL, existing::ALL, meeting::ALL, endless::ALL, waiting::ALL]
+        .concat()
 }
 
 /// All pairs that are walked.

@@ -44,6 +44,7 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("send-append", &["recv", "send", "gc", "open-sender", "remove"]),
     ("send-retire", &["recv", "send", "gc"]),
     ("gc-segments", &["gc", "send"]),
+    ("wait-at-door", &["gc", "open-receiver", "remove", "send"]),
 ];
 
 /// First, and its heir, in a mailbox like the first one's. Only of such that are mentioned in what others look at.

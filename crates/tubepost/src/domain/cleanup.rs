@@ -58,7 +58,13 @@ impl Domain {
     /// ```
     pub fn gc(&self) -> Result<Swept, Error> {
         let mut swept = Swept::default();
+        let doors = self.doors();
+        let mut ids = Some(Vec::new());
         for Listed { name, stat } in self.list()? {
+            match &stat {
+                Ok(stat) => ids.iter_mut().for_each(|ids| ids.push(stat.id)),
+                Err(_) => ids = None, // it may be any of them
+            }
             let outcome = match stat {
                 Ok(_) => self.clean(&name, &mut swept),
                 Err(error) => Err(error),
@@ -68,6 +74,7 @@ impl Domain {
                 Err(error) => swept.left_alone.push((name, error)),
             }
         }
+        self.take_doors_of_no_mailbox(&doors, ids.as_deref());
         Ok(swept)
     }
 

@@ -34,6 +34,7 @@ use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
 use crate::queue::mapped::Mapped;
 use crate::queue::rows::{self, HeaderOf, Rows};
 use crate::queue::slots::{Member, Slots};
+use crate::sync::doors;
 use crate::sync::wait::{Bell, Wakes};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
@@ -171,20 +172,20 @@ impl Segment {
     pub(crate) fn messages(&self) -> Bell<'_> {
         let bells = &self.header().bells;
         let wakes = if self.geometry.choice.owned { Wakes::All } else { Wakes::One };
-        Bell::new(&bells.messages, &bells.fence, wakes)
+        Bell::new(&bells.messages, &bells.fence, wakes).and(self, doors::MESSAGES)
     }
 
     /// Those who wait for room.
     #[inline]
     pub(crate) fn room(&self) -> Bell<'_> {
         let bells = &self.header().bells;
-        Bell::new(&bells.room, &bells.fence, Wakes::All)
+        Bell::new(&bells.room, &bells.fence, Wakes::All).and(self, doors::ROOM)
     }
 
     /// Those who wait for the end.
     pub(crate) fn end(&self) -> Bell<'_> {
         let bells = &self.header().bells;
-        Bell::new(&bells.end, &bells.fence, Wakes::All)
+        Bell::new(&bells.end, &bells.fence, Wakes::All).and(self, doors::END)
     }
 
     /// Wakes everybody who waits for anything here.
@@ -291,6 +292,7 @@ impl Segment {
                 if still && agreed() {
                     self.mark_retired();
                     self.wake_all();
+                    self.take_doors_of_the_dead();
                     match file::remove(&path) {
                         Ok(()) | Err(Errno::NOENT) => {}
                         Err(errno) => return Err(failed("to remove", &path, errno)),

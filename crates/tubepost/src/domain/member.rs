@@ -38,6 +38,7 @@ use crate::queue::about::About;
 use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDS};
 use crate::queue::rows::Rows;
 use crate::queue::slots::Member;
+use crate::sync::doors;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -116,6 +117,7 @@ fn introduce(row: &Row, member: &Introduction<'_>) {
         word.store(u64::from_le_bytes(*eight), Relaxed);
     }
     row.name_length.store(end as u64, Relaxed);
+    doors::renew(&row.door);
 }
 
 /// What a row says about its member.
@@ -137,6 +139,11 @@ fn spell(pid: u32, length: usize, name: &[AtomicU64; 8]) -> Peer {
     }
     let name = String::from_utf8_lossy(&bytes[..length.min(MAX_MEMBER_NAME)]).into_owned();
     Peer { pid, name }
+}
+
+/// Which of those that had or will have this row its member is.
+pub(crate) fn generation(row: &Row) -> u64 {
+    row.word.load(Acquire) / (PHASE + 1)
 }
 
 /// Whether a row is in use, by somebody alive or dead.

@@ -7,6 +7,7 @@
 pub(crate) mod access;
 pub(crate) mod cleanup;
 pub(crate) mod contents;
+pub(crate) mod doorway;
 pub(crate) mod entry;
 pub(crate) mod meeting;
 pub(crate) mod member;

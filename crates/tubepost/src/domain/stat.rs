@@ -2,7 +2,7 @@
 
 use super::entry::{self, Id, Segment};
 use super::name::Name;
-use super::{Domain, failed};
+use super::{Domain, doorway, failed};
 use crate::error::Error;
 use crate::format::Format;
 use crate::os::{Errno, file};
@@ -190,6 +190,9 @@ impl Domain {
         for entry in std::fs::read_dir(self.path()).map_err(trouble)? {
             let file = entry.map_err(trouble)?.file_name();
             let file = file.to_string_lossy();
+            if doorway::Called::by(&file).is_some() {
+                continue; // a member's, not a thing of its own
+            }
             let (name, stat) = match Name::of_file(&file) {
                 Some(name) => (name.to_string(), self.look(&name)),
                 None => {

@@ -10,6 +10,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod cpu;
+pub(crate) mod door;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -17,5 +18,6 @@ pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod pid;
 pub(crate) mod thread;
+pub(crate) mod timer;
 
 pub(crate) use rustix::io::Errno;

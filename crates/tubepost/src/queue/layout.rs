@@ -164,6 +164,8 @@ pub(crate) struct Bells {
     pub(crate) news: AtomicU32,
     /// Counts the receivers that came: others watch out for their deaths.
     pub(crate) joined: AtomicU32,
+    /// For which reasons some door may be armed; see `sync::doors`.
+    pub(crate) doors: AtomicU32,
 }
 
 /// How far things have got.
@@ -301,6 +303,8 @@ pub(crate) struct Row {
     pub(crate) role: AtomicU64,
     /// Odd while the member may look into segments; see `domain::visits`.
     pub(crate) visiting: AtomicU64,
+    /// Whether its member waits for a descriptor; see `sync::doors`.
+    pub(crate) door: AtomicU64,
 }
 
 /// `role`: a sender, or somebody who cleans up.
@@ -327,6 +331,7 @@ const _: () = {
     assert!(CELL == 64 && offset_of!(Cell, bell) == 16 && offset_of!(Entry, bell) == 20);
     assert!(SPARE_CHUNKS << 5 == 1 << WHICH_BITS && MAX_CLASSES <= 1 << 5);
     assert!(offset_of!(Header, segments) == 0x240 && offset_of!(Row, visiting) == 112);
+    assert!(offset_of!(Bells, doors) == 24 && offset_of!(Row, door) == 120);
     assert!(size_of::<Row>() == 128 && align_of::<Row>() <= PAGE as usize);
     assert!(size_of::<Entry>() == 128 && LEAST_CHUNK << (MAX_CLASSES - 1) == MAX_MESSAGE);
     assert!(PAGE.is_multiple_of(ROW) && ROWS == u16::MAX as u64 + 1);

@@ -8,6 +8,7 @@
 //! `unsafe` is allowed in this folder.
 #![allow(unsafe_code)]
 
+pub(crate) mod doors;
 pub(crate) mod sole;
 pub(crate) mod wait;
 #[cfg(not(loom))]
@@ -28,7 +29,7 @@ pub(crate) mod kernel {
     #[cfg(not(loom))]
     pub(crate) use crate::os::cpu::barrier_everywhere;
     #[cfg(not(loom))]
-    pub(crate) use crate::os::futex::{sleep, wake_all, wake_one};
+    pub(crate) use crate::os::futex::{sleep, sleep_on_any, wake_all, wake_one};
 }
 
 #[cfg(loom)]

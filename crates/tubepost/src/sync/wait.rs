@@ -45,6 +45,8 @@
 //! longer than [`SLICE`] without looking again, and a death that a watch sees wakes all by
 //! [`Bell::alarm`], which does not believe the word. The same if the one who was woken dies, or is stopped.
 //! A setter that dies in SETTING: see the table.
+//!
+//! Who waits for a descriptor and not on the word is woken by way of a door: see [`doors`](super::doors).
 
 use super::atomic::{AtomicU32, Ordering, fence};
 use super::kernel;
@@ -80,6 +82,13 @@ pub(crate) struct Bell<'a> {
     word: &'a AtomicU32,
     fence: &'a AtomicU32,
     wakes: Wakes,
+    doors: Option<(&'a dyn Doors, u32)>,
+}
+
+/// Those who wait for a descriptor.
+pub(crate) trait Doors {
+    /// Rings all doors that are armed for this reason.
+    fn ring(&self, reason: u32);
 }
 
 /// How many sleepers an event is for.
@@ -95,7 +104,13 @@ pub(crate) struct Quiet(std::sync::atomic::AtomicU32);
 
 impl<'a> Bell<'a> {
     pub(crate) fn new(word: &'a AtomicU32, fence: &'a AtomicU32, wakes: Wakes) -> Bell<'a> {
-        Bell { word, fence, wakes }
+        Bell { word, fence, wakes, doors: None }
+    }
+
+    /// The same, for those too who wait for this reason at a door.
+    #[inline]
+    pub(crate) fn and(self, doors: &'a dyn Doors, reason: u32) -> Bell<'a> {
+        Bell { doors: Some((doors, reason)), ..self }
     }
 
     /// Whether somebody may sleep here.
@@ -141,30 +156,12 @@ impl<'a> Bell<'a> {
         // The processor may still hold the published store back; the compiler must not.
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
         let seen = self.fence.load(Ordering::Acquire);
-        if state(seen) != NONE {
-            self.ring_fenced(seen, quiet);
-        } else if self.word.load(Ordering::Acquire) & ASLEEP != 0 {
+        let sleeps = match state(seen) {
+            NONE => self.word.load(Ordering::Acquire) & ASLEEP != 0,
+            _ => sleeps_after_a_fence(self.word, self.fence, seen, quiet),
+        };
+        if sleeps {
             self.wake();
-        }
-    }
-
-    #[inline(never)]
-    fn ring_fenced(self, seen: u32, quiet: &Quiet) {
-        fence(Ordering::SeqCst);
-        if self.word.load(Ordering::Acquire) & ASLEEP != 0 {
-            quiet.0.store(0, Ordering::Relaxed);
-            self.wake();
-            return;
-        }
-        let messages = quiet.0.load(Ordering::Relaxed) + 1;
-        if messages < QUIET {
-            quiet.0.store(messages, Ordering::Relaxed);
-            return;
-        }
-        quiet.0.store(0, Ordering::Relaxed);
-        if state(seen) == SET {
-            let next = next_epoch(seen);
-            let _ = self.fence.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 
@@ -174,11 +171,13 @@ impl<'a> Bell<'a> {
         let mut word = self.word.load(Ordering::SeqCst);
         while word & ASLEEP != 0 {
             if self.wakes == Wakes::One && kernel::wake_one(self.word) {
+                self.ring_doors();
                 return;
             }
             let awake = (word & !ASLEEP).wrapping_add(2);
             match self.word.compare_exchange(word, awake, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => {
+                    self.ring_doors();
                     kernel::wake_all(self.word);
                     return;
                 }
@@ -187,10 +186,18 @@ impl<'a> Bell<'a> {
         }
     }
 
+    /// Not before the word says that nobody sleeps, or one was woken and it says still that others do: who arms its
+    /// door after this walk, and joins in a word that is about to be cleared, would wait for nobody.
+    fn ring_doors(self) {
+        if let Some((doors, reason)) = self.doors {
+            doors.ring(reason);
+        }
+    }
+
     /// Says "asleep" and makes sure that publishers will see it. The caller then looks
     /// again, and sleeps on the value returned. Where somebody sleeps already it joins him:
     /// with a new value each would keep the other from ever falling asleep.
-    fn register(self) -> u32 {
+    pub(crate) fn register(self) -> u32 {
         let mut word = self.word.load(Ordering::SeqCst);
         loop {
             if word & ASLEEP != 0 {
@@ -220,6 +227,7 @@ impl<'a> Bell<'a> {
                 Err(now) => word = now,
             }
         }
+        self.ring_doors();
         kernel::wake_all(self.word);
     }
 
@@ -279,6 +287,35 @@ impl<'a> Bell<'a> {
             }
         }
     }
+}
+
+/// Whether somebody sleeps; the caller published before, and fences for the sake of sleepers.
+#[inline(never)]
+fn sleeps_after_a_fence(word: &AtomicU32, fences: &AtomicU32, seen: u32, quiet: &Quiet) -> bool {
+    fence(Ordering::SeqCst);
+    if word.load(Ordering::Acquire) & ASLEEP != 0 {
+        quiet.0.store(0, Ordering::Relaxed);
+        return true;
+    }
+    let messages = quiet.0.load(Ordering::Relaxed) + 1;
+    if messages < QUIET {
+        quiet.0.store(messages, Ordering::Relaxed);
+        return false;
+    }
+    quiet.0.store(0, Ordering::Relaxed);
+    if state(seen) == SET {
+        let next = next_epoch(seen);
+        let _ = fences.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed);
+    }
+    false
+}
+
+/// Sleeps on all of these bells, each as it was when the caller registered there, until one of them rings; the
+/// caller looked again meanwhile. `false`: the system can't sleep on so many words.
+#[cfg(not(loom))]
+pub(crate) fn sleep_at(bells: &[(Bell<'_>, u32)], longest: Duration) -> bool {
+    let words = bells.iter().map(|(bell, asleep)| (bell.word, *asleep));
+    kernel::sleep_on_any(words, longest.min(SLICE))
 }
 
 /// Asks again and again for a while; `false` if it is not ready by then.

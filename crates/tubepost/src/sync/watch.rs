@@ -1,9 +1,13 @@
-//! Deaths of other processes, told at once to those who wait.
+//! Deaths of other processes, and descriptors that become readable, told at once to those who wait.
 //!
 //! A process that blocks starts one thread, once, which sleeps in `epoll` on a pidfd for
 //! each process that somebody here depends on (the owner of a full mailbox, the claimant at
 //! the head). When one ends, the thread tells everybody who asked about it. A process that
 //! never blocks has no such thread and notices deaths when it looks.
+//!
+//! Who waits without a thread of its own ([`Visited`]) is visited by this one: when its descriptor becomes readable,
+//! if it wants that, and once a [slice](super::wait::SLICE), as long as it waits, for nobody waits longer than that
+//! without looking again.
 //!
 //! **What if it cannot?** No descriptors, no threads, a peer in another pid namespace: then
 //! nobody is told, and waiters find out by themselves within [`super::wait::SLICE`].
@@ -11,18 +15,45 @@
 //! **After a fork** the child has neither the thread nor the list; it starts its own when it
 //! first blocks.
 
-use crate::os::{Errno, fork, pid, thread};
+use super::wait::SLICE;
+use crate::os::{Errno, fork, pid, thread, timer};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::time::Duration;
 
 /// Somebody who wants to hear of a death.
 pub(crate) trait Bereaved: Send + Sync {
     /// The process has ended; what it held it holds no more.
     fn process_died(&self, pid: u32);
 }
+
+/// Somebody who waits without a thread.
+pub(crate) trait Visited: Send + Sync {
+    /// The descriptor has become readable.
+    fn is_readable(&self);
+    /// It is time to look again. Whether anybody waits there.
+    fn look_again(&self) -> bool;
+    /// Whether anybody waits there.
+    fn waits(&self) -> bool;
+}
+
+/// One who is visited; the number is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Visit {
+    epoch: u64,
+    number: u64,
+}
+
+/// Smaller numbers in the epoll set are processes.
+const FIRST_VISIT: u64 = 1 << 32;
+const TIMER: u64 = u64::MAX;
+
+/// Whether the timer is set.
+static TICKS: AtomicBool = AtomicBool::new(false);
 
 struct Peer {
     pidfd: OwnedFd,
@@ -33,6 +64,9 @@ struct Watch {
     epoch: u64,
     epoll: Arc<OwnedFd>,
     peers: HashMap<u32, Peer>,
+    visited: HashMap<u64, Weak<dyn Visited>>,
+    visits: u64,
+    timer: OwnedFd,
 }
 
 static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
@@ -42,14 +76,7 @@ static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
 ///
 /// `false`: it cannot be watched, or is gone already; look for yourself from time to time.
 pub(crate) fn watch(pid: u32, who: Weak<dyn Bereaved>, still: impl FnOnce() -> bool) -> bool {
-    let Some(mut watch) = patiently() else { return false };
-    let Ok(epoch) = fork::epoch() else { return false };
-    if watch.as_ref().is_none_or(|watch| watch.epoch != epoch) {
-        match start(epoch) {
-            Some(fresh) => *watch = Some(fresh),
-            None => return false,
-        }
-    }
+    let Ok(mut watch) = ours() else { return false };
     let Some(watch) = watch.as_mut() else { return false };
     if let Some(peer) = watch.peers.get_mut(&pid) {
         if !still() {
@@ -73,6 +100,63 @@ pub(crate) fn watch(pid: u32, who: Weak<dyn Bereaved>, still: impl FnOnce() -> b
     true
 }
 
+/// Has `who` visited from now on, once a slice while it waits.
+pub(crate) fn attend(who: Weak<dyn Visited>) -> Result<Visit, Errno> {
+    let mut watch = ours()?;
+    let watch = watch.as_mut().ok_or(Errno::AGAIN)?;
+    let number = watch.visits;
+    watch.visits += 1;
+    watch.visited.insert(number, who);
+    Ok(Visit { epoch: watch.epoch, number })
+}
+
+/// Has it visited also whenever this descriptor becomes readable.
+pub(crate) fn listen(visit: Visit, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut watch = ours()?;
+    let watch = watch.as_mut().filter(|watch| watch.epoch == visit.epoch).ok_or(Errno::AGAIN)?;
+    let data = epoll::EventData::new_u64(visit.number);
+    epoll::add(&watch.epoll, fd, data, epoll::EventFlags::IN | epoll::EventFlags::ET)
+}
+
+/// It is visited no more; the descriptor is about to be closed.
+pub(crate) fn part(visit: Visit, fd: BorrowedFd<'_>) {
+    if let Some(mut watch) = patiently()
+        && let Some(watch) = watch.as_mut().filter(|watch| watch.epoch == visit.epoch)
+    {
+        watch.visited.remove(&visit.number);
+        let _ = epoll::delete(&watch.epoll, fd); // it may never have been there
+    }
+}
+
+/// Somebody who is visited waits from now on.
+pub(crate) fn tick() {
+    if !TICKS.load(SeqCst) {
+        tick_first_in(SLICE);
+    }
+}
+
+/// Somebody waits who wants to look again soon.
+#[cold]
+pub(crate) fn tick_first_in(first: Duration) {
+    if let Ok(watch) = ours()
+        && let Some(watch) = watch.as_ref()
+    {
+        TICKS.store(true, SeqCst);
+        timer::set(&watch.timer, first, SLICE);
+    }
+}
+
+/// This process's watch; it is started if need be.
+fn ours() -> Result<MutexGuard<'static, Option<Watch>>, Errno> {
+    let mut watch = patiently().ok_or(Errno::AGAIN)?;
+    let epoch = fork::epoch()?;
+    if watch.as_ref().is_none_or(|watch| watch.epoch != epoch) {
+        *watch = Some(start(epoch)?);
+        TICKS.store(false, SeqCst);
+    }
+    Ok(watch)
+}
+
 /// The list, but no wait for ever: in a forked child the lock may be held by a thread that
 /// the child does not have.
 fn patiently() -> Option<MutexGuard<'static, Option<Watch>>> {
@@ -86,11 +170,15 @@ fn patiently() -> Option<MutexGuard<'static, Option<Watch>>> {
     None
 }
 
-fn start(epoch: u64) -> Option<Watch> {
-    let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).ok()?);
+fn start(epoch: u64) -> Result<Watch, Errno> {
+    let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+    let timer = timer::new()?;
+    epoll::add(&epoll, &timer, epoll::EventData::new_u64(TIMER), epoll::EventFlags::IN)?;
     let for_thread = Arc::clone(&epoll);
-    thread::spawn_quietly("tubepost-watch", move || run(epoch, &for_thread)).ok()?;
-    Some(Watch { epoch, epoll, peers: HashMap::new() })
+    thread::spawn_quietly("tubepost-watch", move || run(epoch, &for_thread))
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+    let (peers, visited) = (HashMap::new(), HashMap::new());
+    Ok(Watch { epoch, epoll, peers, visited, visits: FIRST_VISIT, timer })
 }
 
 fn run(epoch: u64, epoll: &OwnedFd) {
@@ -102,24 +190,73 @@ fn run(epoch: u64, epoll: &OwnedFd) {
             Err(_) => break, // somebody closed our descriptor: start anew at the next need
         }
         for event in &events {
-            let pid = event.data.u64() as u32;
-            let told = {
-                let mut watch = WATCH.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(watch) = watch.as_mut().filter(|watch| watch.epoch == epoch) else { return };
-                watch.peers.remove(&pid).map(|peer| {
-                    let _ = epoll::delete(&watch.epoll, &peer.pidfd);
-                    peer.told
-                })
+            let known = match event.data.u64() {
+                TIMER => look_again(epoch),
+                number if number >= FIRST_VISIT => is_readable(epoch, number),
+                pid => has_ended(epoch, pid as u32),
             };
-            for who in told.into_iter().flatten() {
-                if let Some(who) = who.upgrade() {
-                    who.process_died(pid);
-                }
+            if known.is_none() {
+                return;
             }
         }
     }
-    let mut watch = WATCH.lock().unwrap_or_else(PoisonError::into_inner);
-    if watch.as_ref().is_some_and(|watch| watch.epoch == epoch) {
+    if let Some(mut watch) = locked(epoch) {
         *watch = None;
     }
+}
+
+/// The list, if it is still the one of this thread.
+fn locked(epoch: u64) -> Option<MutexGuard<'static, Option<Watch>>> {
+    let watch = WATCH.lock().unwrap_or_else(PoisonError::into_inner);
+    watch.as_ref().is_some_and(|watch| watch.epoch == epoch).then_some(watch)
+}
+
+fn has_ended(epoch: u64, pid: u32) -> Option<()> {
+    let told = {
+        let mut watch = locked(epoch)?;
+        let watch = watch.as_mut()?;
+        watch.peers.remove(&pid).map(|peer| {
+            let _ = epoll::delete(&watch.epoll, &peer.pidfd);
+            peer.told
+        })
+    };
+    for who in told.into_iter().flatten() {
+        if let Some(who) = who.upgrade() {
+            who.process_died(pid);
+        }
+    }
+    Some(())
+}
+
+fn is_readable(epoch: u64, number: u64) -> Option<()> {
+    let who = locked(epoch)?.as_ref()?.visited.get(&number).and_then(Weak::upgrade);
+    if let Some(who) = who {
+        who.is_readable();
+    }
+    Some(())
+}
+
+fn look_again(epoch: u64) -> Option<()> {
+    let all: Vec<_> = {
+        let watch = locked(epoch)?;
+        let watch = watch.as_ref()?;
+        timer::clear(&watch.timer);
+        watch.visited.values().filter_map(Weak::upgrade).collect()
+    };
+    let mut waits = false;
+    for who in &all {
+        waits |= who.look_again();
+    }
+    if waits {
+        return Some(());
+    }
+    let watch = locked(epoch)?;
+    let watch = watch.as_ref()?;
+    TICKS.store(false, SeqCst);
+    // Whoever began to wait before that, and found the timer set.
+    let waits = watch.visited.values().filter_map(Weak::upgrade).any(|who| who.waits());
+    let every = if waits { SLICE } else { Duration::ZERO };
+    TICKS.store(waits, SeqCst);
+    timer::set(&watch.timer, every, every);
+    Some(())
 }

@@ -19,6 +19,7 @@
 //! | `crowd` | ten thousand mailboxes |
 //! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
+//! | `doors` | what tasks and event loops are woken by: no descriptors, forks, long paths, what the dead leave |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
 
@@ -27,6 +28,7 @@ mod stage;
 
 mod citizen;
 mod crowd;
+mod doors;
 mod endless;
 mod forks;
 mod holding;
@@ -51,6 +53,7 @@ fn role() {
     stage::enter(&[
         citizen::ROLES,
         endless::ROLES,
+        doors::ROLES,
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,

@@ -27,6 +27,9 @@
 //! | `stepped` | the same, with the instruction of the kill chosen |
 //! | `stepped_taking` | where many receive: in taking, accepting, giving back, large messages, removal |
 //! | `rendezvous` | capacity zero: who sends and who receives meet, and nothing lies in between |
+//! | `tasks` | futures on any executor: the same promises; dropped, they have done nothing |
+//! | `ready` | descriptors that say when a mailbox is ready, in anybody's event loop |
+//! | `select` | one thread that waits for several mailboxes |
 //! | `agreement` | formats and names: each refusal shows both sides |
 
 #[path = "../stage/mod.rs"]
@@ -45,6 +48,7 @@ mod deliveries;
 #[cfg(feature = "serde")]
 mod encoded;
 mod envelope;
+mod executors;
 mod fixed;
 mod holding;
 mod killed;
@@ -53,12 +57,15 @@ mod letters;
 mod loans;
 mod notes;
 mod order;
+mod ready;
 mod removal;
 mod rendezvous;
 mod rows;
+mod select;
 mod stepped;
 mod stepped_taking;
 mod stopped;
+mod tasks;
 mod unwanted;
 mod variable;
 
@@ -79,5 +86,7 @@ fn role() {
         batches::ROLES,
         #[cfg(feature = "serde")]
         encoded::ROLES,
+        tasks::ROLES,
+        ready::ROLES,
     ]);
 }

@@ -15,6 +15,7 @@
 //! | [`chunks`] | payloads beside the slots, messages in hand, reclaiming them from the dead | in order |
 //! | [`fencing`] | holders that are late: one of many waiters delivers the message again, nobody twice | in order |
 //! | [`waking`] | whom to wake where receivers compete | in order |
+//! | [`doors`] | waking those who wait for a descriptor, beside sleepers | in order |
 //! | [`handoff`] | capacity zero: giving, offering, giving up | in order |
 //! | [`calls`] | questions and answers: who answers, giving up, a second server | in order |
 //! | [`segments`] | an unbounded queue: segments that come, go, and lose their memory under who looks | store buffers |
@@ -34,6 +35,7 @@
 mod calls;
 mod chunks;
 mod close;
+mod doors;
 mod explorer;
 mod fencing;
 mod handoff;

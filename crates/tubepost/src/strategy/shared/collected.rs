@@ -43,14 +43,17 @@ impl From<Refusal> for Uncollected {
 /// slot for want of memory.
 const COPYING: Duration = Duration::from_millis(100);
 
+/// What was withdrawn is of no use any more.
+pub(super) fn free_withdrawn(segment: &Segment, chunk: Ticket) {
+    segment.chunks.swap_if(chunk, |linked| linked.freed());
+}
+
 impl Outlet {
     /// Sends, and waits until a receiver has the message.
     #[inline]
     pub(crate) fn send_collected(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Uncollected> {
         let place = self.post_by::<true>(bytes, deadline)?;
-        self.until_collected(place, deadline, |segment, chunk| {
-            segment.chunks.swap_if(chunk, |linked| linked.freed());
-        })
+        self.until_collected(place, deadline, free_withdrawn)
     }
 
     /// Waits until the message at this place, which was just sent, is collected. If it is withdrawn, what becomes of the chunk it
@@ -102,7 +105,11 @@ impl Outlet {
 
     /// The deadline came first: takes the message back, unless somebody is just receiving it.
     #[cold]
-    fn withdraw(&self, place: Place, mut chunk: impl FnMut(&Segment, Ticket)) -> Result<(), Uncollected> {
+    pub(super) fn withdraw(
+        &self,
+        place: Place,
+        mut chunk: impl FnMut(&Segment, Ticket),
+    ) -> Result<(), Uncollected> {
         let at = &self.at;
         let segment = &at.segment;
         segment.untaken();
@@ -144,7 +151,7 @@ impl Outlet {
 
     /// What became of the message in a mailbox that was closed.
     #[cold]
-    fn fate(&self, place: Place, closed: Closed) -> Result<(), Uncollected> {
+    pub(super) fn fate(&self, place: Place, closed: Closed) -> Result<(), Uncollected> {
         if self.at.is_over(place) {
             return Ok(());
         }

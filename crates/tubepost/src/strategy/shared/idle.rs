@@ -104,20 +104,24 @@ impl Inlet {
         let done = at.segment.messages().wait(
             deadline,
             || self.may_take().then_some(Ok(())),
-            || {
-                // Somebody else ended it, or took the name away.
-                if at.segment.is_closed() || at.lost_its_name() {
-                    return Err(Err(closed(&at.segment)));
-                }
-                let more = self.recover_head(|place| at.recover_or_watch(place)) || self.look_at_others();
-                if more {
-                    return Ok(Duration::ZERO);
-                }
-                let patience = at.patience();
-                Ok(self.fence_overdue().map_or(patience, |next| next.min(patience)))
-            },
+            || self.look_before_waiting().map_err(Err),
         );
         done.unwrap_or(Err(Refusal::Waiting))
+    }
+
+    /// What a receiver does before it waits: says how long that may be at most, or that it is over.
+    pub(crate) fn look_before_waiting(&self) -> Result<Duration, Refusal> {
+        let at = &self.at;
+        // Somebody else ended it, or took the name away.
+        if at.segment.is_closed() || at.lost_its_name() {
+            return Err(closed(&at.segment));
+        }
+        let more = self.recover_head(|place| at.recover_or_watch(place)) || self.look_at_others();
+        if more {
+            return Ok(Duration::ZERO);
+        }
+        let patience = at.patience();
+        Ok(self.fence_overdue().map_or(patience, |next| next.min(patience)))
     }
 
     /// What a receiver does before it sleeps, besides looking at the head: watch out for the deaths of
@@ -139,8 +143,9 @@ impl Inlet {
         self.competes() && at.segment.give_back() > 0
     }
 
+    /// Whether there seems to be something to be received, or told.
     #[inline]
-    fn may_take(&self) -> bool {
+    pub(crate) fn may_take(&self) -> bool {
         let segment = &self.at.segment;
         let head = segment.visiting(|| segment.slots.head(self.head.load(Relaxed)));
         let there = !matches!(head, Head::Empty(_)) && !self.is_at_withdrawn();

@@ -43,7 +43,7 @@ impl Outlet {
         length: usize,
         view: fn(&mut [u8]) -> Option<&mut H>,
     ) -> Result<Lease<H>, Refusal> {
-        self.may_send(length)?;
+        self.may_lend_so_much(length)?;
         let (at, wanted) = (&*self.at, length as u64);
         let chunk = match at.with_memory(|| at.segment.chunks.take(wanted, at.member)) {
             Ok(chunk) => chunk,
@@ -59,7 +59,7 @@ impl Outlet {
     }
 
     /// Whether a message of so many bytes could be sent if there is room.
-    pub(crate) fn may_send(&self, length: usize) -> Result<(), Refusal> {
+    pub(crate) fn may_lend_so_much(&self, length: usize) -> Result<(), Refusal> {
         let segment = &self.at.segment;
         if !segment.is_ours() {
             return Err(forked());

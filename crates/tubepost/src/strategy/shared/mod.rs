@@ -28,6 +28,8 @@ pub(crate) mod attach;
 pub(crate) mod batch;
 pub(crate) mod calls;
 pub(crate) mod collected;
+pub(crate) mod door;
+pub(crate) mod end;
 mod endless;
 mod handoff;
 mod idle;
@@ -35,10 +37,16 @@ pub(crate) mod inlet;
 pub(crate) mod loaned;
 pub(crate) mod outlet;
 mod overdue;
+pub(crate) mod pending;
+#[cfg(feature = "tokio")]
+mod reactor;
 pub(crate) mod rules;
+pub(crate) mod several;
 pub(crate) mod taken;
+pub(crate) mod tasks;
 mod unwanted;
 
+use self::door::Doorway;
 use super::Refusal;
 use crate::domain::cleanup;
 use crate::domain::entry::Segment;
@@ -89,6 +97,8 @@ pub(crate) struct Attachment {
     looked: AtomicU64,
     /// Waits since polling last helped.
     vain: AtomicU32,
+    /// For those who wait for a descriptor.
+    doorway: Doorway,
 }
 
 impl Bereaved for Attachment {
@@ -114,6 +124,7 @@ impl Attachment {
             watches_owner: AtomicBool::new(false),
             looked: AtomicU64::new(0),
             vain: AtomicU32::new(0),
+            doorway: Doorway::default(),
         })
     }
 
@@ -291,6 +302,7 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         if self.segment.is_ours() {
+            self.shut_door();
             self.segment.leave(self.member);
         }
     }

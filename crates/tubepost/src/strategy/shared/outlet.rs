@@ -64,7 +64,7 @@ impl Outlet {
 
     /// The same, and where it is now. `AWAITED`: the sender waits until it is collected.
     #[inline(always)]
-    fn post<const AWAITED: bool>(&self, bytes: &[u8]) -> Result<Place, Refusal> {
+    pub(super) fn post<const AWAITED: bool>(&self, bytes: &[u8]) -> Result<Place, Refusal> {
         let at = &*self.at;
         if !at.segment.is_ours() {
             return Err(forked());
@@ -268,18 +268,28 @@ impl Outlet {
                 Err(Refusal::Waiting) => None,
                 done => Some(done),
             },
-            || {
-                let patience = at.look_for_owner().map_err(Err)?;
-                let refused = at.segment.slots.place(self.cursor.load(Relaxed));
-                if let Some(oldest) = at.segment.slots.before(refused)
-                    && at.recover_or_watch(oldest)
-                {
-                    return Ok(Duration::ZERO);
-                }
-                Ok(patience)
-            },
+            || self.look_before_waiting().map_err(Err),
         );
         done.unwrap_or(Err(Refusal::Waiting))
+    }
+
+    /// What a sender does before it waits for room: says how long that may be at most, or that it is over.
+    pub(crate) fn look_before_waiting(&self) -> Result<Duration, Refusal> {
+        let at = &self.at;
+        let patience = at.look_for_owner()?;
+        let refused = at.segment.slots.place(self.cursor.load(Relaxed));
+        if let Some(oldest) = at.segment.slots.before(refused)
+            && at.recover_or_watch(oldest)
+        {
+            return Ok(Duration::ZERO);
+        }
+        Ok(patience)
+    }
+
+    /// Whether there seems to be room, or the mailbox is closed.
+    pub(crate) fn may_send(&self) -> bool {
+        let segment = &self.at.segment;
+        !matches!(segment.slots.look(self.cursor.load(Relaxed)), Err(Refused::Full(_))) || segment.is_closed()
     }
 
     /// Looks for room again and again for a while. `false`: there is none yet.

@@ -1,0 +1,82 @@
+//! A task that waits: it tries; it arms the door, and looks again; then it is woken, and tries again.
+//!
+//! Nothing here knows what is tried. What is done before a sleep of a thread's is done before a task waits, too: to look
+//! after the dead, and to have those watched who might die. **Dropped** means gone: whatever was tried came to nothing, and the
+//! last one who waits at a door disarms it.
+
+use super::Attachment;
+use super::door::Ticket;
+use crate::error::Error;
+use crate::sync::wait::SLICE;
+use crate::sync::watch;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Who meets something to do so often in a row lets others go first.
+const TRIES: u32 = 8;
+
+/// What one task waits for.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    reason: u32,
+    ticket: Option<Ticket>,
+}
+
+impl Wait {
+    pub(crate) fn new(reason: u32) -> Wait {
+        Wait { reason, ticket: None }
+    }
+
+    /// Waits until `attempt`, which came to nothing a moment ago, gives something. `look` is asked before each wait, as by
+    /// [`Bell::wait`](crate::sync::wait::Bell::wait); `failed` says what it is that one can't wait.
+    pub(crate) fn poll<R>(
+        &mut self,
+        at: &Arc<Attachment>,
+        context: &mut Context<'_>,
+        mut attempt: impl FnMut() -> Option<R>,
+        mut look: impl FnMut() -> Result<Duration, R>,
+        failed: impl FnOnce(Error) -> R,
+    ) -> Poll<R> {
+        if let Err(error) = self.enter(at, context) {
+            self.leave();
+            return Poll::Ready(failed(error));
+        }
+        for _ in 0..TRIES {
+            at.arm(self.reason);
+            match attempt().map_or_else(&mut look, Err) {
+                Err(done) => {
+                    self.leave();
+                    return Poll::Ready(done);
+                }
+                Ok(Duration::ZERO) => {}
+                Ok(longest) => {
+                    if longest < SLICE {
+                        watch::tick_first_in(longest);
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// It waits no more.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        if self.ticket.is_some() {
+            self.ticket = None;
+        }
+    }
+
+    fn enter(&mut self, at: &Arc<Attachment>, context: &Context<'_>) -> Result<(), Error> {
+        let done = match &self.ticket {
+            Some(ticket) => ticket.renew(context.waker()),
+            None => at.door()?.enter(context.waker(), self.reason).map(|ticket| self.ticket = Some(ticket)),
+        };
+        done.map_err(|errno| {
+            crate::domain::failed("to have this task woken by a socket for", &at.segment.path(), errno)
+        })
+    }
+}

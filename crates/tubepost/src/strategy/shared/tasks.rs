@@ -1,0 +1,176 @@
+//! Receiving, sending, and waiting for a collection or the end, for tasks: what blocks a thread elsewhere is `Pending`
+//! here.
+
+use super::collected::{Uncollected, free_withdrawn};
+use super::inlet::Inlet;
+use super::outlet::Outlet;
+use super::pending::Wait;
+use super::{closed, forked};
+use crate::domain::cleanup;
+use crate::error::{Closed, Error};
+use crate::queue::slots::Place;
+use crate::strategy::Refusal;
+use crate::sync::doors::{END, MESSAGES, ROOM};
+use std::task::{Context, Poll, ready};
+
+/// A wait for messages, for room, for the end.
+pub(crate) fn for_messages() -> Wait {
+    Wait::new(MESSAGES)
+}
+
+pub(crate) fn for_room() -> Wait {
+    Wait::new(ROOM)
+}
+
+pub(crate) fn for_end() -> Wait {
+    Wait::new(END)
+}
+
+/// What a try came to, unless it would have to wait.
+fn now<R>(done: Result<R, Refusal>) -> Option<Result<R, Refusal>> {
+    if matches!(done, Err(Refusal::Waiting)) { None } else { Some(done) }
+}
+
+fn failed<R>(error: Error) -> Result<R, Refusal> {
+    Err(error.into())
+}
+
+impl Inlet {
+    /// There was nothing a moment ago.
+    #[inline(never)]
+    pub(crate) fn poll_recv<R>(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+        mut attempt: impl FnMut() -> Result<R, Refusal>,
+    ) -> Poll<Result<R, Refusal>> {
+        let look = || self.look_before_waiting().map_err(Err);
+        wait.poll(&self.at, context, || now(attempt()), look, failed)
+    }
+}
+
+impl Outlet {
+    /// Sends when there is room.
+    #[inline]
+    pub(crate) fn poll_send(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<(), Refusal>> {
+        match self.try_send(bytes) {
+            Err(Refusal::Waiting) => self.poll_room(wait, context, bytes),
+            done => {
+                wait.leave();
+                Poll::Ready(done)
+            }
+        }
+    }
+
+    #[cold]
+    fn poll_room(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<(), Refusal>> {
+        let look = || self.look_before_waiting().map_err(Err);
+        wait.poll(&self.at, context, || now(self.try_send(bytes)), look, failed)
+    }
+
+    /// Comes back when the mailbox is closed.
+    pub(crate) fn poll_closed(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Closed, Refusal>> {
+        let at = &self.at;
+        if !at.segment.is_ours() {
+            return Poll::Ready(Err(forked()));
+        }
+        let over = || at.segment.is_closed().then(|| Ok(cleanup::finish(&at.segment)));
+        if let Some(closed) = over() {
+            wait.leave();
+            return Poll::Ready(closed);
+        }
+        wait.poll(at, context, over, || at.look_for_owner().map_err(Err), failed)
+    }
+}
+
+/// A message that its sender waits for to be collected. Dropped: it was collected, or is withdrawn.
+pub(crate) struct Collection<'a> {
+    outlet: &'a Outlet,
+    wait: Wait,
+    sent: Option<Place>,
+}
+
+impl<'a> Collection<'a> {
+    pub(crate) fn by(outlet: &'a Outlet) -> Collection<'a> {
+        Collection { outlet, wait: for_room(), sent: None }
+    }
+
+    /// Sends when there is room, and comes back when it was collected.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), Uncollected>> {
+        let outlet = self.outlet;
+        let place = match self.sent {
+            Some(place) => place,
+            None => {
+                let attempt = || now(outlet.post::<true>(bytes));
+                let posted = match attempt() {
+                    Some(posted) => posted,
+                    None => {
+                        let look = || outlet.look_before_waiting().map_err(Err);
+                        ready!(self.wait.poll(&outlet.at, context, attempt, look, failed))
+                    }
+                };
+                *self.sent.insert(posted?)
+            }
+        };
+        let done = ready!(self.poll_collected(context, place));
+        self.sent = None;
+        Poll::Ready(match done {
+            Ok(()) => Ok(()),
+            Err(Refusal::Closed(closed)) => outlet.fate(place, closed),
+            // It can't be waited for, so it must not be collected later.
+            Err(Refusal::Failed(error)) if outlet.at.segment.is_ours() => {
+                match outlet.withdraw(place, free_withdrawn) {
+                    Err(Uncollected::Refused(Refusal::Waiting)) => {
+                        Err(Uncollected::Refused(Refusal::Failed(error)))
+                    }
+                    other => other,
+                }
+            }
+            Err(other) => Err(Uncollected::Refused(other)),
+        })
+    }
+
+    fn poll_collected(&mut self, context: &mut Context<'_>, place: Place) -> Poll<Result<(), Refusal>> {
+        let at = &self.outlet.at;
+        if !at.segment.is_ours() {
+            return Poll::Ready(Err(forked()));
+        }
+        // Where nothing waits, who took it has it.
+        let over = || (at.segment.handoff.is_some() || at.is_over(place)).then_some(Ok(()));
+        if let Some(collected) = over() {
+            self.wait.leave();
+            return Poll::Ready(collected);
+        }
+        let look = || {
+            if at.segment.is_closed() {
+                return Err(Err(closed(&at.segment)));
+            }
+            at.look_for_owner().map_err(Err)
+        };
+        self.wait.poll(at, context, over, look, failed)
+    }
+}
+
+impl Drop for Collection<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.sent.take()
+            && self.outlet.at.segment.is_ours()
+        {
+            let _ = self.outlet.withdraw(place, free_withdrawn); // collected, withdrawn, or the mailbox is closed
+        }
+    }
+}

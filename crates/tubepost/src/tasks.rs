@@ -1,0 +1,286 @@
+//! The calls that wait, for tasks: futures that any executor can run.
+//!
+//! **Dropped is cancelled**, whenever it happens: no message is lost, and none is sent later. A deadline is the runtime's
+//! own, as in `tokio::time::timeout`.
+//!
+//! A call that need not wait does what its `try_` form does, and costs as much. One that has to wait makes a socket for its handle, once
+//! (`strategy::shared::door`), and is woken by the process's watch thread; with the feature `tokio`, in a tokio
+//! runtime, by its reactor.
+
+use crate::delivery::{Delivery, ToHold};
+use crate::error::{Closed, Error, RecvError, SendCollectedError, SendError};
+use crate::message::{Buffer, Message};
+use crate::receiver::{ByValue, Envelope, InEnvelope, IntoBuffer, Receiver, blocking};
+use crate::sender::Sender;
+use crate::strategy::Refusal;
+use crate::strategy::shared::collected::Uncollected;
+use crate::strategy::shared::inlet::Inlet;
+use crate::strategy::shared::pending::Wait;
+use crate::strategy::shared::tasks::{self, Collection};
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Tries this until there is a message. (By hand and not `async`, so that it is inlined: a message that is there costs half as
+/// much.)
+struct Receiving<'a, F> {
+    inlet: &'a Inlet,
+    wait: Wait,
+    attempt: F,
+}
+
+impl<'a, F> Receiving<'a, F> {
+    #[inline]
+    fn by(inlet: &'a Inlet, attempt: F) -> Receiving<'a, F> {
+        Receiving { inlet, wait: tasks::for_messages(), attempt }
+    }
+}
+
+// What was received is never pinned, nor is what receives it.
+impl<F> Unpin for Receiving<'_, F> {}
+
+impl<R, F: FnMut() -> Result<R, Refusal>> Future for Receiving<'_, F> {
+    type Output = Result<R, RecvError>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        match (this.attempt)() {
+            Err(Refusal::Waiting) => {
+                this.inlet.poll_recv(&mut this.wait, context, &mut this.attempt).map(blocking)
+            }
+            done => {
+                this.wait.leave();
+                Poll::Ready(blocking(done))
+            }
+        }
+    }
+}
+
+impl<M: Message + ?Sized> Receiver<M> {
+    /// [`recv`](Self::recv) for a task.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](Self::recv); [`Error::Os`] if it has to wait and there are no descriptors left.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-recv-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use std::time::Duration;
+    ///
+    /// let readings = tubepost::Mailbox::<u64>::options().domain(&domain).own("readings")?;
+    /// let orders = tubepost::Mailbox::<str>::options().domain(&domain).own("orders")?;
+    /// let out = tubepost::Sender::<str>::options().domain(&domain).open("orders")?;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// out.send_async("stop").await?;
+    /// // Of several mailboxes, whichever is first. The other call is dropped, and no message with it.
+    /// tokio::select! {
+    ///     reading = readings.recv_async() => println!("{}", reading?),
+    ///     order = orders.recv_async() => assert_eq!(order?, "stop"),
+    /// }
+    /// let late = tokio::time::timeout(Duration::from_millis(1), orders.recv_async()).await;
+    /// assert!(late.is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop((readings, orders));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn recv_async(&self) -> impl Future<Output = Result<M::Received, RecvError>> {
+        let inlet = self.inlet();
+        Receiving::by(inlet, || inlet.try_recv(ByValue::<M>(PhantomData)))
+    }
+
+    /// [`recv_into`](Self::recv_into) for a task.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv_into`](Self::recv_into) and [`recv_async`](Self::recv_async).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-recv-into-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<[u8]>::options().domain(&domain).own("bytes")?;
+    /// let out = tubepost::Sender::<[u8]>::options().domain(&domain).open("bytes")?;
+    /// # futures_executor::block_on(async {
+    /// out.send_async(b"seven").await?;
+    /// let mut buffer = [0; 64];
+    /// let length = inbox.recv_into_async(&mut buffer).await?;
+    /// assert_eq!(&buffer[..length], b"seven");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop(inbox);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn recv_into_async<B: Buffer<M> + ?Sized>(
+        &self,
+        buffer: &mut B,
+    ) -> impl Future<Output = Result<usize, RecvError>> {
+        let inlet = self.inlet();
+        let attempt = || inlet.try_recv(IntoBuffer::<M, B>(&mut *buffer, PhantomData));
+        Receiving::by(inlet, attempt)
+    }
+
+    /// [`recv_envelope`](Self::recv_envelope) for a task.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv_async`](Self::recv_async).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-envelope-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("numbers")?;
+    /// let out = tubepost::Sender::<u64>::options().domain(&domain).open("numbers")?;
+    /// # futures_executor::block_on(async {
+    /// out.send_async(7).await?;
+    /// let envelope = inbox.recv_envelope_async().await?;
+    /// assert_eq!((envelope.message, envelope.sender.pid), (7, std::process::id()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop(inbox);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_envelope_async(&self) -> impl Future<Output = Result<Envelope<M>, RecvError>> {
+        let inlet = self.inlet();
+        Receiving::by(inlet, || inlet.try_recv(InEnvelope::<M>(PhantomData)))
+    }
+
+    /// [`take`](Self::take) for a task.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv_async`](Self::recv_async).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-take-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<str>::options().domain(&domain).own("jobs")?;
+    /// let out = tubepost::Sender::<str>::options().domain(&domain).open("jobs")?;
+    /// # futures_executor::block_on(async {
+    /// out.send_async("resize 7.png").await?;
+    /// let job = inbox.take_async().await?;
+    /// assert_eq!(&*job, "resize 7.png");
+    /// job.accept()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop(inbox);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn take_async(&self) -> impl Future<Output = Result<Delivery<M>, RecvError>> {
+        let inlet = self.inlet();
+        Receiving::by(inlet, || inlet.try_recv(ToHold::<M>(inlet, PhantomData)))
+    }
+}
+
+impl<M: Message + ?Sized> Sender<M> {
+    /// [`send`](Self::send) for a task. Dropped before it is done, the message was not sent.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send); [`Error::Os`] if it has to wait and there are no descriptors left.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-send-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).bounded(1).own("numbers")?;
+    /// let out = tubepost::Sender::<u64>::options().domain(&domain).open("numbers")?;
+    /// # futures_executor::block_on(async {
+    /// out.send_async(7).await?;
+    /// let (sent, received) = futures_util::join!(out.send_async(8), inbox.recv_async());
+    /// sent?;
+    /// assert_eq!((received?, inbox.recv_async().await?), (7, 8));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop((out, inbox));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn send_async<'a>(&self, message: M::Sent<'a>) -> Result<(), SendError<M::Sent<'a>>> {
+        let (outlet, mut wait, mut desk) = (self.outlet(), tasks::for_room(), M::Desk::default());
+        if let Err(error) = M::prepare(&message, &mut desk) {
+            return Err(SendError::Failed(message, error));
+        }
+        match poll_fn(|context| outlet.poll_send(&mut wait, context, M::bytes(&message, &desk, 0))).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Closed(closed)) => Err(SendError::Closed(message, closed)),
+            Err(Refusal::Failed(error)) => Err(SendError::Failed(message, *error)),
+            Err(Refusal::Waiting) => unreachable!("a task waits instead"),
+        }
+    }
+
+    /// [`send_collected`](Self::send_collected) for a task. Dropped before it is done, the message was collected all the
+    /// same, or is withdrawn: nobody gets it later. (If a receiver is just copying it, that is waited for, up to 100 ms.)
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_collected`](Self::send_collected) and [`send_async`](Self::send_async).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-collected-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("numbers")?;
+    /// let out = tubepost::Sender::<u64>::options().domain(&domain).open("numbers")?;
+    /// # futures_executor::block_on(async {
+    /// let (sent, received) = futures_util::join!(out.send_collected_async(7), inbox.recv_async());
+    /// sent?;
+    /// assert_eq!(received?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop((out, inbox));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn send_collected_async<'a>(
+        &self,
+        message: M::Sent<'a>,
+    ) -> Result<(), SendCollectedError<M::Sent<'a>>> {
+        let (mut collection, mut desk) = (Collection::by(self.outlet()), M::Desk::default());
+        if let Err(error) = M::prepare(&message, &mut desk) {
+            return Err(SendCollectedError::Failed(message, error));
+        }
+        match poll_fn(|context| collection.poll(context, M::bytes(&message, &desk, 0))).await {
+            Ok(()) => Ok(()),
+            Err(Uncollected::Closed(closed, fate)) => Err(SendCollectedError::Closed(message, closed, fate)),
+            Err(Uncollected::Refused(Refusal::Failed(error))) => {
+                Err(SendCollectedError::Failed(message, *error))
+            }
+            Err(Uncollected::Refused(_)) => unreachable!("a task waits instead"),
+        }
+    }
+
+    /// [`closed`](Self::closed) for a task.
+    ///
+    /// # Errors
+    ///
+    /// As for [`closed`](Self::closed); [`Error::Os`] if it has to wait and there are no descriptors left.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-closed-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("numbers")?;
+    /// let out = tubepost::Sender::<u64>::options().domain(&domain).open("numbers")?;
+    /// let owner = std::thread::spawn(move || drop(inbox));
+    /// assert_eq!(futures_executor::block_on(out.closed_async())?.uncollected, 0);
+    /// # owner.join().unwrap();
+    /// # drop(out);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn closed_async(&self) -> Result<Closed, Error> {
+        let (outlet, mut wait) = (self.outlet(), tasks::for_end());
+        match poll_fn(|context| outlet.poll_closed(&mut wait, context)).await {
+            Ok(closed) | Err(Refusal::Closed(closed)) => Ok(closed),
+            Err(Refusal::Failed(error)) => Err(*error),
+            Err(Refusal::Waiting) => unreachable!("a task waits instead"),
+        }
+    }
+}
