@@ -9,17 +9,18 @@
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::taken::Taken;
-use super::{closed, too_long};
+use super::{Attachment, closed, too_long};
 use crate::error::Error;
 use crate::os::Errno;
 use crate::queue::about;
 use crate::queue::cells::Mapped;
-use crate::queue::chunks::{Chunk, NoChunk, Use};
+use crate::queue::chunks::{Chunk, NoChunk, Ticket, Use, Word};
 use crate::queue::handoff::{CELLS, Handoff, Left, Seat, Which};
 use crate::queue::layout::PAGE;
 use crate::queue::slots::Place;
 use crate::strategy::Refusal;
 use crate::sync::wait::poll;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
@@ -107,11 +108,7 @@ impl Outlet {
             }
             at.spun_well();
         }
-        chunk.entry.position.store(handoff.next(), Relaxed);
-        let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
-        handoff.offered();
-        // They take it; who offers only wakes them.
-        handoff.waiting().for_each(|seat| handoff.bell(seat.index).ring(&at.quiet));
+        let linked = self.post_offer(handoff, chunk);
         let done = at.segment.bell_of_offer(linked.entry).wait(
             deadline,
             || match linked.is_as_it_was() {
@@ -129,6 +126,23 @@ impl Outlet {
             Some(_) => Err(why),
             None => Ok(self.sent()), // somebody took it after all
         }
+    }
+
+    /// Offers a chunk of ours. Who waits takes it; who offers only wakes him.
+    fn post_offer<'a>(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'a>) -> Chunk<'a> {
+        let at = &*self.at;
+        chunk.entry.position.store(handoff.next(), Relaxed);
+        let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
+        handoff.offered();
+        handoff.waiting().for_each(|seat| handoff.bell(seat.index).ring(&at.quiet));
+        at.segment.messages().ring(&at.quiet); // who waits for several, or as a task
+        linked
+    }
+
+    /// Offers a message, and does not wait until it is taken.
+    pub(super) fn offer(&self, handoff: &Handoff<Mapped>, bytes: &[u8]) -> Result<Offer, Refusal> {
+        let linked = self.post_offer(handoff, self.fill(bytes)?);
+        Ok(Offer { at: Arc::clone(&self.at), ticket: linked.ticket(), word: linked.word })
     }
 
     /// Where it is: with its receiver.
@@ -169,7 +183,45 @@ impl Outlet {
     }
 }
 
+/// A message that is offered by a task. Dropped: it was taken, or never will be.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    at: Arc<Attachment>,
+    ticket: Ticket,
+    word: Word,
+}
+
+impl Offer {
+    fn linked(&self) -> Option<Chunk<'_>> {
+        let chunk = self.at.segment.chunks.find(self.ticket);
+        chunk.filter(|chunk| chunk.word == self.word)
+    }
+
+    /// Whether a receiver has it.
+    pub(super) fn is_taken(&self) -> bool {
+        self.linked().is_none()
+    }
+
+    /// Takes it back. `false`: somebody took it.
+    pub(super) fn withdraw(&self) -> bool {
+        self.linked().is_some_and(|chunk| chunk.swap(chunk.word.freed()).is_some())
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if self.at.segment.is_ours() {
+            self.withdraw();
+        }
+    }
+}
+
 impl Inlet {
+    /// Whether there are offers that this receiver has not looked at.
+    pub(super) fn has_offers(&self, handoff: &Handoff<Mapped>) -> bool {
+        handoff.offers() != self.met.offers.load(Relaxed)
+    }
+
     /// Receives, waiting for a sender until the deadline.
     pub(super) fn meet(
         &self,
@@ -184,6 +236,7 @@ impl Inlet {
             }
             let seat = self.sit(handoff)?;
             let seat = handoff.post(seat, *arrival.get_or_insert_with(|| handoff.next()));
+            self.at.segment.room().ring(&self.at.quiet); // who waits for several, or as a task
             let done = self.wait_there(handoff, &seat, deadline);
             match handoff.stand_up(seat) {
                 Left::Given(which) => return self.given(handoff, seat, which),
@@ -205,10 +258,8 @@ impl Inlet {
         deadline: Option<Instant>,
     ) -> Option<Result<(), Refusal>> {
         let at = &self.at;
-        let look = || {
-            let offers = || handoff.offers() != self.met.offers.load(Relaxed);
-            !handoff.waits(seat) || self.has_news() || offers() || handoff.is_closed()
-        };
+        let look =
+            || !handoff.waits(seat) || self.has_news() || self.has_offers(handoff) || handoff.is_closed();
         if look() {
             return Some(Ok(()));
         }
@@ -271,7 +322,7 @@ impl Inlet {
             return Err(closed(segment));
         }
         let made = handoff.offers();
-        if made == self.met.offers.load(Relaxed) {
+        if !self.has_offers(handoff) {
             return Err(Refusal::Waiting);
         }
         for _ in 0..LOOKS {
@@ -288,6 +339,7 @@ impl Inlet {
             let number = handoff.next();
             if let Some(mine) = oldest.swap(oldest.word.to(Use::Held, at.member)) {
                 segment.bell_of_offer(mine.entry).ring(&at.quiet);
+                segment.room().ring(&at.quiet); // if it is a task that offered
                 mine.entry.position.store(number, Relaxed);
                 self.now_and_then();
                 return Taken::of_chunk(self, mine);

@@ -147,8 +147,13 @@ impl Inlet {
     #[inline]
     pub(crate) fn may_take(&self) -> bool {
         let segment = &self.at.segment;
-        let head = segment.visiting(|| segment.slots.head(self.head.load(Relaxed)));
-        let there = !matches!(head, Head::Empty(_)) && !self.is_at_withdrawn();
+        let there = match &segment.handoff {
+            Some(handoff) => self.has_offers(handoff),
+            None => {
+                let head = segment.visiting(|| segment.slots.head(self.head.load(Relaxed)));
+                !matches!(head, Head::Empty(_)) && !self.is_at_withdrawn()
+            }
+        };
         there || segment.is_closed() || self.has_news()
     }
 

@@ -289,7 +289,12 @@ impl Outlet {
     /// Whether there seems to be room, or the mailbox is closed.
     pub(crate) fn may_send(&self) -> bool {
         let segment = &self.at.segment;
-        !matches!(segment.slots.look(self.cursor.load(Relaxed)), Err(Refused::Full(_))) || segment.is_closed()
+        let room = match &segment.handoff {
+            Some(handoff) => handoff.waiting().next().is_some(),
+            None if segment.geometry.areas.is_some() => true,
+            None => !matches!(segment.slots.look(self.cursor.load(Relaxed)), Err(Refused::Full(_))),
+        };
+        room || segment.is_closed()
     }
 
     /// Looks for room again and again for a while. `false`: there is none yet.

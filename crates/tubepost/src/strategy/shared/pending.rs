@@ -6,6 +6,7 @@
 
 use super::Attachment;
 use super::door::Ticket;
+use super::handoff::Offer;
 use crate::error::Error;
 use crate::sync::wait::SLICE;
 use crate::sync::watch;
@@ -21,11 +22,13 @@ const TRIES: u32 = 8;
 pub(crate) struct Wait {
     reason: u32,
     ticket: Option<Ticket>,
+    /// Where nothing waits: the message that this task offers meanwhile.
+    pub(super) offer: Option<Offer>,
 }
 
 impl Wait {
     pub(crate) fn new(reason: u32) -> Wait {
-        Wait { reason, ticket: None }
+        Wait { reason, ticket: None, offer: None }
     }
 
     /// Waits until `attempt`, which came to nothing a moment ago, gives something. `look` is asked before each wait, as by

@@ -58,6 +58,9 @@ impl Outlet {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<(), Refusal>> {
+        if wait.offer.is_some() {
+            return self.poll_offer(wait, context);
+        }
         match self.try_send(bytes) {
             Err(Refusal::Waiting) => self.poll_room(wait, context, bytes),
             done => {
@@ -74,8 +77,37 @@ impl Outlet {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<(), Refusal>> {
+        if let Some(handoff) = &self.at.segment.handoff {
+            wait.offer = Some(self.offer(handoff, bytes)?);
+            return self.poll_offer(wait, context);
+        }
         let look = || self.look_before_waiting().map_err(Err);
         wait.poll(&self.at, context, || now(self.try_send(bytes)), look, failed)
+    }
+
+    /// Where nothing waits: comes back when somebody took what this task offers.
+    #[cold]
+    fn poll_offer(&self, wait: &mut Wait, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        let at = &self.at;
+        if !at.segment.is_ours() {
+            return Poll::Ready(Err(forked()));
+        }
+        let Some(offer) = wait.offer.take() else { return Poll::Ready(Ok(())) };
+        let taken = || offer.is_taken().then_some(Ok(()));
+        let look = || {
+            if at.segment.is_closed() {
+                return Err(Err(closed(&at.segment)));
+            }
+            at.look_for_owner().map_err(Err)
+        };
+        match wait.poll(at, context, taken, look, failed) {
+            Poll::Pending => {
+                wait.offer = Some(offer);
+                Poll::Pending
+            }
+            Poll::Ready(Err(why)) if offer.withdraw() => Poll::Ready(Err(why)),
+            Poll::Ready(_) => Poll::Ready(Ok(())), // somebody has it, whatever else happened
+        }
     }
 
     /// Comes back when the mailbox is closed.
@@ -114,6 +146,10 @@ impl<'a> Collection<'a> {
         let outlet = self.outlet;
         let place = match self.sent {
             Some(place) => place,
+            // Where nothing waits, who took it has it.
+            None if outlet.at.segment.handoff.is_some() => {
+                return outlet.poll_send(&mut self.wait, context, bytes).map_err(Uncollected::from);
+            }
             None => {
                 let attempt = || now(outlet.post::<true>(bytes));
                 let posted = match attempt() {
@@ -149,8 +185,7 @@ impl<'a> Collection<'a> {
         if !at.segment.is_ours() {
             return Poll::Ready(Err(forked()));
         }
-        // Where nothing waits, who took it has it.
-        let over = || (at.segment.handoff.is_some() || at.is_over(place)).then_some(Ok(()));
+        let over = || at.is_over(place).then_some(Ok(()));
         if let Some(collected) = over() {
             self.wait.leave();
             return Poll::Ready(collected);
