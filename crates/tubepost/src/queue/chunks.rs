@@ -343,12 +343,45 @@ impl Chunks {
         self.take_any(kind, me)?.backed_for(length)
     }
 
+    /// The same for a payload of which the caller will not write every byte: the one that is free for longest, and not what is
+    /// in the caches still, since to look for that would take longer. What comes next is fetched meanwhile.
+    pub(crate) fn take_next(&self, length: u64, me: Member) -> Result<Chunk<'_>, NoChunk> {
+        let kind = class_of(length);
+        let class = self.classes[kind];
+        let used = self.used(kind);
+        let from = u64::from(self.low[kind].load(Relaxed));
+        let from = if from < used { from } else { 0 };
+        for index in (from..used).chain(0..from) {
+            let chunk = self.chunk(kind, index).map_err(NoChunk::Os)?;
+            if chunk.entry.backed.load(Relaxed) < length {
+                continue;
+            }
+            if let Some(mine) = chunk.try_take(me) {
+                if mine.entry.wanted.load(Relaxed) != 0 {
+                    mine.entry.wanted.store(0, Relaxed); // it was a copy that came to nothing
+                }
+                let next = if index + 1 < used { index + 1 } else { 0 };
+                self.low[kind].store(next as u32, Relaxed);
+                let start = self.map.start().as_ptr();
+                let payload = (class.chunks_at + next * class.size) as usize;
+                fetch_for_writing(start.wrapping_add((class.entries_at + next * ENTRY) as usize));
+                fetch_for_writing(start.wrapping_add(payload));
+                fetch_for_writing(start.wrapping_add(payload + length.saturating_sub(1) as usize));
+                return mine.backed_for(length);
+            }
+        }
+        self.low[kind].store(used as u32, Relaxed);
+        self.take(length, me)
+    }
+
     fn take_any(&self, kind: usize, me: Member) -> Result<Chunk<'_>, NoChunk> {
         let (used, number) = (self.used(kind), self.classes[kind].number);
         let low = u64::from(self.low[kind].load(Relaxed)).min(used);
         // Not so often that looking through what is in use costs much.
         let often = self.classes[kind].size >= LONG && low < LONG_LOOK;
-        let since = self.taken[kind].fetch_add(1, Relaxed);
+        // (Not by a locked instruction: if a thread's is lost that does no harm.)
+        let since = self.taken[kind].load(Relaxed);
+        self.taken[kind].store(since.wrapping_add(1), Relaxed);
         let rewind = often || u64::from(since) >= u64::from(REWIND).max(low / 8);
         if rewind {
             self.taken[kind].store(0, Relaxed);

@@ -7,25 +7,26 @@
 //!   other users in is no such place: its messages are copied.
 //! - A chunk that is OWN is its owner's alone, who may write to it.
 //!
-//! A reference lives no longer than the value here that gave it, and the chunk goes on when that is no more.
+//! - A reference lives no longer than the value here that gave it; the chunk goes on when that is no more; and who has such a value has the
+//!   handle, and so the mapping, for longer. (Not each value by itself: to count takes longer than to look.)
 //!
 //! Chunks are aligned to 64, at least as strictly as any message. A forked child has no such mapping: it must not look.
 
 use super::chunks::Chunk;
 use crate::memory::payload::Unfit;
-use crate::os::{fork, map::Map};
+use crate::os::fork;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 /// A view of the payload of a chunk that its holder has in hand.
 #[derive(Debug)]
 pub(crate) struct InPlace<H: ?Sized> {
     at: NonNull<H>,
-    map: Arc<Map>,
+    /// The process that mapped it.
+    epoch: u64,
 }
 
-// SAFETY: it is a shared reference in effect, and keeps the mapping.
+// SAFETY: it is a shared reference in effect.
 unsafe impl<H: ?Sized + Sync> Send for InPlace<H> {}
 // SAFETY: as above.
 unsafe impl<H: ?Sized + Sync> Sync for InPlace<H> {}
@@ -35,11 +36,8 @@ impl<H: ?Sized> Deref for InPlace<H> {
 
     #[inline]
     fn deref(&self) -> &H {
-        assert!(
-            fork::is_current(self.map.epoch()),
-            "a delivery can't be read in a forked child; copy it before"
-        );
-        // SAFETY: made of a reference into the mapping, which `map` keeps; nobody writes there (module's text).
+        assert!(fork::is_current(self.epoch), "a delivery can't be read in a forked child; copy it before");
+        // SAFETY: made of a reference into the mapping, which is there as long (module's text); nobody writes there (module's text).
         unsafe { self.at.as_ref() }
     }
 }
@@ -51,10 +49,11 @@ pub(crate) type View<H> = fn(&[u8]) -> Result<&H, Unfit>;
 #[derive(Debug)]
 pub(crate) struct Writable<H: ?Sized> {
     at: NonNull<H>,
-    map: Arc<Map>,
+    /// The process that mapped it.
+    epoch: u64,
 }
 
-// SAFETY: it is an exclusive reference in effect, and keeps the mapping.
+// SAFETY: it is an exclusive reference in effect.
 unsafe impl<H: ?Sized + Send> Send for Writable<H> {}
 // SAFETY: as above.
 unsafe impl<H: ?Sized + Sync> Sync for Writable<H> {}
@@ -64,8 +63,8 @@ impl<H: ?Sized> Deref for Writable<H> {
 
     #[inline]
     fn deref(&self) -> &H {
-        assert!(fork::is_current(self.map.epoch()), "a loan can't be read in a forked child");
-        // SAFETY: made of a reference into the mapping, which `map` keeps; the chunk is ours (module's text).
+        assert!(fork::is_current(self.epoch), "a loan can't be read in a forked child");
+        // SAFETY: made of a reference into the mapping, which is there as long (module's text); the chunk is ours (module's text).
         unsafe { self.at.as_ref() }
     }
 }
@@ -73,7 +72,7 @@ impl<H: ?Sized> Deref for Writable<H> {
 impl<H: ?Sized> DerefMut for Writable<H> {
     #[inline]
     fn deref_mut(&mut self) -> &mut H {
-        assert!(fork::is_current(self.map.epoch()), "a loan can't be written in a forked child");
+        assert!(fork::is_current(self.epoch), "a loan can't be written in a forked child");
         // SAFETY: as above; borrowed mutably.
         unsafe { self.at.as_mut() }
     }
@@ -90,7 +89,7 @@ impl Chunk<'_> {
         self.payload(length)?;
         // SAFETY: within the chunk and memory (`payload`), which lies within the mapping; nobody writes (module's text).
         let bytes = unsafe { std::slice::from_raw_parts(self.start(), length as usize) };
-        Some(view(bytes).map(|seen| InPlace { at: NonNull::from(seen), map: Arc::clone(&self.chunks.map) }))
+        Some(view(bytes).map(|seen| InPlace { at: NonNull::from(seen), epoch: self.chunks.map.epoch() }))
     }
 
     /// The first `length` bytes, to be written. The chunk is the caller's OWN and was taken for that length; one of these
@@ -108,7 +107,7 @@ impl Chunk<'_> {
         // SAFETY: within the chunk and memory (`payload`), which lies within the mapping; all of it initialised, as pages
         // of files are; nobody else writes or reads (module's text).
         let bytes = unsafe { std::slice::from_raw_parts_mut(start, length as usize) };
-        view(bytes).map(|seen| Writable { at: NonNull::from(seen), map: Arc::clone(&self.chunks.map) })
+        view(bytes).map(|seen| Writable { at: NonNull::from(seen), epoch: self.chunks.map.epoch() })
     }
 }
 

@@ -45,7 +45,7 @@ impl Outlet {
     ) -> Result<Lease<H>, Refusal> {
         self.may_lend_so_much(length)?;
         let (at, wanted) = (&*self.at, length as u64);
-        let chunk = match at.with_memory(|| at.segment.chunks.take(wanted, at.member)) {
+        let chunk = match at.with_memory(|| at.segment.chunks.take_next(wanted, at.member)) {
             Ok(chunk) => chunk,
             Err(why) => return Err(at.no_memory(wanted, &why).into()),
         };
