@@ -313,9 +313,9 @@ fn slots(words: Mapped, geometry: &Geometry) -> Slots<Mapped> {
     }
 }
 
-/// Makes sure of what stands for places that are nowhere, in an unbounded mailbox.
-fn reserve_nowhere(map: &Map, geometry: &Geometry) -> Result<(), Errno> {
-    let pieces = geometry.areas.map(|areas| areas.nowhere(geometry.begins()));
+/// Makes sure of what has memory from the start in an unbounded mailbox, and is not at its beginning.
+fn reserve_first(map: &Map, geometry: &Geometry) -> Result<(), Errno> {
+    let pieces = geometry.areas.map(|areas| areas.first(geometry.begins()));
     pieces.into_iter().flatten().try_for_each(|(at, length)| map.reserve(at as usize, length as usize))
 }
 
@@ -383,7 +383,7 @@ fn build(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<(OwnedFd, Segm
         .map_err(|errno| failed("to make files for that group in", directory, errno))?;
     let facts = file::facts(&fd).map_err(trouble)?;
     let map = Map::new(fd.as_fd(), geometry.total as usize).map_err(trouble)?;
-    reserve_nowhere(&map, &geometry).map_err(trouble)?;
+    reserve_first(&map, &geometry).map_err(trouble)?;
     rows::set_format(&map, &geometry, plan.format.as_bytes());
     geometry.describe(rows::header(&map), Id::fresh().0, plan.mode);
     let segment = Segment::new(domain, name, facts, map, geometry);
@@ -429,7 +429,7 @@ pub(crate) fn open(domain: &Domain, name: &Name) -> Result<(OwnedFd, Segment), E
     // The first page may be a hole, and the file system full.
     map.reserve(0, length.min(4096)).map_err(|errno| failed("to read", &path, errno))?;
     let geometry = Geometry::read(rows::header(&map), name.as_str(), facts.length, facts.occupied)?;
-    reserve_nowhere(&map, &geometry).map_err(|errno| failed("to read", &path, errno))?;
+    reserve_first(&map, &geometry).map_err(|errno| failed("to read", &path, errno))?;
     let mut segment = Segment::new(domain, name, facts, map, geometry);
     if geometry.areas.is_some() {
         let byte = visits::look(fd.as_fd()).map_err(|errno| failed("to look into", &path, errno))?;

@@ -116,10 +116,11 @@ impl Areas {
         ]
     }
 
-    /// What stands for the places that are nowhere, likewise: it has memory from the start.
-    pub(crate) fn nowhere(&self, [claims_at, takes_at, slots_at]: [u64; 3]) -> [(u64, u64); 3] {
+    /// What has memory from the start, likewise: what stands for the places that are nowhere, and where the first
+    /// epoch is appended, or closed.
+    pub(crate) fn first(&self, [claims_at, takes_at, slots_at]: [u64; 3]) -> [(u64, u64); 4] {
         let slots = (NOWHERE * self.stride).next_multiple_of(PAGE);
-        [(claims_at, PAGE), (takes_at, PAGE), (slots_at, slots)]
+        [(self.directory_at, PAGE), (claims_at, PAGE), (takes_at, PAGE), (slots_at, slots)]
     }
 
     /// How many chunks of a length there are: no more than fill the ceiling.

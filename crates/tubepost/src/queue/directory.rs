@@ -22,7 +22,8 @@
 //! word that else has that bit does not exist, and may never.
 //!
 //! Memory: the directory has memory by pages; whoever looks makes sure of them first. If there is none to be had
-//! nothing was ever written there.
+//! nothing was ever written there. Who appends an epoch sees to it that the next one's word is memory too: closing there must
+//! not fail for want of it.
 
 use super::areas::Areas;
 use super::rows::HeaderOf;

@@ -78,6 +78,8 @@ impl<'a> Segments<'a> {
             // Closed meanwhile; or an epoch as far back as the directory reaches is still in use.
             return if self.is_missing(position) { Err(NoChunk::AtCeiling) } else { Ok(()) };
         }
+        // Closing at the next one is to need no memory.
+        self.directory.before(epoch.wrapping_add(1)).map_err(NoChunk::Os)?;
         let chunk = self.chunks.take_segment(self.directory.recent().load(Relaxed), me)?;
         let number = chunk.number();
         chunk.entry.position.store(epoch, Relaxed);

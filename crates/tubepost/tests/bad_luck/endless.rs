@@ -14,8 +14,13 @@ use crate::stage::{
     thread_id, walk,
 };
 
-pub const ROLES: &[Role] =
-    &[("brimful", brimful), ("current", current), ("half-appended", appender), ("stander", stander)];
+pub const ROLES: &[Role] = &[
+    ("brimful", brimful),
+    ("closer", closer),
+    ("current", current),
+    ("half-appended", appender),
+    ("stander", stander),
+];
 
 const MIB: u64 = 1 << 20;
 /// What stays of an empty mailbox when all memory was given back: the segment where the next message goes, the first pages
@@ -101,6 +106,41 @@ fn brimful(cue: &mut Cue) {
 #[test]
 fn a_full_file_system_is_an_error() {
     on_a_small_file_system("a_full_file_system_is_an_error", "brimful");
+}
+
+/// Once a mailbox that was closed in full memory, at a position for whose word in the directory there was none, was closed
+/// for those only who were told: a sender heard of the memory, and could send again when there was some.
+fn closer(cue: &mut Cue) {
+    const EPOCHS_OF_A_PAGE: u64 = 512;
+    let Some(domain) = small(cue, "4m") else { return };
+    for owned in [true, false] {
+        for sent in [0, 1, EPOCHS_OF_A_PAGE - 1, EPOCHS_OF_A_PAGE, EPOCHS_OF_A_PAGE + 1] {
+            let (inbox, out) =
+                made::<u64>(&endless(&domain).segments_of(1).ceiling(64 * MIB), &domain, owned);
+            for at in 0..sent {
+                out.try_send(at).expect("there is memory");
+                assert_eq!(inbox.try_recv(), Ok(at));
+            }
+            fill(&domain);
+            let closed = if owned { inbox.close() } else { domain.remove("box") };
+            assert_eq!(closed.expect("closing needs no memory").uncollected, 0);
+            // Not only the first call, which asks whether there is anybody, for its last one was long ago.
+            let late = || {
+                for _ in 0..20 {
+                    assert!(matches!(out.try_send(7), Err(TrySendError::Closed(7, _))), "after {sent}");
+                }
+            };
+            late();
+            std::fs::remove_file(domain.path().join("..filler")).expect("our own");
+            late();
+        }
+    }
+    cue.say("done");
+}
+
+#[test]
+fn closing_needs_no_memory() {
+    on_a_small_file_system("closing_needs_no_memory", "closer");
 }
 
 /// The ceiling is about all that waits; below it nothing waits for anything.
