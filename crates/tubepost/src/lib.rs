@@ -47,6 +47,9 @@
 //!   also into a buffer of one's own and with an [`Envelope`]; iterators. [`Receiver::take`] gives a
 //!   [`Delivery`], which is consumed only when it is accepted.
 //! - **Many at once**: [`Sender::send_many`] and [`Receiver::recv_many`] pay once for what messages share.
+//! - **Tasks**: each call that waits has an `_async` form, for any executor; dropped, it has done nothing.
+//! - **Event loops**: [`Receiver::doorbell`] and [`Sender::doorbell`] give a descriptor that is readable when there is something to do.
+//!   **Several mailboxes at once**: [`Select`].
 //! - **Work for several processes**: [`Options::create`], then [`Receiver::open`] in each.
 //! - **What exists**: a [`Domain`] lists it, tells about it, and cleans up after the dead.
 //! - **What goes wrong**: [`Error`] says what to do.
@@ -58,9 +61,18 @@
 //! # What it costs
 //!
 //! A blocking call polls for 30 µs before it sleeps ([`Options::spin`]). A process that waits
-//! for another's death has one thread for all of them; one that never waits has none. No
-//! descriptor is kept per mailbox. Attaching is ten times cheaper before the process has
+//! for another's death, or as a task, has one thread for all of them; one that never waits has none. No
+//! descriptor is kept per mailbox, but one for each handle that a task or an event loop ever waited with. Attaching is ten times cheaper before the process has
 //! several threads, because the kernel then registers it for memory barriers at once.
+
+//!
+//! # Features
+//!
+//! None is on by default, and none is needed for tasks.
+//!
+//! - `futures`: `Receiver::stream` and `Sender::sink`, for the combinators of the `futures` crates.
+//! - `tokio`: in a tokio runtime (with its I/O enabled) its reactor wakes tasks; else a thread of the process does, which
+//!   takes longer.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 

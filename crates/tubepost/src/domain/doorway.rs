@@ -58,14 +58,18 @@ impl Segment {
         Some(Called { id: self.id().to_string(), member, generation })
     }
 
+    /// Whether others than its user may use it.
+    fn is_shared(&self) -> bool {
+        access::file_mode(self.mode()) & 0o077 != 0
+    }
+
     /// A socket for this process's own member.
     pub(crate) fn open_door(&self, member: Member) -> Result<OwnedFd, Error> {
         let directory = self.domain.path();
-        let shared = access::file_mode(self.mode()) & 0o077 != 0;
         let called = self.called(member).ok_or(Errno::NOMEM);
         self.rows.get(member).into_iter().for_each(|row| doors::build(&row.door));
         called
-            .and_then(|called| door::open(directory, &called.name(), shared))
+            .and_then(|called| door::open(directory, &called.name(), self.is_shared()))
             .map_err(|errno| failed("to make a socket to be woken by in", directory, errno))
     }
 
@@ -101,7 +105,7 @@ impl Segment {
     pub(crate) fn ring_door(&self, member: Member) -> Result<(), Error> {
         let called = self.called(member).ok_or(Errno::NOMEM);
         called
-            .and_then(|called| door::ring(self.domain.path(), &called.name()))
+            .and_then(|called| door::ring(self.domain.path(), &called.name(), self.is_shared()))
             .map_err(|errno| failed("to ring a socket in", self.domain.path(), errno))
     }
 
@@ -128,7 +132,7 @@ impl Segment {
             // Before it is taken: then this is who armed it.
             let Some(called) = self.called(member) else { return };
             if doors::take(&row.door, seen, reason) {
-                let rung = door::ring(self.domain.path(), &called.name());
+                let rung = door::ring(self.domain.path(), &called.name(), self.is_shared());
                 if rung == Err(Errno::CONNREFUSED) && self.is_dead(member) {
                     door::remove(self.domain.path(), &called.name());
                 }

@@ -3,7 +3,7 @@
 //! A path may be longer than a socket's address: then it goes by way of a descriptor of the directory.
 
 use super::{Errno, file};
-use rustix::fs::{Mode, chmod};
+use rustix::fs::{Mode, OFlags, chmod};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, recv, sendto,
     socket_with,
@@ -31,8 +31,18 @@ pub(crate) fn remove(directory: &Path, name: &str) {
     let _ = file::remove(&directory.join(name));
 }
 
-/// Makes the socket of this name readable. Never waits; one that is full was told already.
-pub(crate) fn ring(directory: &Path, name: &str) -> Result<(), Errno> {
+/// Makes the socket of this name readable. Never waits; one that is full was told already. Where others may
+/// make names in the directory (`shared`), a symbolic link is not followed.
+pub(crate) fn ring(directory: &Path, name: &str, shared: bool) -> Result<(), Errno> {
+    if shared {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let socket = rustix::fs::open(directory.join(name), flags, Mode::empty())?;
+        return ring_at(Path::new("/proc/self/fd"), &socket.as_raw_fd().to_string());
+    }
+    ring_at(directory, name)
+}
+
+fn ring_at(directory: &Path, name: &str) -> Result<(), Errno> {
     at(directory, name, |address| {
         let mut sender = match SENDER.try_lock() {
             Ok(sender) => sender,
@@ -111,18 +121,22 @@ mod tests {
 
     #[test]
     fn a_door_is_rung_by_its_name_however_long_the_path() {
-        for length in [1, 200] {
+        for (length, shared) in [(1, false), (3, true), (200, false), (201, true)] {
             let directory = directory(length);
             let socket = open(&directory, "~door", false).expect("descriptors are left");
             assert!(!drain(socket.as_fd()), "nobody rang");
             for _ in 0..100 {
-                ring(&directory, "~door").expect("a full one was told");
+                ring(&directory, "~door", shared).expect("a full one was told");
             }
             assert!(drain(socket.as_fd()) && !drain(socket.as_fd()));
+            std::os::unix::fs::symlink("~door", directory.join("~link")).expect("a fresh name");
+            assert_eq!(ring(&directory, "~link", true), Err(Errno::CONNREFUSED));
+            assert!(!drain(socket.as_fd()), "a link is not followed");
+            remove(&directory, "~link");
             drop(socket);
-            assert_eq!(ring(&directory, "~door"), Err(Errno::CONNREFUSED));
+            assert_eq!(ring(&directory, "~door", shared), Err(Errno::CONNREFUSED));
             remove(&directory, "~door");
-            assert_eq!(ring(&directory, "~door"), Err(Errno::NOENT));
+            assert_eq!(ring(&directory, "~door", shared), Err(Errno::NOENT));
             std::fs::remove_dir(&directory).expect("it is empty");
         }
     }
@@ -135,7 +149,7 @@ mod tests {
         let deaf: Vec<OwnedFd> =
             (0..600).map(|at| open(&directory, &name(at), false).expect("descriptors are left")).collect();
         for at in 0..600 {
-            ring(&directory, &name(at)).expect("it is rung");
+            ring(&directory, &name(at), false).expect("it is rung");
         }
         for (at, socket) in (0..).zip(&deaf) {
             assert!(drain(socket.as_fd()), "door {at} was not rung");

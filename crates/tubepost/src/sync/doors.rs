@@ -107,3 +107,6 @@ pub(crate) fn take(door: &AtomicU64, seen: u64, reason: u32) -> bool {
     let rung = seen & !u64::from(reason);
     door.compare_exchange(seen, rung, Ordering::SeqCst, Ordering::Relaxed).is_ok()
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;

@@ -1,0 +1,151 @@
+//! Models of doors under loom, as those of waking (`sync::wait::loom_models`): a ring that gets lost is a deadlock.
+//!
+//! A socket is a word here that says whether it was rung; who waits for it sleeps on that.
+
+use super::*;
+use crate::sync::kernel;
+use crate::sync::wait::{Bell, Doors, Quiet, SLICE, Wakes};
+use loom::thread;
+use std::sync::Arc;
+
+/// A fence word that says SET: publishers fence.
+const SET: u32 = 2;
+
+struct Yard {
+    messages: AtomicU64,
+    word: AtomicU32,
+    fence: AtomicU32,
+    doors: AtomicU32,
+    door: [AtomicU64; 2],
+    rung: [AtomicU32; 2],
+    /// Of those two so many are walked along.
+    number: usize,
+}
+
+impl Doors for Yard {
+    fn ring(&self, reason: u32) {
+        let Some(seen) = some(&self.doors, reason) else { return };
+        for (door, rung) in self.door.iter().zip(&self.rung).take(self.number) {
+            while let Some(seen) = armed(door, reason) {
+                if take(door, seen, reason) {
+                    rung.store(1, Ordering::SeqCst);
+                    kernel::wake_all(rung);
+                    break;
+                }
+            }
+        }
+        none_left(&self.doors, seen, reason);
+    }
+}
+
+impl Yard {
+    fn new(number: usize) -> Arc<Yard> {
+        Arc::new(Yard {
+            messages: AtomicU64::new(0),
+            word: AtomicU32::new(0),
+            fence: AtomicU32::new(SET),
+            doors: AtomicU32::new(0),
+            door: [AtomicU64::new(0), AtomicU64::new(0)],
+            rung: [AtomicU32::new(0), AtomicU32::new(0)],
+            number,
+        })
+    }
+
+    fn bell(&self) -> Bell<'_> {
+        Bell::new(&self.word, &self.fence, Wakes::All).and(self, MESSAGES)
+    }
+
+    fn send(&self) {
+        self.messages.fetch_add(1, Ordering::Release);
+        self.bell().ring(&Quiet::default());
+    }
+
+    fn take(&self) -> bool {
+        let mut seen = self.messages.load(Ordering::Acquire);
+        while seen > 0 {
+            match self.messages.compare_exchange(seen, seen - 1, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Takes one, waiting at a door; how it gets ready for that.
+    fn receive(&self, at: usize, prepare: fn(&Yard, usize) -> bool) {
+        while !self.take() {
+            if prepare(self, at) {
+                return;
+            }
+            kernel::sleep(&self.rung[at], 0, SLICE);
+            self.rung[at].store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// As it is to be. Whether it took one.
+fn arm_and_look(yard: &Yard, at: usize) -> bool {
+    arm(&yard.door[at], &yard.doors, MESSAGES);
+    yard.bell().register();
+    yard.take()
+}
+
+/// So many publish one message each; so many each take one, the first of them here.
+fn meet(publishers: usize, number: usize, prepare: fn(&Yard, usize) -> bool) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(move || {
+        let yard = Yard::new(number);
+        let mut threads = Vec::new();
+        for _ in 0..publishers {
+            let yard = Arc::clone(&yard);
+            threads.push(thread::spawn(move || yard.send()));
+        }
+        for at in 1..number {
+            let yard = Arc::clone(&yard);
+            threads.push(thread::spawn(move || yard.receive(at, prepare)));
+        }
+        for _ in number - 1..publishers {
+            yard.receive(0, prepare);
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn one_publisher_rings_one_door() {
+    meet(1, 1, arm_and_look);
+}
+
+#[test]
+fn two_publishers_ring_one_door_again() {
+    meet(2, 1, arm_and_look);
+}
+
+#[test]
+fn two_publishers_ring_two_doors() {
+    meet(2, 2, arm_and_look);
+}
+
+/// Planted: who waits does not look again.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn no_second_look() {
+    meet(1, 1, |yard, at| {
+        arm(&yard.door[at], &yard.doors, MESSAGES);
+        yard.bell().register();
+        false
+    });
+}
+
+/// Planted: it registers as a sleeper before its door is armed, and looks in between.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_door_that_is_armed_too_late() {
+    meet(1, 1, |yard, at| {
+        yard.bell().register();
+        let took = yard.take();
+        arm(&yard.door[at], &yard.doors, MESSAGES);
+        took
+    });
+}
