@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::quantity::{duration, mode, size};
+use crate::quantity::{Capacity, capacity, duration, mode, size};
 
 /// Mailboxes between processes, in shared memory, from the shell
 #[derive(Debug, Parser)]
@@ -253,16 +253,14 @@ pub struct Recv {
     /// Create it, and own it while this runs; without, it is one that the system owns
     #[arg(long)]
     pub own: bool,
-    /// How many messages may wait; a sender that meets as many waits [default: 1024]
-    #[arg(long, value_name = "N", requires = "own")]
-    pub capacity: Option<u64>,
-    /// As many messages may wait as there is memory for
-    #[arg(long, requires = "own", conflicts_with = "capacity")]
-    pub unbounded: bool,
+    /// How many messages may wait, so that a sender waits too: a number; 0, and each send waits for its
+    /// receiver; or unbounded [default: 1024]
+    #[arg(long, value_name = "N|unbounded", value_parser = capacity, requires = "own")]
+    pub capacity: Option<Capacity>,
     /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
     pub max_message: Option<u64>,
-    /// The most memory that messages may have which are too long for their places, or, with --unbounded,
+    /// The most memory that messages may have which are too long for their places, or, where it is unbounded,
     /// all messages [default: as much as there is, if the capacity needs it]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
     pub ceiling: Option<u64>,
@@ -330,6 +328,16 @@ pub struct Run {
     /// End, with exit code 0, when nothing is queued and nothing in hand any more
     #[arg(long)]
     pub until_empty: bool,
+    /// A message whose command failed so often, and once more, is not tried again
+    #[arg(long, value_name = "N")]
+    pub max_redeliveries: Option<u32>,
+    /// … but goes to this mailbox, which is created (unbounded) if it is missing
+    #[arg(long, value_name = "NAME", requires = "max_redeliveries")]
+    pub dead_letter: Option<String>,
+    /// A command that takes longer while another worker has nothing to do does not count: its message goes to that
+    /// one
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub hold_max: Option<Duration>,
     /// What to run for each message
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -355,16 +363,14 @@ impl std::fmt::Display for CommandLine<'_> {
 pub struct Create {
     /// The mailbox
     pub name: String,
-    /// How many messages may wait; a sender that meets as many waits [default: 1024]
-    #[arg(long, value_name = "N")]
-    pub capacity: Option<u64>,
-    /// As many messages may wait as there is memory for
-    #[arg(long, conflicts_with = "capacity")]
-    pub unbounded: bool,
+    /// How many messages may wait, so that a sender waits too: a number; 0, and each send waits for its
+    /// receiver; or unbounded [default: 1024]
+    #[arg(long, value_name = "N|unbounded", value_parser = capacity)]
+    pub capacity: Option<Capacity>,
     /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_message: Option<u64>,
-    /// The most memory that messages may have which are too long for their places, or, with --unbounded,
+    /// The most memory that messages may have which are too long for their places, or, where it is unbounded,
     /// all messages [default: as much as there is, if the capacity needs it]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub ceiling: Option<u64>,

@@ -9,10 +9,7 @@ use crate::exit::{Failure, complain};
 pub fn run(domain: &Domain, args: &Create) -> Result<(), Failure> {
     let mut options = Mailbox::<[u8]>::options().domain(domain);
     if let Some(capacity) = args.capacity {
-        options = options.bounded(capacity);
-    }
-    if args.unbounded {
-        options = options.unbounded();
+        options = capacity.of(options);
     }
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);

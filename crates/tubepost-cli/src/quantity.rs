@@ -2,10 +2,40 @@
 
 use std::time::Duration;
 
+use tubepost::{Message, Options};
+
 /// `100ms`, `1.5s`, `2m`: a number and its unit.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "expected a number and a unit, such as 100ms, 2s or 1m".to_string())
+}
+
+/// How many messages may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capacity {
+    Bounded(u64),
+    Unbounded,
+}
+
+impl Capacity {
+    /// A mailbox that has it.
+    pub fn of<M: Message + ?Sized>(self, options: Options<M>) -> Options<M> {
+        match self {
+            Self::Bounded(n) => options.bounded(n),
+            Self::Unbounded => options.unbounded(),
+        }
+    }
+}
+
+/// `7`, `0`, `unbounded`.
+pub fn capacity(text: &str) -> Result<Capacity, String> {
+    match text {
+        "unbounded" => Ok(Capacity::Unbounded),
+        number => number
+            .parse()
+            .map(Capacity::Bounded)
+            .map_err(|_| "expected a number, such as 1024, or 0, or \"unbounded\"".to_string()),
+    }
 }
 
 /// `4096`, `64KiB`, `1MiB`: a number of bytes, or of binary multiples of them.
@@ -44,6 +74,16 @@ mod tests {
         }
         for text in ["", "5", "s", "-1s", "1 fortnight", "1e3s"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn capacities() {
+        assert_eq!(capacity("7"), Ok(Capacity::Bounded(7)));
+        assert_eq!(capacity("0"), Ok(Capacity::Bounded(0)));
+        assert_eq!(capacity("unbounded"), Ok(Capacity::Unbounded));
+        for text in ["", "-1", "many", "Unbounded", "1.5", "18446744073709551616"] {
+            assert!(capacity(text).is_err(), "{text}");
         }
     }
 

@@ -56,10 +56,7 @@ pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
 fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     let mut options = Mailbox::<[u8]>::options().domain(domain);
     if let Some(capacity) = args.capacity {
-        options = options.bounded(capacity);
-    }
-    if args.unbounded {
-        options = options.unbounded();
+        options = capacity.of(options);
     }
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);

@@ -11,7 +11,7 @@ mod progress;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use tubepost::{Delivery, Domain, Receiver, RecvTimeoutError, TryRecvError};
+use tubepost::{Delivery, Domain, Error, Mailbox, Receiver, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Run;
 use crate::ending::{Ending, Reason};
@@ -89,8 +89,29 @@ pub fn run(domain: &Domain, args: &Run) -> Result<(), Failure> {
 
 fn open(domain: &Domain, args: &Run) -> Result<Receiver<[u8]>, Failure> {
     let label = label::of(domain, &args.name, None)?;
-    let options = Receiver::<[u8]>::options().domain(domain).format(label);
+    let mut options = Receiver::<[u8]>::options().domain(domain).format(&label);
+    if let Some(most) = args.max_redeliveries {
+        options = options.max_redeliveries(most);
+    }
+    if let Some(dead) = &args.dead_letter {
+        provide(domain, &args.name, dead, &label)?;
+        options = options.dead_letter(dead);
+    }
+    if let Some(longest) = args.hold_max {
+        options = options.hold_max(longest);
+    }
     Ok(options.open(&args.name)?)
+}
+
+/// Sees to it that there is a mailbox for dead letters, which can carry all that the other one carries.
+fn provide(domain: &Domain, name: &str, dead: &str, label: &str) -> Result<(), Failure> {
+    let longest = domain.stat(name)?.max_message;
+    let options = Mailbox::<[u8]>::options().domain(domain).format(label).max_message(longest).unbounded();
+    match options.create(dead) {
+        // What is wrong with one that is there already, opening it says.
+        Ok(_) | Err(Error::Exists { .. } | Error::Owned { .. }) => Ok(()),
+        Err(error) => Err(Failure::from(error).about(dead)),
+    }
 }
 
 /// Until all workers have ended; tells meanwhile how it goes.

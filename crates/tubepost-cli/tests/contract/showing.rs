@@ -55,15 +55,15 @@ fn json_has_exactly_the_promised_fields() {
 #[test]
 fn without_a_capacity_none_is_told() {
     let scene = Scene::new();
-    scene.create("jobs", &["--unbounded"]);
+    scene.create("jobs", &["--capacity", "unbounded"]);
     let lines = "a line\n".repeat(5000);
     scene.feed(&["send", "jobs"], lines.as_bytes()).code(0);
     let stat = scene.run(&["stat", "jobs", "--json"]).code(0).quietly().json();
     assert_eq!(fields(&stat), FIELDS);
     assert_eq!((&stat["capacity"], &stat["depth"]), (&serde_json::Value::Null, &json!(5000)));
     assert!(stat["chunk_bytes"].as_u64() > Some(5000 * 272), "{stat}");
-    scene.run(&["create", "other", "--unbounded", "--capacity", "7"]).code(2);
-    scene.run(&["recv", "jobs", "--unbounded"]).code(2);
+    scene.run(&["create", "other", "--capacity", "endless"]).code(2);
+    scene.run(&["recv", "jobs", "--capacity", "unbounded"]).code(2);
 }
 
 #[test]
