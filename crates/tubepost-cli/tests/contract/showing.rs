@@ -7,7 +7,7 @@ use tubepost::{Domain, Mailbox};
 use crate::scene::{Scene, fields, plant, skip, until};
 
 /// Everything the contract names, sorted.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 19] = [
     "bytes",
     "capacity",
     "ceiling",
