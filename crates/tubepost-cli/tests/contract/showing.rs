@@ -7,13 +7,15 @@ use tubepost::{Domain, Mailbox};
 use crate::scene::{Scene, fields, plant, skip, until};
 
 /// Everything the contract names, sorted.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 19] = [
     "bytes",
     "capacity",
     "ceiling",
     "chunk_bytes",
     "chunk_waste",
+    "dead_letters",
     "depth",
+    "discarded",
     "format",
     "held",
     "id",
