@@ -122,11 +122,6 @@ fn two_publishers_ring_one_door_again() {
     meet(3, 2, 1, arm_and_look);
 }
 
-#[test]
-fn two_publishers_ring_two_doors() {
-    meet(2, 2, 2, arm_and_look);
-}
-
 /// Planted: who waits does not look again.
 #[test]
 #[should_panic(expected = "deadlock")]
