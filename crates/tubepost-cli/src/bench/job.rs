@@ -13,6 +13,19 @@ pub enum What {
     Mailbox,
     /// Owned by the system: receivers compete.
     SystemMailbox,
+    /// Owned by the process that receives, without a capacity.
+    Unbounded,
+    /// Capacity zero, from the call of a sender to its return.
+    Rendezvous,
+    /// Many in one call, at both ends.
+    Batch,
+    /// Written and read where it is: only its first and last bytes.
+    Loan,
+    /// Received by a task of tokio.
+    Async,
+    /// Received by a task, and by a thread, when it is there already.
+    AsyncReady,
+    RecvReady,
     /// A mailbox, from the call of a sender that waits until its message is collected to its return.
     Collected,
     /// A question and its answer.
@@ -22,6 +35,8 @@ pub enum What {
     /// A copy within one process.
     Memcpy,
     Ring,
+    /// The ring, whose two ends look at one flag for so many messages.
+    RingBatch,
     Futex,
     Pipe,
     UnixSocket,
@@ -84,6 +99,9 @@ pub const fn places(bytes: u64) -> u64 {
         _ => 4,
     }
 }
+
+/// How many messages go in one batch.
+pub const BATCH: usize = 32;
 
 /// How many messages go by between two looks at the clock: a lap of small ones.
 pub fn lap(bytes: u64) -> u64 {

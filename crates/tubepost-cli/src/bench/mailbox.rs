@@ -15,8 +15,8 @@ use tubepost::{Domain, Mailbox, Message, Options, Receiver, Sender};
 use super::job::{Mode, What, places};
 use super::measure::{Drain, Echo, Exchange, Measured, Source};
 
-const PING: &str = "bench/ping";
-const PONG: &str = "bench/pong";
+pub const PING: &str = "bench/ping";
+pub const PONG: &str = "bench/pong";
 /// Longer than any round.
 const FOR_EVER: Duration = Duration::from_secs(60);
 
@@ -182,7 +182,12 @@ impl<T: Numbered> Input<T> {
     }
 
     fn create(domain: &Domain, name: &'static str, what: What, mode: Mode) -> Measured<Self> {
-        let options = T::options().bounded(places(T::BYTES)).domain(domain);
+        let options = match what {
+            What::Unbounded => T::options().unbounded(),
+            What::Rendezvous => T::options().bounded(0),
+            _ => T::options().bounded(places(T::BYTES)),
+        };
+        let options = options.domain(domain);
         if what != What::SystemMailbox {
             let receiver = options.spin(spin(mode)).own(name)?;
             return Ok(Self { receiver, message: T::blank(), remove: None });
@@ -234,6 +239,17 @@ impl<T: Numbered> Exchange for Collected<T> {
         let message = black_box(&mut self.0.message);
         message.set_seq(seq);
         message.send_collected(&self.0.sender)?;
+        Ok(seq)
+    }
+}
+
+/// A sender that waits for a receiver, where nothing waits.
+pub struct Rendezvous<T: Numbered>(pub Output<T>);
+
+impl<T: Numbered> Exchange for Rendezvous<T> {
+    #[inline(always)]
+    fn exchange(&mut self, seq: u64) -> Measured<u64> {
+        self.0.put(seq)?;
         Ok(seq)
     }
 }

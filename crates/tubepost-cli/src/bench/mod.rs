@@ -3,6 +3,7 @@
 //! Two real processes, each on a CPU of its own where there are two. `plan` says which rows there are,
 //! `work` what either side does for each, `measure` how it is timed, `limits` what it is held against.
 
+mod batch;
 mod calls;
 mod crowd;
 mod far;
@@ -15,6 +16,7 @@ mod measure;
 mod plan;
 mod row;
 mod table;
+mod task;
 mod work;
 
 use std::io::IsTerminal;

@@ -71,6 +71,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
     if cpus > 1 {
         groups.push(spinning_latency());
         groups.push(calls());
+        groups.push(loans());
         groups.push(blocking_latency("latency one way, blocking, a CPU each", Place::TwoCores));
         groups.push(blocking_latency(
             "latency one way, blocking, a CPU each, idle CPUs polling",
@@ -78,6 +79,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
         ));
     }
     groups.push(blocking_latency("latency one way, blocking, both on one CPU", Place::OneCore));
+    groups.push(ready());
     if cpus > 1 {
         groups.push(large_latency());
         groups.push(streams(&[8, 56, 64, 1024], "stream, one sender, a CPU each"));
@@ -85,6 +87,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
             groups.push(crowd());
         }
         groups.push(streams(&[64 << 10, 1 << 20], "stream of large messages, one sender, a CPU each"));
+        groups.push(other_streams());
     }
     groups
 }
@@ -118,14 +121,57 @@ fn spinning_latency() -> Group {
 }
 
 fn calls() -> Group {
-    use What::{CacheLine, Call, Collected};
+    use What::{CacheLine, Call, Collected, Rendezvous};
     let row = |what, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, 8, limit);
     let line = Some((CacheLine, 8));
     Group {
         title: "latency from call to return, spinning, a CPU each; a cache line one way",
         mode: Mode::Spin,
         place: Place::TwoCores,
-        entries: vec![row(CacheLine, None), row(Collected, line), row(Call, line)],
+        entries: vec![row(CacheLine, None), row(Rendezvous, line), row(Collected, line), row(Call, line)],
+    }
+}
+
+fn loans() -> Group {
+    let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, bytes, limit);
+    Group {
+        title: "latency one way, not copied, spinning, a CPU each",
+        mode: Mode::Spin,
+        place: Place::TwoCores,
+        entries: vec![
+            row(What::CacheLine, 8, None),
+            row(What::Loan, 1024, Some((What::CacheLine, 8))),
+            row(What::Loan, 1 << 20, Some((What::CacheLine, 8))),
+        ],
+    }
+}
+
+/// Streams of other kinds, held against what they are a variety of.
+fn other_streams() -> Group {
+    let row = |what, bytes, limit| entry(what, Measure::Stream, Mode::Spin, Place::TwoCores, bytes, limit);
+    Group {
+        title: "stream without a capacity, in batches, not copied; one sender, a CPU each",
+        mode: Mode::Spin,
+        place: Place::TwoCores,
+        entries: vec![
+            row(What::Mailbox, 8, None),
+            row(What::Unbounded, 8, Some((What::Mailbox, 8))),
+            row(What::RingBatch, 8, None),
+            row(What::Batch, 8, Some((What::RingBatch, 8))),
+            row(What::Ring, 8, None),
+            row(What::Loan, 1 << 20, Some((What::Ring, 8))),
+        ],
+    }
+}
+
+/// Receiving what is there, in one process.
+fn ready() -> Group {
+    let row = |what, limit| entry(what, Measure::Latency, Mode::Spin, Place::OneCore, 8, limit);
+    Group {
+        title: "receiving what is there, by a thread and by a task",
+        mode: Mode::Spin,
+        place: Place::OneCore,
+        entries: vec![row(What::RecvReady, None), row(What::AsyncReady, Some((What::RecvReady, 8)))],
     }
 }
 
@@ -135,6 +181,7 @@ fn blocking_latency(title: &'static str, place: Place) -> Group {
     let mut entries = vec![row(What::Futex, 8, None)];
     entries.extend(SMALL.map(|bytes| row(What::Mailbox, bytes, limit)));
     entries.push(row(What::SystemMailbox, 8, limit));
+    entries.push(row(What::Async, 8, Some((What::Mailbox, 8))));
     entries.extend([What::Pipe, What::UnixSocket].map(|what| row(what, 8, limit)));
     Group { title, mode: Mode::Block, place, entries }
 }

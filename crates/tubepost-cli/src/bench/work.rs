@@ -4,18 +4,23 @@ use std::path::{Path, PathBuf};
 
 use tubepost::Domain;
 
+use super::batch::{BatchInput, BatchOutput, LoanEnds, LoanInput, LoanOutput};
 use super::calls::{Answerer, Caller};
 use super::crowd;
 use super::far::{Far, Near};
 use super::job::{Job, Measure, Mode, Part, What, lap};
 use super::kernel::{Names, Pipe, Socket};
-use super::limits::{Copies, Futex, Line, Memcpy, RingReceiver, RingSender, Shared};
+use super::limits::{
+    Copies, Futex, Line, Memcpy, RingBatchReceiver, RingBatchSender, RingReceiver, RingSender, Shared,
+};
 use super::mailbox::{
     Bytes8, Bytes56, Bytes64, Bytes1024, Bytes65536, Bytes1048576, Collected, Ends, Input, Numbered, Output,
+    PING, PONG, Rendezvous,
 };
 use super::measure::{
     Drain, Echo, Exchange, Found, Measured, Source, drain, echo, pour, round_trips, swallow,
 };
+use super::task::{self, Ready, TaskEnds};
 use crate::exit::Failure;
 
 /// What either side needs for any round.
@@ -126,6 +131,53 @@ impl Bench {
                 far.done()?;
                 Ok(found)
             }
+            (What::Rendezvous, _) => {
+                far.begin(job)?;
+                far.ready()?;
+                let sender = Rendezvous(Output::<T>::ping(&self.domain, job.mode)?);
+                let found = round_trips(sender, ONE_CALL, job.time, job.rest)?;
+                far.done()?;
+                Ok(found)
+            }
+            (What::RingBatch, _) => {
+                let ring = RingBatchSender::<N>::new(shared);
+                far.begin(job)?;
+                stream(ring, job, far)
+            }
+            (What::Batch, _) => {
+                far.begin(job)?;
+                far.ready()?;
+                pour(BatchOutput::open(&self.domain)?, job.time, lap(job.bytes))?;
+                far.done()?.ok_or_else(no_figure)
+            }
+            (What::Loan, Measure::Latency) => {
+                let input = LoanInput::own(&self.domain, PONG, N)?;
+                far.begin(job)?;
+                far.ready()?;
+                let ends = LoanEnds(LoanOutput::open(&self.domain, PING, N)?, input);
+                let found = round_trips(ends, BOTH_WAYS, job.time, job.rest)?;
+                far.done()?;
+                Ok(found)
+            }
+            (What::Loan, Measure::Stream) => {
+                far.begin(job)?;
+                far.ready()?;
+                pour(LoanOutput::open(&self.domain, PING, N)?, job.time, lap(job.bytes))?;
+                far.done()?.ok_or_else(no_figure)
+            }
+            (What::Async, _) => {
+                let inbox = task::inbox(&self.domain, PONG)?;
+                far.begin(job)?;
+                far.ready()?;
+                let ends = TaskEnds::new(task::out(&self.domain, PING)?, inbox)?;
+                let found = round_trips(ends, BOTH_WAYS, job.time, job.rest)?;
+                far.done()?;
+                Ok(found)
+            }
+            (What::AsyncReady | What::RecvReady, _) => {
+                let each = Ready::new(&self.domain, job.what == What::AsyncReady)?.receive(job.time)?;
+                Ok(Found { latency_ns: Some([each; 3]), msgs_per_s: None })
+            }
             (What::Call, _) => {
                 far.begin(job)?;
                 far.ready()?;
@@ -134,7 +186,7 @@ impl Bench {
                 far.done()?;
                 Ok(found)
             }
-            (What::Mailbox | What::SystemMailbox, Measure::Latency) => {
+            (What::Mailbox | What::SystemMailbox | What::Unbounded, Measure::Latency) => {
                 let input = Input::<T>::pong(&self.domain, job.what, job.mode)?;
                 far.begin(job)?;
                 far.ready()?;
@@ -143,7 +195,7 @@ impl Bench {
                 far.done()?;
                 Ok(found)
             }
-            (What::Mailbox | What::SystemMailbox, Measure::Stream) => {
+            (What::Mailbox | What::SystemMailbox | What::Unbounded, Measure::Stream) => {
                 far.begin(job)?;
                 far.ready()?;
                 let output = Output::<T>::ping(&self.domain, job.mode)?;
@@ -182,7 +234,24 @@ impl Bench {
             (What::Futex, _) => answer(Futex::far(shared), near),
             (What::Memcpy, _) => Ok(()), // the near one does it alone
             (What::Ring, _) => collect(RingReceiver::<N>::new(shared), job, near),
-            (What::Collected, _) => {
+            (What::RingBatch, _) => collect(RingBatchReceiver::<N>::new(shared), job, near),
+            (What::Batch, _) => collect(BatchInput::own(&self.domain)?, job, near),
+            (What::Loan, Measure::Latency) => {
+                let input = LoanInput::own(&self.domain, PING, N)?;
+                near.ready()?;
+                echo(LoanEnds(LoanOutput::open(&self.domain, PONG, N)?, input))?;
+                near.done(None)
+            }
+            (What::Loan, Measure::Stream) => collect(LoanInput::own(&self.domain, PING, N)?, job, near),
+            (What::Async, _) => {
+                let inbox = task::inbox(&self.domain, PING)?;
+                let out = task::out(&self.domain, PONG)?;
+                near.ready()?;
+                echo(TaskEnds::new(out, inbox)?)?;
+                near.done(None)
+            }
+            (What::AsyncReady | What::RecvReady, _) => Ok(()), // the near one does it alone
+            (What::Collected | What::Rendezvous, _) => {
                 let input = Input::<T>::ping(&self.domain, job.what, job.mode)?;
                 near.ready()?;
                 swallow(input)?;
@@ -194,12 +263,12 @@ impl Bench {
                 answerer.answer_all()?;
                 near.done(None)
             }
-            (What::Mailbox | What::SystemMailbox, Measure::Latency) => {
+            (What::Mailbox | What::SystemMailbox | What::Unbounded, Measure::Latency) => {
                 let input = Input::<T>::ping(&self.domain, job.what, job.mode)?;
                 let output = Output::<T>::pong(&self.domain, job.mode)?;
                 answer(Ends(output, input), near)
             }
-            (What::Mailbox | What::SystemMailbox, Measure::Stream) => {
+            (What::Mailbox | What::SystemMailbox | What::Unbounded, Measure::Stream) => {
                 collect(Input::<T>::ping(&self.domain, job.what, job.mode)?, job, near)
             }
             (What::Pipe, Measure::Latency) => answer(Pipe::<N>::far(&names, spin)?, near),

@@ -9,6 +9,7 @@
 //! | `cache-line` | ping-pong of one word, each direction in a line of its own | spinning latency of what fits one line; calls that wait for the other side |
 //! | `copy` | the same, with the payload copied in and out on both sides | spinning latency of larger messages |
 //! | `ring` | one sender, one receiver, the flag in the slot | streams of the same length |
+//! | `ring-batch` | the same, with one flag for 32 messages | batches of 32 |
 //! | `memcpy` | the payload copied within one process | to see beside the copies of large messages |
 //! | `futex` | ping-pong by wait and wake of one word, never spinning | blocking latency |
 //!
@@ -32,7 +33,7 @@ pub use futex::Futex;
 pub use line::Line;
 pub use memcpy::Memcpy;
 pub use memory::Shared;
-pub use ring::{RingReceiver, RingSender};
+pub use ring::{RingBatchReceiver, RingBatchSender, RingReceiver, RingSender};
 
 /// How everything here that spins waits for its turn.
 #[inline(always)]
