@@ -534,6 +534,11 @@ impl<'a> Chunk<'a> {
         self.chunks.classes[self.kind].size
     }
 
+    /// Capacity zero: whether a sender that waits offers it.
+    pub(crate) fn is_offered(&self) -> bool {
+        self.word.kind() == Some(Use::Linked)
+    }
+
     /// How long its message is.
     pub(crate) fn length(&self) -> u64 {
         self.entry.length.load(Relaxed).into()

@@ -5,7 +5,7 @@ use tubepost::{
     Domain, Encoded, Error, Mailbox, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError,
 };
 
-use crate::rows::{on_every_row, open};
+use crate::rows::{on_every_row_with_room, open};
 use crate::stage::{Child, Cue, PATIENCE, Place, Role};
 
 pub const ROLES: &[Role] = &[("clerk", clerk)];
@@ -40,7 +40,7 @@ fn clerk(cue: &mut Cue) {
 /// In line and in chunks, one by one and in batches, received in each way.
 #[test]
 fn from_another_process() {
-    on_every_row(|row| {
+    on_every_row_with_room(|row| {
         const COUNT: usize = 150;
         let place = Place::new();
         let options = row.options::<Encoded<Job>>(place.domain()).format("jobs/v2").max_message(100_000);
@@ -115,7 +115,7 @@ impl<'de> Deserialize<'de> for Fussy {
 
 #[test]
 fn what_can_not_be_encoded_comes_back_and_nothing_was_sent() {
-    on_every_row(|row| {
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<Encoded<Fussy>>(&place, "box");
         let out = open::<Encoded<Fussy>>(&place, "box");
@@ -138,7 +138,7 @@ fn what_can_not_be_encoded_comes_back_and_nothing_was_sent() {
 /// It is consumed, and said to be no message, also if the type panics over it; what is behind it comes.
 #[test]
 fn what_does_not_decode_is_told_once() {
-    on_every_row(|row| {
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let inbox = row.own::<Encoded<Fussy>>(&place, "box");
         let out = open::<Encoded<Fussy>>(&place, "box");

@@ -150,7 +150,7 @@ impl Row {
     pub fn is_limited(&self, what: &str) -> bool {
         let limited = matches!(self.capacity, Capacity::Bounded(_));
         if !limited {
-            println!("passed over on {self}: {what}; it is never full");
+            println!("passed over on {self}: {what}; it needs a limit, and room");
         }
         limited
     }
@@ -207,6 +207,11 @@ impl Row {
     pub fn of(cue: &Cue, at: usize) -> &'static Row {
         &ROWS[cue.number(at) as usize]
     }
+}
+
+/// Memory that nobody needs when nothing waits. Without a limit there is always a segment for what comes next.
+pub fn needless(stat: &tubepost::Stat) -> u64 {
+    if stat.capacity.is_some() { stat.chunk_bytes } else { stat.chunk_waste }
 }
 
 pub fn open<T: Message + ?Sized>(place: &Place, name: &str) -> Sender<T> {

@@ -6,13 +6,19 @@ use std::time::{Duration, Instant};
 use tubepost::{Mailbox, ReadyTimeoutError, Receiver, Select, TryReadyError};
 
 use crate::cast::{start_owner, start_user};
-use crate::rows::{on_every_row, on_every_row_of_a_process, on_every_row_of_the_system, open, receive};
+use crate::rows::{
+    on_every_row, on_every_row_of_a_process, on_every_row_of_the_system, on_every_row_without_room, open,
+    receive,
+};
 use crate::stage::{PATIENCE, Place, until_asleep};
 use crate::tasks::promptly;
 
 #[test]
 fn other_processes_make_one_of_several_ready() {
     on_every_row(|row| {
+        if !row.is_limited("other_processes_make_one_of_several_ready") {
+            return;
+        }
         let place = Place::new();
         let boxes: Vec<Receiver<u64>> = (0..3).map(|at| row.own(&place, &at.to_string())).collect();
         let mut users: Vec<_> = (0..3).map(|at| start_user(&place, &at.to_string())).collect();
@@ -36,6 +42,9 @@ fn other_processes_make_one_of_several_ready() {
 #[test]
 fn room_and_messages() {
     on_every_row(|row| {
+        if !row.is_limited("room_and_messages") {
+            return;
+        }
         let place = Place::new();
         let (full, empty) = (row.own::<u64>(&place, "full"), row.own::<str>(&place, "empty"));
         let (out, other) = (open::<u64>(&place, "full"), open::<str>(&place, "empty"));
@@ -95,6 +104,9 @@ fn each_that_is_ready_has_its_turn() {
 #[test]
 fn a_mailbox_that_ends_is_ready() {
     on_every_row_of_a_process(|row| {
+        if !row.is_limited("a_mailbox_that_ends_is_ready") {
+            return;
+        }
         let place = Place::new();
         let mut owner = start_owner(&place, "box", row);
         let inbox = row.own::<u64>(&place, "other");
@@ -120,6 +132,9 @@ fn a_mailbox_that_ends_is_ready() {
 #[test]
 fn who_leaves_passes_it_on() {
     on_every_row_of_the_system(|row| {
+        if !row.is_limited("who_leaves_passes_it_on") {
+            return;
+        }
         let place = Place::new();
         let inbox = row.own::<u64>(&place, "box");
         let other = receive::<u64>(&place, "box");
@@ -181,4 +196,56 @@ fn more_mailboxes_than_the_kernel_sleeps_on() {
 #[should_panic = "would wait for ever"]
 fn nothing_to_wait_for() {
     Select::new().ready();
+}
+
+/// Where nothing waits, one is ready when somebody waits at the other end.
+#[test]
+fn where_nothing_waits_who_waits_makes_it_ready() {
+    on_every_row_without_room(|row| {
+        let place = Place::new();
+        let (one, two) = (row.own::<u64>(&place, "one"), row.own::<u64>(&place, "two"));
+        let (to_one, to_two) = (open::<u64>(&place, "one"), open::<u64>(&place, "two"));
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| to_two.send(7));
+            let mut select = Select::new();
+            let (first, second) = (select.recv(&one), select.recv(&two));
+            assert_ne!(first, second);
+            assert_eq!(select.ready_timeout(PATIENCE), Ok(second));
+            assert_eq!(two.try_recv(), Ok(7));
+            assert_eq!(sender.join().expect("it returns"), Ok(()));
+            assert!(select.try_ready().is_err());
+
+            let receiver = scope.spawn(|| one.recv());
+            let mut select = Select::new();
+            let (first, _) = (select.send(&to_one), select.send(&to_two));
+            assert_eq!(select.ready_timeout(PATIENCE), Ok(first));
+            assert_eq!(to_one.try_send(8), Ok(()));
+            assert_eq!(receiver.join().expect("it returns"), Ok(8));
+        });
+    });
+}
+
+/// Without a limit there is always room, and one is ready when something is there.
+#[test]
+fn without_a_limit_there_is_always_room() {
+    on_every_row(|row| {
+        if row.capacity().is_some() {
+            return;
+        }
+        let place = Place::new();
+        let (one, two) = (row.own::<u64>(&place, "one"), row.own::<u64>(&place, "two"));
+        let to_two = open::<u64>(&place, "two");
+        let mut user = start_user(&place, "two");
+        for lap in 0..20 {
+            let mut select = Select::new();
+            let second = (select.recv(&one), select.recv(&two)).1;
+            assert!(select.try_ready().is_err());
+            user.say(format!("try {lap}"));
+            assert_eq!(select.ready_timeout(PATIENCE), Ok(second));
+            assert_eq!(two.try_recv(), Ok(lap));
+            user.expect("ok");
+            let mut select = Select::new();
+            assert_eq!((select.send(&to_two), select.try_ready()), (0, Ok(0)));
+        }
+    });
 }

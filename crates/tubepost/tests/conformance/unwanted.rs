@@ -5,7 +5,7 @@ use std::time::Duration;
 use tubepost::{Error, Mailbox, Receiver, RecvError, Sender, TryRecvError};
 
 use crate::letters::pattern;
-use crate::rows::{Owned, Row, on_every_row, open, receive};
+use crate::rows::{Owned, Row, on_every_row_with_room, open, receive};
 use crate::stage::{Child, PATIENCE, Place, eventually};
 
 /// In line, in a chunk, in a long one.
@@ -50,7 +50,7 @@ fn counts(place: &Place) -> (u64, u64, u64, u64) {
 
 #[test]
 fn rejected_never_comes_again() {
-    on_every_row(|row| {
+    on_every_row_with_room(|row| {
         for letters in [None, Some(8)] {
             let place = Place::new();
             let (inbox, dead) = worker(row, &place, None, letters);
@@ -73,7 +73,7 @@ fn rejected_never_comes_again() {
 
 #[test]
 fn n_redeliveries_are_n_plus_one_deliveries() {
-    on_every_row(|row| {
+    on_every_row_with_room(|row| {
         for (most, letters) in [(0, None), (1, Some(8)), (3, None), (3, Some(8))] {
             let place = Place::new();
             let (inbox, dead) = worker(row, &place, Some(most), letters);
@@ -104,7 +104,7 @@ fn n_redeliveries_are_n_plus_one_deliveries() {
 /// They wait for room there, and nobody waits for them.
 #[test]
 fn full_dead_letters_block_nobody() {
-    on_every_row(|row| {
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let (inbox, dead) = worker(row, &place, Some(0), Some(1));
         let dead = dead.expect("just made");
@@ -174,7 +174,7 @@ fn what_kills_its_workers_is_put_away() {
     for length in LENGTHS {
         out.try_send(&pattern(length, 1)).expect("a free place");
         for before in 0..3 {
-            let mut victim = Child::start("holder", &[&place.arg(), "box", "3600000"]);
+            let mut victim = Child::start("late holder", &[&place.arg(), "box", "3600000"]);
             victim.expect("ready");
             assert_eq!(victim.ask("take"), format!("{length} {before}"));
             victim.kill();
@@ -187,7 +187,7 @@ fn what_kills_its_workers_is_put_away() {
 
 #[test]
 fn what_is_no_text_goes_there_too() {
-    on_every_row(|row| {
+    on_every_row_with_room(|row| {
         let place = Place::new();
         Mailbox::<str>::options().domain(place.domain()).create("dead").expect("a free name");
         let inbox: Receiver<str> = match row.owned {
@@ -225,7 +225,7 @@ fn what_is_no_text_goes_there_too() {
 
 #[test]
 fn dead_letters_are_looked_at_when_the_receiver_is_opened() {
-    on_every_row(|row| {
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let domain = place.domain();
         if row.owned == Owned::BySystem {

@@ -148,7 +148,7 @@ impl Inlet {
     pub(crate) fn may_take(&self) -> bool {
         let segment = &self.at.segment;
         let there = match &segment.handoff {
-            Some(handoff) => self.has_offers(handoff),
+            Some(handoff) => self.has_offers(handoff) && segment.chunks.all().any(|chunk| chunk.is_offered()),
             None => {
                 let head = segment.visiting(|| segment.slots.head(self.head.load(Relaxed)));
                 !matches!(head, Head::Empty(_)) && !self.is_at_withdrawn()
