@@ -2,6 +2,7 @@
 //! what is left. docs/stepkill.md tells how it works and how to add an operation.
 
 mod access;
+mod asking;
 mod campaign;
 mod dead_letters;
 mod endings;
@@ -14,6 +15,7 @@ mod layout;
 mod ledger;
 mod letters;
 mod lockstep;
+mod mail;
 mod meeting;
 mod operations;
 mod planted;

@@ -118,8 +118,7 @@ impl<'a> Scene<'a> {
     /// Whether threads of the survivor wait for somebody all the time. While others are walked they have to stand still,
     /// or they would do something, too.
     fn has_parties(&self) -> bool {
-        let world = self.subject.world();
-        world.capacity == 0 && world.waiting + world.ready > 0
+        self.subject.world().has_parties()
     }
 
     /// Has the survivor stand still, or go on.

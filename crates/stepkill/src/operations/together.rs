@@ -76,4 +76,8 @@ pub const ALL: &[(&str, &str, &[&str])] = &[
     ("send-append", "gc", &[]),
     ("send-append", "remove", &["Closed"]),
     ("gc-segments", "send", &[]),
+    ("call-patiently", "call-answer", &["TimedOut"]),
+    ("call-patiently", "call-answer-long", &["TimedOut"]),
+    ("call-reply-long", "call-gc", &[]),
+    ("call", "call-gc", &[]),
 ];
