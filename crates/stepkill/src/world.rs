@@ -11,6 +11,9 @@ use crate::trace::{be_traced, die_with_parent, mark};
 /// The name of the one mailbox.
 pub const BOX: &str = "box";
 
+/// What tells a walker how long to wait for another one.
+pub const PATIENCE: &str = "STEPKILL_PATIENCE";
+
 /// Whose the mailbox is before the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -175,6 +178,8 @@ pub struct Walker {
     pub world: World,
     /// What its messages are told by.
     pub tag: u8,
+    /// How long it waits for another one that is walked.
+    pub patience: Duration,
 }
 
 impl Walker {
@@ -182,7 +187,9 @@ impl Walker {
     pub fn play(operation: &Operation, world: World, domain: &str, tag: u8) {
         die_with_parent();
         let domain = Domain::open(domain).expect("the tracer's domain");
-        let walker = Walker { domain, world, tag };
+        let patience = std::env::var(PATIENCE).ok().and_then(|it| it.parse().ok());
+        let patience = Duration::from_millis(patience.expect("it is told how long"));
+        let walker = Walker { domain, world, tag, patience };
         be_traced();
         (operation.walk)(&walker);
     }

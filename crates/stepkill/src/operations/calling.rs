@@ -31,7 +31,6 @@ pub const ALL: &[Operation] = &[
     Operation { name: "call-reply-long", world: AWAITED_LARGE, walk: reply_long, effects: RECEIVES },
     Operation { name: "call-reply-late", world: GIVES_UP, walk: reply, effects: RECEIVES },
     Operation { name: "call-reply-long-late", world: GIVES_UP_LARGE, walk: reply_long, effects: RECEIVES },
-    Operation { name: "call-answer", world: ASKED, walk: take_and_reply, effects: RECEIVES },
     Operation { name: "call-own-reply", world: OWN, walk: own_reply, effects: OWNER_RECEIVES },
 ];
 
@@ -39,7 +38,14 @@ pub const ALL: &[Operation] = &[
 pub const ONLY_TWO: &[Operation] = &[
     Operation { name: "call-first", world: NOT_ASKED, walk: call, effects: ADDS },
     Operation { name: "call-patiently", world: NOT_ASKED, walk: call_patiently, effects: ADDS },
+    Operation { name: "call-answer", world: ASKED, walk: take_and_reply, effects: RECEIVES },
     Operation { name: "call-answer-long", world: ASKED_LARGE, walk: take_and_reply_long, effects: RECEIVES },
+    Operation {
+        name: "call-answer-when-asked",
+        world: ASKED_LARGE,
+        walk: answer_when_asked,
+        effects: RECEIVES,
+    },
     Operation { name: "call-gc", world: AWAITED, walk: existing::gc, effects: NONE },
 ];
 
@@ -48,8 +54,8 @@ const SHORT: usize = 24;
 const LONG: usize = 900;
 
 const SHORTLY: Duration = Duration::from_millis(20);
-/// Another one may answer meanwhile, walked.
-const PATIENTLY: Duration = Duration::from_millis(100);
+/// By then another one that is walked has asked.
+const LOOKS: u32 = 30;
 
 fn ask(walker: &Walker, patience: Duration) {
     let out = walker.asker();
@@ -72,7 +78,7 @@ fn call(walker: &Walker) {
 }
 
 fn call_patiently(walker: &Walker) {
-    ask(walker, PATIENTLY);
+    ask(walker, walker.patience);
 }
 
 /// It is consumed, whether somebody waits or not.
@@ -103,7 +109,7 @@ fn own_reply(walker: &Walker) {
 
 fn take_and_reply_by(walker: &Walker, length: usize) {
     let inbox = walker.answerer();
-    walker.act(|| answer_it(walker, inbox.take_timeout(PATIENTLY)?, length))
+    walker.act(|| answer_it(walker, inbox.take_timeout(SHORTLY)?, length))
 }
 
 fn take_and_reply(walker: &Walker) {
@@ -112,6 +118,15 @@ fn take_and_reply(walker: &Walker) {
 
 fn take_and_reply_long(walker: &Walker) {
     take_and_reply_by(walker, LONG);
+}
+
+/// However long all of that takes, walked: by a clock it would give up sometimes.
+fn answer_when_asked(walker: &Walker) {
+    let inbox = walker.answerer();
+    walker.act(|| {
+        let question = (0..LOOKS).find_map(|_| inbox.try_take().ok());
+        answer_it(walker, question.ok_or(Error::WouldWait)?, LONG)
+    })
 }
 
 /// Its caller is told.
