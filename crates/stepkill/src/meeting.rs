@@ -10,6 +10,7 @@ use crate::asking::Told;
 use crate::judge::{Judge, PATIENCE};
 use crate::letters::{self, JUDGE, Number};
 use crate::mail::NotSent;
+use crate::world::Askers;
 
 /// Those who are there before the operation wait for longer than that takes, walked.
 pub const LONG: Duration = Duration::from_secs(100);
@@ -26,6 +27,10 @@ pub enum Party {
 impl Judge {
     /// All that are to be there before the operation, asleep.
     pub fn gather(&mut self) {
+        if self.world.asks == Some(Askers::Die) {
+            self.mortals = (0..self.world.waiting).map(|_| self.ask_and_die()).collect();
+            return;
+        }
         if let Some(askers) = self.world.asks {
             self.parties = (0..self.world.waiting).map(|_| self.ask(askers)).collect();
             return;

@@ -48,7 +48,7 @@ const ALL: &[Planted] = &[
     ("given-chunk-freed", Kills("gc+meet-send"), "nobody gave it anything"),
     ("number-unchecked", Stops("call"), "has the answer to"),
     ("answer-freed", Kills("call-reply-long"), "was told: Unanswered"),
-    ("caller-in-cell", Kills("call-answer-long+call-first"), "chunks are in use"),
+    ("caller-in-cell", Stops("call-reply-to-dead"), "chunks are in use"),
 ];
 
 /// What the ledger says where somebody lived, published, and was robbed of it.

@@ -60,8 +60,10 @@ pub enum Askers {
     Wait,
     /// … and may be told that there is none …
     WaitInVain,
-    /// … or give up soon.
+    /// … or give up soon …
     GiveUp,
+    /// … or die, before anybody else does anything.
+    Die,
 }
 
 impl World {

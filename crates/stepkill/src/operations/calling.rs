@@ -21,6 +21,7 @@ const AWAITED_LARGE: World = World { asks: Some(Askers::Wait), waiting: 1, ..LAR
 const IN_VAIN: World = World { asks: Some(Askers::WaitInVain), ..AWAITED };
 const GIVES_UP: World = World { asks: Some(Askers::GiveUp), ..AWAITED };
 const GIVES_UP_LARGE: World = World { asks: Some(Askers::GiveUp), ..AWAITED_LARGE };
+const DIES: World = World { asks: Some(Askers::Die), ..AWAITED };
 const OWN: World = World { owner: Owner::Walker, ..AWAITED_LARGE };
 
 pub const ALL: &[Operation] = &[
@@ -31,6 +32,7 @@ pub const ALL: &[Operation] = &[
     Operation { name: "call-reply-long", world: AWAITED_LARGE, walk: reply_long, effects: RECEIVES },
     Operation { name: "call-reply-late", world: GIVES_UP, walk: reply, effects: RECEIVES },
     Operation { name: "call-reply-long-late", world: GIVES_UP_LARGE, walk: reply_long, effects: RECEIVES },
+    Operation { name: "call-reply-to-dead", world: DIES, walk: reply, effects: RECEIVES },
     Operation { name: "call-own-reply", world: OWN, walk: own_reply, effects: OWNER_RECEIVES },
 ];
 
