@@ -2,6 +2,7 @@
 
 use tubepost::{Domain, Error, Receiver, TryRecvError};
 
+use crate::mail::Inbox;
 use crate::world::BOX;
 use crate::{layout, letters};
 
@@ -9,10 +10,10 @@ use crate::{layout, letters};
 pub const DEAD: &str = "dead";
 
 /// The survivor moves what nobody else may have.
-pub fn mover(domain: &Domain) -> Option<Receiver<[u8]>> {
+pub fn mover(domain: &Domain) -> Option<Inbox> {
     domain.stat(DEAD).ok()?;
     let options = Receiver::<[u8]>::options().domain(domain).member("judge").dead_letter(DEAD);
-    Some(options.open(BOX).expect("it exists"))
+    Some(Inbox::Plain(options.open(BOX).expect("it exists")))
 }
 
 /// What was moved there came whole, once or (whoever moved it died before it was consumed) twice, and whoever moved it left nothing else. It is gone then.

@@ -3,17 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use tubepost::{Error, Receiver, Sender, TrySendError};
+use tubepost::Error;
 
 use crate::judge::{Judge, PATIENCE, timely};
-use crate::world::{BOX, Owner, options};
+use crate::mail::{Inbox, NotSent, Out};
+use crate::world::{BOX, Owner};
 
 impl Judge {
     /// Another one stands still in making or ending it. Whatever is called comes back in time.
     pub fn meanwhile_it_ends(&mut self) {
         for _ in 0..2 {
             timely(Duration::from_millis(200), || {
-                drop(Sender::<[u8]>::options().domain(&self.domain).member("judge").open(BOX));
+                drop(Out::open(&self.domain, &self.world));
                 self.domain.list().expect("our own domain");
                 self.domain.gc().expect("our own domain");
                 drop(self.domain.stat(BOX));
@@ -28,7 +29,7 @@ impl Judge {
             }
         }
         if self.way.is_multiple_of(2) && self.world.owner != Owner::System {
-            let owned = timely(Duration::from_millis(200), || options(&self.domain, &self.world).own(BOX));
+            let owned = timely(Duration::from_millis(200), || Inbox::own(&self.domain, &self.world));
             match owned {
                 Ok(inbox) => self.inbox = Some(inbox),
                 Err(Error::Owned { .. } | Error::Exists { .. }) => {}
@@ -45,7 +46,7 @@ impl Judge {
             let out = self.open();
             std::thread::scope(|scope| {
                 scope.spawn(|| out.send_timeout(b"still", PATIENCE).expect("ours"));
-                assert_eq!(inbox.recv_timeout(PATIENCE).expect("ours"), b"still");
+                assert_eq!(inbox.receive(PATIENCE).expect("ours").0, b"still");
             });
             assert_eq!(inbox.close().expect("ours").uncollected, 0);
         }
@@ -59,7 +60,7 @@ impl Judge {
                 );
             }
             3 => {
-                let newcomer = Sender::<[u8]>::options().domain(&self.domain).open(BOX);
+                let newcomer = Out::open(&self.domain, &self.world);
                 assert!(
                     newcomer.is_err() || !crate::layout::is_over(&self.file()),
                     "one came in to what is over"
@@ -80,7 +81,7 @@ impl Judge {
 
     /// The same number, which is as many as waited, give or take what the operation itself may.
     fn all_are_told(&mut self) {
-        let ours = self.out.as_ref().map(|out| out.id().to_string());
+        let ours = self.out.as_ref().map(Out::id);
         let is_ours = crate::layout::id(&self.file()) == ours;
         let removed = match self.domain.remove(BOX) {
             Ok(closed) => is_ours.then_some(closed),
@@ -96,11 +97,11 @@ impl Judge {
             "{removed:?}, but senders are told {closed:?}"
         );
         match out.try_send(b"late") {
-            Err(TrySendError::Closed(_, again)) => assert_eq!(again, closed, "told twice"),
+            Err(NotSent::Closed(again)) => assert_eq!(again, closed, "told twice"),
             other => panic!("a send to a closed mailbox: {other:?}"),
         }
         if let Some(inbox) = self.inbox.take() {
-            match inbox.recv_timeout(PATIENCE) {
+            match inbox.receive(PATIENCE) {
                 Err(tubepost::RecvTimeoutError::Closed(again)) => assert_eq!(again, closed, "receivers"),
                 other => panic!("a receive from a closed mailbox: {other:?}"),
             }
@@ -111,10 +112,10 @@ impl Judge {
     }
 
     /// Takes the name, which at most a mailbox of the system's has.
-    fn try_own(&self) -> Receiver<[u8]> {
+    fn try_own(&self) -> Inbox {
         let end = Instant::now() + PATIENCE;
         loop {
-            match timely(PATIENCE, || options(&self.domain, &self.world).own(BOX)) {
+            match timely(PATIENCE, || Inbox::own(&self.domain, &self.world)) {
                 Ok(inbox) => return inbox,
                 Err(Error::Exists { .. }) => drop(self.domain.remove(BOX)),
                 Err(error) => panic!("the name can't be had: {error}"),

@@ -20,7 +20,7 @@ pub fn nothing(path: &Path, pid: u32) -> Result<(), String> {
     let others = |member: u64| used.rows.iter().any(|row| row.0 == member && row.1 != u64::from(pid));
     for chunk in &used.chunks {
         // What was given to somebody who stands still is his, though it is its giver's by name.
-        if chunk.purpose == OWN && !others(chunk.member) && !used.gives(chunk) {
+        if chunk.purpose == OWN && !others(chunk.member) && !used.gives(chunk) && !used.answers(chunk) {
             return Err(format!("a chunk is kept that nobody will use: {chunk:?}"));
         }
     }

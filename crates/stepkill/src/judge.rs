@@ -8,17 +8,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tubepost::{Domain, Receiver, RecvTimeoutError, Sender};
+use tubepost::{Domain, RecvTimeoutError};
 
+use crate::asking::Mortal;
 use crate::ledger::{Ledger, Outcome};
 use crate::letters::{self, JUDGE};
+use crate::mail::{Inbox, NotSent, Out};
 use crate::meeting::Party;
 use crate::operations::{self, Together};
 use crate::sleepers::Asleep;
 use crate::standstill::timed;
 use crate::subject::Case;
 use crate::trace::die_with_parent;
-use crate::world::{BOX, Came, Effects, Owner, World, options};
+use crate::world::{Askers, BOX, Came, Effects, Owner, World};
 
 /// In what order survivors do what they do.
 pub const WAYS: u32 = 5;
@@ -48,10 +50,14 @@ pub struct Judge {
     pub ledger: Ledger,
     /// How many messages had been accepted when that was settled.
     settled: u64,
-    pub out: Option<Sender<[u8]>>,
-    pub inbox: Option<Receiver<[u8]>>,
-    /// Threads that wait for one another, where nothing else does.
+    pub out: Option<Out>,
+    pub inbox: Option<Inbox>,
+    /// Threads that wait for one another, where nothing else does; or for answers.
     pub parties: Vec<Party>,
+    /// So many of them had them from others.
+    pub answered: u32,
+    /// Processes that wait for answers until they die.
+    pub mortals: Vec<Mortal>,
     /// A thread that waits for the operation.
     pub asleep: Option<Asleep>,
 }
@@ -70,9 +76,24 @@ pub fn play(domain: &str, case: Case, way: u32) {
     let Case { world, effects, pair, heir } = case;
     let ledger = ledger_for(world, Ledger::new(effects));
     let (settled, two, out, inbox, asleep) = (0, None, None, None, None);
-    let parties = Vec::new();
-    let mut judge =
-        Judge { domain, world, effects, way, pair, heir, two, ledger, settled, out, inbox, parties, asleep };
+    let (parties, answered, mortals) = (Vec::new(), 0, Vec::new());
+    let mut judge = Judge {
+        domain,
+        world,
+        effects,
+        way,
+        pair,
+        heir,
+        two,
+        ledger,
+        settled,
+        out,
+        inbox,
+        parties,
+        answered,
+        mortals,
+        asleep,
+    };
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let done = catch_unwind(AssertUnwindSafe(|| judge.hear(&line)));
         if done.is_err() {
@@ -107,12 +128,11 @@ impl Judge {
     }
 
     fn prepare(&mut self) {
-        let options = options(&self.domain, &self.world);
         match self.world.owner {
             Owner::Nobody | Owner::Walker => return,
-            Owner::Judge => self.inbox = Some(options.own(BOX).expect("a free name")),
+            Owner::Judge => self.inbox = Some(Inbox::own(&self.domain, &self.world).expect("a free name")),
             Owner::System => {
-                options.create(BOX).expect("a free name");
+                Inbox::create(&self.domain, &self.world).expect("a free name");
                 self.inbox = Some(self.join());
             }
         }
@@ -124,7 +144,7 @@ impl Judge {
 
     /// Messages that come in line, and are copied into chunks as long as those of what will wait.
     fn wear(&mut self) {
-        let (out, inbox) = (self.open(), self.inbox.as_ref().expect("it is open"));
+        let (out, inbox) = (self.open(), self.inbox.as_ref().expect("it is open").plain());
         let letters = (0..self.world.waiting).map(|number| letters::write((JUDGE, number), COPIED));
         letters.for_each(|letter| out.try_send(&letter).expect("a place"));
         let copies: Vec<_> =
@@ -139,7 +159,7 @@ impl Judge {
     }
 
     fn send_what_waits(&mut self) {
-        if self.world.capacity == 0 {
+        if self.world.capacity == 0 || self.world.has_parties() {
             self.gather();
             return self.ledger.begin();
         }
@@ -167,13 +187,13 @@ impl Judge {
     }
 
     /// A newcomer that sends.
-    pub fn open(&self) -> Sender<[u8]> {
-        Sender::options().domain(&self.domain).member("judge").open(BOX).expect("it exists")
+    pub fn open(&self) -> Out {
+        Out::open(&self.domain, &self.world).expect("it exists")
     }
 
     /// A newcomer that receives.
-    pub fn join(&self) -> Receiver<[u8]> {
-        Receiver::options().domain(&self.domain).member("judge").open(BOX).expect("it exists")
+    pub fn join(&self) -> Inbox {
+        Inbox::join(&self.domain, &self.world)
     }
 
     /// Sends the next message; `false`: no place is free.
@@ -182,15 +202,14 @@ impl Judge {
         let letter = letters::write(number, self.world.length);
         let out = self.out.as_ref().expect("it is open");
         let sent = if patience.is_zero() {
-            out.try_send(&letter).map_err(|error| (error.is_full(), error.to_string()))
+            out.try_send(&letter)
         } else {
-            let sent = timely(patience, || out.send_timeout(&letter, patience));
-            sent.map_err(|error| (error.is_timeout(), error.to_string()))
+            timely(patience, || out.send_timeout(&letter, patience))
         };
         match sent {
             Ok(()) => self.ledger.sent(number),
-            Err((true, _)) => return false,
-            Err((false, why)) => panic!("a send was refused: {why}"),
+            Err(NotSent::Full) => return false,
+            Err(why) => panic!("a send was refused: {why:?}"),
         }
         true
     }
@@ -198,8 +217,8 @@ impl Judge {
     /// Receives the next one if it comes in time.
     pub fn receive(&mut self, patience: Duration) -> bool {
         let inbox = self.inbox.as_ref().expect("it is open");
-        match timely(patience, || inbox.recv_envelope_timeout(patience)) {
-            Ok(envelope) => self.ledger.got(&envelope.message, envelope.redelivered),
+        match timely(patience, || inbox.receive(patience)) {
+            Ok((message, redelivered)) => self.ledger.got(&message, redelivered),
             Err(RecvTimeoutError::Timeout) => return false,
             Err(error) => panic!("a receive was refused: {error}"),
         }
@@ -208,6 +227,7 @@ impl Judge {
 
     /// Everybody's deadlines hold while another one stands still, and newcomers and sweepers come and go.
     fn meanwhile(&mut self) {
+        self.mortals.clear();
         match self.way % 3 {
             0 => while self.receive(SHORT) {},
             1 => self.send_until_full(SHORT),
@@ -229,13 +249,15 @@ impl Judge {
                 }
                 let swept = self.domain.gc().expect("our own domain");
                 assert!(swept.removed.is_empty(), "gc removed {:?}", swept.removed);
-                assert!(self.pair || swept.rows == 0, "gc swept {} rows: nobody is dead", swept.rows);
+                let nobody = !self.pair && self.world.asks != Some(Askers::Die);
+                assert!(!nobody || swept.rows == 0, "gc swept {} rows: nobody is dead", swept.rows);
                 self.domain.stat(BOX).expect("it is there");
             });
         }
     }
 
     fn after(&mut self, outcomes: &[Outcome]) {
+        self.mortals.clear();
         self.ledger.outcome(outcomes);
         if let Some(two) = self.two {
             self.together(&two, outcomes);
@@ -244,6 +266,7 @@ impl Judge {
             self.after_the_end();
         } else {
             self.goes_on(outcomes);
+            self.was_answered(outcomes);
             self.as_good_as_new();
             self.nothing_leaked();
         }
@@ -353,7 +376,7 @@ impl Judge {
         // Not only when all who sent have left.
         self.domain.gc().expect("our own domain");
         let used = crate::layout::used(&self.file()).unwrap_or_else(|why| panic!("{why}"));
-        let nothing = used.chunks.iter().all(|it| it.is_last_segment()) && used.cells.is_empty();
+        let nothing = used.chunks.iter().all(|it| it.is_last_segment()) && used.has_no_cells();
         assert!(nothing, "nothing waits, and chunks are in use: {used:?}");
     }
 
@@ -383,7 +406,7 @@ impl Judge {
         let waste = (stat.depth, stat.held, chunk_bytes, stat.chunk_waste);
         assert!(waste == (0, 0, 0, 0), "left: {waste:?} (waiting, held, bytes of chunks, wasted)");
         assert!(
-            used.rows == ours && used.chunks.len() == segments && used.cells.is_empty(),
+            used.rows == ours && used.chunks.len() == segments && used.has_no_cells(),
             "in use after gc: {used:?}"
         );
         if let Some(inbox) = self.inbox.take() {

@@ -15,6 +15,14 @@ const CELLS_AT: u64 = 0x280;
 pub const CELL: u64 = 64;
 /// What a cell says whose receiver was given something.
 const GIVEN: u64 = 3;
+/// 0, or where messages are answered: 1 + the longest answer.
+const ANSWERS_AT: u64 = 0x78;
+/// How many cells for calls were ever used.
+const CALLS_AT: u64 = 0x2C0;
+/// As long as a cell.
+pub const CALL: u64 = 64;
+/// What a call's cell says whose answer is there, and not read.
+const ANSWERED: u64 = 4;
 /// The class of segments.
 const SEGMENTS: u64 = 25;
 
@@ -29,6 +37,8 @@ pub struct Layout {
     pub rows: u64,
     /// Where receivers wait, where nothing else does.
     pub cells: u64,
+    /// Where calls are under way, where messages are answered; else 0.
+    pub calls: u64,
     pub classes: Vec<Class>,
     /// Where it is unbounded; their parts are elsewhere.
     pub segments: Option<Class>,
@@ -48,7 +58,7 @@ impl Layout {
     pub fn of(word: impl Fn(u64) -> u64) -> Layout {
         let (capacity, longest, align, flags, format) =
             (word(0x28), word(0x30), word(0x38), word(0x40), word(0x48));
-        let ceiling = word(0x58);
+        let (ceiling, answers) = (word(0x58), word(ANSWERS_AT));
         let variable = flags & 1 != 0;
         if capacity == u64::MAX {
             return Layout::endless(&word);
@@ -71,6 +81,8 @@ impl Layout {
         let rows = (slots + places * stride + numbers).next_multiple_of(PAGE);
         let cells = rows + 65_536 * ROW;
         let mut end = cells + if capacity == 0 { 65_536 * CELL } else { 0 };
+        let calls = if answers == 0 { 0 } else { end };
+        end += if answers == 0 { 0 } else { 65_536 * CALL };
         let mut classes = Vec::new();
         for class in 0..25 {
             let size = 64 << class;
@@ -78,7 +90,7 @@ impl Layout {
             let number = (capacity + spare).min(2 * ceiling / size + 1);
             classes.push(Class { size, number, entries: end, chunks: 0 });
             end = (end + number * ENTRY).next_multiple_of(PAGE);
-            if size >= longest {
+            if size >= longest.max(answers) {
                 break;
             }
         }
@@ -86,7 +98,7 @@ impl Layout {
             class.chunks = end;
             end = (end + class.number * class.size).next_multiple_of(PAGE);
         }
-        Layout { capacity, claims, takes, slots, stride, rows, cells, classes, segments: None }
+        Layout { capacity, claims, takes, slots, stride, rows, cells, calls, classes, segments: None }
     }
 
     /// The same without a capacity: what is in segments comes last. Of variable length only.
@@ -117,7 +129,8 @@ impl Layout {
         let takes = end + segments * spacing * 8;
         let slots = takes + segments * spacing * 8;
         let segments = Some(Class { size: bytes, number: segments - 1, entries, chunks: 0 });
-        Layout { capacity: u64::MAX, claims: end, takes, slots, stride, rows, cells: rows, classes, segments }
+        let (capacity, claims, cells, calls) = (u64::MAX, end, rows, 0);
+        Layout { capacity, claims, takes, slots, stride, rows, cells, calls, classes, segments }
     }
 }
 
@@ -130,9 +143,21 @@ pub struct Used {
     pub chunks: Vec<Chunk>,
     /// Words of cells that are not free.
     pub cells: Vec<u64>,
+    /// Words of calls' cells that are not free, and which chunk the answer is in.
+    pub calls: Vec<(u64, Option<u64>)>,
 }
 
 impl Used {
+    pub fn has_no_cells(&self) -> bool {
+        self.cells.is_empty() && self.calls.is_empty()
+    }
+
+    /// Whether this chunk is an answer that its caller has not read.
+    pub fn answers(&self, chunk: &Chunk) -> bool {
+        let which = chunk.class << 32 | chunk.index;
+        self.calls.iter().any(|(word, in_chunk)| word >> 16 & 7 == ANSWERED && *in_chunk == Some(which))
+    }
+
     /// Whether a cell names this chunk: it was given to who waits there.
     pub fn gives(&self, chunk: &Chunk) -> bool {
         let which = chunk.class << 12 | chunk.index;
@@ -179,15 +204,24 @@ pub fn is_over(path: &Path) -> bool {
         && words.map(u64::from_le_bytes) != [1, 0]
 }
 
+/// How often a place was claimed.
+pub fn claims(file: &File) -> u64 {
+    let word = |at| word(file, at);
+    let layout = Layout::of(word);
+    (0..layout.capacity).map(|place| word(layout.claims + 8 * place) >> 19).sum()
+}
+
+/// What is beyond the end or was never written is zero.
+fn word(file: &File, at: u64) -> u64 {
+    let mut bytes = [0; 8];
+    let _ = file.read_exact_at(&mut bytes, at);
+    u64::from_le_bytes(bytes)
+}
+
 /// Reads it all.
 pub fn used(path: &Path) -> Result<Used, String> {
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let word = |at: u64| {
-        let mut bytes = [0; 8];
-        // What is beyond the end or was never written is zero.
-        let _ = file.read_exact_at(&mut bytes, at);
-        u64::from_le_bytes(bytes)
-    };
+    let word = |at| word(&file, at);
     let layout = Layout::of(word);
     let mut used = Used::default();
     let rows = (1..word(0x108).max(2) + BEYOND).map(|row| (row, layout.rows + ROW * row));
@@ -196,6 +230,11 @@ pub fn used(path: &Path) -> Result<Used, String> {
     if layout.capacity == 0 {
         let cells = (0..(word(CELLS_AT) & 0xffff_ffff) + BEYOND).map(|cell| word(layout.cells + CELL * cell));
         used.cells.extend(cells.filter(|word| word >> 16 & 3 != 0));
+    }
+    if layout.calls > 0 {
+        let calls = (0..(word(CALLS_AT) & 0xffff_ffff) + BEYOND).map(|call| layout.calls + CALL * call);
+        let in_chunk = |at: u64| (word(at + 24) >> 31 & 1 == 1).then(|| word(at + 32));
+        used.calls.extend(calls.filter(|at| word(*at) >> 16 & 7 != 0).map(|at| (word(at), in_chunk(at))));
     }
     let segments = layout.segments.iter().map(|class| (SEGMENTS, class));
     for (kind, class) in (0..).zip(&layout.classes).chain(segments) {

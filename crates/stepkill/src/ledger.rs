@@ -57,6 +57,7 @@ impl Actor {
             Outcome::Killed => None,
             Outcome::Done | Outcome::WentOn(Came::Done) => Some(self.effects.adds),
             Outcome::WentOn(Came::Sent(number)) => Some(*number),
+            Outcome::WentOn(Came::Unanswered) => None,
             Outcome::WentOn(_) => Some(0),
         }
     }
@@ -274,7 +275,8 @@ impl Ledger {
                 _ if self.given => takes > 0,
                 // It took what was the first by then.
                 [Actor { outcome: Outcome::WentOn(_), .. }] => takes > 0,
-                [_] => at < takes as usize,
+                // The second one that died may have had what the first one sent.
+                [_] => at < takes as usize || self.is_another_s(number),
                 _ => at < self.reach() || self.is_another_s(number),
             };
             assert!(*redelivered == 0 || may_be, "message {number:?} is marked; {self:?}");

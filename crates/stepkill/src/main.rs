@@ -2,6 +2,7 @@
 //! what is left. docs/stepkill.md tells how it works and how to add an operation.
 
 mod access;
+mod asking;
 mod campaign;
 mod dead_letters;
 mod endings;
@@ -14,6 +15,7 @@ mod layout;
 mod ledger;
 mod letters;
 mod lockstep;
+mod mail;
 mod meeting;
 mod operations;
 mod planted;
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // What it starts itself is watched with it; a part has scenes of its own.
-    let own = ["judge", "walker", "soaked", "victim", "guardian", "list", "help", "--help", "-h"];
+    let own = ["judge", "walker", "soaked", "asker", "victim", "guardian", "list", "help", "--help", "-h"];
     if words.first().is_some_and(|word| !own.contains(word)) {
         guardian::start();
     }
@@ -77,6 +79,10 @@ fn main() -> ExitCode {
             let operation = operations::find(operation).expect("an operation");
             let world = subject::case(kind).expect("a kind").world;
             world::Walker::play(&operation, world, domain, number(tag) as u8);
+            ExitCode::SUCCESS
+        }
+        ["asker", domain, number, length] => {
+            asking::play(domain, crate::number(number), crate::number(length) as usize);
             ExitCode::SUCCESS
         }
         ["planted"] => planted::run(),

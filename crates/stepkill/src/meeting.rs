@@ -4,25 +4,37 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tubepost::{Envelope, RecvTimeoutError, SendTimeoutError};
+use tubepost::RecvTimeoutError;
 
+use crate::asking::Told;
 use crate::judge::{Judge, PATIENCE};
 use crate::letters::{self, JUDGE, Number};
+use crate::mail::NotSent;
+use crate::world::Askers;
 
 /// Those who are there before the operation wait for longer than that takes, walked.
-const LONG: Duration = Duration::from_secs(100);
+pub const LONG: Duration = Duration::from_secs(100);
 /// So long somebody waits for a thread at one time.
 const SHORT: Duration = Duration::from_millis(5);
 
 /// A thread that waits for somebody.
 pub enum Party {
     Offers(Number, JoinHandle<Result<(), bool>>),
-    Waits(JoinHandle<Result<Envelope<[u8]>, RecvTimeoutError>>),
+    Waits(JoinHandle<Result<(Vec<u8>, u32), RecvTimeoutError>>),
+    Asks(Number, JoinHandle<Told>),
 }
 
 impl Judge {
     /// All that are to be there before the operation, asleep.
     pub fn gather(&mut self) {
+        if self.world.asks == Some(Askers::Die) {
+            self.mortals = (0..self.world.waiting).map(|_| self.ask_and_die()).collect();
+            return;
+        }
+        if let Some(askers) = self.world.asks {
+            self.parties = (0..self.world.waiting).map(|_| self.ask(askers)).collect();
+            return;
+        }
         for _ in 0..self.world.waiting {
             let party = self.offer();
             self.parties.push(party);
@@ -40,7 +52,7 @@ impl Judge {
         let out = self.out.clone().expect("it is open");
         let end = self.asleep_in(move || {
             let sent = out.send_timeout(&letter, LONG);
-            sent.map_err(|error| matches!(error, SendTimeoutError::Closed(..)))
+            sent.map_err(|error| matches!(error, NotSent::Closed(_)))
         });
         self.ledger.sent(number);
         Party::Offers(number, end)
@@ -48,11 +60,11 @@ impl Judge {
 
     fn wait_for_one(&self) -> Party {
         let inbox = self.inbox.clone().expect("it is open");
-        Party::Waits(self.asleep_in(move || inbox.recv_envelope_timeout(LONG)))
+        Party::Waits(self.asleep_in(move || inbox.receive(LONG)))
     }
 
     /// A thread that is in there, asleep.
-    fn asleep_in<R: Send + 'static>(&self, act: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
+    pub fn asleep_in<R: Send + 'static>(&self, act: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
         let (tell, hear) = channel();
         let end = std::thread::spawn(move || {
             let _ = tell.send(rustix::thread::gettid().as_raw_pid());
@@ -79,12 +91,13 @@ impl Judge {
         let finished = || match &party {
             Party::Offers(_, end) => end.is_finished(),
             Party::Waits(end) => end.is_finished(),
+            Party::Asks(_, end) => end.is_finished(),
         };
         while !finished() {
             assert!(Instant::now() < patience, "who waits meets nobody");
             match &party {
                 _ if over => std::thread::yield_now(),
-                Party::Offers(..) => drop(self.receive(SHORT)),
+                Party::Offers(..) | Party::Asks(..) => drop(self.receive(SHORT)),
                 Party::Waits(_) => drop(self.send(SHORT)),
             }
         }
@@ -97,10 +110,13 @@ impl Judge {
                 }
             },
             Party::Waits(end) => match end.join().expect("nobody panics in there") {
-                Ok(envelope) => self.ledger.got(&envelope.message, envelope.redelivered),
+                Ok((message, redelivered)) => self.ledger.got(&message, redelivered),
                 Err(RecvTimeoutError::Closed(_)) if over => {}
                 Err(error) => panic!("nobody gave it anything: {error}"),
             },
+            Party::Asks(question, end) => {
+                self.was_told(question, end.join().expect("nobody panics in there"), over);
+            }
         }
     }
 

@@ -46,10 +46,13 @@ const ALL: &[Planted] = &[
     ("row-not-swept", Kills("take"), "1 in hand"),
     ("publish-before-link", Kills("send-chunked"), "a receive was refused"),
     ("given-chunk-freed", Kills("gc+meet-send"), "nobody gave it anything"),
+    ("number-unchecked", Stops("call"), "has the answer to"),
+    ("answer-freed", Kills("call-reply-long"), "was told: Unanswered"),
+    ("caller-in-cell", Stops("call-reply-to-dead"), "chunks are in use"),
 ];
 
 /// What the ledger says where somebody lived, published, and was robbed of it.
-const ROBBED: &str = "the walker's message came: false, was accepted: true";
+const ROBBED: &str = "of the walker's messages came [], 1 were accepted";
 /// How many points are system calls that change nothing, at most: enough for errors that are no riddles.
 const CALLS: usize = 12;
 

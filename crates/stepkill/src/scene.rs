@@ -18,12 +18,17 @@ use crate::planted;
 use crate::subject::Subject;
 use crate::trace::{PARENT, Stop, Tracee};
 use crate::walk::{Point, Recording};
-use crate::world::{BOX, Came, Owner};
+use crate::world::{self, BOX, Came, Owner};
 
 /// Nothing takes as long as this, also on a busy machine.
 pub const WATCH: Duration = Duration::from_secs(20);
 /// A walk of every instruction may.
 pub const LONG_WATCH: Duration = Duration::from_secs(300);
+
+/// In milliseconds, and of one length: how long somebody waits for another one that is walked, …
+const PATIENCE: &str = "0200";
+/// … and that step by step.
+const SLOW_PATIENCE: &str = "2000";
 
 /// Kills who takes too long.
 #[derive(Clone, Default)]
@@ -76,6 +81,8 @@ pub struct Scene<'a> {
     pub directory: PathBuf,
     /// No system call failed: all that was locked could be unlocked.
     pub sound: bool,
+    /// Who is walked goes step by step, and has to be more patient for that.
+    pub slow: bool,
     judge: Child,
     to_judge: ChildStdin,
     from_judge: BufReader<ChildStdout>,
@@ -112,14 +119,23 @@ impl<'a> Scene<'a> {
         let mut judge = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(told)?;
         let to_judge = judge.stdin.take().expect("piped");
         let from_judge = BufReader::new(judge.stdout.take().expect("piped"));
-        Ok(Scene { subject, kind, dog, directory: name.into(), sound: true, judge, to_judge, from_judge })
+        Ok(Scene {
+            subject,
+            kind,
+            dog,
+            directory: name.into(),
+            sound: true,
+            slow: false,
+            judge,
+            to_judge,
+            from_judge,
+        })
     }
 
     /// Whether threads of the survivor wait for somebody all the time. While others are walked they have to stand still,
     /// or they would do something, too.
     fn has_parties(&self) -> bool {
-        let world = self.subject.world();
-        world.capacity == 0 && world.waiting + world.ready > 0
+        self.subject.world().has_parties()
     }
 
     /// Has the survivor stand still, or go on.
@@ -173,7 +189,10 @@ impl<'a> Scene<'a> {
     fn start(&mut self, operation: &str, tag: u8, owner: Owner) -> Result<Tracee, String> {
         let directory = self.directory.to_str().expect("a plain name").to_owned();
         let arguments = ["walker", operation, &directory, &tag.to_string(), &self.kind];
-        let child = again(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told)?;
+        let patience = if self.slow { SLOW_PATIENCE } else { PATIENCE };
+        let mut command = again(&arguments);
+        command.env(world::PATIENCE, patience);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told)?;
         let mut tracee = self.dog.watch(child.id(), WATCH, || Tracee::of(child))??;
         if owner == Owner::Walker {
             self.ask("fill")?;

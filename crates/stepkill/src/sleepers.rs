@@ -13,11 +13,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use tubepost::{Doorbell, Error, Receiver, Sender};
+use tubepost::{Doorbell, Error};
 
 use crate::campaign::{Totals, violated};
 use crate::judge::{Judge, PATIENCE};
 use crate::letters::{self, JUDGE, Number};
+use crate::mail::{Inbox, Out};
 pub use crate::operations::awaited::ALL;
 use crate::scene::{Scene, Watchdog};
 use crate::subject::Subject;
@@ -82,8 +83,8 @@ pub struct Asleep {
 
 /// The handles it had, and what it came back with.
 struct Awake {
-    inbox: Option<Receiver<[u8]>>,
-    out: Option<Sender<[u8]>>,
+    inbox: Option<Inbox>,
+    out: Option<Out>,
     with: Result<With, String>,
 }
 
@@ -106,23 +107,23 @@ impl Judge {
             let _ = tell.send(rustix::thread::gettid().as_raw_pid());
             let with = match (&*what, &inbox, &out) {
                 ("Message", Some(inbox), _) => {
-                    let got = inbox.recv_envelope_timeout(PATIENCE);
-                    got.map(|it| With::Message(it.message, it.redelivered)).map_err(|error| error.to_string())
+                    let got = inbox.receive(PATIENCE);
+                    got.map(|(it, before)| With::Message(it, before)).map_err(|error| error.to_string())
                 }
                 ("Room", _, Some(out)) => {
-                    let sent = out.send_timeout(&letter, PATIENCE);
+                    let sent = out.plain().send_timeout(&letter, PATIENCE);
                     sent.map(|()| With::Sent(number)).map_err(|error| error.to_string())
                 }
                 ("Collection", _, Some(out)) => {
-                    let sent = out.send_collected_timeout(&letter, PATIENCE);
+                    let sent = out.plain().send_collected_timeout(&letter, PATIENCE);
                     sent.map(|()| With::Sent(number)).map_err(|error| error.to_string())
                 }
-                ("Door", Some(inbox), _) => at_the_door(inbox.doorbell()).and_then(|()| {
-                    let got = inbox.try_recv_envelope();
+                ("Door", Some(inbox), _) => at_the_door(inbox.plain().doorbell()).and_then(|()| {
+                    let got = inbox.plain().try_recv_envelope();
                     got.map(|it| With::Message(it.message, it.redelivered)).map_err(|error| error.to_string())
                 }),
-                ("DoorForRoom", _, Some(out)) => at_the_door(out.doorbell()).and_then(|()| {
-                    let sent = out.try_send(&letter);
+                ("DoorForRoom", _, Some(out)) => at_the_door(out.plain().doorbell()).and_then(|()| {
+                    let sent = out.plain().try_send(&letter);
                     sent.map(|()| With::Sent(number)).map_err(|error| error.to_string())
                 }),
                 ("End", _, Some(out)) => match out.closed_timeout(PATIENCE) {

@@ -91,6 +91,8 @@ struct Match<'a> {
     /// The instructions that touch something.
     known: Rc<BTreeSet<u64>>,
     dog: &'a Watchdog,
+    /// Goes step by step, which takes its time.
+    learns: bool,
 }
 
 /// Runs all of it, on all processors.
@@ -155,17 +157,17 @@ fn spread(number: usize, most: usize) -> impl Iterator<Item = usize> {
 impl<'a> Match<'a> {
     fn learn(two: Together, dog: &'a Watchdog) -> Result<Match<'a>, String> {
         let subject = Subject { operation: two.first, first: None };
-        let learner = Match { two, subject, schedule: LESSONS[0], known: Rc::default(), dog };
+        let learner = Match { two, subject, schedule: LESSONS[0], known: Rc::default(), dog, learns: true };
         let mut known = BTreeSet::new();
         for lesson in LESSONS {
             known.append(&mut learner.by(lesson).record(0)?.met);
         }
-        Ok(Match { known: Rc::new(known), ..learner })
+        Ok(Match { known: Rc::new(known), learns: false, ..learner })
     }
 
     fn by(&self, schedule: Schedule) -> Match<'a> {
         let (subject, known) = (self.subject.clone(), Rc::clone(&self.known));
-        Match { two: self.two, subject, schedule, known, dog: self.dog }
+        Match { two: self.two, subject, schedule, known, ..*self }
     }
 
     fn all_schedules(&self, amount: Amount, totals: &Totals) {
@@ -274,7 +276,9 @@ impl<'a> Match<'a> {
     }
 
     fn scene(&self, way: u32) -> Result<Scene<'_>, String> {
-        Scene::of_two(&self.subject, self.two.name(), way, self.dog)
+        let mut scene = Scene::of_two(&self.subject, self.two.name(), way, self.dog)?;
+        scene.slow = self.learns;
+        Ok(scene)
     }
 
     /// Goes through it to the end of both, which has to be all right, too.

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use tubepost::{Domain, Error, Mailbox, Options, Receiver, Sender};
+use tubepost::{Domain, Error, Message, Options, Receiver, Sender};
 
 use crate::letters::{self, Number};
+use crate::mail::{Questions, options};
 use crate::trace::{be_traced, die_with_parent, mark};
 
 /// The name of the one mailbox.
 pub const BOX: &str = "box";
+
+/// What tells a walker how long to wait for another one.
+pub const PATIENCE: &str = "STEPKILL_PATIENCE";
 
 /// Whose the mailbox is before the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,31 @@ pub struct World {
     pub ceiling: Option<u64>,
     /// The first chunks were copies before, of messages that had been in line.
     pub worn: bool,
+    /// Messages are questions, and these ask what waits.
+    pub asks: Option<Askers>,
+}
+
+/// Who ask what waits, where messages are questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Askers {
+    /// They gave up.
+    Gone,
+    /// They wait for answers …
+    Wait,
+    /// … and may be told that there is none …
+    WaitInVain,
+    /// … or give up soon …
+    GiveUp,
+    /// … or die, before anybody else does anything.
+    Die,
+}
+
+impl World {
+    /// Whether threads of the survivor wait for somebody all the time.
+    pub fn has_parties(&self) -> bool {
+        let wait = self.asks.is_some_and(|askers| askers != Askers::Gone);
+        (self.capacity == 0 || wait) && self.waiting + self.ready > 0
+    }
 }
 
 /// What it may do to the messages that wait.
@@ -88,6 +117,8 @@ impl Operation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Came {
     Done,
+    /// It waited for an answer in vain. Its question may be there.
+    Unanswered,
     /// So many of several messages were accepted, and no more.
     Sent(u32),
     Got(Vec<Number>),
@@ -98,6 +129,7 @@ impl std::fmt::Display for Came {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Came::Done => write!(f, "done"),
+            Came::Unanswered => write!(f, "unanswered"),
             Came::Sent(number) => write!(f, "sent {number}"),
             Came::Got(numbers) => {
                 let words = numbers.iter().map(|(sender, number)| format!("{sender} {number}"));
@@ -113,6 +145,9 @@ impl Came {
         let line = line.trim();
         if line == "done" {
             return Some(Came::Done);
+        }
+        if line == "unanswered" {
+            return Some(Came::Unanswered);
         }
         if let Some(why) = line.strip_prefix("refused ") {
             return Some(Came::Refused(why.into()));
@@ -145,6 +180,8 @@ pub struct Walker {
     pub world: World,
     /// What its messages are told by.
     pub tag: u8,
+    /// How long it waits for another one that is walked.
+    pub patience: Duration,
 }
 
 impl Walker {
@@ -152,7 +189,9 @@ impl Walker {
     pub fn play(operation: &Operation, world: World, domain: &str, tag: u8) {
         die_with_parent();
         let domain = Domain::open(domain).expect("the tracer's domain");
-        let walker = Walker { domain, world, tag };
+        let patience = std::env::var(PATIENCE).ok().and_then(|it| it.parse().ok());
+        let patience = Duration::from_millis(patience.expect("it is told how long"));
+        let walker = Walker { domain, world, tag, patience };
         be_traced();
         (operation.walk)(&walker);
     }
@@ -171,7 +210,7 @@ impl Walker {
         std::process::exit(0)
     }
 
-    pub fn options(&self) -> Options<[u8]> {
+    pub fn options<M: Message + ?Sized>(&self) -> Options<M> {
         options(&self.domain, &self.world)
     }
 
@@ -184,8 +223,24 @@ impl Walker {
         Receiver::options().domain(&self.domain).member("walker").spin(Duration::ZERO).open(BOX)
     }
 
+    /// The same two, where messages are questions.
+    pub fn asker(&self) -> Sender<Questions> {
+        let options = Sender::options().domain(&self.domain).member("walker").spin(Duration::ZERO);
+        options.open(BOX).expect("it exists")
+    }
+
+    pub fn answerer(&self) -> Receiver<Questions> {
+        let options = Receiver::options().domain(&self.domain).member("walker").spin(Duration::ZERO);
+        options.open(BOX).expect("it exists")
+    }
+
     /// Owns the mailbox, and lets it be filled.
     pub fn own(&self) -> Receiver<[u8]> {
+        self.own_of()
+    }
+
+    /// The same of anything.
+    pub fn own_of<M: Message + ?Sized>(&self) -> Receiver<M> {
         let inbox = self.options().own(BOX).expect("a free name");
         self.ready();
         inbox
@@ -200,18 +255,4 @@ impl Walker {
     pub fn letters(&self, lengths: &[usize]) -> Vec<Vec<u8>> {
         (0..).zip(lengths).map(|(number, length)| letters::write((self.tag, number), *length)).collect()
     }
-}
-
-/// Enough for all that is ever sent; so little that few addresses are needed.
-const ENDLESS_CEILING: u64 = 4 << 20;
-
-/// How the mailbox is made, whoever makes it.
-pub fn options(domain: &Domain, world: &World) -> Options<[u8]> {
-    let options = Mailbox::options().domain(domain).max_message(world.longest);
-    let options = match world.segments {
-        0 => options.bounded(world.capacity),
-        places => options.unbounded().segments_of(places).ceiling(ENDLESS_CEILING),
-    };
-    let options = world.ceiling.iter().fold(options, |options, ceiling| options.ceiling(*ceiling));
-    options.member("maker").spin(Duration::ZERO)
 }

@@ -71,6 +71,12 @@ mod chosen {
         PublishBeforeLink,
         /// The chunk of a dead sender is freed, though it was given to somebody.
         GivenChunkFreed,
+        /// Who answers does not look whose call it is.
+        NumberUnchecked,
+        /// The chunk of a dead one is freed, though it is an answer that its caller is to read.
+        AnswerFreed,
+        /// A dead caller's call is left to who answers it, whoever has its row by then.
+        CallerInCell,
     }
 
     const NAMES: &[(&str, Planted)] = &[
@@ -90,6 +96,9 @@ mod chosen {
         ("row-not-swept", Planted::RowNotSwept),
         ("publish-before-link", Planted::PublishBeforeLink),
         ("given-chunk-freed", Planted::GivenChunkFreed),
+        ("number-unchecked", Planted::NumberUnchecked),
+        ("answer-freed", Planted::AnswerFreed),
+        ("caller-in-cell", Planted::CallerInCell),
     ];
 
     /// What all of them are called.

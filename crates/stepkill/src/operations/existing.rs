@@ -28,12 +28,12 @@ const OWNED: World = World { owner: Owner::Judge, ..SMALL };
 const OWN_LARGE: World = World { owner: Owner::Walker, ..LARGE };
 
 fn create(walker: &Walker) {
-    let options = walker.options();
+    let options = walker.options::<[u8]>();
     walker.act(|| options.create(BOX).map(|_| Came::Done))
 }
 
 fn own(walker: &Walker) {
-    let options = walker.options();
+    let options = walker.options::<[u8]>();
     walker.act(|| {
         std::mem::forget(options.own(BOX)?);
         Ok(Came::Done)

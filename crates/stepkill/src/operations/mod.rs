@@ -2,6 +2,7 @@
 //! docs/stepkill.md.
 
 pub mod awaited;
+mod calling;
 mod endless;
 mod existing;
 mod holding;
@@ -25,6 +26,7 @@ pub const SMALL: World = World {
     ready: 0,
     ceiling: None,
     worn: false,
+    asks: None,
 };
 /// The same, of messages that need chunks.
 pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
@@ -60,8 +62,17 @@ impl Together {
 
 /// All operations.
 pub fn all() -> Vec<Operation> {
-    [sending::ALL, receiving::ALL, holding::ALL, existing::ALL, meeting::ALL, endless::ALL, waiting::ALL]
-        .concat()
+    [
+        sending::ALL,
+        receiving::ALL,
+        holding::ALL,
+        existing::ALL,
+        meeting::ALL,
+        endless::ALL,
+        waiting::ALL,
+        calling::ALL,
+    ]
+    .concat()
 }
 
 /// All pairs that are walked.
@@ -95,7 +106,7 @@ pub fn together(name: &str) -> Option<Together> {
 
 /// The operation of this name, also one that only pairs have, or that others sleep for.
 pub fn find(name: &str) -> Option<Operation> {
-    let only_pairs = recovery::ONLY_PAIRS.iter().copied();
+    let only_pairs = recovery::ONLY_PAIRS.iter().chain(calling::ONLY_TWO).copied();
     let awaited = awaited::ALL.iter().map(|(operation, _)| *operation);
     all().into_iter().chain(only_pairs).chain(awaited).find(|operation| operation.name == name)
 }

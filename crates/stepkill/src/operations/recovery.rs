@@ -44,6 +44,8 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("send-append", &["recv", "send", "gc", "open-sender", "remove"]),
     ("send-retire", &["recv", "send", "gc"]),
     ("gc-segments", &["gc", "send"]),
+    ("call-first", &["call-answer-long", "call-gc"]),
+    ("call-reply-long", &["call-answer", "call-gc"]),
     ("wait-at-door", &["gc", "open-receiver", "remove", "send"]),
 ];
 

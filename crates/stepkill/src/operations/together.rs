@@ -76,4 +76,7 @@ pub const ALL: &[(&str, &str, &[&str])] = &[
     ("send-append", "gc", &[]),
     ("send-append", "remove", &["Closed"]),
     ("gc-segments", "send", &[]),
+    ("call-patiently", "call-answer-when-asked", &["WouldWait"]),
+    ("call-reply-long", "call-gc", &[]),
+    ("call", "call-gc", &[]),
 ];

@@ -22,8 +22,8 @@
 //! 3. The generation grows with each FREE -> OWN and each ANSWERING -> CALLING, so no word ever repeats.
 //!
 //! **What if it dies here?** ([`Calls::clear`]; any number may do it at once, and die in it: each step is a CAS from the word that was read.)
-//! - The caller: OWN, CALLING and DROPPED become FREE. ANSWERED: its chunk is freed, then the cell. ANSWERING(alive): that one
-//!   answers, and then it is as above. Who replies later finds another number, or no call: nobody waits.
+//! - The caller: OWN, CALLING and DROPPED become FREE. ANSWERED: its chunk is freed, then the cell. ANSWERING(alive): ABANDONED, as if it
+//!   had given up; its row is not another's before. Who replies later finds another number, or no call: nobody waits.
 //! - Who answers, in ANSWERING: back to CALLING, for its question goes back to the queue and another may answer. In ABANDONED: FREE. Before
 //!   ANSWERED its chunk is OWN of a dead one, which no cell names, and is freed as any other. After ANSWERED the question comes again
 //!   and nobody waits for its answer.
@@ -312,7 +312,8 @@ impl Calls {
         let cell = self.cell(address.index)?;
         let seen = Word(cell.word.load(Acquire));
         let under_way = matches!(seen.phase(), Some(Phase::Calling | Phase::Answering));
-        (under_way && cell.number.load(Relaxed) == address.number).then_some((cell, seen))
+        let same = cell.number.load(Relaxed) == address.number || planted!(NumberUnchecked);
+        (under_way && same).then_some((cell, seen))
     }
 
     /// Whether somebody waits for this answer.
@@ -383,25 +384,35 @@ impl Calls {
         }
     }
 
-    /// Puts in order what the dead had.
+    /// Puts in order what the dead had: none of their rows is in a cell then, but in that of somebody who still answers.
     pub(crate) fn clear(&self, chunks: &Chunks, dead: impl Fn(Member) -> bool) {
         for cell in self.all() {
-            let seen = Word(cell.word.load(Acquire));
-            let caller = cell.caller.load(Relaxed) as Member;
-            let member = seen.member();
-            let to = match seen.phase() {
-                Some(Phase::Own | Phase::Calling | Phase::Dropped | Phase::Abandoned) if dead(member) => {
-                    seen.to(Phase::Free, 0)
-                }
-                Some(Phase::Answered) if dead(member) => {
-                    self.free_answer(cell, seen, chunks);
-                    seen.to(Phase::Free, 0)
-                }
-                Some(Phase::Answering) if dead(member) => seen.next().to(Phase::Calling, caller),
-                _ => continue,
-            };
-            swap(cell, seen, to);
+            while self.clear_one(cell, chunks, &dead) && !planted!(CallerInCell) {}
         }
+    }
+
+    /// One step with a cell, or another's was faster. `false`: nothing is left to do.
+    fn clear_one(&self, cell: &CallCell, chunks: &Chunks, dead: impl Fn(Member) -> bool) -> bool {
+        let seen = Word(cell.word.load(Acquire));
+        let caller = cell.caller.load(Relaxed) as Member;
+        let member = seen.member();
+        let to = match seen.phase() {
+            Some(Phase::Own | Phase::Calling | Phase::Dropped | Phase::Abandoned) if dead(member) => {
+                seen.to(Phase::Free, 0)
+            }
+            Some(Phase::Answered) if dead(member) => {
+                self.free_answer(cell, seen, chunks);
+                seen.to(Phase::Free, 0)
+            }
+            Some(Phase::Answering) if dead(member) => seen.next().to(Phase::Calling, caller),
+            // Its row may be another's by the time that this is answered.
+            Some(Phase::Answering) if dead(caller) && !planted!(CallerInCell) => {
+                seen.to(Phase::Abandoned, member)
+            }
+            _ => return false,
+        };
+        swap(cell, seen, to);
+        true
     }
 
     /// Frees the chunk of an answer that nobody is going to read.
@@ -420,7 +431,10 @@ impl Calls {
         self.all().any(|cell| {
             let seen = Word(cell.word.load(Acquire));
             let in_chunk = cell.length.load(Relaxed) & IN_CHUNK != 0;
-            seen.phase() == Some(Phase::Answered) && in_chunk && ticket(cell) == wanted
+            seen.phase() == Some(Phase::Answered)
+                && in_chunk
+                && ticket(cell) == wanted
+                && !planted!(AnswerFreed)
         })
     }
 
