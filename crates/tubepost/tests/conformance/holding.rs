@@ -1,14 +1,13 @@
 //! Promises to hold a message for so long only: who is late is fenced off if somebody waits, and nothing is done twice (P5).
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tubepost::{Domain, Error, Mailbox, Receiver, RecvTimeoutError};
+use tubepost::{Domain, Error, Mailbox, Receiver, RecvTimeoutError, Sender};
 
 use crate::letters::pattern;
-use crate::rows::{
-    Owned, Row, needless, on_every_row_of_the_system_with_room, on_every_row_with_room, open, receive,
-};
+use crate::rows::{Owned, Row, needless, on_every_row, on_every_row_of_the_system, open, receive};
 use crate::stage::{Child, Cue, PATIENCE, Place, Role, eventually, until_asleep};
 
 pub const ROLES: &[Role] = &[("late holder", holder)];
@@ -68,15 +67,38 @@ fn nothing_is_left(place: &Place) {
     assert_eq!((stat.depth, stat.held, needless(&stat), stat.sent), (0, 0, 0, stat.received));
 }
 
+/// Who sends, until it is done.
+struct Posted(Option<JoinHandle<()>>);
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take().filter(|_| !std::thread::panicking()) {
+            sender.join().expect("somebody took it");
+        }
+    }
+}
+
+/// Sends: at once where there is room, else as soon as somebody receives.
+#[must_use = "it waits for a receiver where nothing else does"]
+fn post(out: &Sender<[u8]>, message: &[u8]) -> Posted {
+    if out.capacity() != Some(0) {
+        out.try_send(message).expect("a free place");
+        return Posted(None);
+    }
+    let (out, message) = (out.clone(), message.to_vec());
+    Posted(Some(std::thread::spawn(move || out.send_timeout(&message, PATIENCE).expect("a receiver"))))
+}
+
+/// Where nothing waits, receivers sleep in cells, and looked after the dead only: who waited there waited for ever.
 #[test]
 fn who_is_late_is_fenced_off_and_told() {
-    on_every_row_with_room(|row| {
+    on_every_row(|row| {
         let place = Place::new();
         let inbox = promising(row, &place, SHORT);
         let out = open::<[u8]>(&place, "box");
         for length in LENGTHS {
             let sent = pattern(length, 1);
-            out.try_send(&sent).expect("a free place");
+            let _posted = post(&out, &sent);
             let begin = Instant::now();
             let late = inbox.take().expect("a message");
             // Its own threads count as others.
@@ -87,8 +109,8 @@ fn who_is_late_is_fenced_off_and_told() {
             again.accept().expect("it is in hand");
             // What the late one reads is nobody else's, however much goes through the mailbox.
             for round in 0..50 {
-                out.try_send(&pattern(length, 2 + round)).expect("a free place");
-                assert!(inbox.try_recv().expect("a message") == pattern(length, 2 + round));
+                let _posted = post(&out, &pattern(length, 2 + round));
+                assert!(inbox.recv_timeout(PATIENCE).expect("a message") == pattern(length, 2 + round));
             }
             assert!(*late == sent[..]);
             match late.accept() {
@@ -102,12 +124,12 @@ fn who_is_late_is_fenced_off_and_told() {
 
 #[test]
 fn who_is_late_and_drops_it_gives_nothing_back() {
-    on_every_row_with_room(|row| {
+    on_every_row(|row| {
         let place = Place::new();
         let inbox = promising(row, &place, SHORT);
         let out = open::<[u8]>(&place, "box");
         for length in LENGTHS {
-            out.try_send(&pattern(length, 1)).expect("a free place");
+            let _posted = post(&out, &pattern(length, 1));
             let late = inbox.take().expect("a message");
             let again = inbox.take_timeout(PATIENCE).expect("it comes again");
             drop(late);
@@ -121,12 +143,12 @@ fn who_is_late_and_drops_it_gives_nothing_back() {
 
 #[test]
 fn who_is_late_and_nobody_waits_is_not_disturbed() {
-    on_every_row_with_room(|row| {
+    on_every_row(|row| {
         let place = Place::new();
         let inbox = promising(row, &place, Duration::from_millis(1));
         let out = open::<[u8]>(&place, "box");
         for length in LENGTHS {
-            out.try_send(&pattern(length, 1)).expect("a free place");
+            let _posted = post(&out, &pattern(length, 1));
             let late = inbox.take().expect("a message");
             let end = Instant::now() + Duration::from_millis(5);
             while Instant::now() < end {
@@ -141,13 +163,13 @@ fn who_is_late_and_nobody_waits_is_not_disturbed() {
 /// A promise is the holder's: others may hold for as long as they like, and wait in vain.
 #[test]
 fn without_a_promise_nobody_is_late() {
-    on_every_row_of_the_system_with_room(|row| {
+    on_every_row_of_the_system(|row| {
         let place = Place::new();
         let promising = promising(row, &place, Duration::from_millis(1));
         let other = receive::<[u8]>(&place, "box");
         let out = open::<[u8]>(&place, "box");
         for length in LENGTHS {
-            out.try_send(&pattern(length, 1)).expect("a free place");
+            let _posted = post(&out, &pattern(length, 1));
             // The chunk of the second one was held with a promise before.
             drop(promising.take().expect("a message"));
             let held = other.take().expect("it is back");
@@ -159,7 +181,7 @@ fn without_a_promise_nobody_is_late() {
 
 #[test]
 fn a_stopped_holder_is_fenced_off() {
-    on_every_row_of_the_system_with_room(|row| {
+    on_every_row_of_the_system(|row| {
         let place = Place::new();
         row.options::<[u8]>(place.domain()).create("box").expect("a free name");
         let (inbox, out) = (receive::<[u8]>(&place, "box"), open::<[u8]>(&place, "box"));
@@ -167,21 +189,21 @@ fn a_stopped_holder_is_fenced_off() {
             let mut holder = Child::start("late holder", &[&place.arg(), "box", "50"]);
             holder.expect("ready");
             let sent = pattern(length, 3);
-            out.try_send(&sent).expect("a free place");
+            let _posted = post(&out, &sent);
             assert_eq!(holder.ask("take"), format!("{length} 0"));
             holder.stop();
             let again = inbox.take_timeout(PATIENCE).expect("it comes again");
             assert!(*again == sent[..] && again.redelivered() == 1);
             again.accept().expect("it is in hand");
             for round in 0..20 {
-                out.try_send(&pattern(length, round)).expect("a free place");
-                assert!(inbox.try_recv().expect("a message") == pattern(length, round));
+                let _posted = post(&out, &pattern(length, round));
+                assert!(inbox.recv_timeout(PATIENCE).expect("a message") == pattern(length, round));
             }
             holder.go_on();
             assert_eq!(holder.ask("read"), sum(&sent), "what it reads was written to");
             assert_eq!(holder.ask("accept"), "expired");
             // Killed with what it is fenced off from, it leaves nothing.
-            out.try_send(&sent).expect("a free place");
+            let _posted = post(&out, &sent);
             assert_eq!(holder.ask("take"), format!("{length} 0"));
             holder.stop();
             inbox.take_timeout(PATIENCE).expect("it comes again").accept().expect("it is in hand");

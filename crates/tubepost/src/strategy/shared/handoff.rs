@@ -23,7 +23,7 @@ use crate::sync::wait::poll;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A sender that polls and finds others faster so often offers its message, and has its turn.
 const OVERTAKEN: u32 = 8;
@@ -270,13 +270,7 @@ impl Inlet {
         handoff.bell(seat.index).wait(
             deadline,
             || look().then_some(Ok(())),
-            || {
-                // Somebody else ended it, or took the name away.
-                if at.segment.is_closed() || at.lost_its_name() {
-                    return Err(Err(closed(&at.segment)));
-                }
-                Ok(if self.look_at_others() { Duration::ZERO } else { at.patience() })
-            },
+            || self.look_before_waiting().map_err(Err),
         )
     }
 
