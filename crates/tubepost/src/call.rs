@@ -4,7 +4,7 @@ use crate::delivery::Delivery;
 use crate::error::{CallError, Error};
 use crate::format::Format;
 use crate::memory::payload::{Front, Payload, Unfit};
-use crate::message::{Message, with_bytes};
+use crate::message::{Message, sealed, with_bytes};
 use crate::queue::calls::Address;
 use crate::sender::Sender;
 use crate::strategy::Refusal;
@@ -56,6 +56,8 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> std::fmt::Debug for Call<Q, A> {
         match self.never {}
     }
 }
+
+impl<Q: Message + ?Sized, A: Message + ?Sized> sealed::Sealed for Call<Q, A> {}
 
 impl<Q: Message + ?Sized, A: Message + ?Sized> Message for Call<Q, A> {
     /// Nothing: questions are not just sent, see [`Sender::call`].

@@ -345,3 +345,30 @@ fn help_says_how_others_are_let_in() {
         assert!(help.contains(part), "{part:?} is not in {help}");
     }
 }
+
+#[test]
+fn each_kind_of_capacity() {
+    let scene = Scene::new();
+    // None: each send waits for its receiver.
+    scene.create("meet", &["--capacity", "0"]);
+    scene.run(&["send", "meet", "a", "--no-wait"]).code(3);
+    scene.run(&["recv", "meet", "--no-wait"]).code(3);
+    let receiver = scene.receive("meet", &["--count", "2"]);
+    scene.run(&["send", "meet", "a", "b"]).code(0).quietly();
+    receiver.end().code(0).prints("a\nb\n");
+    assert_eq!(scene.find("meet").expect("it exists")["capacity"], 0);
+    // Without end.
+    scene.create("log", &["--capacity", "unbounded"]);
+    let lines: String = (0..5000).map(|n| format!("{n}\n")).collect();
+    scene.feed(&["send", "log", "--no-wait"], lines.as_bytes()).code(0).quietly();
+    let row = scene.find("log").expect("it exists");
+    assert_eq!((&row["capacity"], &row["depth"]), (&serde_json::Value::Null, &json!(5000)));
+    scene.run(&["recv", "log", "--no-wait"]).code(0).prints(&lines);
+    // The same of one's own.
+    for (capacity, shown) in [("0", json!(0)), ("7", json!(7)), ("unbounded", serde_json::Value::Null)] {
+        let owner = scene.own("own", &["--capacity", capacity, "--count", "1"]);
+        assert_eq!(scene.find("own").expect("it exists")["capacity"], shown);
+        scene.run(&["send", "own", "--collected", "x"]).code(0);
+        owner.end().code(0).prints("x\n");
+    }
+}

@@ -153,3 +153,45 @@ fn a_mailbox_that_is_removed_ends_it() {
     run.end().code(5).complains(&["jobs"]);
     nothing_is_left(&scene);
 }
+
+#[test]
+fn so_many_redeliveries_are_one_more_delivery_and_then_it_is_a_dead_letter() {
+    let scene = Scene::new();
+    scene.create("jobs", &[]);
+    scene.run(&["send", "jobs", "bad", "good"]).code(0);
+    let script = "read -r job; echo \"$job\"; test \"$job\" = good";
+    let options =
+        ["--until-empty", "--max-redeliveries", "2", "--dead-letter", "dead", "--", "sh", "-c", script];
+    let ended = scene.run(&[&["run", "jobs"], &options[..]].concat()).code(0);
+    let mut tried: Vec<String> = ended.text().lines().map(String::from).collect();
+    tried.sort_unstable();
+    assert_eq!(tried, ["bad", "bad", "bad", "good"]);
+    assert_eq!(depth(&scene), [0, 0, 2]);
+    // It was made for that, and keeps what nobody could do.
+    assert_eq!(scene.find("dead").expect("it was missing")["capacity"], serde_json::Value::Null);
+    scene.run(&["recv", "dead", "--no-wait"]).code(0).prints("bad\n");
+    // One that is there serves as it is; without one, they are gone.
+    scene.run(&["send", "jobs", "worse"]).code(0);
+    scene.run(&[&["run", "jobs"], &options[..]].concat()).code(0);
+    scene.run(&["recv", "dead", "--no-wait"]).code(0).prints("worse\n");
+    scene.run(&["send", "jobs", "worst"]).code(0);
+    scene.run(&["run", "jobs", "--until-empty", "--max-redeliveries", "0", "--", "false"]).code(0);
+    let row = scene.find("jobs").expect("it exists");
+    assert_eq!([&row["depth"], &row["dead_letters"], &row["discarded"]], [0, 2, 1]);
+    scene.run(&["run", "jobs", "--dead-letter", "dead", "--", "true"]).code(2);
+}
+
+#[test]
+fn who_holds_it_too_long_is_overtaken() {
+    let scene = Scene::new();
+    scene.create("jobs", &[]);
+    scene.run(&["send", "jobs", "hard"]).code(0);
+    let mut slow = start(&scene, &["--hold-max", "50ms", "--", "sh", "-c", "echo busy; exec sleep 1000"]);
+    assert_eq!(slow.line(), "busy");
+    let quick = start(&scene, &["--until-empty", "--", "sh", "-c", "cat; echo"]);
+    quick.end().code(0).prints("hard\n").quietly();
+    assert_eq!(depth(&scene), [0, 0, 1]);
+    slow.signal(Signal::TERM);
+    assert_eq!(slow.wait(), 143);
+    assert_eq!(depth(&scene), [0, 0, 1]);
+}

@@ -109,7 +109,7 @@ fn a_dead_ones_run_of_takes_goes_back() {
         queue.free(run.first);
         let again = |queue: &Queue<2>, me: Member| {
             queue.give_back(0, 2, |member| FromTheStart.is_dead(member), |_, _| true);
-            queue.take_any_again(0, 2, me).map(|(place, _, before)| {
+            queue.take_any_again(0, 2, me, |_| true).map(|(place, _, before)| {
                 assert_eq!(before, 1, "marked once");
                 let payload = queue.words.read(place);
                 queue.free(place);
