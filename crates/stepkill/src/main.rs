@@ -116,9 +116,9 @@ fn main() -> ExitCode {
                 kill: true,
                 stop: true,
                 pairs: true,
-                firsts: 6,
+                firsts: 2,
                 calls: 1000,
-                ways: 3,
+                ways: 2,
                 ..Plan::default()
             };
             campaign("quick", plan, only.first().copied())
