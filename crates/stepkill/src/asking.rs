@@ -110,6 +110,7 @@ impl Judge {
             Told::Unanswered if askers == Askers::WaitInVain => {}
             Told::TimedOut if askers == Askers::GiveUp => {}
             Told::Closed if over => {}
+            Told::Failed(why) => panic!("who asked {question:?} was refused: {why}"),
             other => panic!("who asked {question:?} was told: {other:?}"),
         }
     }

@@ -209,7 +209,8 @@ impl Judge {
         match sent {
             Ok(()) => self.ledger.sent(number),
             Err(NotSent::Full) => return false,
-            Err(why) => panic!("a send was refused: {why:?}"),
+            Err(NotSent::Closed(closed)) => panic!("a send was refused: {closed:?}"),
+            Err(NotSent::Failed(why)) => panic!("a send was refused: {why}"),
         }
         true
     }

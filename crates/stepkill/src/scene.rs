@@ -26,7 +26,7 @@ pub const WATCH: Duration = Duration::from_secs(20);
 pub const LONG_WATCH: Duration = Duration::from_secs(300);
 
 /// In milliseconds, and of one length: how long somebody waits for another one that is walked, …
-const PATIENCE: &str = "0200";
+const PATIENCE: &str = "0100";
 /// … and that step by step.
 const SLOW_PATIENCE: &str = "2000";
 

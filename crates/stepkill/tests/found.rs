@@ -50,3 +50,11 @@ fn a_message_stays_when_its_receiver_has_no_memory() {
     finds_nothing(&["faults", "own-recv-chunked"], 3);
     finds_nothing(&["faults", "recv-chunked"], 10);
 }
+
+/// A caller died while somebody who lives was just answering it. Its cell was left alone: "that one answers, and then it is
+/// seen to". But by then its row was another's, so nobody took the call for a dead one's any more, and the cell, with
+/// the chunk of a long answer, stayed that one's, who knew nothing of it. Now such a call is given up when the row is swept.
+#[test]
+fn a_caller_that_dies_while_it_is_answered_leaves_no_cell() {
+    finds_nothing(&["quick", "call-reply-to-dead"], 40);
+}

@@ -14,10 +14,10 @@ use rustix::fs::FallocateFlags;
 use super::boxes::Kind;
 use super::dice::Dice;
 use super::mapping::Mapping;
-use crate::layout::{CELL, ENTRY, Layout, ROW};
+use crate::layout::{CALL, CELL, ENTRY, Layout, ROW};
 
 /// The header's words that mean something are before this.
-const HEADER: u64 = 0x290;
+const HEADER: u64 = 0x2C8;
 /// Of rows and entries, only so many are ever used here.
 const FEW: u64 = 12;
 /// So many of the last writes are told when something went wrong.
@@ -117,6 +117,10 @@ fn aim(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
         // (What says what it is: who comes later is refused then. Seldom, so that they do come.)
         0 => dice.below(0x80),
         1 => 0x80 + dice.below(0x10),
+        // Calls, and where answers go: at the end of each question.
+        2..=12 if layout.calls > 0 => layout.calls + CALL * dice.below(FEW) + 8 * dice.below(8),
+        13 if layout.calls > 0 => [0x78, 0x2C0][dice.below(2) as usize],
+        63..=69 if layout.calls > 0 => layout.slots + layout.stride * slot + dice.below(layout.stride),
         2..=21 => 0xC0 + dice.below(HEADER - 0xC0),
         // Where nothing waits nothing is in those places.
         22..=62 if layout.capacity == 0 => layout.cells + CELL * dice.below(FEW) + 8 * dice.below(4),

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use tubepost::{Buffer, Domain, Error, Mailbox, Message, Options};
 
 use super::dice::Dice;
+use crate::mail::Questions;
 
 /// What the messages of a mailbox are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Carries {
     Word,
     Reading,
     Page,
+    /// Bytes that are answered by bytes.
+    Questions,
 }
 
 /// A name that always means a mailbox of the same kind.
@@ -53,6 +56,15 @@ pub const ALL: &[Kind] = &[
     Kind { name: "owned-chunks", owned: true, capacity: 7, longest: 10_000, ..LINE },
     Kind { name: "owned-word", owned: true, capacity: 1, carries: Carries::Word, ..LINE },
     Kind { name: "owned-text", owned: true, capacity: 6, longest: 100, carries: Carries::Text, ..LINE },
+    Kind { name: "questions", capacity: 5, longest: 3000, carries: Carries::Questions, ..LINE },
+    Kind {
+        name: "owned-questions",
+        owned: true,
+        capacity: 6,
+        longest: 9000,
+        carries: Carries::Questions,
+        ..LINE
+    },
     Kind { name: "owned-wide", owned: true, capacity: 1 << 18, carries: Carries::Word, ..LINE },
 ];
 
@@ -60,7 +72,7 @@ impl Kind {
     pub fn options<M: Message + ?Sized>(&self, domain: &Domain) -> Options<M> {
         let options = Mailbox::<M>::options().domain(domain).bounded(self.capacity).member("victim");
         match self.carries {
-            Carries::Bytes => options.max_message(self.longest).ceiling(self.ceiling),
+            Carries::Bytes | Carries::Questions => options.max_message(self.longest).ceiling(self.ceiling),
             // As if others could write to it: where only processes of one user can, text is looked at where it is.
             Carries::Text => options.max_message(self.longest).ceiling(self.ceiling).mode(0o660),
             _ => options,
@@ -75,6 +87,7 @@ impl Kind {
             Carries::Word => self.options::<u64>(domain).create(self.name),
             Carries::Reading => self.options::<Reading>(domain).create(self.name),
             Carries::Page => self.options::<Page>(domain).create(self.name),
+            Carries::Questions => self.options::<Questions>(domain).create(self.name),
         }
         .map(|_| ())
     }

@@ -4,6 +4,8 @@
 //! Every call has a short deadline, is timed, and its outcome counted. What must not be is told in a line that
 //! begins with `violation`. What is being done just now stands in a file, for whoever finds the process dead.
 
+mod asking;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -75,6 +77,7 @@ pub fn play(directory: &str, part: &str, own: u32, seed: u64) {
                 Carries::Word => victim.session::<u64>(part, kind),
                 Carries::Reading => victim.session::<Reading>(part, kind),
                 Carries::Page => victim.session::<Page>(part, kind),
+                Carries::Questions => victim.questions(part, kind),
             },
         }
         victim.report();

@@ -53,7 +53,7 @@ pub const ONLY_TWO: &[Operation] = &[
 
 /// An answer that is in the cell, and one that is not.
 const SHORT: usize = 24;
-const LONG: usize = 900;
+const LONG: usize = 100;
 
 const SHORTLY: Duration = Duration::from_millis(20);
 /// By then another one that is walked has asked.

@@ -2,7 +2,7 @@
 //! Opens an arbitrary file as a mailbox, and uses it.
 //!
 //! Arbitrary bytes are no mailbox and would be refused at once. So the input is mostly a list of changes to an image of
-//! a real one, that dead processes left with messages in all states (modes 0 to 5: which image), and only in mode 6
+//! a real one, that dead processes left with messages in all states (modes 0 to 6: which image), and only in mode 7
 //! the image itself:
 //!
 //! ```text
@@ -24,7 +24,7 @@ use std::sync::{Once, OnceLock};
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use tubepost::{Domain, Error, Mailbox, Message, Receiver, Sender};
+use tubepost::{Call, CallError, Delivery, Domain, Error, Mailbox, Message, Receiver, Sender};
 
 const SHORT: Duration = Duration::from_micros(200);
 const PAGE: usize = 4096;
@@ -46,7 +46,7 @@ fuzz_target!(|input: &[u8]| {
     let [mode, who, changes @ ..] = input else { return };
     let images = images();
     let stage = Stage::new();
-    let which = usize::from(mode % 7);
+    let which = usize::from(mode % 8);
     let file = match images.get(which) {
         Some(image) => image.put(&stage.path(), changes),
         None => raw(&stage.path(), changes),
@@ -62,6 +62,7 @@ fuzz_target!(|input: &[u8]| {
         3 => stage.all::<u64>(*who),
         4 => stage.all::<[u64; 1024]>(*who),
         5 => stage.all::<str>(*who),
+        6 => stage.all::<Call<[u8], [u8]>>(*who),
         _ => stage.all::<[u8]>(*who),
     }
 });
@@ -78,6 +79,7 @@ fn images() -> &'static [Image] {
             Image::of::<u64>(domain, true, 1, None),
             Image::of::<[u64; 1024]>(domain, false, 3, None),
             Image::of::<str>(domain, true, 5, Some(50)),
+            Image::of::<Call<[u8], [u8]>>(domain, false, 7, Some(10_000)),
         ]
     })
 }
@@ -115,6 +117,28 @@ fn fresh(path: &PathBuf) -> File {
 /// What is sent here.
 trait Goods: Message {
     fn send(out: &Sender<Self>, length: usize, patience: Option<Duration>) -> Result<(), Error>;
+
+    /// Ends a message in hand.
+    fn end(delivery: Delivery<Self>) -> Result<(), Error> {
+        delivery.accept()
+    }
+}
+
+/// A question, which nobody answers in time, unless rubbish does.
+impl Goods for Call<[u8], [u8]> {
+    fn send(out: &Sender<Self>, length: usize, patience: Option<Duration>) -> Result<(), Error> {
+        let question = vec![7; length];
+        match out.call_timeout(&question[..], patience.unwrap_or_default()) {
+            Ok(_) | Err(CallError::Timeout(_) | CallError::Unanswered(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn end(question: Delivery<Self>) -> Result<(), Error> {
+        let answer = vec![9; 3 * question.len()];
+        let _ = question.is_awaited();
+        question.reply(&answer[..])
+    }
 }
 
 impl Goods for [u8] {
@@ -190,7 +214,7 @@ impl Image {
             .map(|(at, page)| ((at * PAGE) as u64, page.to_vec()))
             .collect();
         let words = pages.iter().flat_map(|(at, page)| (*at..at + page.len() as u64).step_by(8));
-        let words = words.filter(|at| *at < 0x240 || is_something(at)).collect();
+        let words = words.filter(|at| *at < 0x2C8 || is_something(at)).collect();
         Image { pages, length: bytes.len() as u64, words }
     }
 
@@ -206,7 +230,7 @@ impl Image {
             let (kind, value) = (change[3], u64::from_le_bytes(change[4..].try_into().expect("eight")));
             let at = match change[0] % 4 {
                 0 => self.words[number as usize % self.words.len()],
-                1 => number * 8 % 0x240,
+                1 => number * 8 % 0x2C8,
                 2 => number * 8 % self.length,
                 _ => self.pages[number as usize % self.pages.len()].0 + value % PAGE as u64 & !7,
             };
@@ -363,7 +387,7 @@ fn use_receiver<M: Goods + ?Sized>(inbox: &Receiver<M>) {
     timely("take", || drop(fine(inbox.take_timeout(SHORT))));
     timely("stat", || fine(inbox.stat()));
     if let Some(delivery) = held.pop() {
-        timely("accept", || fine(delivery.accept()));
+        timely("end", || fine(M::end(delivery)));
     }
     timely("give back", || drop(held));
     timely("try_iter", || inbox.try_iter().take(10).count());
