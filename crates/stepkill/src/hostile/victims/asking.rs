@@ -70,7 +70,9 @@ impl Victim {
                 0 => {
                     let came =
                         self.call("recv-question", kind, patience, |_| Ok(inbox.recv_timeout(patience)?));
-                    came.map(|question| Self::check(kind, <[u8]>::look(&question, most)));
+                    if let Some(question) = came {
+                        Self::check(kind, <[u8]>::look(&question, most));
+                    }
                 }
                 1..=5 => {
                     let taken =
