@@ -7,7 +7,9 @@ use tubepost::{Call, CallError, Domain, Error, Fate, Options, Receiver, RecvErro
 
 use crate::cast::{A_MOMENT, outcome, set_waiting};
 use crate::letters::pattern;
-use crate::rows::{Row, on_every_row, on_every_row_of_a_process, on_every_row_of_the_system};
+use crate::rows::{
+    Row, on_every_row, on_every_row_of_a_process, on_every_row_of_the_system, on_every_row_with_room,
+};
 use crate::stage::{Child, Cue, PATIENCE, Place, Role, eventually, now_ns, thread_id};
 
 pub const ROLES: &[Role] = &[("caller", caller), ("answerer", answerer)];
@@ -182,7 +184,8 @@ fn a_question_that_is_consumed_without_an_answer_is_told() {
 
 #[test]
 fn who_gives_up_is_not_answered() {
-    on_every_row(|row| {
+    // Where nothing waits, a question that nobody received is withdrawn when its caller gives up.
+    on_every_row_with_room(|row| {
         let place = Place::new();
         let questions = receiver::<u64, u64>(row, &place);
         let ask = Sender::<Call<u64, u64>>::options().domain(place.domain()).open("ask").expect("it exists");
