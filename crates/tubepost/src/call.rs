@@ -183,7 +183,16 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
         deadline: Option<Instant>,
     ) -> Result<A::Received, CallError<Q::Sent<'a>>> {
         let call = |bytes: &[u8]| self.outlet().call(bytes, deadline, |answer| A::receive(answer));
-        match with_bytes::<Q, _, _>(&question, call) {
+        self.answered(with_bytes::<Q, _, _>(&question, call), question)
+    }
+
+    /// What came of a question.
+    pub(crate) fn answered<'a>(
+        &self,
+        done: Result<Result<A::Received, Unfit>, Unanswered>,
+        question: Q::Sent<'a>,
+    ) -> Result<A::Received, CallError<Q::Sent<'a>>> {
+        match done {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(unfit)) => Err(CallError::Failed(question, self.outlet().bad_answer(unfit))),
             Err(Unanswered::Dropped) => Err(CallError::Unanswered(question)),

@@ -7,12 +7,14 @@
 //! (`strategy::shared::door`), and is woken by the process's watch thread; with the feature `tokio`, in a tokio
 //! runtime, by its reactor.
 
+use crate::call::Call;
 use crate::delivery::{Delivery, ToHold};
-use crate::error::{Closed, Error, RecvError, SendCollectedError, SendError};
+use crate::error::{CallError, Closed, Error, RecvError, SendCollectedError, SendError};
 use crate::message::{Buffer, Message};
 use crate::receiver::{ByValue, Envelope, InEnvelope, IntoBuffer, Receiver, blocking};
 use crate::sender::Sender;
 use crate::strategy::Refusal;
+use crate::strategy::shared::calls::Asking;
 use crate::strategy::shared::collected::Uncollected;
 use crate::strategy::shared::inlet::Inlet;
 use crate::strategy::shared::pending::Wait;
@@ -282,5 +284,49 @@ impl<M: Message + ?Sized> Sender<M> {
             Err(Refusal::Failed(error)) => Err(*error),
             Err(Refusal::Waiting) => unreachable!("a task waits instead"),
         }
+    }
+}
+
+impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
+    /// [`call`](Self::call) for a task. Dropped before it is done, who replies is told that nobody waits; the question may still be
+    /// in the queue.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call) and [`send_async`](Self::send_async).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-call-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Call, Mailbox, Sender};
+    ///
+    /// let questions = Mailbox::<Call<u64, u64>>::options().domain(&domain).own("squares")?;
+    /// let ask = Sender::<Call<u64, u64>>::options().domain(&domain).open("squares")?;
+    /// let serve = async {
+    ///     for _ in 0..2 {
+    ///         let question = questions.take_async().await?;
+    ///         let square = *question * *question;
+    ///         question.reply(square)?;
+    ///     }
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// };
+    /// let (served, of_7, of_9) =
+    ///     futures_executor::block_on(async { futures_util::join!(serve, ask.call_async(7), ask.call_async(9)) });
+    /// served?;
+    /// assert_eq!((of_7?, of_9?), (49, 81));
+    /// # drop((ask, questions));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn call_async<'a>(&self, question: Q::Sent<'a>) -> Result<A::Received, CallError<Q::Sent<'a>>> {
+        let (mut asking, mut desk) = (Asking::by(self.outlet()), Q::Desk::default());
+        if let Err(error) = Q::prepare(&question, &mut desk) {
+            return Err(CallError::Failed(question, error));
+        }
+        let ask = |context: &mut Context<'_>| {
+            asking.poll(context, Q::bytes(&question, &desk, 0), |answer| A::receive(answer))
+        };
+        let done = poll_fn(ask).await;
+        self.answered(done, question)
     }
 }

@@ -324,7 +324,7 @@ impl Calls {
             }
             At::Fill => {
                 let Some(at) = s.chunks.iter().position(|chunk| chunk.member == NOBODY) else { return };
-                let sequence = s.chunks[at].sequence + 1;
+                let sequence = s.chunks[at].sequence.wrapping_add(1); // a planted error may go round and round
                 t.chunks[at] = Chunk { sequence, member: p as u8, answer: me.number };
                 t.processes[p] = Process { at: At::Look, chunk: at as u8, ..me };
                 out.add(|| format!("fills chunk {at}"), t);

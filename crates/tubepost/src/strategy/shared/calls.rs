@@ -4,8 +4,10 @@
 
 use super::inlet::Inlet;
 use super::outlet::Outlet;
+use super::pending::Wait;
 use super::taken::InHand;
-use super::{Attachment, closed, forked, too_long};
+use super::tasks::{failed, for_room, now};
+use super::{Attachment, forked, too_long};
 use crate::error::{Closed, Error, Fate};
 use crate::memory::payload::Unfit;
 use crate::queue::calls::{Address, Answering, Outcome, Pending, SHORT, Unwanted};
@@ -15,6 +17,7 @@ use crate::queue::slots::Place;
 use crate::strategy::Refusal;
 use crate::sync::wait::{Bell, poll};
 use std::cell::RefCell;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 /// Why a call came back without an answer.
@@ -77,7 +80,7 @@ impl UnderWay<'_> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if self.over || self.give_up() {
+        if self.over || !self.at.segment.is_ours() || self.give_up() {
             return;
         }
         let segment = &self.at.segment;
@@ -104,22 +107,9 @@ impl Outlet {
         read: impl FnOnce(&Lent<'_>) -> R,
     ) -> Result<R, Unanswered> {
         let at = &*self.at;
-        let segment = &at.segment;
-        if !segment.is_ours() {
-            return Err(forked().into());
-        }
-        let (length, longest) = (question.len() as u64, segment.geometry.choice.longest());
-        if length > longest {
-            return Err(too_long(length, longest).into());
-        }
-        let Some(call) = segment.calls.begin(at.member) else { return Err(self.no_cell().into()) };
-        let address = segment.calls.address(&call);
-        let mut under_way = UnderWay { at, call, over: false };
-        let place = LETTER.with_borrow_mut(|letter| {
-            letter.clear();
-            letter.extend_from_slice(question);
-            letter.extend_from_slice(&address.to_bytes());
-            self.post_by::<false>(letter, deadline)
+        let (place, mut under_way) = LETTER.with_borrow_mut(|letter| {
+            let under_way = self.begin_call(question, letter)?;
+            Ok::<_, Unanswered>((self.post_by::<false>(letter, deadline)?, under_way))
         })?;
         if poll(at.spin(), deadline, || under_way.is_settled()) {
             at.spun_well();
@@ -127,6 +117,25 @@ impl Outlet {
             self.await_answer(&mut under_way, place, deadline)?;
         }
         under_way.read(read).ok_or(Unanswered::Dropped)
+    }
+
+    /// Has a cell for the answer, and makes a letter of the question.
+    #[inline]
+    fn begin_call(&self, question: &[u8], letter: &mut Vec<u8>) -> Result<UnderWay<'_>, Refusal> {
+        let at = &*self.at;
+        let segment = &at.segment;
+        if !segment.is_ours() {
+            return Err(forked());
+        }
+        let (length, longest) = (question.len() as u64, segment.geometry.choice.longest());
+        if length > longest {
+            return Err(too_long(length, longest));
+        }
+        let call = segment.calls.begin(at.member).ok_or_else(|| self.no_cell())?;
+        letter.clear();
+        letter.extend_from_slice(question);
+        letter.extend_from_slice(&segment.calls.address(&call).to_bytes());
+        Ok(UnderWay { at, call, over: false })
     }
 
     /// Sleeps until the call is settled. An error: it will not be.
@@ -143,25 +152,26 @@ impl Outlet {
         let done = bell.wait(
             deadline,
             || under_way.is_settled().then_some(Ok(())),
-            || {
-                if at.segment.is_closed() {
-                    return Err(Err(closed(&at.segment)));
-                }
-                at.look_for_owner().map_err(Err)
-            },
+            || at.look_for_end().map_err(Err),
         );
         let refusal = match done {
             Some(Ok(())) => return Ok(()),
             Some(Err(refusal)) => refusal,
             None => Refusal::Waiting,
         };
-        if !under_way.give_up() {
-            return Ok(()); // just now
-        }
-        let Refusal::Closed(closed) = refusal else { return Err(refusal.into()) };
-        // Where nothing waits, what was sent was taken.
-        let seen = at.segment.handoff.is_some() || at.is_over(place) || at.taker(place).is_some();
-        Err(Unanswered::Closed(closed, if seen { Fate::Unknown } else { Fate::NotCollected }))
+        // Not given up: it was answered just now.
+        if under_way.give_up() { Err(self.unanswered(refusal, Some(place))) } else { Ok(()) }
+    }
+
+    /// What that means for a question that was sent, and is there if it was not collected. (Where nothing waits, what was
+    /// sent was.)
+    #[cold]
+    fn unanswered(&self, refusal: Refusal, place: Option<Place>) -> Unanswered {
+        let at = &self.at;
+        let Refusal::Closed(closed) = refusal else { return refusal.into() };
+        let place = place.filter(|_| at.segment.handoff.is_none());
+        let there = place.is_some_and(|place| !at.is_over(place) && at.taker(place).is_none());
+        Unanswered::Closed(closed, if there { Fate::NotCollected } else { Fate::Unknown })
     }
 
     /// An answer makes no message.
@@ -183,6 +193,79 @@ impl Outlet {
     }
 }
 
+/// A call of a task's. Dropped before it is over, nobody is to answer any more.
+pub(crate) struct Asking<'a> {
+    outlet: &'a Outlet,
+    wait: Wait,
+    letter: Vec<u8>,
+    under_way: Option<UnderWay<'a>>,
+    /// Sent; and where to, if it can be looked for there.
+    sent: Option<Option<Place>>,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn by(outlet: &'a Outlet) -> Asking<'a> {
+        Asking { outlet, wait: for_room(), letter: Vec::new(), under_way: None, sent: None }
+    }
+
+    /// Sends the question when there is room, and comes back with what `read` made of the answer.
+    pub(crate) fn poll<R>(
+        &mut self,
+        context: &mut Context<'_>,
+        question: &[u8],
+        read: impl FnOnce(&Lent<'_>) -> R,
+    ) -> Poll<Result<R, Unanswered>> {
+        if !self.outlet.at.segment.is_ours() {
+            return Poll::Ready(Err(forked().into()));
+        }
+        if self.under_way.is_none() {
+            self.under_way = Some(self.outlet.begin_call(question, &mut self.letter)?);
+        }
+        let place = match self.sent {
+            Some(place) => place,
+            None => {
+                let place = ready!(self.poll_sent(context))?;
+                *self.sent.insert(place)
+            }
+        };
+        let done = ready!(self.poll_settled(context));
+        let Some(mut under_way) = self.under_way.take() else { return Poll::Ready(Err(Unanswered::Dropped)) };
+        if let Err(refusal) = done
+            && under_way.give_up()
+        {
+            return Poll::Ready(Err(self.outlet.unanswered(refusal, place)));
+        }
+        Poll::Ready(under_way.read(read).ok_or(Unanswered::Dropped))
+    }
+
+    fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Place>, Refusal>> {
+        let (outlet, letter) = (self.outlet, &self.letter);
+        if outlet.at.segment.handoff.is_some() {
+            return outlet.poll_send(&mut self.wait, context, letter).map_ok(|()| None);
+        }
+        let attempt = || now(outlet.post::<false>(letter));
+        let posted = match attempt() {
+            Some(posted) => posted,
+            None => {
+                let look = || outlet.look_before_waiting().map_err(Err);
+                ready!(self.wait.poll(&outlet.at, context, attempt, look, failed))
+            }
+        };
+        Poll::Ready(posted.map(Some))
+    }
+
+    /// It waits for what is rung when there is room: who answers rings that, too.
+    fn poll_settled(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        let (at, under_way) = (&self.outlet.at, &self.under_way);
+        let settled = || under_way.as_ref().is_none_or(UnderWay::is_settled).then_some(Ok(()));
+        if let Some(done) = settled() {
+            self.wait.leave();
+            return Poll::Ready(done);
+        }
+        self.wait.poll(at, context, settled, || at.look_for_end().map_err(Err), failed)
+    }
+}
+
 impl Inlet {
     /// Whether somebody waits for this answer.
     pub(crate) fn is_awaited(&self, address: Address) -> bool {
@@ -198,7 +281,7 @@ impl Inlet {
         }
         match self.answer(address, answer) {
             Ok(Some(bell)) => {
-                bell.ring(&self.at.quiet);
+                self.tell_caller(&bell);
                 self.accept(hand)
             }
             Ok(None) => {
@@ -250,9 +333,16 @@ impl Inlet {
     pub(crate) fn leave_unanswered(&self, address: Address) -> Result<(), Error> {
         let calls = &self.at.segment.calls;
         if let Some(bell) = self.despite_the_dead(|| calls.drop_call(address))? {
-            bell.ring(&self.at.quiet);
+            self.tell_caller(&bell);
         }
         Ok(())
+    }
+
+    /// A caller may be a thread, or a task.
+    #[inline]
+    fn tell_caller(&self, bell: &Bell<'_>) {
+        bell.ring(&self.at.quiet);
+        self.at.segment.room().ring(&self.at.quiet);
     }
 
     /// Does something with a call that may have been left by one who died answering it. Nothing: nobody waits.

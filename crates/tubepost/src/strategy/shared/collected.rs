@@ -88,12 +88,7 @@ impl Outlet {
         let collected = at.segment.room().wait(
             deadline,
             || at.is_over(place).then_some(Ok(())),
-            || {
-                if at.segment.is_closed() {
-                    return Err(Err(super::closed(&at.segment)));
-                }
-                at.look_for_owner().map_err(Err)
-            },
+            || at.look_for_end().map_err(Err),
         );
         match collected {
             Some(Ok(())) => Ok(()),

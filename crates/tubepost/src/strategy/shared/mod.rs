@@ -196,6 +196,11 @@ impl Attachment {
         Duration::from_millis(1)
     }
 
+    /// As [`look_for_owner`](Self::look_for_owner), for one that waits for what was sent.
+    fn look_for_end(self: &Arc<Self>) -> Result<Duration, Refusal> {
+        if self.segment.is_closed() { Err(closed(&self.segment)) } else { self.look_for_owner() }
+    }
+
     /// What a sender does before it sleeps: is there still somebody to wait for?
     fn look_for_owner(self: &Arc<Self>) -> Result<Duration, Refusal> {
         let now = clock::coarse();

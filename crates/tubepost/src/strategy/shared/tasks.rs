@@ -2,10 +2,10 @@
 //! here.
 
 use super::collected::{Uncollected, free_withdrawn};
+use super::forked;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::pending::Wait;
-use super::{closed, forked};
 use crate::domain::cleanup;
 use crate::error::{Closed, Error};
 use crate::queue::slots::Place;
@@ -27,11 +27,11 @@ pub(crate) fn for_end() -> Wait {
 }
 
 /// What a try came to, unless it would have to wait.
-fn now<R>(done: Result<R, Refusal>) -> Option<Result<R, Refusal>> {
+pub(super) fn now<R>(done: Result<R, Refusal>) -> Option<Result<R, Refusal>> {
     if matches!(done, Err(Refusal::Waiting)) { None } else { Some(done) }
 }
 
-fn failed<R>(error: Error) -> Result<R, Refusal> {
+pub(super) fn failed<R>(error: Error) -> Result<R, Refusal> {
     Err(error.into())
 }
 
@@ -94,12 +94,7 @@ impl Outlet {
         }
         let Some(offer) = wait.offer.take() else { return Poll::Ready(Ok(())) };
         let taken = || offer.is_taken().then_some(Ok(()));
-        let look = || {
-            if at.segment.is_closed() {
-                return Err(Err(closed(&at.segment)));
-            }
-            at.look_for_owner().map_err(Err)
-        };
+        let look = || at.look_for_end().map_err(Err);
         match wait.poll(at, context, taken, look, failed) {
             Poll::Pending => {
                 wait.offer = Some(offer);
@@ -190,12 +185,7 @@ impl<'a> Collection<'a> {
             self.wait.leave();
             return Poll::Ready(collected);
         }
-        let look = || {
-            if at.segment.is_closed() {
-                return Err(Err(closed(&at.segment)));
-            }
-            at.look_for_owner().map_err(Err)
-        };
+        let look = || at.look_for_end().map_err(Err);
         self.wait.poll(at, context, over, look, failed)
     }
 }
