@@ -17,7 +17,7 @@ pub const ROLES: &[Role] = &[("caller", caller), ("answerer", answerer)];
 type Bytes = Call<[u8], [u8]>;
 type Consume = fn(&Receiver<Call<str, str>>);
 
-fn open(domain: &Domain) -> Sender<Bytes> {
+pub fn open(domain: &Domain) -> Sender<Bytes> {
     Sender::<Bytes>::options().domain(domain).open("ask").expect("it exists")
 }
 
@@ -59,7 +59,7 @@ fn ask_all(ask: &Sender<Bytes>, length: usize, from: u64, times: u64) -> String 
     "all answered".to_owned()
 }
 
-fn reversed(bytes: &[u8]) -> Vec<u8> {
+pub fn reversed(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().rev().copied().collect()
 }
 
@@ -89,14 +89,14 @@ fn answerer(cue: &mut Cue) {
     cue.hear();
 }
 
-fn receiver<Q: tubepost::Message + ?Sized, A: tubepost::Message + ?Sized>(
+pub fn receiver<Q: tubepost::Message + ?Sized, A: tubepost::Message + ?Sized>(
     row: &Row,
     place: &Place,
 ) -> Receiver<Call<Q, A>> {
     row.receiver(row.options::<Call<Q, A>>(place.domain()), place, "ask")
 }
 
-fn start_answerer(place: &Place, row: &Row, more: &[&str]) -> Child {
+pub fn start_answerer(place: &Place, row: &Row, more: &[&str]) -> Child {
     if row.owned == crate::rows::Owned::BySystem && place.domain().stat("ask").is_err() {
         row.options::<Bytes>(place.domain()).create("ask").expect("a free name");
     }

@@ -19,6 +19,7 @@
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
 //! | `answers` | calls: each answer finds its caller, and who waits in vain is told |
+//! | `asking` | calls by tasks |
 //! | `closing` | however the owner goes, every user is told, and told the same number |
 //! | `batches` | many in one call are as many one by one, whoever dies in it |
 //! | `encoded` | any type that serde knows (with the feature `serde`) |
@@ -37,6 +38,7 @@ mod stage;
 
 mod agreement;
 mod answers;
+mod asking;
 mod batches;
 mod calls;
 mod capacity;
