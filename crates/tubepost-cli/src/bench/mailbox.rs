@@ -25,7 +25,8 @@ pub trait Numbered {
     const BYTES: u64;
     /// What the mailbox is told it carries.
     type Of: Message + ?Sized;
-    fn blank() -> Self;
+    /// Boxed: a message may be as large as a thread's stack bears once, not once for each thing that is measured.
+    fn blank() -> Box<Self>;
     fn seq(&self) -> u64;
     fn set_seq(&mut self, seq: u64);
     fn send(&self, to: &Sender<Self::Of>) -> Measured<()>;
@@ -50,8 +51,8 @@ macro_rules! by_value {
             const BYTES: u64 = 8 * (1 + $rest);
             type Of = Self;
 
-            fn blank() -> Self {
-                Self { seq: 0, rest: [0x5a; $rest] }
+            fn blank() -> Box<Self> {
+                Box::new(Self { seq: 0, rest: [0x5a; $rest] })
             }
 
             #[inline(always)]
@@ -94,8 +95,9 @@ macro_rules! by_reference {
             const BYTES: u64 = $length;
             type Of = [u8];
 
-            fn blank() -> Self {
-                Self([0x5a; $length])
+            #[inline(never)]
+            fn blank() -> Box<Self> {
+                Box::new(Self([0x5a; $length]))
             }
 
             #[inline(always)]
@@ -136,13 +138,13 @@ by_reference!(Bytes1024: 1024, Bytes65536: 65536, Bytes1048576: 1048576);
 /// The sending end of one mailbox.
 pub struct Output<T: Numbered> {
     sender: Sender<T::Of>,
-    message: T,
+    message: Box<T>,
 }
 
 /// The receiving end of one mailbox; messages are received into memory of its own.
 pub struct Input<T: Numbered> {
     receiver: Receiver<T::Of>,
-    message: T,
+    message: Box<T>,
     /// What the system owned is removed at the end.
     remove: Option<(Domain, &'static str)>,
 }
@@ -216,7 +218,7 @@ pub fn spin(mode: Mode) -> Duration {
 impl<T: Numbered> Source for Output<T> {
     #[inline(always)]
     fn put(&mut self, seq: u64) -> Measured<()> {
-        let message = black_box(&mut self.message);
+        let message = black_box(&mut *self.message);
         message.set_seq(seq);
         message.send(&self.sender)
     }
@@ -226,7 +228,7 @@ impl<T: Numbered> Drain for Input<T> {
     #[inline(always)]
     fn get(&mut self) -> Measured<u64> {
         self.message.receive(&self.receiver)?;
-        Ok(black_box(&self.message).seq())
+        Ok(black_box(&*self.message).seq())
     }
 }
 
@@ -236,7 +238,7 @@ pub struct Collected<T: Numbered>(pub Output<T>);
 impl<T: Numbered> Exchange for Collected<T> {
     #[inline(always)]
     fn exchange(&mut self, seq: u64) -> Measured<u64> {
-        let message = black_box(&mut self.0.message);
+        let message = black_box(&mut *self.0.message);
         message.set_seq(seq);
         message.send_collected(&self.0.sender)?;
         Ok(seq)
