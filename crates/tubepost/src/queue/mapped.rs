@@ -132,7 +132,7 @@ impl Mapped {
     }
 
     /// Writes the payload of a place that was claimed; it [`fits`](Self::fits).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&self, place: Place, bytes: &[u8]) {
         assert!(bytes.len() <= self.in_line);
         if self.has_length {

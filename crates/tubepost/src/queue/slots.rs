@@ -278,20 +278,21 @@ impl<W: Words> Slots<W> {
         (ahead as u64).wrapping_mul(self.capacity).wrapping_add(place.position).wrapping_add(1)
     }
 
+    /// Claims this very position, if it is the next one and its place is free: the usual case, in a straight line.
+    #[inline(always)]
+    pub(crate) fn claim_next(&self, position: u64, me: Member) -> Option<Place> {
+        let place = self.place(position);
+        let seen = self.claim_at(place);
+        let free = seen.ahead_of(place.turn) < 0
+            && !seen.is_closed()
+            && self.state_at(place) == State::free(place.turn);
+        (free && self.try_claim(place, seen, me)).then_some(place)
+    }
+
     /// Claims the next position at or after `from`, a position that was once tail or less.
     #[inline]
     pub(crate) fn claim(&self, from: u64, me: Member) -> Result<Place, Refused> {
-        // The usual case in a straight line: `from` is still unclaimed, and its slot free.
-        let place = self.place(from);
-        let seen = self.claim_at(place);
-        if seen.ahead_of(place.turn) < 0
-            && !seen.is_closed()
-            && self.state_at(place) == State::free(place.turn)
-            && self.try_claim(place, seen, me)
-        {
-            return Ok(place);
-        }
-        self.walk(from, me)
+        self.claim_next(from, me).map_or_else(|| self.walk(from, me), Ok)
     }
 
     /// Whether a place could be claimed now, and which.
@@ -370,7 +371,15 @@ impl<W: Words> Slots<W> {
         self.words.state(place.index).store(state.0, Ordering::Release);
     }
 
-    /// Looks at the head. Only the receiver moves it.
+    /// The message at the head, if there is one. Only the receiver moves it.
+    #[inline(always)]
+    pub(crate) fn message(&self, position: u64) -> Option<(Place, State)> {
+        let place = self.place(position);
+        let state = self.state_at(place);
+        (state.is_full() && state.ahead_of(place.turn) == 0).then_some((place, state))
+    }
+
+    /// Looks at the head.
     #[inline]
     pub(crate) fn head(&self, position: u64) -> Head {
         self.head_at(self.place(position))

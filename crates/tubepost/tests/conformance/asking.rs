@@ -61,7 +61,8 @@ fn a_task_is_told_that_the_owner_died() {
             let told = executor.run(async {
                 let strike = std::future::poll_fn(|_| {
                     owner.expect("took anybody? redelivered 0");
-                    Poll::Ready(owner.strike())
+                    owner.strike();
+                    Poll::Ready(())
                 });
                 futures_util::join!(ask.call_async(b"anybody?"), strike).0
             });

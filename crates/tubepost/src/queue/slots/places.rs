@@ -39,14 +39,26 @@ impl<W: Words> Slots<W> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(&self, position: u64) -> Place {
         let (turn, index) = match self.ring {
-            Ring::Shift(shift) => (position >> shift, position & (self.capacity - 1)),
-            Ring::Divide => (position / self.capacity, position % self.capacity),
-            Ring::Segments(shift) => return self.place_in_segments(position, shift),
+            Ring::Shift(shift) => (position >> shift, (position & (self.capacity - 1)) as usize),
+            _ => self.turn_and_index(position),
         };
-        Place { position, index: index as usize, turn }
+        Place { position, index, turn }
+    }
+
+    /// What most queues need is a part of each send and receive; the rest is here. (It returns numbers, for registers: a place that
+    /// has an address stays in memory on the short way too.)
+    #[inline(never)]
+    fn turn_and_index(&self, position: u64) -> (u64, usize) {
+        match self.ring {
+            Ring::Segments(shift) => {
+                let place = self.place_in_segments(position, shift);
+                (place.turn, place.index)
+            }
+            _ => (position / self.capacity, (position % self.capacity) as usize),
+        }
     }
 
     /// The same place, wherever its position is by now.

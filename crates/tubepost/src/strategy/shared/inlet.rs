@@ -150,17 +150,13 @@ impl Inlet {
         if self.has_news() {
             return None;
         }
-        match segment.visiting(|| slots.head(self.head.load(Relaxed))) {
-            // An owner's next message keeps its segment, whatever others do.
-            Head::Message(place, state) => {
-                if state.is_awaited() && !slots.take_awaited(place, self.at.member) {
-                    return None;
-                }
-                let payload = slots.words.in_line(place)?;
-                Some(Taken::in_line(self, Some(held), place, state.member(), payload))
-            }
-            _ => None,
+        // An owner's next message keeps its segment, whatever others do.
+        let (place, state) = segment.visiting(|| slots.message(self.head.load(Relaxed)))?;
+        if state.is_awaited() && !slots.take_awaited(place, self.at.member) {
+            return None;
         }
+        let payload = slots.words.in_line(place)?;
+        Some(Taken::in_line(self, Some(held), place, state.member(), payload))
     }
 
     /// Takes the next message if there is one, whatever way it has to be taken.

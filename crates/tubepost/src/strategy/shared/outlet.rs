@@ -70,19 +70,27 @@ impl Outlet {
             return Err(forked());
         }
         self.look_at_clock()?;
-        let slots = &at.segment.slots;
-        if !slots.words.fits(bytes.len()) {
+        if !at.segment.slots.words.fits(bytes.len()) {
             return self.post_chunk::<AWAITED>(bytes);
         }
-        let place = self.claim()?;
+        match self.claim_next() {
+            Some(place) => Ok(self.put::<AWAITED>(place, bytes)),
+            None => Ok(self.put::<AWAITED>(self.claim_later()?, bytes)),
+        }
+    }
+
+    /// Writes a message to a claimed place, and publishes it.
+    #[inline(always)]
+    fn put<const AWAITED: bool>(&self, place: Place, bytes: &[u8]) -> Place {
+        let words = &self.at.segment.slots.words;
         planted!(PublishBeforeCopy => {
             self.publish::<AWAITED>(place);
-            slots.words.write(place, bytes);
-            return Ok(place);
+            words.write(place, bytes);
+            return place;
         });
-        slots.words.write(place, bytes);
+        words.write(place, bytes);
         self.publish::<AWAITED>(place);
-        Ok(place)
+        place
     }
 
     /// A payload that does not fit a slot: everything that may fail comes before the claim.
@@ -146,8 +154,23 @@ impl Outlet {
     }
 
     /// Claims a place if there is one now.
-    #[inline(always)]
+    #[inline]
     fn claim(&self) -> Result<Place, Refusal> {
+        self.claim_next().map_or_else(|| self.claim_later(), Ok)
+    }
+
+    /// Claims the place behind that of the last message, where nobody else did since.
+    #[inline(always)]
+    fn claim_next(&self) -> Option<Place> {
+        let segment = &self.at.segment;
+        if segment.geometry.areas.is_some() {
+            return None;
+        }
+        segment.slots.claim_next(self.cursor.load(Relaxed), self.at.member)
+    }
+
+    #[inline(never)]
+    fn claim_later(&self) -> Result<Place, Refusal> {
         let at = &*self.at;
         if at.segment.geometry.areas.is_some() {
             return self.claim_in_segments();
@@ -218,9 +241,18 @@ impl Outlet {
     }
 
     /// Sends, waiting for room until the deadline.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Refusal> {
-        self.post_by::<false>(bytes, deadline).map(drop)
+        match self.post::<false>(bytes) {
+            Ok(_) => Ok(()),
+            Err(refusal) => self.send_later(refusal, bytes, deadline),
+        }
+    }
+
+    #[cold]
+    fn send_later(&self, refusal: Refusal, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Refusal> {
+        let Refusal::Waiting = refusal else { return Err(refusal) };
+        self.post_later::<false>(bytes, deadline).map(drop)
     }
 
     /// The same, and where it is now.
