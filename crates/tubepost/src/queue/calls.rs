@@ -37,6 +37,7 @@ use super::mapped::Lent;
 use super::rows::HeaderOf;
 use super::slots::Member;
 use crate::memory::copy;
+use crate::os::Errno;
 use crate::os::map::Map;
 use crate::sync::wait::{Bell, Wakes};
 use std::sync::Arc;
@@ -180,26 +181,25 @@ impl Calls {
     /// A cell; nothing if there is none of that number, or no memory for it.
     #[inline]
     fn cell(&self, index: u32) -> Option<&CallCell> {
-        if index >= self.sure.load(Relaxed) && !self.make_sure(index) {
-            return None;
+        if index >= self.sure.load(Relaxed) {
+            self.make_sure(index).ok()?;
         }
         // SAFETY: of the table, which lies within the mapping (`new`); its page is memory (`sure`), and cells are
         // aligned to their size; atomics only.
         Some(unsafe { &*self.map.start().as_ptr().add(self.at).cast::<CallCell>().add(index as usize) })
     }
 
+    /// An error: there is no memory for this cell; or, without a number, no such cell.
     #[cold]
-    fn make_sure(&self, index: u32) -> bool {
+    fn make_sure(&self, index: u32) -> Result<(), Option<Errno>> {
         if index >= self.number {
-            return false;
+            return Err(None);
         }
         let known = u64::from(self.sure.load(Relaxed)) * CALL_CELL / PAGE * PAGE;
         let until = (u64::from(index + 1) * CALL_CELL).next_multiple_of(PAGE);
-        let done = self.map.reserve(self.at + known as usize, (until - known) as usize).is_ok();
-        if done {
-            self.sure.fetch_max((until / CALL_CELL) as u32, Relaxed);
-        }
-        done
+        self.map.reserve(self.at + known as usize, (until - known) as usize)?;
+        self.sure.fetch_max((until / CALL_CELL) as u32, Relaxed);
+        Ok(())
     }
 
     fn used(&self) -> u32 {
@@ -215,12 +215,16 @@ impl Calls {
         Bell::new(&cell.bell, &self.header.bells.fence, Wakes::All)
     }
 
-    /// Begins a call: takes a cell. Nothing: as many calls as there can be are under way, or there is no memory.
-    pub(crate) fn begin(&self, me: Member) -> Option<Pending> {
+    /// Begins a call: takes a cell. An error: there is no memory for one; or, without a number, as many calls as there can be are
+    /// under way.
+    pub(crate) fn begin(&self, me: Member) -> Result<Pending, Option<Errno>> {
         let used = self.used();
         let near = self.near.load(Relaxed).min(used);
         for index in std::iter::once(near).chain(0..used).chain(used..self.number) {
-            let cell = self.cell(index)?;
+            let Some(cell) = self.cell(index) else {
+                self.make_sure(index)?;
+                continue; // there is memory by now
+            };
             let seen = Word(cell.word.load(Acquire));
             if seen.phase() != Some(Phase::Free) {
                 continue;
@@ -235,10 +239,10 @@ impl Calls {
                 cell.caller.store(me.into(), Relaxed);
                 cell.word.store(calling.0, Release);
                 self.near.store(index, Relaxed);
-                return Some(Pending { index, calling });
+                return Ok(Pending { index, calling });
             }
         }
-        None
+        Err(None)
     }
 
     /// Where the answer to a call is to go.

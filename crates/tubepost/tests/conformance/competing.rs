@@ -145,7 +145,10 @@ fn workers_killed_with_a_message_in_hand() {
         }
         assert!(again <= KILLS, "{again} messages came again after {KILLS} kills");
         let stat = place.domain().stat("box").expect("it stays");
-        assert_eq!((stat.sent, stat.received), (count, count));
+        // Where messages have no positions, one who dies between consuming and counting has not counted (docs/limits.md).
+        let uncounted = if row.n() == 0 { KILLS as u64 } else { 0 };
+        assert_eq!(stat.sent, stat.received);
+        assert!((count - uncounted..=count).contains(&stat.sent), "{} of {count}", stat.sent);
     });
 }
 

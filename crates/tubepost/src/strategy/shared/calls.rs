@@ -11,7 +11,8 @@ use super::{Attachment, forked, too_long};
 use crate::error::{Closed, Error, Fate};
 use crate::memory::payload::Unfit;
 use crate::queue::calls::{Address, Answering, Outcome, Pending, SHORT, Unwanted};
-use crate::queue::layout::CALLS;
+use crate::queue::chunks::NoChunk;
+use crate::queue::layout::{CALL_CELL, CALLS};
 use crate::queue::mapped::Lent;
 use crate::queue::slots::Place;
 use crate::strategy::Refusal;
@@ -131,7 +132,10 @@ impl Outlet {
         if length > longest {
             return Err(too_long(length, longest));
         }
-        let call = segment.calls.begin(at.member).ok_or_else(|| self.no_cell())?;
+        let call = segment.calls.begin(at.member).map_err(|why| match why {
+            Some(errno) => at.no_memory(CALL_CELL, &NoChunk::Os(errno)).into(),
+            None => self.no_cell(),
+        })?;
         letter.clear();
         letter.extend_from_slice(question);
         letter.extend_from_slice(&segment.calls.address(&call).to_bytes());
