@@ -152,7 +152,7 @@ impl<M: Message + ?Sized> Options<M> {
     /// let inbox = Mailbox::<u64>::options().domain(&domain).bounded(0).own("hand-to-hand")?;
     /// let out = Sender::<u64>::options().domain(&domain).open("hand-to-hand")?;
     /// assert!(out.try_send(7).is_err_and(|error| error.is_full()));
-    /// assert!(inbox.is_empty() && inbox.is_full() && inbox.capacity() == 0);
+    /// assert!(inbox.is_empty() && inbox.is_full() && inbox.capacity() == Some(0));
     ///
     /// let receiver = std::thread::spawn(move || inbox.recv());
     /// out.send(7)?; // comes back when it was taken
