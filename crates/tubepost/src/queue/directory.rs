@@ -55,13 +55,18 @@ impl Entry {
             >> EPOCH_SHIFT
     }
 
-    fn is_closed(self) -> bool {
+    pub(super) fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
 
     /// The segment that holds the epoch; 0: it is over.
     fn segment(self) -> u64 {
         self.0 & SEGMENT
+    }
+
+    /// Whether it is this epoch's, or a later one's.
+    pub(super) fn is_of(self, epoch: u64) -> bool {
+        self.ahead_of(epoch) >= 0
     }
 
     /// Whether a later epoch may take its place.
@@ -173,7 +178,7 @@ impl Directory {
     pub(super) fn close(&self, epoch: u64) -> bool {
         loop {
             let Ok(seen) = self.before(epoch) else { return true }; // nor can anybody else write there
-            if seen.ahead_of(epoch) >= 0 {
+            if seen.is_of(epoch) {
                 return false;
             }
             if seen.is_closed() || self.swap(epoch, seen, Entry(seen.0 | CLOSED)) {

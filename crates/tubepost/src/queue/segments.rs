@@ -4,7 +4,7 @@
 //! epoch, and the directory has it while that epoch lasts.
 //!
 //! ```text
-//! append   whoever needs the epoch, or will soon:
+//! append   whoever needs the epoch, or will soon, and reads in the directory that (older, 0) is still there:
 //!          FREE -> OWN(me), with memory: there or from the system, or an error and nothing happened
 //!          state = FREE(epoch) in all places        claims and takes are of earlier epochs already
 //!          CAS the directory: (older, 0) -> (epoch, segment)        lost: OWN -> FREE
@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Invariants, beside those of `slots`, `takes` and `chunks`:
-//! 1. An epoch is in the directory with one segment, once, and then never again: the word only grows.
+//! 1. An epoch is in the directory with one segment, once, and then never again: the word only grows. So one reading of it
+//!    says both that the epoch is to come and what the CAS starts from.
 //! 2. A segment that is FREE is in no word of the directory.
 //! 3. What is in the directory has memory: it came before, and goes only from a segment that is OWN, and was FREE.
 //! 4. No word of a segment is ever what it was, but by trimming, which makes them zero. Whoever found a segment in the
@@ -69,14 +70,13 @@ impl<'a> Segments<'a> {
     /// Appends the segment of this position, unless somebody did. The epoch before it is there, or was.
     #[cold]
     pub(crate) fn append(&self, position: u64, me: Member) -> Result<(), NoChunk> {
-        if !self.is_missing(position) {
-            return Ok(());
-        }
         let epoch = self.epoch(position);
         let before = self.directory.before(epoch).map_err(NoChunk::Os)?;
+        if before.is_of(epoch) || before.is_closed() {
+            return Ok(()); // somebody appended it, and it may be over already; or it never will be
+        }
         if !before.may_go() {
-            // Closed meanwhile; or an epoch as far back as the directory reaches is still in use.
-            return if self.is_missing(position) { Err(NoChunk::AtCeiling) } else { Ok(()) };
+            return Err(NoChunk::AtCeiling); // an epoch as far back as the directory reaches is in use still
         }
         // Closing at the next one is to need no memory.
         self.directory.before(epoch.wrapping_add(1)).map_err(NoChunk::Os)?;

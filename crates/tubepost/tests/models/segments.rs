@@ -4,7 +4,8 @@
 //! send     visiting = 1 (plain); directory: not yet -> append, over -> the next epoch
 //!          claim word older than the epoch, state FREE(epoch): CAS the claim word; visiting = 0 (plain)
 //!          state = FULL(epoch)
-//! append   FREE -> OWN(me), memory; position, state = FREE(epoch); CAS the directory; LINKED
+//! append   what does the directory say? nothing of this epoch: FREE -> OWN(me), memory; position, state = FREE(epoch);
+//!          CAS the directory from what it said; LINKED
 //! retire   an epoch before head: CAS the directory to "over"; LINKED -> FREE
 //! trim     FREE -> OWN(me); membarrier; all who live and visit have to leave; memory goes; FREE
 //! reclaim  OWN(dead): in the directory -> LINKED, else FREE        LINKED, not in the directory -> FREE
@@ -16,7 +17,8 @@
 //! # Invariants
 //! 1. Nobody meets a hole.
 //! 2. Each message that was published is received exactly once, in the order of positions.
-//! 3. Whoever dies where, the others get all of theirs through: no segment stays with the dead.
+//! 3. No epoch is appended twice.
+//! 4. Whoever dies where, the others get all of theirs through: no segment stays with the dead.
 
 use crate::explorer::{Model, Steps, breaks, holds};
 use crate::memory::Memory;
@@ -36,6 +38,8 @@ enum Planted {
     NoVisits,
     /// Who trims believes what it sees without a barrier.
     NoBarrier,
+    /// What the directory says of an epoch is looked up once to see that it is not there yet, and once more to change that.
+    AppendsWhatIsOver,
     /// What is retired stays in the directory.
     StaysInDirectory,
     /// OWN(dead) is free, whatever the directory says.
@@ -106,8 +110,17 @@ enum At {
         seen: (u8, Use),
         to: Use,
     },
-    Fill,
-    Append,
+    /// What stands where the epoch is to be appended?
+    Ask,
+    TakeFree {
+        seen: Entry,
+    },
+    Fill {
+        seen: Entry,
+    },
+    Append {
+        seen: Entry,
+    },
     Link,
     LookAgain,
     /// The janitor, with what it has taken to trim.
@@ -151,6 +164,7 @@ struct State {
     kills: u8,
     hole: bool,
     twice: bool,
+    again: bool,
 }
 
 impl State {
@@ -231,19 +245,25 @@ impl Segments {
             t.go(p, At::Take { mine: [false; SEGMENTS], next: 0 });
             out.add(|| "begins to trim".into(), t);
         } else if !found {
-            for number in (0..SEGMENTS).filter(|number| s.segments[*number].word.1 == Use::Free) {
-                let mut t = *s;
-                t.processes[p].segment = number as u8;
-                t.visiting.fence(p);
-                let word = &mut t.mine(p).word;
-                *word = (word.0 + 1, Use::Own(p as u8));
-                t.go(p, At::Fill);
-                out.add(|| format!("takes segment {number}"), t);
-            }
             let mut t = *s;
-            t.go(p, At::Enter);
-            out.add(|| "looks again".into(), t);
+            t.go(p, At::Ask);
+            out.add(|| "has nothing to sweep".into(), t);
         }
+    }
+
+    fn take_free(&self, s: &State, p: usize, seen: Entry, out: &mut Steps<State>) {
+        for number in (0..SEGMENTS).filter(|number| s.segments[*number].word.1 == Use::Free) {
+            let mut t = *s;
+            t.processes[p].segment = number as u8;
+            t.visiting.fence(p);
+            let word = &mut t.mine(p).word;
+            *word = (word.0 + 1, Use::Own(p as u8));
+            t.go(p, At::Fill { seen });
+            out.add(|| format!("takes segment {number}"), t);
+        }
+        let mut t = *s;
+        t.go(p, At::Enter);
+        out.add(|| "looks again".into(), t);
     }
 
     fn receive(&self, s: &State, out: &mut Steps<State>) {
@@ -290,6 +310,7 @@ impl Model for Segments {
             kills: self.kills,
             hole: false,
             twice: false,
+            again: false,
         }
     }
 
@@ -401,20 +422,29 @@ impl Model for Segments {
                 t.go(p, At::Sweep);
                 out.add(|| format!("makes it {to:?}: {done}"), t);
             }
-            At::Fill => {
+            At::Ask => {
+                let seen = s.directory[usize::from(epoch)];
+                let may = seen == Entry::NotYet
+                    || self.planted == Planted::AppendsWhatIsOver && seen == Entry::Over;
+                t.go(p, if may { At::TakeFree { seen } } else { At::Enter });
+                out.add(|| format!("is epoch {epoch} to be appended? {seen:?}"), t);
+            }
+            At::TakeFree { seen } => self.take_free(s, p, seen, out),
+            At::Fill { seen } => {
                 let segment = t.mine(p);
                 if !segment.has_memory {
                     (segment.claim, segment.has_memory) = ((0, 0), true);
                 }
                 segment.position = epoch;
                 segment.state = (epoch, None);
-                t.go(p, At::Append);
+                t.go(p, At::Append { seen });
                 out.add(|| format!("prepares it for epoch {epoch}"), t);
             }
-            At::Append => {
+            At::Append { seen } => {
                 t.visiting.fence(p);
-                let won = s.directory[usize::from(epoch)] == Entry::NotYet;
+                let won = s.directory[usize::from(epoch)] == seen;
                 if won {
+                    t.again |= seen != Entry::NotYet;
                     t.directory[usize::from(epoch)] = Entry::At(me.segment);
                     t.go(p, At::Link);
                 } else {
@@ -505,6 +535,9 @@ impl Model for Segments {
         if s.twice {
             return Err("a message was received twice".into());
         }
+        if s.again {
+            return Err("an epoch was appended twice".into());
+        }
         let linked = |number: usize| match s.segments[number] {
             Segment { word: (_, Use::Free), has_memory: true, .. } => !s.is_there(number),
             _ => true,
@@ -550,6 +583,12 @@ fn who_looks_has_to_say_so() {
 #[test]
 fn who_trims_has_to_make_others_seen() {
     breaks("no barrier", &model([2, 1], 0, Planted::NoBarrier), "a hole");
+}
+
+#[test]
+fn an_epoch_that_is_over_stays_so() {
+    let model = Segments { trims: 0, ..model([2, 1], 0, Planted::AppendsWhatIsOver) };
+    breaks("appends what is over", &model, "an epoch was appended twice");
 }
 
 #[test]
