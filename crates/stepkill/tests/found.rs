@@ -24,7 +24,7 @@ fn finds_nothing(arguments: &[&str], at_least: u64) {
 /// the row. Now the mark is raised first.
 #[test]
 fn a_trimmer_that_dies_leaves_no_chunk_beyond_the_mark() {
-    finds_nothing(&["pairs", "gc+take-chunked"], 200);
+    finds_nothing(&["pairs", "gc+take-chunked"], 150);
 }
 
 /// An owner that died between moving a message's chunk into its hand and freeing the slot left it in both, and
