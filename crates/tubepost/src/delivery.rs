@@ -187,7 +187,7 @@ pub(crate) struct ToHold<'a, M: ?Sized>(pub(crate) &'a Arc<Inlet>, pub(crate) Ph
 impl<M: Message + ?Sized> With for ToHold<'_, M> {
     type Result = Delivery<M>;
 
-    fn message(self, taken: Taken<'_>) -> Result<Delivery<M>, Refusal> {
+    fn message(&mut self, taken: Taken<'_>) -> Result<Delivery<M>, Refusal> {
         let (seq, redelivered) = (taken.position(), taken.redelivered());
         let seen = if M::VIEWED && taken.is_in_place() { taken.in_place(M::view) } else { None };
         let in_place = seen.is_some();

@@ -165,7 +165,7 @@ impl<M: Message + ?Sized> With for ByValue<M> {
     type Result = M::Received;
 
     #[inline(always)]
-    fn message(self, taken: Taken<'_>) -> Result<M::Received, Refusal> {
+    fn message(&mut self, taken: Taken<'_>) -> Result<M::Received, Refusal> {
         match M::receive(&taken.payload) {
             Ok(message) => {
                 if M::ANSWER.is_some() {
@@ -185,7 +185,7 @@ pub(crate) struct InEnvelope<M: ?Sized>(pub(crate) PhantomData<fn() -> Box<M>>);
 impl<M: Message + ?Sized> With for InEnvelope<M> {
     type Result = Envelope<M>;
 
-    fn message(self, taken: Taken<'_>) -> Result<Envelope<M>, Refusal> {
+    fn message(&mut self, taken: Taken<'_>) -> Result<Envelope<M>, Refusal> {
         let (seq, sender, redelivered) = (taken.position(), taken.sender(), taken.redelivered());
         let message = ByValue::<M>(PhantomData).message(taken)?;
         Ok(Envelope { message, seq, sender, redelivered })
@@ -202,7 +202,7 @@ impl<M: Message + ?Sized, B: Buffer<M> + ?Sized> With for IntoBuffer<'_, M, B> {
     type Result = usize;
 
     #[inline(always)]
-    fn message(self, taken: Taken<'_>) -> Result<usize, Refusal> {
+    fn message(&mut self, taken: Taken<'_>) -> Result<usize, Refusal> {
         let (length, room) = (taken.payload.len(), self.0.room());
         if length > room {
             return Err(taken.unfit(Unfit::TooShort { length, room }));
@@ -217,6 +217,7 @@ impl<M: Message + ?Sized, B: Buffer<M> + ?Sized> With for IntoBuffer<'_, M, B> {
     }
 }
 
+#[inline(always)]
 pub(crate) fn blocking<R>(done: Result<R, Refusal>) -> Result<R, RecvError> {
     done.map_err(|refusal| match refusal {
         Refusal::Closed(closed) => RecvError::Closed(closed),

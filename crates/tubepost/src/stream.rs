@@ -52,15 +52,7 @@ impl<M: Message + ?Sized> futures_core::Stream for ReceiverStream<M> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<M::Received>> {
         let ReceiverStream { receiver, wait } = self.get_mut();
-        let inlet = receiver.inlet();
-        let attempt = || inlet.try_recv(ByValue::<M>(PhantomData));
-        match attempt() {
-            Err(Refusal::Waiting) => inlet.poll_recv(wait, context, attempt).map(Result::ok),
-            done => {
-                wait.leave();
-                Poll::Ready(done.ok())
-            }
-        }
+        receiver.inlet().poll_recv(wait, context, &mut ByValue::<M>(PhantomData)).map(Result::ok)
     }
 }
 

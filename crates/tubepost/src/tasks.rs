@@ -18,45 +18,38 @@ use crate::strategy::shared::calls::Asking;
 use crate::strategy::shared::collected::Uncollected;
 use crate::strategy::shared::inlet::Inlet;
 use crate::strategy::shared::pending::Wait;
+use crate::strategy::shared::taken::With;
 use crate::strategy::shared::tasks::{self, Collection};
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Tries this until there is a message. (By hand and not `async`, so that it is inlined: a message that is there costs half as
-/// much.)
-struct Receiving<'a, F> {
+/// Waits for a message, and does this with it. (By hand and not `async`, so that it is inlined: a message that is there costs
+/// half as much.)
+struct Receiving<'a, W> {
     inlet: &'a Inlet,
     wait: Wait,
-    attempt: F,
+    with: W,
 }
 
-impl<'a, F> Receiving<'a, F> {
-    #[inline]
-    fn by(inlet: &'a Inlet, attempt: F) -> Receiving<'a, F> {
-        Receiving { inlet, wait: tasks::for_messages(), attempt }
+impl<'a, W> Receiving<'a, W> {
+    #[inline(always)]
+    fn by(inlet: &'a Inlet, with: W) -> Receiving<'a, W> {
+        Receiving { inlet, wait: tasks::for_messages(), with }
     }
 }
 
 // What was received is never pinned, nor is what receives it.
-impl<F> Unpin for Receiving<'_, F> {}
+impl<W> Unpin for Receiving<'_, W> {}
 
-impl<R, F: FnMut() -> Result<R, Refusal>> Future for Receiving<'_, F> {
-    type Output = Result<R, RecvError>;
+impl<W: With> Future for Receiving<'_, W> {
+    type Output = Result<W::Result, RecvError>;
 
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        match (this.attempt)() {
-            Err(Refusal::Waiting) => {
-                this.inlet.poll_recv(&mut this.wait, context, &mut this.attempt).map(blocking)
-            }
-            done => {
-                this.wait.leave();
-                Poll::Ready(blocking(done))
-            }
-        }
+        this.inlet.poll_recv(&mut this.wait, context, &mut this.with).map(blocking)
     }
 }
 
@@ -93,8 +86,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// ```
     #[inline]
     pub fn recv_async(&self) -> impl Future<Output = Result<M::Received, RecvError>> {
-        let inlet = self.inlet();
-        Receiving::by(inlet, || inlet.try_recv(ByValue::<M>(PhantomData)))
+        Receiving::by(self.inlet(), ByValue::<M>(PhantomData))
     }
 
     /// [`recv_into`](Self::recv_into) for a task.
@@ -124,9 +116,7 @@ impl<M: Message + ?Sized> Receiver<M> {
         &self,
         buffer: &mut B,
     ) -> impl Future<Output = Result<usize, RecvError>> {
-        let inlet = self.inlet();
-        let attempt = || inlet.try_recv(IntoBuffer::<M, B>(&mut *buffer, PhantomData));
-        Receiving::by(inlet, attempt)
+        Receiving::by(self.inlet(), IntoBuffer::<M, B>(buffer, PhantomData))
     }
 
     /// [`recv_envelope`](Self::recv_envelope) for a task.
@@ -151,8 +141,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_envelope_async(&self) -> impl Future<Output = Result<Envelope<M>, RecvError>> {
-        let inlet = self.inlet();
-        Receiving::by(inlet, || inlet.try_recv(InEnvelope::<M>(PhantomData)))
+        Receiving::by(self.inlet(), InEnvelope::<M>(PhantomData))
     }
 
     /// [`take`](Self::take) for a task.
@@ -178,8 +167,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn take_async(&self) -> impl Future<Output = Result<Delivery<M>, RecvError>> {
-        let inlet = self.inlet();
-        Receiving::by(inlet, || inlet.try_recv(ToHold::<M>(inlet, PhantomData)))
+        Receiving::by(self.inlet(), ToHold::<M>(self.inlet(), PhantomData))
     }
 }
 

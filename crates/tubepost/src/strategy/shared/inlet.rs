@@ -421,19 +421,22 @@ impl Inlet {
 
     /// Takes the next message if there is one now, and does this with it.
     #[inline(always)]
-    pub(crate) fn try_recv<W: With>(&self, with: W) -> Result<W::Result, Refusal> {
-        if self.competes() {
-            if let Some(taken) = self.quick::<true>() {
-                return with.message(taken);
-            }
-        } else if let Some(taken) = self.quick::<false>() {
-            return with.message(taken);
+    pub(crate) fn try_recv<W: With>(&self, mut with: W) -> Result<W::Result, Refusal> {
+        match self.try_quickly(&mut with) {
+            Some(done) => done,
+            None => self.try_slowly(&mut with),
         }
-        self.try_slowly(with)
+    }
+
+    /// The same, if the next message is one that needs no more than that.
+    #[inline(always)]
+    pub(crate) fn try_quickly<W: With>(&self, with: &mut W) -> Option<Result<W::Result, Refusal>> {
+        let taken = if self.competes() { self.quick::<true>()? } else { self.quick::<false>()? };
+        Some(with.message(taken))
     }
 
     #[inline(never)]
-    fn try_slowly<W: With>(&self, with: W) -> Result<W::Result, Refusal> {
+    pub(super) fn try_slowly<W: With>(&self, with: &mut W) -> Result<W::Result, Refusal> {
         loop {
             match self.take() {
                 Err(Refusal::Waiting) if self.more_after_a_look() => {}
@@ -456,7 +459,7 @@ impl Inlet {
     fn next<const COMPETES: bool, W: With>(
         &self,
         deadline: Option<Instant>,
-        with: W,
+        mut with: W,
     ) -> Result<W::Result, Refusal> {
         loop {
             if let Some(taken) = self.quick::<COMPETES>() {
@@ -469,7 +472,7 @@ impl Inlet {
     }
 
     #[inline(never)]
-    fn slowly<W: With>(&self, with: W, taken: Taken<'_>) -> Result<W::Result, Refusal> {
+    fn slowly<W: With>(&self, mut with: W, taken: Taken<'_>) -> Result<W::Result, Refusal> {
         with.message(taken)
     }
 

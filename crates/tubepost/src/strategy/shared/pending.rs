@@ -17,18 +17,41 @@ use std::time::Duration;
 /// Who meets something to do so often in a row lets others go first.
 const TRIES: u32 = 8;
 
-/// What one task waits for.
+/// What one task waits for. (Most calls need not wait: then this is to cost them next to nothing.)
 #[derive(Debug)]
 pub(crate) struct Wait {
     reason: u32,
+    waiting: Option<Box<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
     ticket: Option<Ticket>,
     /// Where nothing waits: the message that this task offers meanwhile.
-    pub(super) offer: Option<Offer>,
+    offer: Option<Offer>,
 }
 
 impl Wait {
+    #[inline(always)]
     pub(crate) fn new(reason: u32) -> Wait {
-        Wait { reason, ticket: None, offer: None }
+        Wait { reason, waiting: None }
+    }
+
+    /// Whether this task offers a message.
+    pub(super) fn offers(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.offer.is_some())
+    }
+
+    pub(super) fn take_offer(&mut self) -> Option<Offer> {
+        self.waiting.as_mut()?.offer.take()
+    }
+
+    pub(super) fn keep_offer(&mut self, offer: Offer) {
+        self.now_waiting().offer = Some(offer);
+    }
+
+    fn now_waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_with(|| Box::new(Waiting { ticket: None, offer: None }))
     }
 
     /// Waits until `attempt`, which came to nothing a moment ago, gives something. `look` is asked before each wait, as by
@@ -68,15 +91,17 @@ impl Wait {
     /// It waits no more.
     #[inline]
     pub(crate) fn leave(&mut self) {
-        if self.ticket.is_some() {
-            self.ticket = None;
+        if let Some(waiting) = &mut self.waiting {
+            waiting.ticket = None;
         }
     }
 
     fn enter(&mut self, at: &Arc<Attachment>, context: &Context<'_>) -> Result<(), Error> {
-        let done = match &self.ticket {
+        let reason = self.reason;
+        let waiting = self.now_waiting();
+        let done = match &waiting.ticket {
             Some(ticket) => ticket.renew(context.waker()),
-            None => at.door()?.enter(context.waker(), self.reason).map(|ticket| self.ticket = Some(ticket)),
+            None => at.door()?.enter(context.waker(), reason).map(|ticket| waiting.ticket = Some(ticket)),
         };
         done.map_err(|errno| {
             crate::domain::failed("to have this task woken by a socket for", &at.segment.path(), errno)

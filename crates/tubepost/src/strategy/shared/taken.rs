@@ -37,7 +37,7 @@ pub(crate) struct Taken<'a> {
 /// be inlined: a message that goes by way of the stack takes twice as long.)
 pub(crate) trait With {
     type Result;
-    fn message(self, taken: Taken<'_>) -> Result<Self::Result, Refusal>;
+    fn message(&mut self, taken: Taken<'_>) -> Result<Self::Result, Refusal>;
 }
 
 /// A message in hand.

@@ -6,6 +6,7 @@ use super::forked;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::pending::Wait;
+use super::taken::With;
 use crate::domain::cleanup;
 use crate::error::{Closed, Error};
 use crate::queue::slots::Place;
@@ -36,16 +37,39 @@ pub(super) fn failed<R>(error: Error) -> Result<R, Refusal> {
 }
 
 impl Inlet {
-    /// There was nothing a moment ago.
+    /// The next message needs more than the quick way, or there is none.
     #[inline(never)]
-    pub(crate) fn poll_recv<R>(
+    fn poll_slowly<W: With>(
         &self,
         wait: &mut Wait,
         context: &mut Context<'_>,
-        mut attempt: impl FnMut() -> Result<R, Refusal>,
-    ) -> Poll<Result<R, Refusal>> {
-        let look = || self.look_before_waiting().map_err(Err);
-        wait.poll(&self.at, context, || now(attempt()), look, failed)
+        with: &mut W,
+    ) -> Poll<Result<W::Result, Refusal>> {
+        let mut attempt = || now(self.try_slowly(with));
+        match attempt() {
+            Some(done) => {
+                wait.leave();
+                Poll::Ready(done)
+            }
+            None => wait.poll(&self.at, context, attempt, || self.look_before_waiting().map_err(Err), failed),
+        }
+    }
+
+    /// Takes the next message, and does this with it, when there is one.
+    #[inline(always)]
+    pub(crate) fn poll_recv<W: With>(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+        with: &mut W,
+    ) -> Poll<Result<W::Result, Refusal>> {
+        match self.try_quickly(with) {
+            Some(done) => {
+                wait.leave();
+                Poll::Ready(done)
+            }
+            None => self.poll_slowly(wait, context, with),
+        }
     }
 }
 
@@ -58,7 +82,7 @@ impl Outlet {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<(), Refusal>> {
-        if wait.offer.is_some() {
+        if wait.offers() {
             return self.poll_offer(wait, context);
         }
         match self.try_send(bytes) {
@@ -78,7 +102,7 @@ impl Outlet {
         bytes: &[u8],
     ) -> Poll<Result<(), Refusal>> {
         if let Some(handoff) = &self.at.segment.handoff {
-            wait.offer = Some(self.offer(handoff, bytes)?);
+            wait.keep_offer(self.offer(handoff, bytes)?);
             return self.poll_offer(wait, context);
         }
         let look = || self.look_before_waiting().map_err(Err);
@@ -92,12 +116,12 @@ impl Outlet {
         if !at.segment.is_ours() {
             return Poll::Ready(Err(forked()));
         }
-        let Some(offer) = wait.offer.take() else { return Poll::Ready(Ok(())) };
+        let Some(offer) = wait.take_offer() else { return Poll::Ready(Ok(())) };
         let taken = || offer.is_taken().then_some(Ok(()));
         let look = || at.look_for_end().map_err(Err);
         match wait.poll(at, context, taken, look, failed) {
             Poll::Pending => {
-                wait.offer = Some(offer);
+                wait.keep_offer(offer);
                 Poll::Pending
             }
             Poll::Ready(Err(why)) if offer.withdraw() => Poll::Ready(Err(why)),
