@@ -308,7 +308,7 @@ impl Segment {
 
 fn slots(words: Mapped, geometry: &Geometry) -> Slots<Mapped> {
     match geometry.areas {
-        Some(areas) => Slots::in_segments(words, areas.places()),
+        Some(areas) => Slots::in_segments(words, &areas),
         None => Slots::new(words, geometry.choice.capacity.max(1)),
     }
 }

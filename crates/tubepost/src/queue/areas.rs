@@ -87,6 +87,13 @@ impl Areas {
         1 << self.shift
     }
 
+    /// No walk along the segments has more steps than this, unless rubbish leads it round and round: twice all places that
+    /// there can be, and the epochs that the directory can tell of.
+    pub(crate) fn longest_walk(&self) -> u64 {
+        const MOST: u64 = 1 << 25;
+        (2 * (self.epochs + (self.segments << self.shift)) + 1024).min(MOST)
+    }
+
     /// All indices that there are.
     pub(crate) fn indices(&self) -> u64 {
         self.segments << self.spacing

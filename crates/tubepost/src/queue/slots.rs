@@ -50,7 +50,7 @@
 //! **Unbounded** it is the same algorithm: n is then the number of places in a segment, and only *where* the places of a
 //! turn are changes, see `directory`. It is never full; what looks so to a sender is a segment that is not yet there.
 
-use super::areas::{NOT_YET, OVER};
+use super::areas::{Areas, NOT_YET, OVER};
 use crate::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use places::Lies;
 use places::Ring;
@@ -241,6 +241,10 @@ pub(crate) struct Slots<W> {
     /// Places of a ring, or of a segment.
     pub(super) capacity: u64,
     ring: Ring,
+    /// See [`longest_walk`](Self::longest_walk).
+    longest: u64,
+    /// In segments: so many epochs can be in use at one time.
+    epochs: u64,
 }
 
 impl<W: Words> Slots<W> {
@@ -248,13 +252,13 @@ impl<W: Words> Slots<W> {
         assert!(capacity > 0);
         let power = capacity.is_power_of_two();
         let ring = if power { Ring::Shift(capacity.trailing_zeros()) } else { Ring::Divide };
-        Slots { words, capacity, ring }
+        Slots { words, capacity, ring, longest: capacity.saturating_mul(2) + 1024, epochs: 0 }
     }
 
-    /// An unbounded queue, in segments of so many places, a power of two.
-    pub(crate) fn in_segments(words: W, places: u64) -> Slots<W> {
-        assert!(places.is_power_of_two());
-        Slots { words, capacity: places, ring: Ring::Segments(places.trailing_zeros()) }
+    /// An unbounded queue, in segments.
+    pub(crate) fn in_segments(words: W, areas: &Areas) -> Slots<W> {
+        let (ring, longest) = (Ring::Segments(areas.shift), areas.longest_walk());
+        Slots { words, capacity: areas.places(), ring, longest, epochs: areas.epochs }
     }
 
     #[inline]
@@ -336,11 +340,7 @@ impl<W: Words> Slots<W> {
     /// call is held to a few times this number in all: walks within walks would take for ever where there are
     /// many places.
     pub(crate) fn longest_walk(&self) -> u64 {
-        if self.segments().is_some() {
-            places::LONGEST_IN_SEGMENTS
-        } else {
-            self.capacity.saturating_mul(2) + 1024
-        }
+        self.longest
     }
 
     /// Claims this very place, which is free and follows one that was claimed; not if another was faster.

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use tubepost::{Domain, Mailbox, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use tubepost::{Domain, Error, Mailbox, Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use crate::stage::{PATIENCE, Place};
 
@@ -120,4 +120,51 @@ fn the_last_position() {
     let envelope = inbox.try_recv_envelope().expect("a message");
     assert_eq!((envelope.message, envelope.seq), (5, u64::MAX));
     let _ = (out.try_send(6), inbox.try_recv(), inbox.stat());
+}
+
+/// The directory of a mailbox without a capacity said of every epoch that it was over, for ever. A sender walked over 2^25 of
+/// them to no place, and did so a thousand times for one message; a receiver that waited, several times for each look.
+/// Now no walk is longer than twice all that there can be, and a sender that comes to no end of it says so.
+#[test]
+fn epochs_that_are_all_over() {
+    const ROWS_AT: u64 = 0x1000;
+    const DIRECTORY_AT: u64 = ROWS_AT + 65_536 * 128;
+    const EPOCH: u32 = 25;
+    // (As many epochs as the directory has words for.)
+    for (owned, ceiling, epochs) in [(false, 1 << 20, 512_u64), (true, 1 << 20, 512), (true, 1 << 30, 16_384)]
+    {
+        let place = Place::new();
+        let options = Mailbox::<u64>::options().domain(place.domain()).unbounded().ceiling(ceiling);
+        let inbox = if owned {
+            options.own("box").expect("a free name")
+        } else {
+            options.create("box").expect("a free name");
+            Receiver::options().domain(place.domain()).open("box").expect("it exists")
+        };
+        let out = Sender::<u64>::options().domain(place.domain()).open("box").expect("it exists");
+        out.try_send(1).expect("there is memory");
+        let file = File::options().write(true).open(place.file("box")).expect("it lies there");
+        // (Half of all that there can be ahead: later than any that is asked for.)
+        let over: Vec<u8> = (0..epochs).flat_map(|_| (1_u64 << 37 << EPOCH).to_le_bytes()).collect();
+        file.write_all_at(&over, DIRECTORY_AT).expect("within the file");
+        let domain = place.domain().clone();
+        in_time("calls where everything is over", move || {
+            let short = Duration::from_millis(1);
+            for result in
+                [out.try_send(2).map_err(Error::from), out.send_timeout(3, short).map_err(Error::from)]
+            {
+                assert!(matches!(result, Err(Error::Damaged { .. })), "{result:?}");
+            }
+            assert!(out.send_many_timeout(&[4, 5], short).is_err());
+            let _ = (out.len(), out.is_full(), out.stat(), out.send_collected_timeout(6, short));
+            let _ = (inbox.try_recv(), inbox.recv_timeout(short), inbox.try_take().map(drop), inbox.stat());
+            let _ = (domain.gc(), domain.stat("box"));
+            if owned {
+                inbox.close().expect("it is ours");
+            } else {
+                domain.remove("box").expect("it is ours");
+            }
+            assert!(out.is_closed());
+        });
+    }
 }

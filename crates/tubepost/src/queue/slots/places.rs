@@ -3,9 +3,6 @@
 use super::super::areas::{NEVER, NOT_YET, OVER};
 use super::{Place, Slots, Words};
 
-/// A walk along segments ends after so many steps.
-pub(super) const LONGEST_IN_SEGMENTS: u64 = 1 << 25;
-
 /// Where the places of an epoch are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lies {
@@ -101,11 +98,11 @@ impl<W: Words> Slots<W> {
         ((position >> shift) + 1).max(self.words.first()) << shift
     }
 
-    /// The places from head to tail; however rubbish the two are, not more than there can be. Not those of epochs that
-    /// are over, or not yet there.
+    /// The places from head to tail; however rubbish the two are, not more than there can be: where they are in segments,
+    /// in so many last epochs. Not those of epochs that are over, or not yet there.
     pub(in crate::queue) fn between(&self, head: u64, tail: u64) -> impl DoubleEndedIterator<Item = Place> {
         let shift = self.segments();
-        let most = if shift.is_some() { LONGEST_IN_SEGMENTS } else { self.capacity };
+        let most = if shift.is_some() { self.epochs } else { self.capacity };
         let waiting = tail.wrapping_sub(head);
         let head = if waiting > most && shift.is_none() { tail.wrapping_sub(most) } else { head };
         let pieces = match shift {

@@ -56,6 +56,8 @@ impl Outlet {
     fn go_on_from(&self, refused: Refused) -> Result<(), Refusal> {
         match refused {
             Refused::Closed(_) => Err(closed(&self.at.segment)),
+            // It is never full: rubbish leads there.
+            Refused::Full(place) if !self.at.segment.slots.is_not_yet(place) => Err(self.at.led_astray()),
             Refused::Full(place) => {
                 self.cursor.store(place.position, Relaxed);
                 self.at.append(place.position)
