@@ -40,8 +40,22 @@ pub struct Layout {
     /// Where calls are under way, where messages are answered; else 0.
     pub calls: u64,
     pub classes: Vec<Class>,
-    /// Where it is unbounded; their parts are elsewhere.
-    pub segments: Option<Class>,
+    /// Where it is unbounded.
+    pub segments: Option<Segments>,
+}
+
+/// Where places are that come and go.
+#[derive(Debug)]
+pub struct Segments {
+    /// Their entries; their parts are elsewhere.
+    pub class: Class,
+    /// Where the directory is, and of how many words.
+    pub directory: u64,
+    pub epochs: u64,
+    /// So many places each has, …
+    pub places: u64,
+    /// … and so many indices.
+    pub spacing: u64,
 }
 
 /// Chunks of one length.
@@ -101,16 +115,33 @@ impl Layout {
         Layout { capacity, claims, takes, slots, stride, rows, cells, calls, classes, segments: None }
     }
 
-    /// The same without a capacity: what is in segments comes last. Of variable length only.
+    /// How many positions further the same place means another.
+    pub fn ring(&self) -> u64 {
+        self.segments.as_ref().map_or(self.capacity, |segments| segments.places)
+    }
+
+    /// The same without a capacity: what is in segments comes last.
     fn endless(word: impl Fn(u64) -> u64) -> Layout {
-        let (longest, format, ceiling, places) = (word(0x30), word(0x48), word(0x58), word(0x240));
-        let stride = (16 + longest.min(240)).next_multiple_of(64);
+        let (longest, align, flags, format) = (word(0x30), word(0x38), word(0x40), word(0x48));
+        let (ceiling, answers, places) = (word(0x58), word(ANSWERS_AT), word(0x240));
+        let variable = flags & 1 != 0;
+        let stride = if variable {
+            16 + longest.min(240)
+        } else if longest > 4096 {
+            16
+        } else {
+            align.max(8) + longest
+        };
+        let stride = stride.next_multiple_of(64);
         let rows = (0x400 + format).next_multiple_of(64).next_multiple_of(PAGE);
+        let cells = rows + 65_536 * ROW;
+        let calls = if answers == 0 { 0 } else { cells };
+        let directory = cells + if answers == 0 { 0 } else { 65_536 * CALL };
         let bytes = 2 * (8 * places).next_multiple_of(PAGE) + (places * stride).next_multiple_of(PAGE);
         let segments = (ceiling / bytes + 2).min((1 << 24) - 1);
         let spacing = places.max(512);
-        let directory = segments.next_power_of_two().max(512);
-        let entries = (rows + 65_536 * ROW + 8 * directory).next_multiple_of(PAGE);
+        let epochs = segments.next_power_of_two().max(512);
+        let entries = (directory + 8 * epochs).next_multiple_of(PAGE);
         let mut end = (entries + (segments - 1) * ENTRY).next_multiple_of(PAGE);
         let mut classes = Vec::new();
         for class in 0..25 {
@@ -118,7 +149,7 @@ impl Layout {
             let number = (2 * ceiling / size + 1).min(1 << 28);
             classes.push(Class { size, number, entries: end, chunks: 0 });
             end = (end + number * ENTRY).next_multiple_of(PAGE);
-            if size >= longest {
+            if size >= longest.max(answers) {
                 break;
             }
         }
@@ -128,8 +159,9 @@ impl Layout {
         }
         let takes = end + segments * spacing * 8;
         let slots = takes + segments * spacing * 8;
-        let segments = Some(Class { size: bytes, number: segments - 1, entries, chunks: 0 });
-        let (capacity, claims, cells, calls) = (u64::MAX, end, rows, 0);
+        let class = Class { size: bytes, number: segments - 1, entries, chunks: 0 };
+        let segments = Some(Segments { class, directory, epochs, places, spacing });
+        let (capacity, claims) = (u64::MAX, end);
         Layout { capacity, claims, takes, slots, stride, rows, cells, calls, classes, segments }
     }
 }
@@ -236,7 +268,7 @@ pub fn used(path: &Path) -> Result<Used, String> {
         let in_chunk = |at: u64| (word(at + 24) >> 31 & 1 == 1).then(|| word(at + 32));
         used.calls.extend(calls.filter(|at| word(*at) >> 16 & 7 != 0).map(|at| (word(at), in_chunk(at))));
     }
-    let segments = layout.segments.iter().map(|class| (SEGMENTS, class));
+    let segments = layout.segments.iter().map(|segments| (SEGMENTS, &segments.class));
     for (kind, class) in (0..).zip(&layout.classes).chain(segments) {
         let ever = (word(EVER_AT + kind / 2 * 8) >> (32 * (kind % 2))) & 0xffff_ffff;
         for index in 0..(ever + BEYOND).min(class.number) {

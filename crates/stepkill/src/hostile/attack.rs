@@ -14,7 +14,7 @@ use rustix::fs::FallocateFlags;
 use super::boxes::Kind;
 use super::dice::Dice;
 use super::mapping::Mapping;
-use crate::layout::{CALL, CELL, ENTRY, Layout, ROW};
+use crate::layout::{CALL, CELL, ENTRY, Layout, ROW, Segments};
 
 /// The header's words that mean something are before this.
 const HEADER: u64 = 0x2C8;
@@ -102,17 +102,49 @@ impl Prey {
     }
 }
 
-/// The offset of a word.
-fn aim(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
-    // The first places, those where the queue is now, and any.
+/// The index of a place: one of the first, one where the queue is now, or any.
+fn place(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
     let tail = mapping.read(0x100).wrapping_add(dice.below(8)).wrapping_sub(dice.below(8));
+    if let Some(segments) = &layout.segments {
+        // (The first one has no places, but what stands for those that are nowhere.)
+        let any = match dice.below(8) {
+            0 => dice.below(segments.class.number + 1),
+            1 => 0,
+            // What the directory says; it is rubbish itself.
+            2..=5 => mapping.read(segments.directory + 8 * (tail / segments.places % segments.epochs)),
+            _ => dice.below(FEW),
+        };
+        let segment = (any & 0xff_ffff) % (segments.class.number + 1);
+        return segment * segments.spacing + tail % segments.places;
+    }
     let places = layout.capacity.max(1);
-    let slot = match dice.below(4) {
+    match dice.below(4) {
         0 => dice.below(places),
         1 => dice.below(places.min(FEW)),
         _ => tail % places,
-    };
+    }
+}
+
+/// Where it is said which segment holds which epoch, and what of each segment.
+fn among_segments(dice: &mut Dice, mapping: &Mapping, segments: &Segments) -> u64 {
+    let epoch = mapping.read(0x100).wrapping_add(dice.below(8)).wrapping_sub(dice.below(8)) / segments.places;
+    match dice.below(8) {
+        0..=2 => segments.directory + 8 * (epoch % segments.epochs),
+        3 => segments.directory + 8 * dice.below(segments.epochs),
+        4 => 0x240 + 8 * dice.below(3),
+        _ => segments.class.entries + ENTRY * dice.below(segments.class.number.min(FEW)) + 8 * dice.below(8),
+    }
+}
+
+/// The offset of a word.
+fn aim(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
+    let slot = place(dice, mapping, layout);
     let class = &layout.classes[dice.below(layout.classes.len() as u64) as usize];
+    if let Some(segments) = &layout.segments
+        && dice.below(4) == 0
+    {
+        return among_segments(dice, mapping, segments) & !7;
+    }
     let at = match dice.below(100) {
         // (What says what it is: who comes later is refused then. Seldom, so that they do come.)
         0 => dice.below(0x80),
@@ -128,10 +160,12 @@ fn aim(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
         39..=50 => layout.takes + 8 * slot,
         51..=62 => layout.slots + layout.stride * slot,
         63..=69 => layout.slots + layout.stride * slot + 8 * dice.below(4),
-        70..=81 => layout.rows + ROW * dice.below(FEW) + 8 * dice.below(14),
+        70..=81 => layout.rows + ROW * dice.below(FEW) + 8 * dice.below(16),
         82..=91 => class.entries + ENTRY * dice.below(class.number.min(FEW)) + 8 * dice.below(16),
         92..=94 => class.chunks + dice.below(class.size * class.number.min(FEW)),
-        95..=98 => layout.claims + dice.below(layout.rows + 4096 - layout.claims),
+        95..=98 if layout.segments.is_none() => {
+            layout.claims + dice.below(layout.rows + 4096 - layout.claims)
+        }
         _ => dice.below(mapping.length() - 4096),
     };
     at & !7
@@ -147,8 +181,8 @@ fn value(dice: &mut Dice, now: u64, stale: Option<u64>, elsewhere: u64, layout: 
         7 => dice.roll(),
         8 => now.wrapping_add(1),
         9 => now.wrapping_sub(1),
-        10 => now.wrapping_add(layout.capacity),
-        11 => now.wrapping_sub(layout.capacity),
+        10 => now.wrapping_add(layout.ring()),
+        11 => now.wrapping_sub(layout.ring()),
         12 => elsewhere,
         13 | 14 => stale.unwrap_or(elsewhere),
         // Another row; another use of a chunk; full or not; closed or not.

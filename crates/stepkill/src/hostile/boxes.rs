@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use tubepost::{Buffer, Domain, Error, Mailbox, Message, Options};
+use tubepost::{Buffer, Domain, Error, Mailbox, Message, Options, Sender};
 
 use super::dice::Dice;
 use crate::mail::Questions;
@@ -25,7 +25,10 @@ pub struct Kind {
     pub name: &'static str,
     /// Owned by a process; else by the system.
     pub owned: bool,
+    /// [`ENDLESS`]: as many as there is memory for.
     pub capacity: u64,
+    /// Places in each segment, where it is endless.
+    pub segments: u64,
     /// The longest message, where their lengths vary.
     pub longest: u64,
     /// The most memory that chunks may have.
@@ -33,14 +36,21 @@ pub struct Kind {
     pub carries: Carries,
 }
 
+/// No capacity; as the file says it.
+pub const ENDLESS: u64 = u64::MAX;
+
 const LINE: Kind = Kind {
     name: "line",
     owned: false,
     capacity: 16,
+    segments: 0,
     longest: 200,
     ceiling: 1 << 20,
     carries: Carries::Bytes,
 };
+
+/// Segments come and go all the time.
+const UNBOUNDED: Kind = Kind { name: "endless", capacity: ENDLESS, segments: 2, ..LINE };
 
 /// All of them.
 pub const ALL: &[Kind] = &[
@@ -65,12 +75,41 @@ pub const ALL: &[Kind] = &[
         carries: Carries::Questions,
         ..LINE
     },
+    Kind { name: "meeting-questions", capacity: 0, longest: 3000, carries: Carries::Questions, ..LINE },
+    Kind {
+        name: "owned-meeting-questions",
+        owned: true,
+        capacity: 0,
+        longest: 200,
+        carries: Carries::Questions,
+        ..LINE
+    },
+    UNBOUNDED,
+    Kind { name: "endless-chunks", segments: 1, longest: 10_000, ..UNBOUNDED },
+    Kind { name: "endless-usual", segments: 1024, carries: Carries::Reading, ..UNBOUNDED },
+    Kind { name: "endless-plain-chunks", segments: 4, carries: Carries::Page, ceiling: 4 << 20, ..UNBOUNDED },
+    Kind { name: "owned-endless", owned: true, segments: 4, longest: 3000, ..UNBOUNDED },
+    Kind { name: "owned-endless-word", owned: true, segments: 1, carries: Carries::Word, ..UNBOUNDED },
+    Kind { name: "endless-questions", longest: 3000, carries: Carries::Questions, ..UNBOUNDED },
+    Kind {
+        name: "owned-endless-questions",
+        owned: true,
+        segments: 1,
+        longest: 200,
+        carries: Carries::Questions,
+        ..UNBOUNDED
+    },
     Kind { name: "owned-wide", owned: true, capacity: 1 << 18, carries: Carries::Word, ..LINE },
 ];
 
 impl Kind {
     pub fn options<M: Message + ?Sized>(&self, domain: &Domain) -> Options<M> {
-        let options = Mailbox::<M>::options().domain(domain).bounded(self.capacity).member("victim");
+        let options = Mailbox::<M>::options().domain(domain).member("victim");
+        let options = match self.capacity {
+            // So little that its end is met.
+            ENDLESS => options.unbounded().segments_of(self.segments).ceiling(self.ceiling),
+            capacity => options.bounded(capacity),
+        };
         match self.carries {
             Carries::Bytes | Carries::Questions => options.max_message(self.longest).ceiling(self.ceiling),
             // As if others could write to it: where only processes of one user can, text is looked at where it is.
@@ -113,6 +152,10 @@ pub trait Goods: Message {
     type Room: Buffer<Self>;
     fn pick(dice: &mut Dice, kind: &Kind) -> Self::Kept;
     fn lend(kept: &Self::Kept) -> Self::Sent<'_>;
+    /// Writes it where it goes, and sends that, where there is such a thing.
+    fn by_loan(_out: &Sender<Self>, _kept: &Self::Kept) -> Result<(), Error> {
+        Ok(())
+    }
     fn room() -> Self::Room;
     fn of(received: &Self::Received) -> &Self::Held;
     /// Looks at all of a message that was received; says what it can't be. `most` is what a mailbox said to be
@@ -144,6 +187,11 @@ impl Goods for [u8] {
     }
     fn lend(kept: &Vec<u8>) -> &[u8] {
         kept
+    }
+    fn by_loan(out: &Sender<[u8]>, kept: &Vec<u8>) -> Result<(), Error> {
+        let mut loan = out.loan(kept.len())?;
+        loan.copy_from_slice(kept);
+        Ok(loan.try_send()?)
     }
     fn room() -> [u8; 64] {
         [0; 64]
@@ -189,6 +237,11 @@ macro_rules! plain_goods {
             }
             fn lend(kept: &$plain) -> $plain {
                 *kept
+            }
+            fn by_loan(out: &Sender<$plain>, kept: &$plain) -> Result<(), Error> {
+                let mut loan = out.loan()?;
+                *loan = *kept;
+                Ok(loan.try_send()?)
             }
             fn room() -> $plain {
                 Self::lend(&Self::pick(&mut Dice::new(0), &LINE))

@@ -190,7 +190,18 @@ impl Victim {
             let patience = self.briefly();
             let deadline = Instant::now() + patience;
             let lent = M::lend(&goods);
-            match self.dice.below(16) {
+            match self.dice.below(20) {
+                16 => self.call("send_collected", kind, patience, |_| {
+                    Ok(out.send_collected_timeout(lent, patience)?)
+                }),
+                17 => {
+                    let several = [M::lend(&goods), M::lend(&goods), M::lend(&goods)];
+                    self.call("send_many", kind, patience, |_| Ok(out.send_many_timeout(&several, patience)?))
+                }
+                18 => self.call("loan", kind, Duration::ZERO, |_| M::by_loan(&out, &goods)),
+                19 => {
+                    self.call("sender.doorbell", kind, Duration::ZERO, |_| out.doorbell()?.clear().map(drop))
+                }
                 0..=5 => self.call("try_send", kind, Duration::ZERO, |_| Ok(out.try_send(lent)?)),
                 6..=9 => self.call("send_timeout", kind, patience, |_| Ok(out.send_timeout(lent, patience)?)),
                 10 => self.call("send_deadline", kind, patience, |_| Ok(out.send_deadline(lent, deadline)?)),
@@ -216,7 +227,18 @@ impl Victim {
         while Instant::now() < end && self.closed < CLOSED {
             let patience = self.briefly();
             let mut room = M::room();
-            let came = match self.dice.below(17) {
+            let came = match self.dice.below(20) {
+                17 | 18 => {
+                    let mut several = Vec::new();
+                    self.call("recv_many", kind, patience, |_| {
+                        Ok(inbox.recv_many_timeout(&mut several, 3, patience)?)
+                    });
+                    several.pop()
+                }
+                19 => {
+                    self.call("receiver.doorbell", kind, Duration::ZERO, |_| inbox.doorbell()?.clear());
+                    None
+                }
                 0..=3 => self.call("try_recv", kind, Duration::ZERO, |_| Ok(inbox.try_recv()?)),
                 4..=6 => self.call("recv_timeout", kind, patience, |_| Ok(inbox.recv_timeout(patience)?)),
                 7 => {
