@@ -194,13 +194,6 @@ impl Player {
             Stand::At(access) => access.how == How::Call,
             stand => stand == Stand::Asleep && !wait,
         };
-        if let Stand::At(access) = self.stand
-            && access.how == How::Call
-            && [libc::SYS_clone, libc::SYS_clone3].contains(&(access.what as i64))
-        {
-            // Nobody would take its other threads over a breakpoint.
-            self.lift()?;
-        }
         let planted = self.planted.get(&self.at).copied();
         if let Some(byte) = planted {
             self.write(self.at, byte)?;
@@ -216,7 +209,7 @@ impl Player {
     pub fn run(&mut self) -> Result<(), String> {
         if self.stand != Stand::Over {
             self.lift()?;
-            let stop = self.tracee.run();
+            let stop = self.tracee.run_all();
             self.stand = Stand::Over;
             if stop != Stop::Mark {
                 return Err(format!("{stop:?} of one of two, on the way to its end"));

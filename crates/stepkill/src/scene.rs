@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -192,7 +193,8 @@ impl<'a> Scene<'a> {
         let patience = if self.slow { SLOW_PATIENCE } else { PATIENCE };
         let mut command = again(&arguments);
         command.env(world::PATIENCE, patience);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        let child = command.spawn().map_err(told)?;
         let mut tracee = self.dog.watch(child.id(), WATCH, || Tracee::of(child))??;
         if owner == Owner::Walker {
             self.ask("fill")?;
@@ -201,6 +203,7 @@ impl<'a> Scene<'a> {
                 return Err(format!("{stop:?} before the operation"));
             }
         }
+        tracee.hold_others();
         Ok(tracee)
     }
 
@@ -239,7 +242,7 @@ impl<'a> Scene<'a> {
 
     /// Lets it go on to its second mark, and says how many descriptors of the domain it has then.
     pub fn run_to_the_mark(&mut self, tracee: &mut Tracee) -> Result<usize, String> {
-        let stop = self.dog.watch(tracee.pid(), WATCH, || tracee.run())?;
+        let stop = self.dog.watch(tracee.pid(), WATCH, || tracee.run_all())?;
         if stop != Stop::Mark {
             return Err(format!("{stop:?} on the way to the end"));
         }
@@ -253,7 +256,7 @@ impl<'a> Scene<'a> {
         let mut said = String::new();
         let (file, sound) = (self.directory.join(BOX), self.sound);
         self.dog.watch(tracee.pid(), WATCH, || {
-            let stop = if at_the_mark { Stop::Mark } else { tracee.run() };
+            let stop = if at_the_mark { Stop::Mark } else { tracee.run_all() };
             if stop != Stop::Mark {
                 return Err(format!("{stop:?} when it went on"));
             }

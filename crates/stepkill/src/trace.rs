@@ -4,8 +4,12 @@
 //! its tracer sees. All of this is done by the very thread that started it, for such is ptrace.
 #![allow(unsafe_code)]
 
+mod threads;
+
 use std::io::Error;
 use std::process::Child;
+
+use threads::Threads;
 
 /// What a traced process stopped for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +56,12 @@ pub fn die_with_parent() {
     }
 }
 
-/// Makes whoever started this process its tracer.
+/// Makes whoever started this process its tracer, and waits until that one is.
 pub fn be_traced() {
     // SAFETY: no memory is involved.
     let done = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
     assert!(done != -1, "ptrace: {}", Error::last_os_error());
+    mark();
 }
 
 /// Between two of these it is walked.
@@ -70,21 +75,41 @@ pub fn mark() {
 pub struct Tracee {
     pid: i32,
     child: Child,
-    over: bool,
+    /// Nothing of it is left.
+    ended: bool,
     /// It was told to go one step, and did not come back from that yet.
     under_way: bool,
+    /// How it was told to go on last.
+    request: libc::c_uint,
+    threads: Threads,
 }
 
 impl Tracee {
-    /// Waits for the first mark of a process that asked to be traced.
+    /// Waits for the first mark of a process that asked to be traced, and is a group of its own.
     pub fn of(child: Child) -> Result<Tracee, String> {
-        let mut tracee = Tracee { pid: child.id() as i32, child, over: false, under_way: false };
-        let first = tracee.next_stop();
+        let (pid, request, threads) = (child.id() as i32, libc::PTRACE_CONT, Threads::default());
+        let mut tracee = Tracee { pid, child, ended: false, under_way: false, request, threads };
+        let mut first = tracee.next_stop();
+        if first == Stop::Mark {
+            let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACECLONE;
+            tracee.ask(libc::PTRACE_SETOPTIONS, 0, options as usize);
+            first = tracee.run();
+        }
         if first != Stop::Mark {
             return Err(format!("it came to no mark: {first:?}"));
         }
-        tracee.ask(libc::PTRACE_SETOPTIONS, 0, libc::PTRACE_O_EXITKILL as usize);
         Ok(tracee)
+    }
+
+    /// From here on it is walked: no other thread of it does anything …
+    pub fn hold_others(&mut self) {
+        self.threads.hold(self.pid);
+    }
+
+    /// … until all of it is to go on. There must be no breakpoints.
+    pub fn run_all(&mut self) -> Stop {
+        self.threads.release();
+        self.run()
     }
 
     pub fn pid(&self) -> u32 {
@@ -103,7 +128,7 @@ impl Tracee {
     /// The same, but `None` if it sleeps in a system call: it is under way still, and may be asked again.
     pub fn step_unless_it_sleeps(&mut self) -> Option<Stop> {
         if !self.under_way {
-            self.ask(libc::PTRACE_SINGLESTEP, 0, 0);
+            self.resume(libc::PTRACE_SINGLESTEP, 0);
             self.under_way = true;
         }
         let mut asleep = false;
@@ -115,7 +140,7 @@ impl Tracee {
                     std::thread::yield_now();
                     asleep = self.sleeps();
                 }
-                Some(Stop::Signal(other)) => self.ask(libc::PTRACE_SINGLESTEP, 0, other as usize),
+                Some(Stop::Signal(other)) => self.resume(libc::PTRACE_SINGLESTEP, other),
                 Some(stop) => {
                     self.under_way = false;
                     return Some(stop);
@@ -145,7 +170,7 @@ impl Tracee {
             }
         }
         loop {
-            self.ask(request, 0, signal as usize);
+            self.resume(request, signal);
             match self.next_stop() {
                 Stop::Signal(other) => signal = other,
                 stop => return stop,
@@ -153,23 +178,27 @@ impl Tracee {
         }
     }
 
+    /// Has it go on in this way, with a signal that it was about to get.
+    fn resume(&mut self, request: libc::c_uint, signal: i32) {
+        self.request = request;
+        self.ask(request, 0, signal as usize);
+    }
+
     /// Lets it go on untraced from where it stands.
     pub fn let_go(&mut self) {
+        self.threads.release();
         self.ask(libc::PTRACE_DETACH, 0, 0);
-        self.over = true;
     }
 
     /// Kills it where it stands.
     pub fn kill(&mut self) {
-        if self.over {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-            return;
+        if !self.ended {
+            // SAFETY: takes numbers only; it was not waited for yet, so the pid is still its own.
+            unsafe { libc::kill(self.pid, libc::SIGKILL) };
         }
-        self.over = true;
-        // SAFETY: takes numbers only; it was not waited for yet, so the pid is still its own.
-        unsafe { libc::kill(self.pid, libc::SIGKILL) };
-        while !matches!(self.next_stop(), Stop::Ended(_)) {}
+        while !self.ended {
+            self.next_stop();
+        }
     }
 
     pub fn registers(&self) -> libc::user_regs_struct {
@@ -216,9 +245,17 @@ impl Tracee {
         let mut status = 0;
         loop {
             // SAFETY: `status` is ours for the length of the call.
-            let done = unsafe { libc::waitpid(self.pid, &mut status, libc::__WALL | options) };
+            let done = unsafe { libc::waitpid(-self.pid, &mut status, libc::__WALL | options) };
+            if done == self.pid && status >> 8 == libc::SIGTRAP | libc::PTRACE_EVENT_CLONE << 8 {
+                self.ask(self.request, 0, 0); // the thread itself says that it is there
+                continue;
+            }
             if done == self.pid {
                 break;
+            }
+            if done > 0 {
+                self.threads.heard_of(done, status);
+                continue;
             }
             if done == 0 {
                 return None;
@@ -231,7 +268,7 @@ impl Tracee {
 
     fn told(&mut self, status: libc::c_int) -> Stop {
         if !libc::WIFSTOPPED(status) {
-            self.over = true;
+            self.ended = true;
             return Stop::Ended(status);
         }
         match libc::WSTOPSIG(status) {

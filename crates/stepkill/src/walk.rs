@@ -152,7 +152,7 @@ impl Recording {
         let mut view = View::of(domain);
         let before = view.snapshot();
         if point.kind == Kind::Done {
-            return match tracee.run() {
+            return match tracee.run_all() {
                 Stop::Mark => Ok(true),
                 other => Err(format!("{other:?} on the way to the end")),
             };
@@ -179,8 +179,8 @@ fn run_to(tracee: &mut Tracee, (address, times): (u64, u32)) -> Result<bool, Str
     for time in 0..=times {
         tracee.poke(address, word & !0xff | 0xcc);
         let stop = tracee.run();
-        if matches!(stop, Stop::Mark | Stop::Ended(libc::SIGTRAP)) {
-            return Ok(false); // ended: another thread of it, which nobody traces, met the breakpoint
+        if stop == Stop::Mark {
+            return Ok(false);
         }
         let mut registers = tracee.registers();
         if stop != Stop::Trap || registers.rip != address + 1 {

@@ -48,6 +48,7 @@ pub const ALL: &[(&str, &str, &[&str])] = &[
     ("meet-recv", "meet-recv", &["TimedOut"]),
     ("meet-recv", "meet-send-in-vain", &["TimedOut"]),
     ("meet-take", "meet-recv", &["TimedOut"]),
+    ("meet-give-back", "meet-recv", &["TimedOut"]),
     ("meet-gc", "meet-recv", &["TimedOut"]),
     ("leave", "send", &[]),
     ("leave", "recv", &[]),
