@@ -56,7 +56,7 @@ impl Judge {
     /// Has a process ask the next question. It counts as sent.
     pub fn ask_and_die(&mut self) -> Mortal {
         let file = File::open(self.file()).expect("it exists");
-        let (before, number) = (layout::claims(&file), self.ledger.next());
+        let (before, number) = (layout::asked(&file), self.ledger.next());
         let domain = self.domain.path().to_str().expect("a plain name").to_owned();
         let mut command =
             scene::again(&["asker", &domain, &number.to_string(), &self.world.length.to_string()]);
@@ -68,7 +68,7 @@ impl Judge {
         };
         let end = Instant::now() + PATIENCE;
         // It sleeps in nothing else, once it has asked.
-        while layout::claims(&file) == before || !is('S') {
+        while layout::asked(&file) == before || !is('S') {
             assert!(Instant::now() < end, "it does not ask");
             std::thread::yield_now();
         }

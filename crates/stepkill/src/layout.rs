@@ -13,6 +13,8 @@ const EVER_AT: u64 = 0x180;
 /// How many cells were ever used, where nothing waits.
 const CELLS_AT: u64 = 0x280;
 pub const CELL: u64 = 64;
+/// How many offers were made, where nothing waits.
+const OFFERS_AT: u64 = 0x288;
 /// What a cell says whose receiver was given something.
 const GIVEN: u64 = 3;
 /// 0, or where messages are answered: 1 + the longest answer.
@@ -236,11 +238,28 @@ pub fn is_over(path: &Path) -> bool {
         && words.map(u64::from_le_bytes) != [1, 0]
 }
 
-/// How often a place was claimed.
-pub fn claims(file: &File) -> u64 {
+/// What changes whenever somebody asks: how often a place was claimed; where nothing waits, how many offers were made.
+pub fn asked(file: &File) -> u64 {
     let word = |at| word(file, at);
     let layout = Layout::of(word);
-    (0..layout.capacity).map(|place| word(layout.claims + 8 * place) >> 19).sum()
+    let claims = |first: u64, number: u64| {
+        (first..first + number).map(|place| word(layout.claims + 8 * place) >> 19).sum::<u64>()
+    };
+    match &layout.segments {
+        Some(segments) => {
+            let ever = word(EVER_AT + SEGMENTS / 2 * 8) >> 32;
+            (1..=ever).map(|segment| claims(segment * segments.spacing, segments.places)).sum()
+        }
+        None if layout.capacity == 0 => word(OFFERS_AT),
+        None => claims(0, layout.capacity),
+    }
+}
+
+/// Whether what somebody asked who gave up at once was sent, where it was that before. (Where nothing waits, it was not
+/// if it had to be offered; without a capacity it always is.)
+pub fn was_sent(file: &File, before: u64) -> bool {
+    let capacity = word(file, 0x28);
+    capacity == u64::MAX || (capacity == 0) == (asked(file) == before)
 }
 
 /// What is beyond the end or was never written is zero.

@@ -1,7 +1,7 @@
 //! The two ends of the mailbox as the survivor has them: of messages, or of questions and answers.
 //!
 //! A message that is sent is a question there, which nobody waits for: its deadline has passed when it is asked. Whether it
-//! was sent all the same the claims tell. A message that is received is a question that is answered.
+//! was sent all the same the claims tell, or the offers. A message that is received is a question that is answered.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -140,9 +140,9 @@ impl Out {
 
 /// Asks, and gives up at once. Nobody else sends meanwhile.
 fn ask_in_vain(sender: &Sender<Questions>, file: &File, letter: &[u8]) -> Result<(), NotSent> {
-    let before = layout::claims(file);
+    let before = layout::asked(file);
     match sender.call_deadline(letter, Instant::now()) {
-        Err(CallError::Timeout(_)) if layout::claims(file) == before => Err(NotSent::Full),
+        Err(CallError::Timeout(_)) if !layout::was_sent(file, before) => Err(NotSent::Full),
         Ok(_) | Err(CallError::Timeout(_) | CallError::Unanswered(_)) => Ok(()),
         Err(CallError::Closed(_, closed, _)) => Err(NotSent::Closed(closed)),
         Err(CallError::Failed(_, error)) => Err(NotSent::Failed(error.to_string())),

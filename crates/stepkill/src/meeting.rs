@@ -31,10 +31,6 @@ impl Judge {
             self.mortals = (0..self.world.waiting).map(|_| self.ask_and_die()).collect();
             return;
         }
-        if let Some(askers) = self.world.asks {
-            self.parties = (0..self.world.waiting).map(|_| self.ask(askers)).collect();
-            return;
-        }
         for _ in 0..self.world.waiting {
             let party = self.offer();
             self.parties.push(party);
@@ -45,8 +41,13 @@ impl Judge {
         }
     }
 
-    /// Offers the next message. It counts as sent, unless the mailbox ends before it is taken.
+    /// Offers the next message. It counts as sent, unless the mailbox ends before it is taken. Or asks the next question.
     fn offer(&mut self) -> Party {
+        match self.world.asks {
+            Some(Askers::Gone) => return self.ask(Askers::Wait),
+            Some(askers) => return self.ask(askers),
+            None => {}
+        }
         let number = (JUDGE, self.ledger.next());
         let letter = letters::write(number, self.world.length);
         let out = self.out.clone().expect("it is open");

@@ -23,6 +23,19 @@ const GIVES_UP: World = World { asks: Some(Askers::GiveUp), ..AWAITED };
 const GIVES_UP_LARGE: World = World { asks: Some(Askers::GiveUp), ..AWAITED_LARGE };
 const DIES: World = World { asks: Some(Askers::Die), ..AWAITED };
 const OWN: World = World { owner: Owner::Walker, ..AWAITED_LARGE };
+/// The same where nothing waits …
+const NOBODY: World = World { capacity: 0, waiting: 0, ..ASKED };
+const READY: World = World { ready: 1, ..NOBODY };
+const OFFERED: World = World { capacity: 0, ..AWAITED };
+const OFFERED_LARGE: World = World { capacity: 0, ..AWAITED_LARGE };
+const OFFERED_IN_VAIN: World = World { capacity: 0, ..IN_VAIN };
+const OFFERS_DIE: World = World { capacity: 0, ..DIES };
+const OWN_OFFERED: World = World { owner: Owner::Walker, ..OFFERED_LARGE };
+/// … and without a capacity, where two fill a segment.
+const AT_BORDER: World = World { segments: 2, ..ASKED };
+const NO_SEGMENT: World = World { waiting: 0, ..AT_BORDER };
+const AWAITED_IN_SEGMENTS: World = World { segments: 1, ..AWAITED };
+const IN_VAIN_IN_SEGMENTS: World = World { segments: 1, ..IN_VAIN };
 
 pub const ALL: &[Operation] = &[
     Operation { name: "call", world: ASKED, walk: call, effects: ADDS },
@@ -34,6 +47,17 @@ pub const ALL: &[Operation] = &[
     Operation { name: "call-reply-long-late", world: GIVES_UP_LARGE, walk: reply_long, effects: RECEIVES },
     Operation { name: "call-reply-to-dead", world: DIES, walk: reply, effects: RECEIVES },
     Operation { name: "call-own-reply", world: OWN, walk: own_reply, effects: OWNER_RECEIVES },
+    Operation { name: "meet-call", world: READY, walk: call, effects: ADDS },
+    Operation { name: "meet-call-in-vain", world: NOBODY, walk: call, effects: ADDS },
+    Operation { name: "meet-call-recv", world: OFFERED_IN_VAIN, walk: recv, effects: RECEIVES },
+    Operation { name: "meet-call-reply", world: OFFERED, walk: reply, effects: RECEIVES },
+    Operation { name: "meet-call-reply-long", world: OFFERED_LARGE, walk: reply_long, effects: RECEIVES },
+    Operation { name: "meet-call-reply-to-dead", world: OFFERS_DIE, walk: reply, effects: RECEIVES },
+    Operation { name: "meet-call-own-reply", world: OWN_OFFERED, walk: own_reply, effects: OWNER_RECEIVES },
+    Operation { name: "call-append", world: AT_BORDER, walk: call, effects: ADDS },
+    Operation { name: "call-append-first", world: NO_SEGMENT, walk: call, effects: ADDS },
+    Operation { name: "call-recv-segments", world: IN_VAIN_IN_SEGMENTS, walk: recv, effects: RECEIVES },
+    Operation { name: "call-reply-segments", world: AWAITED_IN_SEGMENTS, walk: reply, effects: RECEIVES },
 ];
 
 /// Of two.
@@ -48,6 +72,7 @@ pub const ONLY_TWO: &[Operation] = &[
         walk: answer_when_asked,
         effects: RECEIVES,
     },
+    Operation { name: "call-recv-when-asked", world: ASKED_LARGE, walk: recv_when_asked, effects: RECEIVES },
     Operation { name: "call-gc", world: AWAITED, walk: existing::gc, effects: NONE },
 ];
 
@@ -128,6 +153,15 @@ fn answer_when_asked(walker: &Walker) {
     walker.act(|| {
         let question = (0..LOOKS).find_map(|_| inbox.try_take().ok());
         answer_it(walker, question.ok_or(Error::WouldWait)?, LONG)
+    })
+}
+
+/// Likewise; its caller is told that there is no answer.
+fn recv_when_asked(walker: &Walker) {
+    let inbox = walker.answerer();
+    walker.act(|| {
+        let question = (0..LOOKS).find_map(|_| inbox.try_recv().ok());
+        Ok(Came::got(&question.ok_or(Error::WouldWait)?))
     })
 }
 

@@ -77,6 +77,8 @@ pub const ALL: &[(&str, &str, &[&str])] = &[
     ("send-append", "remove", &["Closed"]),
     ("gc-segments", "send", &[]),
     ("call-patiently", "call-answer-when-asked", &["WouldWait"]),
+    ("call-patiently", "call-recv-when-asked", &["WouldWait"]),
+    ("call", "call-recv", &[]),
     ("call-reply-long", "call-gc", &[]),
     ("call", "call-gc", &[]),
 ];
