@@ -377,7 +377,7 @@ impl Judge {
         // Not only when all who sent have left.
         self.domain.gc().expect("our own domain");
         let used = crate::layout::used(&self.file()).unwrap_or_else(|why| panic!("{why}"));
-        let nothing = used.chunks.iter().all(|it| it.is_last_segment()) && used.has_no_cells();
+        let nothing = used.has_no_chunks() && used.has_no_cells();
         assert!(nothing, "nothing waits, and chunks are in use: {used:?}");
     }
 

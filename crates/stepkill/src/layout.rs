@@ -175,6 +175,8 @@ pub struct Used {
     pub rows: Vec<(u64, u64)>,
     /// Chunks that are not free.
     pub chunks: Vec<Chunk>,
+    /// So many segments are in the directory.
+    pub appended: usize,
     /// Words of cells that are not free.
     pub cells: Vec<u64>,
     /// Words of calls' cells that are not free, and which chunk the answer is in.
@@ -182,6 +184,11 @@ pub struct Used {
 }
 
 impl Used {
+    /// Whether no chunk is used but for segments that wait for the next messages.
+    pub fn has_no_chunks(&self) -> bool {
+        self.chunks.iter().all(Chunk::is_last_segment) && self.chunks.len() <= self.appended
+    }
+
     pub fn has_no_cells(&self) -> bool {
         self.cells.is_empty() && self.calls.is_empty()
     }
@@ -286,6 +293,10 @@ pub fn used(path: &Path) -> Result<Used, String> {
         let calls = (0..(word(CALLS_AT) & 0xffff_ffff) + BEYOND).map(|call| layout.calls + CALL * call);
         let in_chunk = |at: u64| (word(at + 24) >> 31 & 1 == 1).then(|| word(at + 32));
         used.calls.extend(calls.filter(|at| word(*at) >> 16 & 7 != 0).map(|at| (word(at), in_chunk(at))));
+    }
+    if let Some(segments) = &layout.segments {
+        let words = (0..segments.epochs).map(|epoch| word(segments.directory + 8 * epoch));
+        used.appended = words.filter(|word| word & 0xff_ffff != 0).count();
     }
     let segments = layout.segments.iter().map(|segments| (SEGMENTS, &segments.class));
     for (kind, class) in (0..).zip(&layout.classes).chain(segments) {

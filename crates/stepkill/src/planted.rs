@@ -49,6 +49,14 @@ const ALL: &[Planted] = &[
     ("number-unchecked", Stops("call"), "has the answer to"),
     ("answer-freed", Kills("call-reply-long"), "was told: Unanswered"),
     ("caller-in-cell", Stops("call-reply-to-dead"), "chunks are in use"),
+    ("epoch-appended-again", Stops("send-append"), ROBBED),
+    ("retired-kept", Kills("send-retire"), "chunks are in use"),
+    ("copy-counts", Kills("take-fencing"), "doubled"),
+    ("fenced-kept", Kills("take-fencing"), "chunks are in use"),
+    ("run-published-first", Kills("send-many"), "torn"),
+    ("run-freed-first", Stops("recv-many"), "doubled"),
+    ("door-not-rung", Sleeps("awaited-send-at-door"), "nobody woke"),
+    ("door-kept", Kills("wait-at-door"), "left in the domain"),
 ];
 
 /// What the ledger says where somebody lived, published, and was robbed of it.

@@ -77,6 +77,22 @@ mod chosen {
         AnswerFreed,
         /// A dead caller's call is left to who answers it, whoever has its row by then.
         CallerInCell,
+        /// What the directory says where an epoch is to be appended is read anew when its segment is ready: it may be over by then.
+        EpochAppendedAgain,
+        /// A segment that a dead one took out of the directory, and did not free, stays.
+        RetiredKept,
+        /// A copy that a waiter made of what another holds counts, whether that one was fenced off or not.
+        CopyCounts,
+        /// Nobody frees what a dead holder was fenced off from.
+        FencedKept,
+        /// All messages of a run are published, and then written.
+        RunPublishedFirst,
+        /// All places of a run are freed, and then read.
+        RunFreedFirst,
+        /// Sleepers are woken, and nobody who waits at a door is rung.
+        DoorNotRung,
+        /// The door of a dead one stays.
+        DoorKept,
     }
 
     const NAMES: &[(&str, Planted)] = &[
@@ -99,6 +115,14 @@ mod chosen {
         ("number-unchecked", Planted::NumberUnchecked),
         ("answer-freed", Planted::AnswerFreed),
         ("caller-in-cell", Planted::CallerInCell),
+        ("epoch-appended-again", Planted::EpochAppendedAgain),
+        ("retired-kept", Planted::RetiredKept),
+        ("copy-counts", Planted::CopyCounts),
+        ("fenced-kept", Planted::FencedKept),
+        ("run-published-first", Planted::RunPublishedFirst),
+        ("run-freed-first", Planted::RunFreedFirst),
+        ("door-not-rung", Planted::DoorNotRung),
+        ("door-kept", Planted::DoorKept),
     ];
 
     /// What all of them are called.

@@ -110,7 +110,9 @@ impl Segment {
     /// position up to which those may name it.
     pub(crate) fn put_in_order(&self, member: Member) -> u64 {
         self.give_back_what(|other| other == member && self.is_dead(other));
-        self.take_door(member);
+        if !planted!(DoorKept) {
+            self.take_door(member);
+        }
         self.named_until(member)
     }
 

@@ -159,7 +159,7 @@ fn settle(chunks: &Chunks, fenced: Chunk<'_>) {
 /// that it names is dead that is final, and the chunk names nothing any more when it counts.
 pub(super) fn counts(chunks: &Chunks, held: &Chunk<'_>) -> bool {
     let name = held.entry.wanted.load(Acquire);
-    if name & INSTEAD == 0 {
+    if name & INSTEAD == 0 || planted!(CopyCounts) {
         return true;
     }
     let (index, sequence) = ((name & !INSTEAD) >> INDEX_SHIFT, name & ((1 << INDEX_SHIFT) - 1));
@@ -193,7 +193,7 @@ pub(super) fn reclaim(chunks: &Chunks, fenced: Chunk<'_>, dead: &impl Fn(Member)
             _ => return,
         }
     }
-    if dead(fenced.word.member()) {
+    if dead(fenced.word.member()) && !planted!(FencedKept) {
         fenced.swap(fenced.word.freed());
     }
 }

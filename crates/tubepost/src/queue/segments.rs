@@ -87,6 +87,8 @@ impl<'a> Segments<'a> {
         for index in first..first + self.directory.areas.places() as usize {
             self.slots.words.state(index).store(State::free(epoch).bits(), Relaxed);
         }
+        let again = planted!(EpochAppendedAgain).then(|| self.directory.before(epoch).ok()).flatten();
+        let before = again.filter(|now| now.may_go()).unwrap_or(before);
         if self.directory.append(epoch, before, number) {
             let linked = chunk.becomes(chunk.word.to(Use::Linked, 0));
             if self.directory.segment(epoch) != Some(number) {
@@ -155,7 +157,7 @@ impl<'a> Segments<'a> {
                     let to = if there() { word.to(Use::Linked, 0) } else { word.freed() };
                     chunk.swap(to);
                 }
-                Some(Use::Linked) if !there() => self.free(chunk),
+                Some(Use::Linked) if !there() && !planted!(RetiredKept) => self.free(chunk),
                 _ => {}
             }
         }

@@ -189,6 +189,7 @@ impl<'a> Bell<'a> {
     /// Not before the word says that nobody sleeps, or one was woken and it says still that others do: who arms its
     /// door after this walk, and joins in a word that is about to be cleared, would wait for nobody.
     fn ring_doors(self) {
+        planted!(DoorNotRung => return);
         if let Some((doors, reason)) = self.doors {
             doors.ring(reason);
         }

@@ -99,6 +99,9 @@ impl Outlet {
                 Err(Refused::Closed(_)) => return Err(closed(&at.segment)),
             }
         };
+        planted!(RunPublishedFirst => for place in slots.places(run) {
+            slots.publish(place, at.member);
+        });
         for (place, message) in slots.places(run).zip(batch.sent..) {
             slots.words.write(place, (batch.bytes)(message));
         }
@@ -267,6 +270,9 @@ impl Inlet {
         let last = slots.place(end.wrapping_sub(1));
         self.took(noted(run).map_or(last, |position| slots.place(position)));
         self.head.store(end, Relaxed);
+        planted!(RunFreedFirst => for place in slots.places(run) {
+            slots.free(place);
+        });
         let mut failed = None;
         for place in slots.places(run) {
             match slots.words.in_line(place).map(|payload| (payload, into.add(&payload))) {
