@@ -177,6 +177,7 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
         self.call_until(question, Some(deadline))
     }
 
+    #[inline]
     fn call_until<'a>(
         &self,
         question: Q::Sent<'a>,
@@ -187,6 +188,7 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
     }
 
     /// What came of a question.
+    #[inline]
     pub(crate) fn answered<'a>(
         &self,
         done: Result<Result<A::Received, Unfit>, Unanswered>,
@@ -211,6 +213,7 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Delivery<Call<Q, A>> {
     /// [`Error::NotAwaited`] if the caller gave up, or is dead: then the question is consumed all the same. [`Error::NotHeld`] if it
     /// was not in this receiver's hand any more. Otherwise the question goes back to the queue: [`Error::TooLong`],
     /// [`Error::NoMemory`] or [`Error::AtCeiling`] for the answer, [`Error::Busy`] if another receiver is just answering.
+    #[inline]
     pub fn reply(mut self, answer: A::Sent<'_>) -> Result<(), Error> {
         with_bytes::<A, _, _>(&answer, |bytes| match self.hand.take() {
             Some(hand) => self.inlet.reply(hand, self.address, bytes),

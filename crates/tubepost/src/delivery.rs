@@ -55,7 +55,7 @@ pub struct Delivery<M: Message + ?Sized> {
     pub(crate) address: Address,
     message: Body<M>,
     seq: u64,
-    sender: OnceLock<Peer>,
+    sender: OnceLock<Box<Peer>>,
     redelivered: u32,
     _of: PhantomData<fn() -> Box<M>>,
 }
@@ -135,9 +135,11 @@ impl<M: Message + ?Sized> Delivery<M> {
 
     /// Who sent it.
     pub fn sender(&self) -> &Peer {
-        self.sender.get_or_init(|| match self.hand {
-            Some(hand) => self.inlet.sender_of(hand),
-            None => Peer { pid: 0, name: String::new() },
+        self.sender.get_or_init(|| {
+            Box::new(match self.hand {
+                Some(hand) => self.inlet.sender_of(hand),
+                None => Peer { pid: 0, name: String::new() },
+            })
         })
     }
 
@@ -187,7 +189,12 @@ pub(crate) struct ToHold<'a, M: ?Sized>(pub(crate) &'a Arc<Inlet>, pub(crate) Ph
 impl<M: Message + ?Sized> With for ToHold<'_, M> {
     type Result = Delivery<M>;
 
+    #[inline(always)]
     fn message(&mut self, taken: Taken<'_>) -> Result<Delivery<M>, Refusal> {
+        let address = if M::ANSWER.is_some() { taken.address() } else { Address::NOBODY };
+        if M::ANSWER.is_some() {
+            taken.fetch_for_answer(address);
+        }
         let (seq, redelivered) = (taken.position(), taken.redelivered());
         let seen = if M::VIEWED && taken.is_in_place() { taken.in_place(M::view) } else { None };
         let in_place = seen.is_some();
@@ -199,9 +206,11 @@ impl<M: Message + ?Sized> With for ToHold<'_, M> {
             Ok(message) => message,
             Err(unfit) => return Err(taken.unfit(unfit)),
         };
-        // What is in place has its sender's name with it.
-        let sender = if in_place { OnceLock::new() } else { OnceLock::from(taken.sender()) };
-        let address = if M::ANSWER.is_some() { taken.address() } else { Address::NOBODY };
+        // What stays in this hand has its sender's name with it. (To find out costs more than all the rest.)
+        let sender = OnceLock::new();
+        if !in_place && taken.may_be_lost() {
+            let _ = sender.set(Box::new(taken.sender()));
+        }
         let hand = Some(taken.hold(in_place)?);
         Ok(Delivery {
             inlet: Arc::clone(self.0),
@@ -222,6 +231,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     /// # Errors
     ///
     /// As for [`recv`](Self::recv).
+    #[inline]
     pub fn take(&self) -> Result<Delivery<M>, RecvError> {
         blocking(self.inlet().recv(None, ToHold::<M>(self.inlet(), PhantomData)))
     }

@@ -153,6 +153,23 @@ pub(crate) fn fill(payload: &(impl Payload + ?Sized), room: &mut [u8]) -> bool {
     true
 }
 
+/// Does something with a copy of the message, which lies on the stack if it is short.
+#[inline]
+pub(crate) fn with_copy<R>(payload: &(impl Payload + ?Sized), act: impl FnOnce(&[u8]) -> R) -> R {
+    const SHORT: usize = 256;
+    let len = payload.len();
+    if len > SHORT {
+        let mut bytes = Vec::new();
+        replace(payload, &mut bytes);
+        return act(&bytes);
+    }
+    let mut room = [MaybeUninit::uninit(); SHORT];
+    let bytes = &mut room[..len];
+    payload.copy_to(bytes);
+    // SAFETY: `copy_to` initialised every byte of it.
+    act(unsafe { &*(&raw const *bytes as *const [u8]) })
+}
+
 /// Replaces what the vector holds by the message; allocates only if its capacity is too small.
 #[inline]
 pub(crate) fn replace(payload: &(impl Payload + ?Sized), bytes: &mut Vec<u8>) {

@@ -16,6 +16,10 @@
 //! A short answer lies in the cell itself, which is one cache line. A longer one lies in a chunk, which stays OWN of who answered
 //! as long as the cell names it.
 //!
+//! **One line.** A caller polls its cell, so who answers may have the line for a moment only. It asks for it, to write, when the
+//! question comes into its hand, and again when it is about to take the right to answer: not to read it first and to ask again
+//! for writing it. From there to ANSWERED there is nothing but the answer's own stores.
+//!
 //! Invariants:
 //! 1. The number, and who calls, are written in OWN only; the answer in ANSWERING only, by the member that the word names.
 //! 2. A chunk that an ANSWERED cell names is freed before the cell is, and by nobody but who frees the cell.
@@ -33,7 +37,7 @@
 
 use super::chunks::{Chunk, Chunks, Ticket, Use};
 use super::layout::{ADDRESS, CALL_CELL, CALLS, CallCell, Geometry, PAGE};
-use super::mapped::Lent;
+use super::mapped::{Lent, fetch_for_writing};
 use super::rows::HeaderOf;
 use super::slots::Member;
 use crate::memory::copy;
@@ -217,10 +221,37 @@ impl Calls {
 
     /// Begins a call: takes a cell. An error: there is no memory for one; or, without a number, as many calls as there can be are
     /// under way.
+    #[inline]
     pub(crate) fn begin(&self, me: Member) -> Result<Pending, Option<Errno>> {
+        let near = self.near.load(Relaxed);
+        if near < self.used()
+            && let Some(call) = self.begin_in(near, me)
+        {
+            return Ok(call);
+        }
+        self.begin_anywhere(me)
+    }
+
+    /// Takes this very cell, if it is free.
+    #[inline]
+    fn begin_in(&self, index: u32, me: Member) -> Option<Pending> {
+        let cell = self.cell(index)?;
+        let seen = Word(cell.word.load(Acquire));
+        let own = seen.next().to(Phase::Own, me);
+        if seen.phase() != Some(Phase::Free) || !swap(cell, seen, own) {
+            return None;
+        }
+        let calling = own.to(Phase::Calling, me);
+        cell.number.store(calling.0, Relaxed);
+        cell.caller.store(me.into(), Relaxed);
+        cell.word.store(calling.0, Release);
+        Some(Pending { index, calling })
+    }
+
+    #[cold]
+    fn begin_anywhere(&self, me: Member) -> Result<Pending, Option<Errno>> {
         let used = self.used();
-        let near = self.near.load(Relaxed).min(used);
-        for index in std::iter::once(near).chain(0..used).chain(used..self.number) {
+        for index in 0..self.number {
             let Some(cell) = self.cell(index) else {
                 self.make_sure(index)?;
                 continue; // there is memory by now
@@ -232,20 +263,16 @@ impl Calls {
             if index >= used {
                 self.header.calls.fetch_max(index + 1, AcqRel);
             }
-            let own = seen.next().to(Phase::Own, me);
-            if swap(cell, seen, own) {
-                let calling = own.to(Phase::Calling, me);
-                cell.number.store(calling.0, Relaxed);
-                cell.caller.store(me.into(), Relaxed);
-                cell.word.store(calling.0, Release);
+            if let Some(call) = self.begin_in(index, me) {
                 self.near.store(index, Relaxed);
-                return Ok(Pending { index, calling });
+                return Ok(call);
             }
         }
         Err(None)
     }
 
     /// Where the answer to a call is to go.
+    #[inline]
     pub(crate) fn address(&self, call: &Pending) -> Address {
         Address { index: call.index, number: call.calling.0 }
     }
@@ -265,6 +292,7 @@ impl Calls {
     }
 
     /// What came of a call that is settled. The caller then [`end`](Self::end)s it.
+    #[inline]
     pub(crate) fn outcome<'a>(&'a self, call: &Pending, chunks: &'a Chunks) -> Outcome<'a> {
         let Some(cell) = self.cell(call.index) else { return Outcome::Dropped };
         if Word(cell.word.load(Acquire)).phase() != Some(Phase::Answered) {
@@ -285,6 +313,7 @@ impl Calls {
     }
 
     /// Ends a call that is settled, and whose answer was read.
+    #[inline]
     pub(crate) fn end(&self, call: &Pending, chunk: Option<Chunk<'_>>) {
         if let Some(chunk) = chunk {
             chunk.swap(chunk.word.freed());
@@ -312,6 +341,7 @@ impl Calls {
     }
 
     /// The cell of an address, and its word, if its call is under way.
+    #[inline]
     fn wanted(&self, address: Address) -> Option<(&CallCell, Word)> {
         let cell = self.cell(address.index)?;
         let seen = Word(cell.word.load(Acquire));
@@ -320,13 +350,25 @@ impl Calls {
         (under_way && same).then_some((cell, seen))
     }
 
+    /// Asks the processor to fetch, for writing, where this answer goes.
+    #[inline]
+    pub(crate) fn fetch(&self, address: Address) {
+        if address.index < self.sure.load(Relaxed)
+            && let Some(cell) = self.cell(address.index)
+        {
+            fetch_for_writing(std::ptr::from_ref(cell).cast_mut().cast());
+        }
+    }
+
     /// Whether somebody waits for this answer.
     pub(crate) fn is_awaited(&self, address: Address) -> bool {
         self.wanted(address).is_some()
     }
 
     /// Takes the right to answer.
+    #[inline(always)]
     pub(crate) fn begin_answer(&self, address: Address, me: Member) -> Result<Answering, Unwanted> {
+        self.fetch(address);
         loop {
             let (cell, seen) = self.wanted(address).ok_or(Unwanted::Gone)?;
             if seen.phase() == Some(Phase::Answering) {
@@ -340,6 +382,7 @@ impl Calls {
     }
 
     /// Writes a short answer; says whether the caller still waits.
+    #[inline(always)]
     pub(crate) fn answer(&self, right: Answering, bytes: &[u8]) -> Option<Bell<'_>> {
         assert!(bytes.len() <= SHORT);
         let cell = self.cell(right.index)?;
@@ -364,6 +407,7 @@ impl Calls {
         told
     }
 
+    #[inline]
     fn answered<'a>(&'a self, cell: &'a CallCell, right: Answering) -> Option<Bell<'a>> {
         let caller = cell.caller.load(Relaxed) as Member;
         if swap(cell, right.word, right.word.to(Phase::Answered, caller)) {

@@ -341,6 +341,23 @@ impl Chunks {
         self.take_any(kind, me)?.backed_for(length)
     }
 
+    /// The same for what none but this process is going to look at: the one that was had last, if that is free again,
+    /// is in its caches.
+    #[inline]
+    pub(crate) fn take_again(&self, length: u64, me: Member) -> Result<Chunk<'_>, NoChunk> {
+        let kind = class_of(length);
+        let last = u64::from(self.low[kind].load(Relaxed)).wrapping_sub(1);
+        if last < self.sure[kind].load(Relaxed)
+            && let Ok(chunk) = self.chunk(kind, last)
+            && chunk.entry.backed.load(Relaxed) >= length
+            && chunk.entry.wanted.load(Relaxed) == 0
+            && let Some(mine) = chunk.try_take(me)
+        {
+            return mine.backed_for(length);
+        }
+        self.take(length, me)
+    }
+
     /// The same for a payload of which the caller will not write every byte: the one that is free for longest, and not what is
     /// in the caches still, since to look for that would take longer. What comes next is fetched meanwhile.
     pub(crate) fn take_next(&self, length: u64, me: Member) -> Result<Chunk<'_>, NoChunk> {
@@ -459,6 +476,7 @@ impl<'a> Chunk<'a> {
         done.is_ok().then_some(Chunk { word: to, ..self })
     }
 
+    #[inline]
     pub(super) fn try_take(self, me: Member) -> Option<Chunk<'a>> {
         (self.word.kind() == Some(Use::Free)).then(|| self.swap(self.word.taken(me))).flatten()
     }

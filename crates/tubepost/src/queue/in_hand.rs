@@ -38,6 +38,7 @@ pub(crate) struct Origin<'a> {
 }
 
 /// Takes a copy of a message that is in line into the hand of `me`. Its slot is to be freed after.
+#[inline]
 pub(crate) fn hold_copy<'a>(
     chunks: &'a Chunks,
     bytes: &[u8],
@@ -45,7 +46,7 @@ pub(crate) fn hold_copy<'a>(
     terms: Terms,
     me: Member,
 ) -> Result<Chunk<'a>, NoChunk> {
-    let chunk = chunks.take(bytes.len() as u64, me)?;
+    let chunk = chunks.take_again(bytes.len() as u64, me)?;
     chunk.write(bytes);
     chunk.entry.position.store(origin.position, Relaxed);
     // The sender's row may be another's by the time that somebody asks who sent it.

@@ -131,6 +131,12 @@ impl Mapped {
         length < self.fits_below
     }
 
+    /// Asks the processor to fetch, for writing, the state of a slot, which is about to be written.
+    #[inline(always)]
+    pub(crate) fn fetch(&self, index: usize) {
+        fetch_for_writing(self.slot(index));
+    }
+
     /// Writes the payload of a place that was claimed; it [`fits`](Self::fits).
     #[inline(always)]
     pub(crate) fn write(&self, place: Place, bytes: &[u8]) {

@@ -407,6 +407,11 @@ impl<W: Words> Slots<W> {
         self.words.state(place.index).store(next.0, Ordering::Release);
     }
 
+    /// Who sent the message at a place that is full.
+    pub(crate) fn sender(&self, place: Place) -> Member {
+        self.state_at(place).member()
+    }
+
     /// Looks at a position that is not published, and skips it if its claimant is dead.
     pub(crate) fn recover(&self, place: Place, dead: impl FnOnce(Member) -> bool) -> Unpublished {
         let claim = self.claim_at(place);

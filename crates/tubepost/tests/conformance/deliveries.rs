@@ -115,6 +115,26 @@ fn what_is_in_hand_takes_nobody_s_place() {
     });
 }
 
+/// Asked late, and when others have the row of who sent it.
+#[test]
+fn what_is_in_hand_names_a_sender_who_is_gone() {
+    on_every_row_with_room(|row| {
+        let place = Place::new();
+        let inbox = row.receiver(row.options::<[u8]>(place.domain()), &place, "box");
+        let open = |name| Sender::<[u8]>::options().domain(place.domain()).member(name).open("box");
+        for length in LENGTHS {
+            open("first").expect("it exists").try_send(&pattern(length, 1)).expect("a free place");
+            let delivery = inbox.take().expect("a message");
+            let second = open("second").expect("it exists");
+            second.try_send(b"another").expect("its place is free");
+            assert_eq!(delivery.sender().name, "first");
+            delivery.accept().expect("it is in hand");
+            assert_eq!(inbox.take().expect("a message").sender().name, "second");
+            assert_eq!(inbox.recv().as_deref(), Ok(&b"another"[..]));
+        }
+    });
+}
+
 /// Memory may be used up by the very messages that wait. Then what is taken keeps its place meanwhile.
 #[test]
 fn without_memory_it_keeps_its_place() {
@@ -136,6 +156,7 @@ fn without_memory_it_keeps_its_place() {
             let second = inbox.try_take().expect("a message");
             let third = inbox.try_take().expect("a message");
             assert_eq!((&*first, &*second), (&b"first"[..], &b"second"[..]));
+            assert_eq!(second.sender().pid, std::process::id());
             assert!(*third == long[..]);
             let stat = place.domain().stat("box").expect("it lives");
             assert_eq!((stat.depth, stat.held, stat.sent - stat.received), (0, 3, 3));

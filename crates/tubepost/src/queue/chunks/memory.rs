@@ -135,6 +135,7 @@ impl Chunks {
 
 impl<'a> Chunk<'a> {
     /// The same with memory for so many bytes, or free again.
+    #[inline]
     pub(super) fn backed_for(self, length: u64) -> Result<Chunk<'a>, NoChunk> {
         match self.back(length) {
             Ok(()) => Ok(self),
@@ -146,13 +147,16 @@ impl<'a> Chunk<'a> {
     }
 
     /// Makes sure that the first `length` bytes are memory. The chunk is this member's OWN.
+    #[inline]
     fn back(&self, length: u64) -> Result<(), NoChunk> {
         let size = self.size();
         let wanted = if size < PAGE { size } else { length.next_multiple_of(PAGE).min(size) };
         let backed = self.entry.backed.load(Relaxed);
-        if backed >= wanted {
-            return Ok(());
-        }
+        if backed >= wanted { Ok(()) } else { self.back_more(backed, wanted) }
+    }
+
+    #[cold]
+    fn back_more(&self, backed: u64, wanted: u64) -> Result<(), NoChunk> {
         let chunks = self.chunks;
         self.entry.wanted.store(wanted, Release);
         if !chunks.note_wanted(wanted - backed) {

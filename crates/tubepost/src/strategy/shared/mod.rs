@@ -97,6 +97,8 @@ pub(crate) struct Attachment {
     looked: AtomicU64,
     /// Waits since polling last helped.
     vain: AtomicU32,
+    /// Quarters of pauses for which a call does not look for its answer; see `calls`.
+    away: AtomicU32,
     /// For those who wait for a descriptor.
     doorway: Doorway,
 }
@@ -124,6 +126,7 @@ impl Attachment {
             watches_owner: AtomicBool::new(false),
             looked: AtomicU64::new(0),
             vain: AtomicU32::new(0),
+            away: AtomicU32::new(0),
             doorway: Doorway::default(),
         })
     }

@@ -128,6 +128,22 @@ impl<'a> Taken<'a> {
         }
     }
 
+    /// Whether it may be taken out of this receiver's hand: then what is with it, too.
+    #[inline]
+    pub(crate) fn may_be_lost(&self) -> bool {
+        self.inlet.rules.longest_hold > 0
+    }
+
+    /// Asks the processor to fetch, for writing, what is going to be written when a question is in hand, and answered.
+    #[inline(always)]
+    pub(crate) fn fetch_for_answer(&self, address: Address) {
+        let segment = &self.inlet.at.segment;
+        if let Some(place) = self.place {
+            segment.slots.words.fetch(place.index);
+        }
+        segment.calls.fetch(address);
+    }
+
     /// Where the answer goes, if this is a question.
     #[inline]
     pub(crate) fn address(&self) -> Address {
@@ -181,6 +197,7 @@ impl<'a> Taken<'a> {
     }
 
     /// Keeps the message in hand until it is accepted or given back. `in_place`: it is read where it is.
+    #[inline]
     pub(crate) fn hold(self, in_place: bool) -> Result<InHand, Refusal> {
         let at = &self.inlet.at;
         let Some(place) = self.place else {
@@ -199,9 +216,10 @@ impl<'a> Taken<'a> {
                     before: self.before,
                     sender: at.segment.rows.get(self.sender).ok().map(|row| (self.sender, row)),
                 };
-                let mut bytes = Vec::new();
-                payload::replace(&self.payload, &mut bytes);
-                match at.with_memory(|| in_hand::hold_copy(chunks, &bytes, &origin, terms, at.member)) {
+                let copy = |bytes: &[u8]| {
+                    at.with_memory(|| in_hand::hold_copy(chunks, bytes, &origin, terms, at.member))
+                };
+                match payload::with_copy(&self.payload, copy) {
                     Ok(chunk) => chunk,
                     // Memory may be short because of what waits: it must not keep it waiting.
                     Err(_) => {
@@ -296,11 +314,16 @@ impl Inlet {
         }
     }
 
-    /// Who sent a message that is in hand, and is read where it is.
+    /// Who sent a message that is in hand.
     pub(crate) fn sender_of(&self, hand: InHand) -> Peer {
-        let InHand::Chunk(ticket, _) = hand else { return Peer { pid: 0, name: String::new() } };
-        let chunk = self.at.segment.chunks.find(ticket).filter(|_| self.at.segment.is_ours());
-        chunk.map_or(Peer { pid: 0, name: String::new() }, |chunk| member::sender(chunk.entry))
+        let segment = &self.at.segment;
+        let found = match hand {
+            _ if !segment.is_ours() => None,
+            InHand::Chunk(ticket, _) => segment.chunks.find(ticket).map(|chunk| member::sender(chunk.entry)),
+            // Its place is not free, so the row that it names is no other's yet.
+            InHand::Slot(place, _) => segment.rows.get(segment.slots.sender(place)).ok().map(member::peer),
+        };
+        found.unwrap_or(Peer { pid: 0, name: String::new() })
     }
 
     /// Gives a message in hand back to the queue: another receiver gets it.
@@ -326,14 +349,20 @@ impl Inlet {
 
 impl super::Attachment {
     /// Tries for memory again once what is free, or the dead had, was given back.
+    #[inline]
     pub(super) fn with_memory<'a>(
         &self,
         take: impl Fn() -> Result<Chunk<'a>, NoChunk>,
     ) -> Result<Chunk<'a>, NoChunk> {
         let first = take();
-        if first.is_ok() {
-            return first;
-        }
+        if first.is_ok() { first } else { self.with_memory_again(take) }
+    }
+
+    #[cold]
+    fn with_memory_again<'a>(
+        &self,
+        take: impl Fn() -> Result<Chunk<'a>, NoChunk>,
+    ) -> Result<Chunk<'a>, NoChunk> {
         let segment = &self.segment;
         segment.give_back();
         segment.chunks.trim(self.member, false);
