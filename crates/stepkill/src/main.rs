@@ -40,7 +40,8 @@ use campaign::{Plan, Totals};
 use subject::{First, Subject};
 
 const USAGE: &str = "\
-stepkill quick [OPERATION]     every point where shared state changes: killed, and stopped
+stepkill changes [OPERATION]   every point where shared state changes: killed, and stopped
+stepkill quick [OPERATION]     the same with fewer system calls, and one way each
 stepkill pairs [OPERATION]     two that die one after the other: every point of the first
 stepkill full [OPERATION]      every instruction: killed
 stepkill one OPERATION STEP [WAY]        one of these kills again
@@ -111,17 +112,10 @@ fn main() -> ExitCode {
             operations::all_together().iter().for_each(|it| println!("{}", it.name()));
             ExitCode::SUCCESS
         }
-        ["quick", ref only @ ..] if only.len() < 2 => {
-            let plan = Plan {
-                kill: true,
-                stop: true,
-                pairs: true,
-                firsts: 2,
-                calls: 1000,
-                ways: 2,
-                ..Plan::default()
-            };
-            campaign("quick", plan, only.first().copied())
+        [sort @ ("quick" | "changes"), ref only @ ..] if only.len() < 2 => {
+            let (firsts, calls, ways) = if sort == "quick" { (2, 10, 1) } else { (6, 1000, 2) };
+            let plan = Plan { kill: true, stop: true, pairs: true, firsts, calls, ways, ..Plan::default() };
+            campaign(sort, plan, only.first().copied())
         }
         ["pairs", ref only @ ..] if only.len() < 2 => {
             let plan = Plan { kill: true, pairs: true, firsts: usize::MAX, ..Plan::default() };
