@@ -47,6 +47,7 @@ impl<const N: usize> Words for Heap<N> {
         &self.states[index]
     }
     fn fetch_after(&self, _: usize) {}
+    fn fetch(&self, _: usize) {}
 }
 
 impl<const N: usize> Heap<N> {
