@@ -231,11 +231,6 @@ impl Words for Mapped {
     }
 
     #[inline]
-    fn fetch(&self, index: usize) {
-        fetch_for_writing(self.slot(index));
-    }
-
-    #[inline]
     fn lies(&self, epoch: u64) -> Lies {
         self.directory.as_ref().map_or(Lies::NotYet, |directory| directory.lies(epoch))
     }

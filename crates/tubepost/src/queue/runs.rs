@@ -60,12 +60,6 @@ impl<W: Words> Slots<W> {
         Ok(Run { first, length: 1 + claimed })
     }
 
-    /// Asks the processor to fetch the slots of a run for writing.
-    #[inline]
-    pub(crate) fn fetch_run(&self, run: Run) {
-        self.places(run).for_each(|place| self.words.fetch(place.index));
-    }
-
     /// What may follow the first one in a run of at most so many.
     #[inline]
     fn behind(&self, first: Place, most: usize) -> Run {

@@ -158,8 +158,6 @@ pub(crate) trait Words {
     fn state(&self, index: usize) -> &AtomicU64;
     /// Asks the processor to fetch, for writing, what will be written soon after this slot.
     fn fetch_after(&self, index: usize);
-    /// The same of the first line of this very slot, an index below the capacity.
-    fn fetch(&self, index: usize);
 
     /// Where the places of an epoch are. This and the next two are for an unbounded queue.
     fn lies(&self, _epoch: u64) -> Lies {

@@ -47,7 +47,6 @@ impl<const N: usize> Words for Heap<N> {
         &self.states[index]
     }
     fn fetch_after(&self, _: usize) {}
-    fn fetch(&self, _: usize) {}
 }
 
 impl<const N: usize> Heap<N> {

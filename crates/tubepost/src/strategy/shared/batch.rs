@@ -127,7 +127,8 @@ impl Outlet {
             slots.words.fetch_after(slots.place(end.wrapping_sub(1)).index);
         } else {
             // Most probably a run as long comes next.
-            slots.fetch_run(Run { first: slots.place(end), length: run.length });
+            let next = Run { first: slots.place(end), length: run.length };
+            slots.places(next).for_each(|place| slots.words.fetch(place.index));
         }
     }
 }
