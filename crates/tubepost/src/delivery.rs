@@ -76,6 +76,7 @@ impl<M: Message + ?Sized> Delivery<M> {
     /// [`Error::HoldExpired`] if this receiver has a `hold_max`, it was held for longer, and another waited for it: then
     /// it was delivered again. [`Error::NotHeld`] if it was not in this receiver's hand any more;
     /// [`Error::Forked`] in a forked child.
+    #[inline]
     pub fn accept(mut self) -> Result<(), Error> {
         self.leave_unanswered()?;
         match self.hand.take() {
@@ -124,6 +125,7 @@ impl<M: Message + ?Sized> Delivery<M> {
     }
 
     /// A question is not going to be answered: its caller is told. An error: somebody else is just answering it.
+    #[inline]
     fn leave_unanswered(&self) -> Result<(), Error> {
         if M::ANSWER.is_some() { self.inlet.leave_unanswered(self.address) } else { Ok(()) }
     }
@@ -162,6 +164,7 @@ impl<M: Message + ?Sized> Deref for Delivery<M> {
 }
 
 impl<M: Message + ?Sized> Drop for Delivery<M> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(hand) = self.hand.take() {
             self.inlet.give_back(hand);
@@ -188,6 +191,7 @@ pub(crate) struct ToHold<'a, M: ?Sized>(pub(crate) &'a Arc<Inlet>, pub(crate) Ph
 
 impl<M: Message + ?Sized> With for ToHold<'_, M> {
     type Result = Delivery<M>;
+    const HOLDS: bool = true;
 
     #[inline(always)]
     fn message(&mut self, taken: Taken<'_>) -> Result<Delivery<M>, Refusal> {

@@ -101,6 +101,7 @@ impl Sender<[u8]> {
     ///
     /// [`Error::TooLong`]; [`Error::AtCeiling`], [`Error::NoMemory`] if there is no memory for it; [`Error::Closed`] when the
     /// owner is gone; [`Error::Forked`] in a forked child.
+    #[inline]
     pub fn loan(&self, length: usize) -> Result<Loan<[u8]>, Error> {
         let outlet = Arc::clone(self.loans());
         let lease = outlet.lend(length, |bytes| Some(bytes)).map_err(failed)?;
@@ -133,6 +134,7 @@ impl<T: Plain> Sender<T> {
     /// # std::fs::remove_dir(&dir).unwrap();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn loan(&self) -> Result<Loan<T>, Error> {
         let outlet = Arc::clone(self.loans());
         let body = if outlet.may_lend() {
@@ -146,6 +148,7 @@ impl<T: Plain> Sender<T> {
 }
 
 impl<M: Message + ?Sized> Loan<M> {
+    #[inline]
     fn post(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
         match &self.body {
             Body::Lent(lease) => self.outlet.send_lease(lease, deadline),
@@ -155,6 +158,7 @@ impl<M: Message + ?Sized> Loan<M> {
     }
 
     /// It is not the sender's any more.
+    #[inline]
     fn sent(mut self) {
         self.body = Body::Sent;
     }
@@ -328,6 +332,7 @@ impl<M: Message + ?Sized> DerefMut for Loan<M> {
 }
 
 impl<M: Message + ?Sized> Drop for Loan<M> {
+    #[inline]
     fn drop(&mut self) {
         if let Body::Lent(lease) = &self.body {
             self.outlet.end_lease(lease);

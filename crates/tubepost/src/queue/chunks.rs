@@ -205,7 +205,7 @@ impl Chunks {
     }
 
     /// The entry of a chunk, or an error if there is no memory for it.
-    #[inline]
+    #[inline(always)]
     fn entry(&self, kind: usize, index: u64) -> Result<&Entry, Errno> {
         let class = &self.classes[kind];
         assert!(index < class.number);
@@ -228,6 +228,7 @@ impl Chunks {
         Ok(())
     }
 
+    #[inline(always)]
     pub(super) fn chunk(&self, kind: usize, index: u64) -> Result<Chunk<'_>, Errno> {
         let entry = self.entry(kind, index)?;
         Ok(Chunk { entry, word: Word(entry.word.load(Acquire)), chunks: self, kind, index })
@@ -278,7 +279,7 @@ impl Chunks {
 
     /// The chunk that a slot names, if it is one and in that sequence still. An error: it can't be looked at,
     /// for want of memory.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look_up(&self, ticket: Ticket) -> Result<Option<Chunk<'_>>, Errno> {
         let (kind, index) = ((ticket.which >> 32) as usize, ticket.which & 0xFFFF_FFFF);
         if kind >= MAX_CLASSES || index >= self.classes[kind].number {
@@ -324,7 +325,7 @@ impl Chunks {
     }
 
     /// The same chunk for who had it already: it was looked at before.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, ticket: Ticket) -> Option<Chunk<'_>> {
         self.look_up(ticket).ok().flatten()
     }
@@ -360,6 +361,7 @@ impl Chunks {
 
     /// The same for a payload of which the caller will not write every byte: the one that is free for longest, and not what is
     /// in the caches still, since to look for that would take longer. What comes next is fetched meanwhile.
+    #[inline]
     pub(crate) fn take_next(&self, length: u64, me: Member) -> Result<Chunk<'_>, NoChunk> {
         let kind = class_of(length);
         let class = self.classes[kind];

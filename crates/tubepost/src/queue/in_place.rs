@@ -81,6 +81,7 @@ impl<H: ?Sized> DerefMut for Writable<H> {
 impl Chunk<'_> {
     /// Looks at the first `length` bytes, which the caller has taken or holds, and of which it knows that nobody else writes
     /// them. Nothing: there are not so many.
+    #[inline]
     pub(crate) fn in_place<H: ?Sized>(
         &self,
         length: u64,
@@ -94,6 +95,7 @@ impl Chunk<'_> {
 
     /// The first `length` bytes, to be written. The chunk is the caller's OWN and was taken for that length; one of these
     /// is made of it at a time. Nothing: they are not what `view` wants.
+    #[inline]
     pub(crate) fn writable<H: ?Sized>(
         &self,
         length: u64,

@@ -175,19 +175,25 @@ impl Mapped {
     /// What is at a place that was taken. `None`: its length is impossible.
     #[inline]
     pub(crate) fn letter(&self, place: Place) -> Option<Letter<'_>> {
-        if self.has_length {
-            let word = self.length_word(place.index).load(Ordering::Relaxed);
-            if word & IN_CHUNK != 0 {
-                let length = (word & !IN_CHUNK) as usize;
-                let [which, sequence] = self.ticket_words(place.index);
-                let ticket = Ticket {
-                    which: which.load(Ordering::Relaxed),
-                    sequence: sequence.load(Ordering::Relaxed),
-                };
-                return (length <= self.max_message).then_some(Letter::InChunk(ticket, length as u64));
+        match self.ticket(place) {
+            Some((ticket, length)) => {
+                (length <= self.max_message as u64).then_some(Letter::InChunk(ticket, length))
             }
+            None => self.in_line(place).map(Letter::InLine),
         }
-        self.in_line(place).map(Letter::InLine)
+    }
+
+    /// Which chunk is named at a place, and how long its message is, whatever that is: for who checks it, or who only fetches.
+    #[inline]
+    pub(crate) fn ticket(&self, place: Place) -> Option<(Ticket, u64)> {
+        if !self.has_length {
+            return None;
+        }
+        let word = self.length_word(place.index).load(Ordering::Relaxed);
+        let [which, sequence] = self.ticket_words(place.index);
+        let ticket =
+            || Ticket { which: which.load(Ordering::Relaxed), sequence: sequence.load(Ordering::Relaxed) };
+        (word & IN_CHUNK != 0).then(|| (ticket(), u64::from(word & !IN_CHUNK)))
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! send     claim the first place, as ever
-//!          look at the states of those behind it: so many are FREE
-//!          CAS their claim words, until another was faster
-//!          write all payloads, then publish all
+//!          then one after the other of those behind it: is its state FREE? CAS its claim word
+//!          until one is not free, or another was faster
+//!          write and publish one after the other
 //! receive, where receivers compete
 //!          take the first message, as ever
 //!          look at the states of those behind it: so many are FULL
@@ -15,6 +15,9 @@
 //! For each place the protocol is that of `slots` and `takes`, step by step, and so are the invariants: a claim of p + 1 needs
 //! p claimed, and it is, by us. What differs is only the order in which different places are gone about: the ledgers are dense, so that
 //! eight claims are in one line; and a CAS waits for all stores before it, so none comes between.
+//!
+//! (Where places are claimed their slots were fetched before, so to look at one between two CASes waits for nothing. Who
+//! publishes one by one writes each line once.)
 //!
 //! A state is looked at before the word of the ledger here, and not after. That is as good: a slot leaves FREE(turn) only once it is claimed
 //! in that turn, and FULL(turn) once it is taken, and the CAS says that by then it was not. (Nor does it come back.)
@@ -51,8 +54,16 @@ impl<W: Words> Slots<W> {
     #[inline]
     pub(crate) fn claim_run(&self, from: u64, most: usize, me: Member) -> Result<Run, Refused> {
         let first = self.claim(from, me)?;
-        let free = |place: Place| self.state_at(place) == State::free(place.turn);
-        Ok(self.run(first, most, free, |place| self.claim_this(place, me)))
+        let claim =
+            |place: &Place| self.state_at(*place) == State::free(place.turn) && self.claim_this(*place, me);
+        let claimed = self.places(self.behind(first, most)).take_while(claim).count();
+        Ok(Run { first, length: 1 + claimed })
+    }
+
+    /// What may follow the first one in a run of at most so many.
+    #[inline]
+    fn behind(&self, first: Place, most: usize) -> Run {
+        Run { first: self.next(first), length: most.min(RUN).saturating_sub(1) }
     }
 
     /// Takes the message at `from` if that is the next one, published, and `wanted`, and of those behind it as many as
@@ -66,22 +77,11 @@ impl<W: Words> Slots<W> {
         wanted: impl Fn(Place) -> bool,
     ) -> Option<Run> {
         let (first, _) = self.take_if(from, me, &wanted)?;
-        let there = |place: Place| self.holds_message(place) && wanted(place);
-        Some(self.run(first, most, there, |place| self.take_this(place, me)))
-    }
-
-    /// As many places from `first`, which is ours, as are `ready`, and then ours as well.
-    #[inline]
-    fn run(
-        &self,
-        first: Place,
-        most: usize,
-        ready: impl Fn(Place) -> bool,
-        get: impl Fn(Place) -> bool,
-    ) -> Run {
-        let behind = Run { first: self.next(first), length: most.min(RUN).saturating_sub(1) };
-        let ready = self.places(behind).take_while(|place| ready(*place)).count();
-        let ours = self.places(Run { length: ready, ..behind }).take_while(|place| get(*place)).count();
-        Run { first, length: 1 + ours }
+        let behind = self.behind(first, most);
+        let there = |place: &Place| self.holds_message(*place) && wanted(*place);
+        let ready = self.places(behind).take_while(there).count();
+        let ready = self.places(Run { length: ready, ..behind });
+        let taken = ready.take_while(|place| self.take_this(*place, me)).count();
+        Some(Run { first, length: 1 + taken })
     }
 }

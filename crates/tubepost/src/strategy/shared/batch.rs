@@ -1,7 +1,7 @@
 //! Many messages in one call, which pay once for what they share.
 //!
-//! **Sending.** A run of places is claimed, all payloads are written, all are published; then the bell is rung, the cursor and the hint
-//! are moved, and what comes next is fetched: once. A message that needs a chunk goes by itself, in its turn: it is long enough to pay
+//! **Sending.** A run of places is claimed, payload after payload is written and published; then the bell is rung, the cursor and the hint
+//! are moved, and the slots of as many messages more are fetched: once. A message that needs a chunk goes by itself, in its turn: it is long enough to pay
 //! for that. Only what is free is claimed; who has more waits for room, and what was sent by then is sent.
 //!
 //! **Receiving.** An owner holds its lock once for a run and reads message by message, freeing each place and moving its head, as ever: stores that
@@ -104,8 +104,6 @@ impl Outlet {
         });
         for (place, message) in slots.places(run).zip(batch.sent..) {
             slots.words.write(place, (batch.bytes)(message));
-        }
-        for place in slots.places(run) {
             slots.publish(place, at.member);
         }
         self.published(run);
@@ -124,7 +122,14 @@ impl Outlet {
             self.look_ahead(position);
         }
         at.segment.messages().ring(&at.quiet);
-        at.segment.slots.words.fetch_after(at.segment.slots.place(end.wrapping_sub(1)).index);
+        let slots = &at.segment.slots;
+        if at.segment.geometry.areas.is_some() {
+            slots.words.fetch_after(slots.place(end.wrapping_sub(1)).index);
+        } else {
+            // Most probably a run as long comes next.
+            let next = Run { first: slots.place(end), length: run.length };
+            slots.places(next).for_each(|place| slots.words.fetch(place.index));
+        }
     }
 }
 

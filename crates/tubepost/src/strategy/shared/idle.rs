@@ -89,12 +89,25 @@ impl Inlet {
             poll(spin, deadline, || at.segment.visiting(has_come) || over())
         } else {
             let gate = at.segment.slots.gate(head);
-            poll(spin, deadline, || gate.has_come() || over())
+            let ready = poll(spin, deadline, || gate.has_come() || over());
+            self.fetch_letter(at.segment.slots.place(head));
+            ready
         };
         if ready {
             at.spun_well();
         }
         ready
+    }
+
+    /// Asks the processor to fetch, all at once, what receiving a message that seems to be there will touch if it is in a
+    /// chunk: nothing that is read here is relied on.
+    #[inline]
+    fn fetch_letter(&self, place: Place) {
+        let segment = &self.at.segment;
+        if let Some((ticket, length)) = segment.slots.words.ticket(place) {
+            segment.slots.words.fetch(place.index);
+            segment.chunks.fetch(ticket, length);
+        }
     }
 
     /// Sleeps until there seems to be a message, or the mailbox is closed.

@@ -124,9 +124,10 @@ impl Inlet {
     }
 
     /// Takes the next message if it is there and in line, and there is nothing else to look at: the way that
-    /// has to be short. Here and below, `COMPETES` is [`competes`](Self::competes), known to the compiler.
+    /// has to be short. An owner that wants it in hand takes one that is in a chunk as well. Here and below, `COMPETES` is
+    /// [`competes`](Self::competes), known to the compiler.
     #[inline(always)]
-    fn quick<const COMPETES: bool>(&self) -> Option<Taken<'_>> {
+    fn quick<const COMPETES: bool, W: With>(&self) -> Option<Taken<'_>> {
         let segment = &self.at.segment;
         let slots = &segment.slots;
         if !segment.is_ours() {
@@ -155,8 +156,14 @@ impl Inlet {
         if state.is_awaited() && !slots.take_awaited(place, self.at.member) {
             return None;
         }
-        let payload = slots.words.in_line(place)?;
-        Some(Taken::in_line(self, Some(held), place, state.member(), payload))
+        match slots.words.in_line(place) {
+            Some(payload) => Some(Taken::in_line(self, Some(held), place, state.member(), payload)),
+            None if W::HOLDS => {
+                let taken = Taken::of_slot(self, place, state.member(), 0).ok()??;
+                Some(taken.behind(held))
+            }
+            None => None,
+        }
     }
 
     /// Takes the next message if there is one, whatever way it has to be taken.
@@ -431,7 +438,7 @@ impl Inlet {
     /// The same, if the next message is one that needs no more than that.
     #[inline(always)]
     pub(crate) fn try_quickly<W: With>(&self, with: &mut W) -> Option<Result<W::Result, Refusal>> {
-        let taken = if self.competes() { self.quick::<true>()? } else { self.quick::<false>()? };
+        let taken = if self.competes() { self.quick::<true, W>()? } else { self.quick::<false, W>()? };
         Some(with.message(taken))
     }
 
@@ -462,7 +469,7 @@ impl Inlet {
         mut with: W,
     ) -> Result<W::Result, Refusal> {
         loop {
-            if let Some(taken) = self.quick::<COMPETES>() {
+            if let Some(taken) = self.quick::<COMPETES, W>() {
                 return with.message(taken);
             }
             if let Some(taken) = self.wait(deadline)? {

@@ -38,6 +38,7 @@ impl Outlet {
     }
 
     /// Takes memory for a message of so many bytes, and sees in it what `view` does.
+    #[inline]
     pub(crate) fn lend<H: ?Sized>(
         &self,
         length: usize,
@@ -59,6 +60,7 @@ impl Outlet {
     }
 
     /// Whether a message of so many bytes could be sent if there is room.
+    #[inline]
     pub(crate) fn may_lend_so_much(&self, length: usize) -> Result<(), Refusal> {
         let segment = &self.at.segment;
         if !segment.is_ours() {
@@ -71,11 +73,13 @@ impl Outlet {
         if segment.is_closed() { Err(closed(segment)) } else { Ok(()) }
     }
 
+    #[inline]
     fn own<H: ?Sized>(&self, lease: &Lease<H>) -> Option<Chunk<'_>> {
         self.at.segment.chunks.find(lease.ticket()).filter(|chunk| chunk.word == lease.word)
     }
 
     /// The memory of a message that was not sent is free.
+    #[inline]
     pub(crate) fn end_lease<H: ?Sized>(&self, lease: &Lease<H>) {
         if self.at.segment.is_ours()
             && let Some(chunk) = self.own(lease)

@@ -37,6 +37,8 @@ pub(crate) struct Taken<'a> {
 /// be inlined: a message that goes by way of the stack takes twice as long.)
 pub(crate) trait With {
     type Result;
+    /// It stays in hand.
+    const HOLDS: bool = false;
     fn message(&mut self, taken: Taken<'_>) -> Result<Self::Result, Refusal>;
 }
 
@@ -175,6 +177,7 @@ impl<'a> Taken<'a> {
     }
 
     /// A look at it where it is.
+    #[inline]
     pub(crate) fn in_place<H: ?Sized>(&self, view: View<H>) -> Option<Result<InPlace<H>, Unfit>> {
         self.chunk.as_ref()?.in_place(self.payload.len() as u64, view)
     }
@@ -197,7 +200,7 @@ impl<'a> Taken<'a> {
     }
 
     /// Keeps the message in hand until it is accepted or given back. `in_place`: it is read where it is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hold(self, in_place: bool) -> Result<InHand, Refusal> {
         let at = &self.inlet.at;
         let Some(place) = self.place else {
@@ -273,6 +276,7 @@ impl<'a> Taken<'a> {
 
 impl Inlet {
     /// Ends a message in hand: it is consumed.
+    #[inline]
     pub(crate) fn accept(&self, hand: InHand) -> Result<(), Error> {
         let segment = &self.at.segment;
         if !segment.is_ours() {
