@@ -2,8 +2,8 @@
 //! Opens an arbitrary file as a mailbox, and uses it.
 //!
 //! Arbitrary bytes are no mailbox and would be refused at once. So the input is mostly a list of changes to an image of
-//! a real one, that dead processes left with messages in all states (modes 0 to 6: which image), and only in mode 7
-//! the image itself:
+//! a real one, that dead processes left with messages in all states (modes 0 to 12: which image), and only in
+//! higher modes the image itself:
 //!
 //! ```text
 //! byte 0     mode
@@ -46,7 +46,7 @@ fuzz_target!(|input: &[u8]| {
     let [mode, who, changes @ ..] = input else { return };
     let images = images();
     let stage = Stage::new();
-    let which = usize::from(mode % 8);
+    let which = usize::from(mode % 16);
     let file = match images.get(which) {
         Some(image) => image.put(&stage.path(), changes),
         None => raw(&stage.path(), changes),
@@ -59,10 +59,10 @@ fuzz_target!(|input: &[u8]| {
     }
     let who = &(who & 0x3f);
     match which {
-        3 => stage.all::<u64>(*who),
+        3 | 11 => stage.all::<u64>(*who),
         4 => stage.all::<[u64; 1024]>(*who),
         5 => stage.all::<str>(*who),
-        6 => stage.all::<Call<[u8], [u8]>>(*who),
+        6 | 9 | 12 => stage.all::<Call<[u8], [u8]>>(*who),
         _ => stage.all::<[u8]>(*who),
     }
 });
@@ -73,13 +73,19 @@ fn images() -> &'static [Image] {
         let stage = Stage::new();
         let domain = &stage.domain;
         vec![
-            Image::of::<[u8]>(domain, true, 7, Some(10_000)),
-            Image::of::<[u8]>(domain, false, 7, Some(10_000)),
-            Image::of::<[u8]>(domain, false, 1, Some(100)),
-            Image::of::<u64>(domain, true, 1, None),
-            Image::of::<[u64; 1024]>(domain, false, 3, None),
-            Image::of::<str>(domain, true, 5, Some(50)),
-            Image::of::<Call<[u8], [u8]>>(domain, false, 7, Some(10_000)),
+            Image::of::<[u8]>(domain, true, Some(7), Some(10_000)),
+            Image::of::<[u8]>(domain, false, Some(7), Some(10_000)),
+            Image::of::<[u8]>(domain, false, Some(1), Some(100)),
+            Image::of::<u64>(domain, true, Some(1), None),
+            Image::of::<[u64; 1024]>(domain, false, Some(3), None),
+            Image::of::<str>(domain, true, Some(5), Some(50)),
+            Image::of::<Call<[u8], [u8]>>(domain, false, Some(7), Some(10_000)),
+            Image::of::<[u8]>(domain, false, Some(0), Some(10_000)),
+            Image::of::<[u8]>(domain, true, Some(0), Some(100)),
+            Image::of::<Call<[u8], [u8]>>(domain, false, Some(0), Some(10_000)),
+            Image::of::<[u8]>(domain, false, None, Some(10_000)),
+            Image::of::<u64>(domain, true, None, None),
+            Image::of::<Call<[u8], [u8]>>(domain, true, None, Some(100)),
         ]
     })
 }
@@ -178,11 +184,21 @@ plain_goods!(u64, 7);
 plain_goods!([u64; 1024], [7; 1024]);
 
 impl Image {
-    /// Of a mailbox with messages that wait, in hand and given back, in line and in chunks.
-    fn of<M: Goods + ?Sized>(domain: &Domain, owned: bool, capacity: u64, longest: Option<u64>) -> Image {
-        let mut options = Mailbox::<M>::options().domain(domain).bounded(capacity).member("owner");
+    /// Of a mailbox with messages that wait, in hand and given back, in line and in chunks; without a capacity in
+    /// segments of two.
+    fn of<M: Goods + ?Sized>(
+        domain: &Domain,
+        owned: bool,
+        capacity: Option<u64>,
+        longest: Option<u64>,
+    ) -> Image {
+        let options = Mailbox::<M>::options().domain(domain).member("owner").ceiling(1 << 20);
+        let mut options = match capacity {
+            Some(capacity) => options.bounded(capacity),
+            None => options.unbounded().segments_of(2),
+        };
         if let Some(longest) = longest {
-            options = options.max_message(longest).ceiling(1 << 20);
+            options = options.max_message(longest);
         }
         let path = domain.path().join("box");
         let inbox = if owned {
