@@ -63,7 +63,8 @@ fn a_command_that_fails_gives_no_answer() {
 fn who_waits_for_an_answer_waits_no_longer_than_said() {
     let scene = Scene::new();
     scene.run(&["call", "ask", "anybody?"]).code(4).complains(&["ask"]);
-    let server = serve(&scene, &["sh", "-c", "exec sleep 1000"]);
+    // A command that outlives its server, but not for long.
+    let server = serve(&scene, &["sh", "-c", "exec tail -f /dev/null --pid $PPID"]);
     scene.run(&["call", "ask", "--timeout", "50ms", "slow?"]).code(3).prints("").complains(&["--timeout"]);
     let waiting = scene.start(&["call", "ask", "ever?"]);
     until("both have asked", || scene.find("ask").is_some_and(|row| row["sent"] == 2));
