@@ -377,7 +377,7 @@ impl Judge {
         // Not only when all who sent have left.
         self.domain.gc().expect("our own domain");
         let used = crate::layout::used(&self.file()).unwrap_or_else(|why| panic!("{why}"));
-        let nothing = used.has_no_chunks() && used.has_no_cells();
+        let nothing = used.has_no_chunks() && used.has_no_cells(std::process::id().into());
         assert!(nothing, "nothing waits, and chunks are in use: {used:?}");
     }
 
@@ -407,7 +407,7 @@ impl Judge {
         let waste = (stat.depth, stat.held, chunk_bytes, stat.chunk_waste);
         assert!(waste == (0, 0, 0, 0), "left: {waste:?} (waiting, held, bytes of chunks, wasted)");
         assert!(
-            used.rows == ours && used.chunks.len() == segments && used.has_no_cells(),
+            used.rows == ours && used.chunks.len() == segments && used.has_no_cells(me),
             "in use after gc: {used:?}"
         );
         if let Some(inbox) = self.inbox.take() {

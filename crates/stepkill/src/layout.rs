@@ -12,16 +12,17 @@ pub const ENTRY: u64 = 128;
 const EVER_AT: u64 = 0x180;
 /// How many cells were ever used, where nothing waits.
 const CELLS_AT: u64 = 0x280;
-pub const CELL: u64 = 64;
+pub const CELL: u64 = 256;
 /// How many offers were made, where nothing waits.
 const OFFERS_AT: u64 = 0x288;
-/// What a cell says whose receiver was given something.
+/// What a cell says that its receiver keeps, and does not wait in.
+const OWN: u64 = 1;
+/// What a cell says whose receiver was given a chunk.
 const GIVEN: u64 = 3;
 /// 0, or where messages are answered: 1 + the longest answer.
 const ANSWERS_AT: u64 = 0x78;
 /// How many cells for calls were ever used.
 const CALLS_AT: u64 = 0x2C0;
-/// As long as a cell.
 pub const CALL: u64 = 64;
 /// What a call's cell says whose answer is there, and not read.
 const ANSWERED: u64 = 4;
@@ -189,8 +190,14 @@ impl Used {
         self.chunks.iter().all(Chunk::is_last_segment) && self.chunks.len() <= self.appended
     }
 
-    pub fn has_no_cells(&self) -> bool {
-        self.cells.is_empty() && self.calls.is_empty()
+    /// None is in use but by receivers of this process that live, and keep theirs: one each.
+    pub fn has_no_cells(&self, me: u64) -> bool {
+        let keeper = |word: &u64| (word >> 16 & 7 == OWN).then_some((word & 0xffff, me));
+        let keepers: Vec<_> = self.cells.iter().map(keeper).collect();
+        let lives = |at: usize| {
+            keepers[at].is_some_and(|row| self.rows.contains(&row)) && !keepers[..at].contains(&keepers[at])
+        };
+        (0..keepers.len()).all(lives) && self.calls.is_empty()
     }
 
     /// Whether this chunk is an answer that its caller has not read.
@@ -202,7 +209,7 @@ impl Used {
     /// Whether a cell names this chunk: it was given to who waits there.
     pub fn gives(&self, chunk: &Chunk) -> bool {
         let which = chunk.class << 12 | chunk.index;
-        self.cells.iter().any(|word| word >> 16 & 3 == GIVEN && word >> 18 & 0x1_ffff == which)
+        self.cells.iter().any(|word| word >> 16 & 7 == GIVEN && word >> 19 & 0x1_ffff == which)
     }
 }
 
@@ -287,7 +294,7 @@ pub fn used(path: &Path) -> Result<Used, String> {
     used.rows.extend(not_clean.map(|(row, at)| (row, word(at + 16))));
     if layout.capacity == 0 {
         let cells = (0..(word(CELLS_AT) & 0xffff_ffff) + BEYOND).map(|cell| word(layout.cells + CELL * cell));
-        used.cells.extend(cells.filter(|word| word >> 16 & 3 != 0));
+        used.cells.extend(cells.filter(|word| word >> 16 & 7 != 0));
     }
     if layout.calls > 0 {
         let calls = (0..(word(CALLS_AT) & 0xffff_ffff) + BEYOND).map(|call| layout.calls + CALL * call);

@@ -45,7 +45,7 @@ const ALL: &[Planted] = &[
     ("copy-returned", Kills("take"), "doubled"),
     ("row-not-swept", Kills("take"), "1 in hand"),
     ("publish-before-link", Kills("send-chunked"), "a receive was refused"),
-    ("given-chunk-freed", Kills("gc+meet-send"), "nobody gave it anything"),
+    ("given-chunk-freed", Kills("gc+meet-send-chunked"), "nobody gave it anything"),
     ("number-unchecked", Stops("call"), "has the answer to"),
     ("answer-freed", Kills("call-reply-long"), "was told: Unanswered"),
     ("caller-in-cell", Stops("call-reply-to-dead"), "chunks are in use"),

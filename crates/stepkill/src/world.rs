@@ -104,9 +104,9 @@ impl Operation {
     /// It sends where no place is free, or nobody collects it; or receives where nothing waits.
     pub fn is_in_vain(&self) -> bool {
         let waiting = u64::from(self.world.waiting);
-        let Effects { adds, removes, withdraws, .. } = self.effects;
+        let Effects { adds, removes, takes, withdraws, .. } = self.effects;
         if self.world.capacity == 0 {
-            return adds > 0 && self.world.ready == 0 || removes > 0 && waiting == 0;
+            return adds > 0 && self.world.ready == 0 || removes + takes > 0 && waiting == 0;
         }
         let full = self.world.segments == 0 && waiting == self.world.capacity;
         adds > 0 && full || removes > 0 && waiting == 0 || withdraws

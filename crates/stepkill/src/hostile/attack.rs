@@ -155,7 +155,7 @@ fn aim(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
         63..=69 if layout.calls > 0 => layout.slots + layout.stride * slot + dice.below(layout.stride),
         2..=21 => 0xC0 + dice.below(HEADER - 0xC0),
         // Where nothing waits nothing is in those places.
-        22..=62 if layout.capacity == 0 => layout.cells + CELL * dice.below(FEW) + 8 * dice.below(4),
+        22..=62 if layout.capacity == 0 => layout.cells + CELL * dice.below(FEW) + 8 * dice.below(18),
         22..=38 => layout.claims + 8 * slot,
         39..=50 => layout.takes + 8 * slot,
         51..=62 => layout.slots + layout.stride * slot,

@@ -13,11 +13,13 @@ pub(super) const NOBODY: World = World { capacity: 0, waiting: 0, ..SMALL };
 const READY: World = World { ready: 1, ..NOBODY };
 /// Somebody offers a message.
 const OFFER: World = World { waiting: 1, ..NOBODY };
+const READY_LARGE: World = World { longest: 10_000, ..READY };
 const READY_OWNER: World = World { owner: Owner::Judge, ..READY };
 const OWN: World = World { owner: Owner::Walker, ..OFFER };
 
 pub const ALL: &[Operation] = &[
     Operation { name: "meet-send", world: READY, walk: sending::send, effects: ADDS },
+    Operation { name: "meet-send-chunked", world: READY_LARGE, walk: sending::send_chunked, effects: ADDS },
     Operation { name: "meet-send-to-owner", world: READY_OWNER, walk: sending::send, effects: ADDS },
     Operation { name: "meet-try-send", world: READY, walk: try_send, effects: ADDS },
     Operation { name: "meet-send-in-vain", world: NOBODY, walk: sending::send, effects: ADDS },
@@ -27,6 +29,7 @@ pub const ALL: &[Operation] = &[
     Operation { name: "meet-try-recv", world: OFFER, walk: try_recv, effects: RECEIVES },
     Operation { name: "meet-recv-in-vain", world: NOBODY, walk: receiving::recv, effects: RECEIVES },
     Operation { name: "meet-take", world: OFFER, walk: receiving::take, effects: TAKES },
+    Operation { name: "meet-take-in-vain", world: NOBODY, walk: receiving::take, effects: TAKES },
     Operation { name: "meet-accept", world: OFFER, walk: receiving::accept, effects: RECEIVES },
     Operation { name: "meet-give-back", world: OFFER, walk: receiving::give_back, effects: TAKES },
     Operation { name: "meet-take-again", world: OFFER, walk: receiving::take_again, effects: TAKES_TWICE },

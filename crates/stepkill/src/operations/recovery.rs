@@ -33,6 +33,7 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("close-chunked", &["own", "gc", "remove-dead"]),
     ("own", &["own", "gc", "create"]),
     ("meet-send", &["meet-send", "gc", "open-sender", "remove-dead"]),
+    ("meet-send-chunked", &["meet-send", "gc"]),
     ("meet-send-in-vain", &["meet-recv", "gc", "open-sender", "open-receiver"]),
     ("meet-recv", &["meet-recv", "meet-send", "gc", "open-receiver"]),
     ("meet-recv-in-vain", &["meet-send", "meet-recv", "gc", "open-sender", "remove-dead"]),

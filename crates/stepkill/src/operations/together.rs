@@ -43,6 +43,7 @@ pub const ALL: &[(&str, &str, &[&str])] = &[
     // Who stands still for too long is waited for in vain.
     ("meet-send-in-vain", "meet-recv-in-vain", &["TimedOut"]),
     ("meet-send-in-vain", "meet-send-in-vain", &["TimedOut"]),
+    ("meet-send-in-vain", "meet-take-in-vain", &["TimedOut"]),
     ("meet-send", "meet-send", &["TimedOut"]),
     ("meet-send", "meet-recv-in-vain", &["TimedOut"]),
     ("meet-recv", "meet-recv", &["TimedOut"]),

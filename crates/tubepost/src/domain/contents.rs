@@ -69,7 +69,8 @@ impl Segment {
 
     /// How many of them were given back.
     fn back(&self, unfreed: u64, untaken: u64) -> u64 {
-        in_hand::count(&self.chunks, Use::Returned) + self.given_back(unfreed, untaken, |_| true)
+        let in_cells = self.handoff.as_ref().map_or(0, |handoff| handoff.back().count() as u64);
+        in_cells + in_hand::count(&self.chunks, Use::Returned) + self.given_back(unfreed, untaken, |_| true)
     }
 
     /// How many messages were given back in slots, of those that are closed or not, as `wanted` says. If
@@ -97,10 +98,11 @@ impl Segment {
         let back = self.back(unfreed, untaken);
         let waiting = self.fresh(untaken) + back;
         let in_slots = self.slots.takers(unfreed, untaken).count() as u64;
-        let held = in_hand::count_held(&self.chunks) + in_slots;
+        let in_cells = self.handoff.as_ref().map_or(0, |handoff| handoff.count_here());
+        let held = in_hand::count_held(&self.chunks) + in_slots + in_cells;
         let passed = untaken.saturating_sub(takes::skipped(&self.header().head.skips));
         let received = match &self.handoff {
-            Some(handoff) => handoff.numbers().received.load(Acquire),
+            Some(handoff) => handoff.received(),
             None => passed.saturating_sub(back + held),
         };
         Count { waiting, held, received }
@@ -201,7 +203,7 @@ impl Segment {
             handoff.close();
             self.give_back();
             in_hand::bury_returned(&self.chunks);
-            return in_hand::count(&self.chunks, Use::Buried);
+            return in_hand::count(&self.chunks, Use::Buried) + handoff.bury();
         }
         let header = self.header();
         let tail = self.slots.close(header.tail.hint.load(Acquire));

@@ -35,7 +35,7 @@
 use super::visits;
 use crate::os::{Errno, lock, pid};
 use crate::queue::about::About;
-use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDS};
+use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDS, Signature};
 use crate::queue::rows::Rows;
 use crate::queue::slots::Member;
 use crate::sync::doors;
@@ -130,6 +130,13 @@ pub(crate) fn sender(entry: &Entry) -> Peer {
     let about = About::of(entry);
     let length = if entry.author.load(Acquire) == 0 { 0 } else { about.name_length() };
     spell(about.pid(), length, &entry.sender_name)
+}
+
+/// What a cell says about who sent what is there.
+pub(crate) fn sender_in_cell(signature: &Signature) -> Peer {
+    let about = About::of_cell(signature);
+    let length = if signature.author.load(Acquire) == 0 { 0 } else { about.name_length() };
+    spell(about.pid(), length, &signature.name)
 }
 
 fn spell(pid: u32, length: usize, name: &[AtomicU64; 8]) -> Peer {

@@ -8,7 +8,7 @@
 //! The word is written by who has the chunk as OWN, then by who has taken the slot that names it, then by who
 //! HELD names.
 
-use super::layout::{Entry, Row};
+use super::layout::{Entry, Row, Signature};
 use super::slots::Member;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::fence;
@@ -29,6 +29,10 @@ pub(crate) struct About(u64);
 impl About {
     pub(crate) fn of(entry: &Entry) -> About {
         About(entry.about.load(Relaxed))
+    }
+
+    pub(crate) fn of_cell(signature: &Signature) -> About {
+        About(signature.about.load(Relaxed))
     }
 
     pub(crate) fn pid(self) -> u32 {
@@ -64,10 +68,42 @@ pub(crate) fn sign(entry: &Entry, sender: Option<(Member, &Row)>, copied: bool) 
     };
     let (pid, length) = (row.pid.load(Relaxed) & PID, row.name_length.load(Relaxed) & NAME);
     entry.about.store(pid | length << NAME_SHIFT | copied, Relaxed);
-    let author = (row.word.load(Relaxed) >> 2) << 16 | u64::from(member);
+    let author = author_of(member, row);
     if entry.author.load(Relaxed) != author {
         write_name(entry, author, &row.name);
     }
+}
+
+fn author_of(member: Member, row: &Row) -> u64 {
+    (row.word.load(Relaxed) >> 2) << 16 | u64::from(member)
+}
+
+/// Says who sends what is in a cell. The caller has the right to give something there.
+#[inline(always)]
+pub(crate) fn sign_cell(signature: &Signature, sender: Option<(Member, &Row)>) {
+    let author = sender.map_or(0, |(member, row)| author_of(member, row));
+    if author == 0 || signature.author.load(Relaxed) != author {
+        sign_again(signature, author, sender.map(|(_, row)| row));
+    }
+}
+
+#[cold]
+fn sign_again(signature: &Signature, author: u64, row: Option<&Row>) {
+    signature.author.store(0, Relaxed);
+    fence(Release);
+    let Some(row) = row else { return signature.about.store(0, Relaxed) };
+    let (pid, length) = (row.pid.load(Relaxed) & PID, row.name_length.load(Relaxed) & NAME);
+    signature.about.store(pid | length << NAME_SHIFT, Relaxed);
+    for (to, from) in signature.name.iter().zip(&row.name) {
+        to.store(from.load(Relaxed), Relaxed);
+    }
+    signature.author.store(author, Release);
+}
+
+/// Says of a chunk, which is the caller's OWN, what a cell says of the message.
+pub(crate) fn copy_signature(to: &Entry, from: &Signature) {
+    to.about.store(from.about.load(Relaxed), Relaxed);
+    write_name(to, from.author.load(Relaxed), &from.name);
 }
 
 #[cold]

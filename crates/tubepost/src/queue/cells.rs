@@ -3,16 +3,18 @@
 //! The table is sparse, as that of the members: a process makes sure of a page before it looks at it.
 
 use super::chunks::{Chunk, Chunks, Use};
-use super::handoff::{CELLS, Cells, Given, Handoff, Which};
-use super::layout::{CELL, Cell, Geometry, Meeting, Numbers, PAGE};
-use super::mapped::fetch_for_writing;
+use super::handoff::{CELLS, Cells, Given, Handoff, Seat, Which};
+use super::layout::{CELL, Cell, Geometry, IN_CELL, Meeting, Numbers, PAGE, Row, Signature};
+use super::mapped::{Lent, fetch_for_writing};
 use super::rows::HeaderOf;
 use super::slots::Member;
-use super::{fencing, in_hand};
+use super::{about, fencing, in_hand};
+use crate::memory::copy;
 use crate::os::map::Map;
 use crate::sync::wait::{Bell, Wakes};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -35,12 +37,6 @@ impl Handoff<Mapped> {
         Handoff::new(Mapped { map, header, numbers_at, cells_at, sure: AtomicU32::new(0) })
     }
 
-    /// A number that nobody had.
-    #[inline]
-    pub(crate) fn next(&self) -> u64 {
-        self.numbers().next.fetch_add(1, Relaxed)
-    }
-
     /// What counts.
     #[inline]
     pub(crate) fn numbers(&self) -> &Numbers {
@@ -48,12 +44,51 @@ impl Handoff<Mapped> {
         unsafe { &*self.cells.map.start().as_ptr().add(self.cells.numbers_at).cast::<Numbers>() }
     }
 
-    /// Asks the processor to fetch, for writing, the numbers, and the cell that is the first one asked for.
+    /// Asks the processor to fetch, for writing, the cell that is the first one asked for.
     pub(crate) fn fetch(&self) {
-        fetch_for_writing(std::ptr::from_ref(self.numbers()).cast_mut().cast());
         if self.cells.sure.load(Relaxed) > 0 {
             fetch_for_writing(std::ptr::from_ref(self.cells.cell(0)).cast_mut().cast());
         }
+    }
+
+    /// Writes a message to a cell that the caller has the right to give something in; it is not longer than [`IN_CELL`].
+    #[inline(always)]
+    pub(crate) fn write(&self, giving: Seat, bytes: &[u8], me: Option<(Member, &Row)>) {
+        assert!(bytes.len() <= IN_CELL);
+        let cell = self.cells.cell(giving.index);
+        about::sign_cell(&cell.signature, me);
+        cell.number.store(self.number_in(giving.index), Relaxed);
+        cell.length.store(bytes.len() as u32, Relaxed);
+        // SAFETY: as long as the payload of a cell, which is shared memory (`cell`).
+        unsafe { copy::write(cell.payload.as_ptr().cast_mut().cast(), bytes) }
+    }
+
+    /// What was given in a cell. Nothing: its length is impossible.
+    #[inline(always)]
+    pub(crate) fn payload(&self, here: Seat) -> Option<Lent<'_>> {
+        let cell = self.cells.cell(here.index);
+        let length = cell.length.load(Relaxed) as usize;
+        // SAFETY: within the payload of a cell, which lies within the mapping (`cell`).
+        (length <= IN_CELL).then(|| unsafe { Lent::new(cell.payload.as_ptr().cast(), length) })
+    }
+
+    /// What was given in a cell of the caller's is received.
+    #[inline(always)]
+    pub(crate) fn count_received(&self, here: Seat) {
+        let received = &self.cells.cell(here.index).received;
+        received.store(received.load(Relaxed).wrapping_add(1), Relaxed); // whoever has the cell is alone
+    }
+
+    /// How many messages were received.
+    pub(crate) fn received(&self) -> u64 {
+        let cells = (0..self.cells.used().load(Acquire).min(CELLS)).filter(|index| self.cells.sure(*index));
+        let here = cells.map(|index| self.cells.cell(index).received.load(Acquire));
+        here.fold(self.numbers().received.load(Acquire), u64::wrapping_add)
+    }
+
+    /// Who sent what is in a cell.
+    pub(crate) fn signature(&self, here: Seat) -> &Signature {
+        &self.cells.cell(here.index).signature
     }
 
     /// Where the receiver sleeps that has this cell.
@@ -114,8 +149,14 @@ impl Cells for Mapped {
     }
 
     #[inline]
-    fn arrival(&self, index: u32) -> &AtomicU64 {
-        &self.cell(index).arrival
+    fn number(&self, index: u32) -> &AtomicU64 {
+        &self.cell(index).number
+    }
+
+    #[inline]
+    fn last(&self) -> &AtomicU64 {
+        // SAFETY: within the mapping, in what is memory from the start, and aligned (`mapped`); atomics only.
+        unsafe { &(*self.map.start().as_ptr().add(self.numbers_at).cast::<Numbers>()).last }
     }
 }
 
@@ -135,8 +176,7 @@ pub(crate) fn put_in_order(
     dead: impl Fn(Member) -> bool,
     named: impl Fn(&Chunk<'_>) -> bool,
 ) -> u64 {
-    handoff.clear(chunks, &dead);
-    let mut returned = 0;
+    let mut returned = handoff.clear(chunks, &dead);
     for chunk in chunks.all() {
         let word = chunk.word;
         match word.kind() {

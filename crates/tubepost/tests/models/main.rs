@@ -17,6 +17,7 @@
 //! | [`waking`] | whom to wake where receivers compete | in order |
 //! | [`doors`] | waking those who wait for a descriptor, beside sleepers | in order |
 //! | [`handoff`] | capacity zero: giving, offering, giving up | in order |
+//! | [`given_here`] | capacity zero: short messages in the cells of their receivers | in order |
 //! | [`calls`] | questions and answers: who answers, giving up, a second server | in order |
 //! | [`segments`] | an unbounded queue: segments that come, go, and lose their memory under who looks | store buffers |
 //! | [`names`] | who may take a dead owner's name | in order |
@@ -38,6 +39,7 @@ mod close;
 mod doors;
 mod explorer;
 mod fencing;
+mod given_here;
 mod handoff;
 mod memory;
 mod names;

@@ -24,7 +24,10 @@ struct Heap {
     offers: AtomicU64,
     closed: AtomicU32,
     words: [AtomicU64; 2],
-    arrivals: [AtomicU64; 2],
+    last: AtomicU64,
+    numbers: [AtomicU64; 2],
+    /// What is written in cells.
+    here: [UnsafeCell<u64>; 2],
     chunks: [AtomicU64; 2],
     payloads: [UnsafeCell<u64>; 2],
 }
@@ -48,8 +51,11 @@ impl Cells for Heap {
     fn word(&self, index: u32) -> &AtomicU64 {
         &self.words[index as usize]
     }
-    fn arrival(&self, index: u32) -> &AtomicU64 {
-        &self.arrivals[index as usize]
+    fn number(&self, index: u32) -> &AtomicU64 {
+        &self.numbers[index as usize]
+    }
+    fn last(&self) -> &AtomicU64 {
+        &self.last
     }
 }
 
@@ -82,7 +88,9 @@ fn meeting() -> Arc<Handoff<Heap>> {
         offers: AtomicU64::new(0),
         closed: AtomicU32::new(0),
         words: std::array::from_fn(|_| AtomicU64::new(0)),
-        arrivals: std::array::from_fn(|_| AtomicU64::new(0)),
+        last: AtomicU64::new(0),
+        numbers: std::array::from_fn(|_| AtomicU64::new(0)),
+        here: std::array::from_fn(|_| UnsafeCell::new(0)),
         chunks: std::array::from_fn(|_| AtomicU64::new(FREE)),
         payloads: std::array::from_fn(|_| UnsafeCell::new(0)),
     }))
@@ -116,6 +124,17 @@ fn try_send(handoff: &Handoff<Heap>, which: Which) -> bool {
         }
     }
     false
+}
+
+/// A sender gives this in a cell, once.
+fn try_give(handoff: &Handoff<Heap>, me: Member) -> bool {
+    let Some(giving) = handoff.longest_waiting().and_then(|seat| handoff.begin(seat, me)) else {
+        return false;
+    };
+    handoff.cells.number(giving.index).store(handoff.number_in(giving.index), Ordering::Relaxed);
+    // SAFETY: loom checks that nobody else touches it meanwhile.
+    handoff.cells.here[giving.index as usize].with_mut(|cell| unsafe { *cell = me.into() });
+    handoff.finish(giving)
 }
 
 /// It was given this: the payload.
@@ -165,6 +184,7 @@ fn loom_of_two_senders_one_meets_a_receiver_that_may_leave() {
                 handoff.free(seat);
                 None
             }
+            left => unreachable!("nobody gives anything there: {left:?}"),
         };
         let sent = senders.map(|sender| sender.join().unwrap());
         match got {
@@ -217,4 +237,64 @@ fn loom_who_closes_takes_the_cell_away_or_is_seen() {
         (seen, handoff.waits(&seat))
     });
     assert_eq!(met, BTreeSet::from([(false, false), (true, false), (true, true)]));
+}
+
+#[test]
+fn loom_who_leaves_while_something_is_given_has_it_or_not_and_the_cell_is_whole() {
+    let met = check(|| {
+        let handoff = meeting();
+        let senders = [10, 11].map(|me| {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || try_give(&handoff, me))
+        });
+        let mut got = Vec::new();
+        // Twice: the second time in a cell that nobody writes to any more.
+        for _ in 0..2 {
+            let seat = handoff.sit(0, ME).unwrap();
+            let seat = handoff.post(seat, handoff.number_in(seat.index));
+            match handoff.stand_up(seat) {
+                Left::Here(here) => {
+                    // SAFETY: loom checks that nobody writes it meanwhile.
+                    got.push(handoff.cells.here[here.index as usize].with(|cell| unsafe { *cell }));
+                    handoff.free(here);
+                }
+                Left::Mine => handoff.free(seat),
+                Left::Lost => {}
+                Left::Given(which) => unreachable!("nobody has chunk {which}"),
+            }
+        }
+        let sent = senders.map(|sender| sender.join().unwrap());
+        assert!(handoff.taken().next().is_none(), "the cells are free");
+        got.sort_unstable();
+        let expected: Vec<u64> =
+            [10, 11].into_iter().zip(sent).filter(|(_, sent)| *sent).map(|(me, _)| me).collect();
+        assert_eq!(got, expected);
+        got
+    });
+    assert!(met.contains(&vec![]) && met.contains(&vec![10]) && met.contains(&vec![11]));
+}
+
+#[test]
+fn loom_who_died_waiting_leaves_what_it_was_given_there_or_nothing() {
+    let met = check(|| {
+        let handoff = meeting();
+        let seat = handoff.sit(0, ME).unwrap();
+        handoff.post(seat, 0); // and it dies
+        let sender = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || try_give(&handoff, 10))
+        };
+        let tidier = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || handoff.clear(&handoff.cells, |member| member == ME))
+        };
+        handoff.clear(&handoff.cells, |member| member == ME);
+        let sent = sender.join().unwrap();
+        tidier.join().unwrap();
+        let back = handoff.clear(&handoff.cells, |member| member == ME);
+        assert_eq!(back, u64::from(sent));
+        assert_eq!(handoff.taken().count() as u64, back, "but for that all cells are free");
+        sent
+    });
+    assert_eq!(met, BTreeSet::from([false, true]));
 }

@@ -162,21 +162,41 @@ pub(crate) struct Meeting {
 /// Capacity zero: what counts.
 #[repr(C, align(64))]
 pub(crate) struct Numbers {
-    /// The next number: of who waits or offers, and of a message.
-    pub(crate) next: AtomicU64,
-    /// How many messages were received.
+    /// The last number that is of no cell: of an offer, or a message.
+    pub(crate) last: AtomicU64,
+    /// How many messages were received that were in chunks.
     pub(crate) received: AtomicU64,
 }
 
-/// Capacity zero: where one receiver waits; see `queue::handoff`.
-#[repr(C, align(64))]
+/// Capacity zero: where one receiver waits, and short messages are given to it; see `queue::handoff`.
+#[repr(C, align(256))]
 pub(crate) struct Cell {
     pub(crate) word: AtomicU64,
-    /// Who came first is served first.
-    pub(crate) arrival: AtomicU64,
+    /// Who came first is served first; then that of the message.
+    pub(crate) number: AtomicU64,
+    /// How many messages were received that were given here.
+    pub(crate) received: AtomicU64,
     /// Where it sleeps.
     pub(crate) bell: AtomicU32,
+    /// Of the message.
+    pub(crate) length: AtomicU32,
+    pub(crate) payload: [AtomicU64; 4],
+    // The rest is other cache lines, which are written when the author changes, and read when somebody asks.
+    pub(crate) signature: Signature,
 }
+
+/// Who sent what is in a cell; see `queue::about`.
+#[repr(C, align(64))]
+pub(crate) struct Signature {
+    /// Which member's name follows.
+    pub(crate) author: AtomicU64,
+    /// Its process id and the length of its name.
+    pub(crate) about: AtomicU64,
+    pub(crate) name: [AtomicU64; 8],
+}
+
+/// The longest message that is given in a cell.
+pub(crate) const IN_CELL: usize = size_of::<[AtomicU64; 4]>();
 
 /// Bytes of a cell.
 pub(crate) const CELL: u64 = size_of::<Cell>() as u64;
@@ -222,7 +242,8 @@ const _: () = {
     assert!(CALL_CELL == 64 && offset_of!(CallCell, answer) == 32);
     assert!(offset_of!(Header, meeting) == 0x280 && offset_of!(Meeting, offers) == 8);
     assert!(size_of::<Numbers>() == 64 && offset_of!(Numbers, received) == 8);
-    assert!(CELL == 64 && offset_of!(Cell, bell) == 16 && offset_of!(Entry, bell) == 20);
+    assert!(CELL == 256 && offset_of!(Cell, bell) == 24 && offset_of!(Entry, bell) == 20);
+    assert!(offset_of!(Cell, payload) == 32 && offset_of!(Cell, signature) == 64 && IN_CELL == 32);
     assert!(SPARE_CHUNKS << 5 == 1 << WHICH_BITS && MAX_CLASSES <= 1 << 5);
     assert!(offset_of!(Header, segments) == 0x240 && offset_of!(Row, visiting) == 112);
     assert!(offset_of!(Bells, doors) == 24 && offset_of!(Row, door) == 120);

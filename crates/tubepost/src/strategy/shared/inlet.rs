@@ -334,6 +334,7 @@ impl Inlet {
                 done => return done.map(Some),
             }
         }
+        self.take_in();
         let mut known = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted =
             |chunk: &Chunk<'_>| !rules.is_worn(chunk.word.before()) && !About::of(chunk.entry).is_rejected();
@@ -468,6 +469,12 @@ impl Inlet {
         deadline: Option<Instant>,
         mut with: W,
     ) -> Result<W::Result, Refusal> {
+        if COMPETES && let Some(handoff) = &self.at.segment.handoff {
+            return match self.quickly_met(handoff, deadline) {
+                Ok(taken) => with.message(taken),
+                Err(posted) => self.slowly(with, self.meet(handoff, deadline, posted)?),
+            };
+        }
         loop {
             if let Some(taken) = self.quick::<COMPETES, W>() {
                 return with.message(taken);
@@ -488,7 +495,7 @@ impl Inlet {
     #[inline(never)]
     pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<Option<Taken<'_>>, Refusal> {
         if let Some(handoff) = &self.at.segment.handoff {
-            return self.meet(handoff, deadline).map(Some);
+            return self.meet(handoff, deadline, None).map(Some);
         }
         match self.take() {
             Err(Refusal::Waiting) if self.poll(deadline) => Ok(None),
@@ -538,6 +545,7 @@ impl Inlet {
 
 impl Drop for Inlet {
     fn drop(&mut self) {
+        self.forget_cell();
         if self.at.segment.geometry.choice.owned {
             let _ = self.close();
         }

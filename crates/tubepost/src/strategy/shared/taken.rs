@@ -10,6 +10,7 @@ use crate::queue::about;
 use crate::queue::calls::Address;
 use crate::queue::chunks::{Chunk, NoChunk, Ticket, Use, Word};
 use crate::queue::fencing;
+use crate::queue::handoff::Seat;
 use crate::queue::in_hand::{self, Origin};
 use crate::queue::in_place::{InPlace, View};
 use crate::queue::mapped::{Lent, Letter};
@@ -26,8 +27,10 @@ pub(crate) struct Taken<'a> {
     held: Option<Held<'a>>,
     /// Its place, if it is (also) in a slot …
     place: Option<Place>,
-    /// … and its chunk, if it is in one.
+    /// … and its chunk, if it is in one …
     chunk: Option<Chunk<'a>>,
+    /// … or its cell.
+    cell: Option<Seat>,
     sender: Member,
     before: u8,
     pub(crate) payload: Lent<'a>,
@@ -61,7 +64,7 @@ impl<'a> Taken<'a> {
         sender: Member,
         payload: Lent<'a>,
     ) -> Taken<'a> {
-        Taken { inlet, held, place: Some(place), chunk: None, sender, before: 0, payload }
+        Taken { inlet, held, place: Some(place), chunk: None, cell: None, sender, before: 0, payload }
     }
 
     /// What is at a place that was taken. Nothing: it is not there any more, or was never sensible. An error: it
@@ -84,7 +87,10 @@ impl<'a> Taken<'a> {
             }
             None => (None, None),
         };
-        let taken = |payload| Taken { inlet, held: None, place: Some(place), chunk, sender, before, payload };
+        let taken = |payload| {
+            let place = Some(place);
+            Taken { inlet, held: None, place, chunk, cell: None, sender, before, payload }
+        };
         Ok(payload.map(taken))
     }
 
@@ -97,7 +103,15 @@ impl<'a> Taken<'a> {
             return Err(inlet.impossible().into());
         };
         let before = chunk.word.before();
-        Ok(Taken { inlet, held: None, place: None, chunk: Some(chunk), sender: 0, before, payload })
+        let chunk = Some(chunk);
+        Ok(Taken { inlet, held: None, place: None, chunk, cell: None, sender: 0, before, payload })
+    }
+
+    /// What was given in a cell.
+    #[inline(always)]
+    pub(super) fn in_cell(inlet: &'a Inlet, here: Seat, payload: Lent<'a>) -> Taken<'a> {
+        let cell = Some(here);
+        Taken { inlet, held: None, place: None, chunk: None, cell, sender: 0, before: here.before(), payload }
     }
 
     /// Keeps an owner's other threads out.
@@ -111,7 +125,10 @@ impl<'a> Taken<'a> {
         match (self.place, self.chunk) {
             (Some(place), _) => place.position,
             (None, Some(chunk)) => chunk.entry.position.load(Relaxed),
-            (None, None) => 0,
+            (None, None) => {
+                let handoff = self.inlet.at.segment.handoff.as_ref();
+                handoff.zip(self.cell).map_or(0, |(handoff, here)| handoff.number(&here))
+            }
         }
     }
 
@@ -121,8 +138,9 @@ impl<'a> Taken<'a> {
     }
 
     pub(crate) fn sender(&self) -> Peer {
-        match (self.place, self.chunk) {
-            (None, Some(chunk)) => member::sender(chunk.entry),
+        match (self.chunk, self.cell, &self.inlet.at.segment.handoff) {
+            (Some(chunk), ..) if self.place.is_none() => member::sender(chunk.entry),
+            (_, Some(here), Some(handoff)) => member::sender_in_cell(handoff.signature(here)),
             _ => {
                 let row = self.inlet.at.segment.rows.get(self.sender);
                 row.map_or_else(|_| Peer { pid: 0, name: String::new() }, member::peer)
@@ -161,6 +179,10 @@ impl<'a> Taken<'a> {
     /// The message was read: its place and its chunk are free. Says whether it was this receiver's still.
     #[inline(always)]
     pub(crate) fn consume(self) -> bool {
+        if let Some(here) = self.cell {
+            self.inlet.consumed(here);
+            return true;
+        }
         let freed = self.chunk.is_none_or(|chunk| chunk.swap(chunk.word.freed()).is_some());
         let mine = freed || self.place.is_some();
         if self.chunk.is_some() && mine {
@@ -204,7 +226,13 @@ impl<'a> Taken<'a> {
     pub(crate) fn hold(self, in_place: bool) -> Result<InHand, Refusal> {
         let at = &self.inlet.at;
         let Some(place) = self.place else {
-            let chunk = self.chunk.ok_or_else(|| self.inlet.impossible())?;
+            let chunk = match (self.chunk, self.cell) {
+                (Some(chunk), _) => chunk,
+                (None, Some(here)) => self.inlet.move_to_chunk(here).inspect_err(|_| {
+                    self.inlet.give_back_in_cell(here);
+                })?,
+                (None, None) => return Err(self.inlet.impossible().into()),
+            };
             in_hand::keep(&chunk, self.inlet.terms(in_place), at.member);
             return Ok(InHand::Chunk(chunk.ticket(), chunk.word));
         };
@@ -246,7 +274,7 @@ impl<'a> Taken<'a> {
                 chunk.swap(chunk.word.given_back());
                 self.inlet.at.segment.tell_news();
             }
-            (None, None) => {}
+            (None, None) => self.cell.into_iter().for_each(|here| self.inlet.give_back_in_cell(here)),
         }
     }
 
