@@ -13,8 +13,11 @@ use crate::strategy::Refusal;
 use crate::strategy::shared::collected::Uncollected;
 use crate::strategy::shared::loaned::{Lease, Whose};
 use crate::strategy::shared::outlet::Outlet;
+use crate::strategy::shared::tasks;
+use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// A message that is not sent yet, in memory that the mailbox lent: [`Sender::loan`].
@@ -154,6 +157,50 @@ impl<M: Message + ?Sized> Loan<M> {
             Body::Lent(lease) => self.outlet.send_lease(lease, deadline),
             Body::Private(message) => self.outlet.send((self.kind.bytes)(message), deadline),
             Body::Sent => Ok(()),
+        }
+    }
+
+    /// [`send`](Self::send) for a task. Dropped before it is done, nothing was sent, and the memory goes back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sender::send_async`]; the loan comes back.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-loan-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Mailbox, Sender};
+    ///
+    /// let inbox = Mailbox::<[u8]>::options().domain(&domain).own("frames")?;
+    /// let out = Sender::<[u8]>::options().domain(&domain).open("frames")?;
+    /// # futures_executor::block_on(async {
+    /// let mut frame = out.loan(640 * 480)?;
+    /// frame.fill(128);
+    /// frame.send_async().await?;
+    /// assert_eq!(inbox.take_async().await?.len(), 640 * 480);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop(inbox);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn send_async(self) -> Result<(), SendError<Loan<M>>> {
+        let mut wait = tasks::for_room(); // dropped before the loan: what was offered in vain is that again
+        let sent = poll_fn(|context| match &self.body {
+            Body::Lent(lease) => self.outlet.poll_lease(&mut wait, context, lease),
+            Body::Private(message) => self.outlet.poll_send(&mut wait, context, (self.kind.bytes)(message)),
+            Body::Sent => Poll::Ready(Ok(())),
+        })
+        .await;
+        drop(wait);
+        match sent {
+            Ok(()) => {
+                self.sent();
+                Ok(())
+            }
+            Err(Refusal::Closed(closed)) => Err(SendError::Closed(self, closed)),
+            Err(Refusal::Failed(error)) => Err(SendError::Failed(self, *error)),
+            Err(Refusal::Waiting) => unreachable!("a task waits instead"),
         }
     }
 

@@ -1,12 +1,15 @@
 //! Loans: messages that are written, and read, where they are.
 
+use std::future::Future;
 use std::os::unix::fs::MetadataExt;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tubepost::{Domain, Error, Fate, Loan, Mailbox, SendCollectedError, Sender, TrySendError};
+use tubepost::{Domain, Error, Fate, Loan, Mailbox, SendCollectedError, Sender, TryRecvError, TrySendError};
 
+use crate::executors::{Executor, on_every_executor};
 use crate::letters::pattern;
-use crate::rows::{Owned, needless, on_every_row_with_room, open};
+use crate::rows::{Owned, needless, on_every_row, on_every_row_with_room, on_every_row_without_room, open};
 use crate::stage::{Child, Cue, PATIENCE, Place, Role};
 
 pub const ROLES: &[Role] = &[("loaner", loaner)];
@@ -114,6 +117,63 @@ fn plain_types_small_and_large() {
             assert!(is_shared(&place, &*delivery), "it was copied");
             delivery.accept().expect("it is in hand");
         }
+    });
+}
+
+#[test]
+fn tasks_send_what_they_were_lent() {
+    on_every_row(|row| {
+        let place = Place::new();
+        let inbox = row.own::<[u8]>(&place, "box");
+        let out = open::<[u8]>(&place, "box");
+        on_every_executor(|executor| {
+            for (seed, length) in [0, 1, 240, 5000, 100_000].into_iter().enumerate() {
+                let loan = fill(out.loan(length).expect("there is memory"), seed as u64);
+                let both = async { futures_util::join!(loan.send_async(), inbox.recv_async()) };
+                let (sent, received) = executor.run(both);
+                sent.expect("it was received");
+                assert!(received.expect("it was sent") == pattern(length, seed as u64));
+            }
+        });
+        // Dropped in the middle, also while it is offered, it was not sent, and its memory is free.
+        if row.capacity() != None {
+            let n = row.n();
+            (0..n).for_each(|at| out.try_send(&pattern(9, at)).expect("a free place"));
+            let mut sending = Box::pin(fill(out.loan(900).expect("there is memory"), 7).send_async());
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(sending.as_mut().poll(&mut context).is_pending());
+            drop(sending);
+            (0..n).for_each(|at| assert_eq!(inbox.try_recv(), Ok(pattern(9, at))));
+            assert_eq!(inbox.try_recv(), Err(TryRecvError::Empty));
+        }
+        // Where the mailbox ends, the loan comes back whole.
+        let loan = fill(out.loan(900).expect("there is memory"), 8);
+        match row.owned {
+            Owned::ByProcess => assert_eq!(inbox.close().expect("ours").uncollected, 0),
+            Owned::BySystem => assert_eq!(place.domain().remove("box").expect("ours").uncollected, 0),
+        }
+        let error = Executor::Plain.run(loan.send_async()).expect_err("it is closed");
+        assert!(error.is_closed());
+        let loan = error.into_inner();
+        assert!(*loan == pattern(900, 8)[..]);
+        drop(loan);
+    });
+}
+
+#[test]
+fn a_loan_offered_in_vain_is_its_senders_again() {
+    on_every_row_without_room(|row| {
+        let place = Place::new();
+        let inbox = row.own::<[u8]>(&place, "box");
+        let out = open::<[u8]>(&place, "box");
+        let mut sending = Box::pin(fill(out.loan(900).expect("there is memory"), 7).send_async());
+        assert!(sending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        match row.owned {
+            Owned::ByProcess => assert_eq!(inbox.close().expect("ours").uncollected, 0),
+            Owned::BySystem => assert_eq!(place.domain().remove("box").expect("ours").uncollected, 0),
+        }
+        let error = Executor::Plain.run(sending).expect_err("nobody took it");
+        assert!(error.is_closed() && *error.into_inner() == pattern(900, 7)[..]);
     });
 }
 

@@ -189,8 +189,13 @@ impl Outlet {
 
     /// Offers a message, and does not wait until it is taken.
     pub(super) fn offer(&self, handoff: &Handoff<Mapped>, bytes: &[u8]) -> Result<Offer, Refusal> {
-        let linked = self.post_offer(handoff, self.fill(bytes)?);
-        Ok(Offer { at: Arc::clone(&self.at), ticket: linked.ticket(), word: linked.word })
+        Ok(self.offer_filled(handoff, self.fill(bytes)?, Use::Free))
+    }
+
+    /// The same with a chunk that is ours, and is put to that use if nobody takes it.
+    pub(super) fn offer_filled(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'_>, in_vain: Use) -> Offer {
+        let linked = self.post_offer(handoff, chunk);
+        Offer { at: Arc::clone(&self.at), ticket: linked.ticket(), word: linked.word, in_vain }
     }
 
     /// Where it is: with its receiver.
@@ -268,6 +273,8 @@ pub(crate) struct Offer {
     at: Arc<Attachment>,
     ticket: Ticket,
     word: Word,
+    /// What becomes of its chunk when it is taken back.
+    in_vain: Use,
 }
 
 impl Offer {
@@ -283,7 +290,13 @@ impl Offer {
 
     /// Takes it back. `false`: somebody took it.
     pub(super) fn withdraw(&self) -> bool {
-        self.linked().is_some_and(|chunk| chunk.swap(chunk.word.freed()).is_some())
+        self.linked().is_some_and(|chunk| {
+            let back = match self.in_vain {
+                Use::Own => chunk.word.to(Use::Own, self.at.member),
+                _ => chunk.word.freed(),
+            };
+            chunk.swap(back).is_some()
+        })
     }
 }
 

@@ -7,10 +7,13 @@
 //! **What if it dies here?** As any sender does: OWN(dead) is free, a message that was published is one.
 
 use super::collected::Uncollected;
+use super::handoff::Offer;
 use super::outlet::Outlet;
 use super::{closed, forked, too_long};
 use crate::error::Error;
+use crate::queue::cells::Mapped;
 use crate::queue::chunks::{Chunk, Ticket, Use, Word};
+use crate::queue::handoff::Handoff;
 use crate::queue::in_place::Writable;
 use crate::queue::slots::Place;
 use crate::strategy::Refusal;
@@ -104,6 +107,18 @@ impl Outlet {
     #[inline]
     pub(crate) fn try_send_lease<H: ?Sized>(&self, lease: &Lease<H>) -> Result<(), Refusal> {
         self.post_lease::<false, H>(lease).map(drop)
+    }
+
+    /// Where nothing waits: offers it, and does not wait until it is taken.
+    pub(super) fn offer_lease<H: ?Sized>(
+        &self,
+        handoff: &Handoff<Mapped>,
+        lease: &Lease<H>,
+    ) -> Result<Offer, Refusal> {
+        match self.own(lease) {
+            Some(chunk) => Ok(self.offer_filled(handoff, chunk, Use::Own)),
+            None => Err(self.at.damaged("a loan is not its sender's any more").into()),
+        }
     }
 
     /// Sends it, waiting for room until the deadline.

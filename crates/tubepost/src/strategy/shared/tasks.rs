@@ -4,6 +4,7 @@
 use super::collected::{Uncollected, free_withdrawn};
 use super::forked;
 use super::inlet::Inlet;
+use super::loaned::Lease;
 use super::outlet::Outlet;
 use super::pending::Wait;
 use super::taken::With;
@@ -107,6 +108,31 @@ impl Outlet {
         }
         let look = || self.look_before_waiting().map_err(Err);
         wait.poll(&self.at, context, || now(self.try_send(bytes)), look, failed)
+    }
+
+    /// Sends what was lent when there is room.
+    pub(crate) fn poll_lease<H: ?Sized>(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+        lease: &Lease<H>,
+    ) -> Poll<Result<(), Refusal>> {
+        if wait.offers() {
+            return self.poll_offer(wait, context);
+        }
+        match self.try_send_lease(lease) {
+            Err(Refusal::Waiting) => {}
+            done => {
+                wait.leave();
+                return Poll::Ready(done);
+            }
+        }
+        if let Some(handoff) = &self.at.segment.handoff {
+            wait.keep_offer(self.offer_lease(handoff, lease)?);
+            return self.poll_offer(wait, context);
+        }
+        let look = || self.look_before_waiting().map_err(Err);
+        wait.poll(&self.at, context, || now(self.try_send_lease(lease)), look, failed)
     }
 
     /// Where nothing waits: comes back when somebody took what this task offers.
