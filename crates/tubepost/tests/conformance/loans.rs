@@ -136,7 +136,7 @@ fn tasks_send_what_they_were_lent() {
             }
         });
         // Dropped in the middle, also while it is offered, it was not sent, and its memory is free.
-        if row.capacity() != None {
+        if row.capacity().is_some() {
             let n = row.n();
             (0..n).for_each(|at| out.try_send(&pattern(9, at)).expect("a free place"));
             let mut sending = Box::pin(fill(out.loan(900).expect("there is memory"), 7).send_async());

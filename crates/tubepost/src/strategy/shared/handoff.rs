@@ -14,20 +14,19 @@
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::taken::Taken;
-use super::{Attachment, closed, too_long};
+use super::{closed, too_long};
 use crate::error::Error;
 use crate::memory::payload;
 use crate::os::Errno;
 use crate::queue::about;
 use crate::queue::cells::Mapped;
-use crate::queue::chunks::{Chunk, NoChunk, Ticket, Use, Word};
+use crate::queue::chunks::{Chunk, NoChunk, Use};
 use crate::queue::handoff::{Handoff, Left, SEATS, Seat, Which};
 use crate::queue::layout::{IN_CELL, PAGE};
 use crate::queue::slots::Place;
 use crate::strategy::Refusal;
 use crate::sync::sole::thread;
 use crate::sync::wait::poll;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::time::Instant;
@@ -177,7 +176,7 @@ impl Outlet {
     }
 
     /// Offers a chunk of ours. Who waits takes it; who offers only wakes him.
-    fn post_offer<'a>(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'a>) -> Chunk<'a> {
+    pub(super) fn post_offer<'a>(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'a>) -> Chunk<'a> {
         let at = &*self.at;
         chunk.entry.position.store(handoff.draw(), Relaxed);
         let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
@@ -187,24 +186,13 @@ impl Outlet {
         linked
     }
 
-    /// Offers a message, and does not wait until it is taken.
-    pub(super) fn offer(&self, handoff: &Handoff<Mapped>, bytes: &[u8]) -> Result<Offer, Refusal> {
-        Ok(self.offer_filled(handoff, self.fill(bytes)?, Use::Free))
-    }
-
-    /// The same with a chunk that is ours, and is put to that use if nobody takes it.
-    pub(super) fn offer_filled(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'_>, in_vain: Use) -> Offer {
-        let linked = self.post_offer(handoff, chunk);
-        Offer { at: Arc::clone(&self.at), ticket: linked.ticket(), word: linked.word, in_vain }
-    }
-
     /// Where it is: with its receiver.
     fn sent(&self) -> Place {
         self.at.segment.slots.place(0)
     }
 
     /// A chunk of ours with the message in it.
-    fn fill(&self, bytes: &[u8]) -> Result<Chunk<'_>, Refusal> {
+    pub(super) fn fill(&self, bytes: &[u8]) -> Result<Chunk<'_>, Refusal> {
         let at = &*self.at;
         let segment = &at.segment;
         let length = bytes.len() as u64;
@@ -264,47 +252,6 @@ impl Outlet {
             }
         }
         false
-    }
-}
-
-/// A message that is offered by a task. Dropped: it was taken, or never will be.
-#[derive(Debug)]
-pub(crate) struct Offer {
-    at: Arc<Attachment>,
-    ticket: Ticket,
-    word: Word,
-    /// What becomes of its chunk when it is taken back.
-    in_vain: Use,
-}
-
-impl Offer {
-    fn linked(&self) -> Option<Chunk<'_>> {
-        let chunk = self.at.segment.chunks.find(self.ticket);
-        chunk.filter(|chunk| chunk.word == self.word)
-    }
-
-    /// Whether a receiver has it.
-    pub(super) fn is_taken(&self) -> bool {
-        self.linked().is_none()
-    }
-
-    /// Takes it back. `false`: somebody took it.
-    pub(super) fn withdraw(&self) -> bool {
-        self.linked().is_some_and(|chunk| {
-            let back = match self.in_vain {
-                Use::Own => chunk.word.to(Use::Own, self.at.member),
-                _ => chunk.word.freed(),
-            };
-            chunk.swap(back).is_some()
-        })
-    }
-}
-
-impl Drop for Offer {
-    fn drop(&mut self) {
-        if self.at.segment.is_ours() {
-            self.withdraw();
-        }
     }
 }
 

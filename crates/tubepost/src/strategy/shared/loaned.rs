@@ -7,7 +7,7 @@
 //! **What if it dies here?** As any sender does: OWN(dead) is free, a message that was published is one.
 
 use super::collected::Uncollected;
-use super::handoff::Offer;
+use super::offer::Offer;
 use super::outlet::Outlet;
 use super::{closed, forked, too_long};
 use crate::error::Error;

@@ -35,6 +35,7 @@ mod handoff;
 mod idle;
 pub(crate) mod inlet;
 pub(crate) mod loaned;
+mod offer;
 pub(crate) mod outlet;
 mod overdue;
 pub(crate) mod pending;

@@ -6,7 +6,7 @@
 
 use super::Attachment;
 use super::door::Ticket;
-use super::handoff::Offer;
+use super::offer::Offer;
 use crate::error::Error;
 use crate::sync::wait::SLICE;
 use crate::sync::watch;
