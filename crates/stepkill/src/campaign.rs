@@ -26,7 +26,8 @@ pub struct Plan {
     /// Every instruction, not only those where shared state changes.
     pub every: bool,
     pub kill: bool,
-    pub stop: bool,
+    /// Also stopped, at each point, or each second one …; 0: at none.
+    pub stops: usize,
     /// System calls fail, and nothing else happens.
     pub faults: bool,
     /// Also two processes, one after the other, and others that sleep meanwhile.
@@ -93,7 +94,7 @@ impl Job {
             }
             Job::Two(pair) => {
                 totals.pairs.fetch_add(1, Relaxed);
-                let plan = Plan { stop: false, ways: 1, calls: CALLS_OF_PAIRS, ..plan };
+                let plan = Plan { stops: 0, ways: 1, calls: CALLS_OF_PAIRS, ..plan };
                 pair_of(&pair, false, plan, totals, dog);
             }
             Job::Heir(pair) => {
@@ -213,7 +214,7 @@ fn wanted(recording: &Recording, plan: Plan) -> impl Iterator<Item = &Point> {
     recording.points.iter().filter(move |point| match point.kind {
         Kind::Plain => plan.every,
         // Killed there it leaves what it leaves after the change before.
-        Kind::Write => plan.every || plan.stop && before.iter().any(|other| other.step == point.step),
+        Kind::Write => plan.every || plan.stops > 0 && before.iter().any(|other| other.step == point.step),
         Kind::Call => {
             call += 1;
             plan.every || call % every == 0
@@ -243,7 +244,7 @@ fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
                 adrift += u64::from(!try_one(subject, &recording, point, way, false, totals, dog));
             }
         }
-        if plan.stop {
+        if plan.stops > 0 && at % plan.stops == 0 {
             totals.stops.fetch_add(1, Relaxed);
             let way = at as u32 % WAYS;
             adrift += u64::from(!try_one(subject, &recording, point, way, true, totals, dog));

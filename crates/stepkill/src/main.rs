@@ -41,7 +41,7 @@ use subject::{First, Subject};
 
 const USAGE: &str = "\
 stepkill changes [OPERATION]   every point where shared state changes: killed, and stopped
-stepkill quick [OPERATION]     the same with fewer system calls, and one way each
+stepkill quick [OPERATION]     the same, with fewer calls, stops, pairs and ways
 stepkill pairs [OPERATION]     two that die one after the other: every point of the first
 stepkill full [OPERATION]      every instruction: killed
 stepkill one OPERATION STEP [WAY]        one of these kills again
@@ -113,8 +113,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         [sort @ ("quick" | "changes"), ref only @ ..] if only.len() < 2 => {
-            let (firsts, calls, ways) = if sort == "quick" { (2, 10, 1) } else { (6, 1000, 2) };
-            let plan = Plan { kill: true, stop: true, pairs: true, firsts, calls, ways, ..Plan::default() };
+            let (firsts, calls, ways, stops) = if sort == "quick" { (1, 10, 1, 2) } else { (6, 1000, 2, 1) };
+            let plan = Plan { kill: true, pairs: true, firsts, calls, ways, stops, ..Plan::default() };
             campaign(sort, plan, only.first().copied())
         }
         ["pairs", ref only @ ..] if only.len() < 2 => {

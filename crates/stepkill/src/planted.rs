@@ -206,13 +206,13 @@ pub fn part(kind: &str, name: &str, processor: usize) -> ExitCode {
     let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
     trace::fix_addresses();
     trace::stay_on(processor);
-    let (kill, stop) = (kind == "kills", kind == "stops");
+    let (kill, stops) = (kind == "kills", usize::from(kind == "stops"));
     // A library that is broken may show it in several ways; without an error any is too many.
     let chosen = std::env::var(CHOICE).unwrap_or_default();
     let expected = ALL.iter().find(|(error, ..)| *error == chosen).map_or("", |(.., expected)| *expected);
     let plan = Plan {
         kill,
-        stop,
+        stops,
         pairs: true,
         firsts: usize::MAX,
         until: Some(expected),

@@ -36,7 +36,7 @@ pub struct Amount {
     both: bool,
 }
 
-pub const SAMPLE: Amount = Amount { points: 6, stands: 16, late: 3, grid: 2, both: false };
+pub const SAMPLE: Amount = Amount { points: 4, stands: 10, late: 2, grid: 2, both: false };
 pub const COMPLETE: Amount =
     Amount { points: usize::MAX, stands: usize::MAX, late: usize::MAX, grid: usize::MAX, both: true };
 

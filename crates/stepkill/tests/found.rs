@@ -31,8 +31,8 @@ fn a_trimmer_that_dies_leaves_no_chunk_beyond_the_mark() {
 /// everybody was told of one message more that was never collected than there was.
 #[test]
 fn an_owner_that_dies_taking_a_long_message_has_it_once() {
-    finds_nothing(&["quick", "own-take-chunked"], 50);
-    finds_nothing(&["quick", "own-recv-chunked"], 20);
+    finds_nothing(&["changes", "own-take-chunked"], 50);
+    finds_nothing(&["changes", "own-recv-chunked"], 20);
 }
 
 /// The page that tells a forked child from its parent is mapped when a process first opens anything. Where
@@ -56,5 +56,5 @@ fn a_message_stays_when_its_receiver_has_no_memory() {
 /// the chunk of a long answer, stayed that one's, who knew nothing of it. Now such a call is given up when the row is swept.
 #[test]
 fn a_caller_that_dies_while_it_is_answered_leaves_no_cell() {
-    finds_nothing(&["quick", "call-reply-to-dead"], 40);
+    finds_nothing(&["changes", "call-reply-to-dead"], 40);
 }
