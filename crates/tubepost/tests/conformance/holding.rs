@@ -329,6 +329,7 @@ fn accepted_once_however_late() {
                             let number = u32::from_le_bytes(delivery[..4].try_into().expect("four bytes"));
                             let turn = late.fetch_add(1, Ordering::Relaxed) % 16;
                             if turn == 0 {
+                                // No wait for anything: to hold it for too long is what this one does.
                                 std::thread::sleep(longest * 3);
                             } else if turn < 4 {
                                 let end =
@@ -349,6 +350,7 @@ fn accepted_once_however_late() {
                     message[..4].copy_from_slice(&number.to_le_bytes());
                     out.send(&message).expect("it lives");
                     if number % 8 == 0 {
+                        // Receivers are to have nothing to do meanwhile: only where one waits is a late one fenced off.
                         std::thread::sleep(longest);
                     }
                 }

@@ -109,7 +109,7 @@ impl Outlet {
         self.post_lease::<false, H>(lease).map(drop)
     }
 
-    /// Where nothing waits: offers it, and does not wait until it is taken.
+    /// Where nothing waits: offers it, and does not wait until it is taken. It was tried to be sent before, and so is signed.
     pub(super) fn offer_lease<H: ?Sized>(
         &self,
         handoff: &Handoff<Mapped>,
