@@ -35,7 +35,7 @@ use crate::queue::mapped::Mapped;
 use crate::queue::rows::{self, HeaderOf, Rows};
 use crate::queue::slots::{Member, Slots};
 use crate::sync::doors;
-use crate::sync::wait::{Bell, Wakes};
+use crate::sync::wait::{Bell, Quiet, Wakes};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -180,6 +180,27 @@ impl Segment {
     pub(crate) fn room(&self) -> Bell<'_> {
         let bells = &self.header().bells;
         Bell::new(&bells.room, &bells.fence, Wakes::All).and(self, doors::ROOM)
+    }
+
+    /// Wakes those who wait for messages, if any. The caller has just published one.
+    #[inline(always)]
+    pub(crate) fn ring_for_message(&self, quiet: &Quiet) {
+        if !Bell::is_quiet(&self.header().bells.messages, &self.header().bells.fence) {
+            self.ring_loudly(Self::messages, quiet);
+        }
+    }
+
+    /// Wakes those who wait for room, if any. The caller has just freed a place.
+    #[inline(always)]
+    pub(crate) fn ring_for_room(&self, quiet: &Quiet) {
+        if !Bell::is_quiet(&self.header().bells.room, &self.header().bells.fence) {
+            self.ring_loudly(Self::room, quiet);
+        }
+    }
+
+    #[inline(never)]
+    fn ring_loudly<'a>(&'a self, bell: fn(&'a Segment) -> Bell<'a>, quiet: &Quiet) {
+        bell(self).ring(quiet);
     }
 
     /// Those who wait for the end.

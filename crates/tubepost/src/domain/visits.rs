@@ -29,11 +29,12 @@
 use super::entry::Segment;
 use crate::os::{Errno, cpu, lock};
 use crate::queue::layout::{ROWS, Row};
+use crate::queue::rows::RowOf;
 use crate::queue::slots::Member;
 use crate::sync::sole::{self, Held, Sole};
 use crate::sync::wait::Bell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, AtomicUsize, compiler_fence};
 use std::time::{Duration, Instant};
 
@@ -46,34 +47,66 @@ const SOON: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Visits {
     member: Member,
+    /// Its row. Nothing, which is not to be, where that is no memory: then nobody trims.
+    row: Option<RowOf>,
     turns: Sole,
-    /// The thread that is inside.
+    /// The thread that is inside, if there may be another visit within.
     inside: AtomicUsize,
-}
-
-impl Visits {
-    pub(super) fn new(member: Member) -> Visits {
-        Visits { member, turns: Sole::new(cpu::register_for_barriers()), inside: AtomicUsize::new(0) }
-    }
 }
 
 /// Until it is dropped, what the directory leads to is memory.
 #[must_use]
-pub(crate) struct Visit<'a>(Option<Inside<'a>>);
-
-struct Inside<'a> {
-    visits: &'a Visits,
-    word: &'a AtomicU64,
-    _turn: Held<'a>,
-}
+pub(crate) struct Visit<'a>(Option<(&'a Visits, Inside<'a>)>);
 
 impl Drop for Visit<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(inside) = &self.0 {
-            inside.visits.inside.store(0, Relaxed);
-            inside.word.store(inside.word.load(Relaxed).wrapping_add(1) & !1, Release);
+        if let Some((visits, _)) = &self.0 {
+            visits.inside.store(0, Relaxed);
         }
+    }
+}
+
+/// The same.
+#[must_use]
+pub(crate) struct Inside<'a> {
+    word: &'a AtomicU64,
+    odd: u64,
+    _turn: Held<'a>,
+}
+
+impl<'a> Inside<'a> {
+    #[inline(always)]
+    fn new(word: &'a AtomicU64, turn: Held<'a>) -> Inside<'a> {
+        let odd = word.load(Relaxed) | 1;
+        word.store(odd, Relaxed);
+        compiler_fence(SeqCst);
+        Inside { word, odd, _turn: turn }
+    }
+}
+
+impl Drop for Inside<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.word.store(self.odd.wrapping_add(1), Release);
+    }
+}
+
+impl Visits {
+    pub(super) fn new(member: Member, row: Option<RowOf>) -> Visits {
+        let turns = Sole::new(cpu::register_for_barriers());
+        Visits { member, row, turns, inside: AtomicUsize::new(0) }
+    }
+
+    #[inline]
+    fn enter(&self) -> Visit<'_> {
+        let here = sole::thread();
+        let Some(row) = self.row.as_ref().filter(|_| self.inside.load(Relaxed) != here) else {
+            return Visit(None);
+        };
+        let turn = self.turns.hold();
+        self.inside.store(here, Relaxed);
+        Visit(Some((self, Inside::new(&row.visiting, turn))))
     }
 }
 
@@ -81,7 +114,7 @@ impl Segment {
     /// Begins a visit. Of a bounded mailbox, of a looker, and within another one of the same thread: nothing happens.
     #[inline]
     pub(crate) fn visit(&self) -> Visit<'_> {
-        Visit(self.visits.get().and_then(|visits| self.enter(visits)))
+        self.visits.get().map_or(Visit(None), Visits::enter)
     }
 
     /// Does this in a visit. (With one branch, where the mailbox is bounded.)
@@ -90,25 +123,20 @@ impl Segment {
         match self.visits.get() {
             None => look(),
             Some(visits) => {
-                let _visit = Visit(self.enter(visits));
+                let _visit = visits.enter();
                 look()
             }
         }
     }
 
-    #[inline]
-    fn enter<'a>(&'a self, visits: &'a Visits) -> Option<Inside<'a>> {
-        let here = sole::thread();
-        if visits.inside.load(Relaxed) == here {
-            return None;
-        }
-        // (A member's row is memory.)
-        let word = &self.rows.get(visits.member).ok()?.visiting;
-        let turn = visits.turns.hold();
-        visits.inside.store(here, Relaxed);
-        word.store(word.load(Relaxed) | 1, Relaxed);
-        compiler_fence(std::sync::atomic::Ordering::SeqCst);
-        Some(Inside { visits, word, _turn: turn })
+    /// Begins a visit where no other one of this thread is around it or within, if that takes no waiting: in few
+    /// stores, for the way that has to be short. (No closure that the compiler might call.)
+    #[inline(always)]
+    pub(crate) fn visit_shortly(&self) -> Option<Inside<'_>> {
+        let visits = self.visits.get()?;
+        let row = visits.row.as_ref()?;
+        debug_assert!(visits.inside.load(Relaxed) != sole::thread());
+        Some(Inside::new(&row.visiting, visits.turns.hold_quickly()?))
     }
 
     /// Becomes a member: from now on it visits, and is no looker.
@@ -116,7 +144,7 @@ impl Segment {
         if self.geometry.areas.is_none() {
             return;
         }
-        let visits = self.visits.get_or_init(|| Visits::new(member));
+        let visits = self.visits.get_or_init(|| Visits::new(member, self.rows.at(member).ok()));
         if !cpu::register_for_barriers() {
             Bell::pin(&self.header().bells.fence);
         }

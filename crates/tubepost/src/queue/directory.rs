@@ -125,20 +125,24 @@ impl Directory {
         Ok(())
     }
 
+    /// Where the places of an epoch begin, if it is there: as it usually is.
+    #[inline(always)]
+    pub(super) fn lie(&self, epoch: u64) -> Option<usize> {
+        let segment = self.word(epoch).ok()?.load(Acquire).wrapping_sub(Entry::new(epoch, 0).0);
+        let there = segment.wrapping_sub(1) < self.areas.segments - 1;
+        there.then_some((segment << self.areas.spacing) as usize)
+    }
+
     /// Where the places of an epoch are.
     #[inline]
     pub(super) fn lies(&self, epoch: u64) -> Lies {
-        let Ok(word) = self.word(epoch) else { return Lies::NotYet };
-        let found = Entry(word.load(Acquire));
-        let segment = found.0.wrapping_sub(Entry::new(epoch, 0).0);
-        if segment.wrapping_sub(1) < self.areas.segments - 1 {
-            return Lies::At((segment << self.areas.spacing) as usize);
-        }
-        self.lies_not_so_simply(found, epoch)
+        self.lie(epoch).map_or_else(|| self.lies_not_so_simply(epoch), Lies::At)
     }
 
     #[cold]
-    fn lies_not_so_simply(&self, found: Entry, epoch: u64) -> Lies {
+    fn lies_not_so_simply(&self, epoch: u64) -> Lies {
+        let Ok(word) = self.word(epoch) else { return Lies::NotYet };
+        let found = Entry(word.load(Acquire));
         match found.ahead_of(epoch) {
             0 if (1..self.areas.segments).contains(&found.segment()) => {
                 Lies::At((found.segment() << self.areas.spacing) as usize)

@@ -235,6 +235,11 @@ impl Words for Mapped {
         self.directory.as_ref().map_or(Lies::NotYet, |directory| directory.lies(epoch))
     }
 
+    #[inline(always)]
+    fn lie(&self, epoch: u64) -> Option<usize> {
+        self.directory.as_ref()?.lie(epoch)
+    }
+
     fn first(&self) -> u64 {
         self.directory.as_ref().map_or(0, Directory::first)
     }

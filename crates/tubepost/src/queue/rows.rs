@@ -44,6 +44,11 @@ impl Rows {
         Ok(unsafe { &*self.map.start().as_ptr().add(self.at).cast::<Row>().add(usize::from(member)) })
     }
 
+    /// The same, for who comes back to it often.
+    pub(crate) fn at(&self, member: Member) -> Result<RowOf, Errno> {
+        Ok(RowOf { row: self.get(member)?, _map: Arc::clone(&self.map) })
+    }
+
     #[cold]
     fn make_sure(&self, page: usize) -> Result<(), Errno> {
         self.map.reserve(self.at + page * PAGE, PAGE)?;
@@ -86,6 +91,28 @@ impl std::ops::Deref for HeaderOf {
     fn deref(&self) -> &Header {
         // SAFETY: `new` checked the range, and `_map` keeps the mapping.
         unsafe { &*self.header }
+    }
+}
+
+/// One row, one step nearer than through the table.
+#[derive(Debug)]
+pub(crate) struct RowOf {
+    row: *const Row,
+    _map: Arc<Map>,
+}
+
+// SAFETY: it leads to atomics in a mapping that `_map` keeps.
+unsafe impl Send for RowOf {}
+// SAFETY: as above.
+unsafe impl Sync for RowOf {}
+
+impl std::ops::Deref for RowOf {
+    type Target = Row;
+
+    #[inline]
+    fn deref(&self) -> &Row {
+        // SAFETY: `Rows::at` found it, and `_map` keeps the mapping.
+        unsafe { &*self.row }
     }
 }
 

@@ -163,6 +163,10 @@ pub(crate) trait Words {
     fn lies(&self, _epoch: u64) -> Lies {
         Lies::NotYet
     }
+    /// The same, if they are somewhere.
+    fn lie(&self, _epoch: u64) -> Option<usize> {
+        None
+    }
     /// An epoch before which all are over.
     fn first(&self) -> u64 {
         0
@@ -286,11 +290,24 @@ impl<W: Words> Slots<W> {
     #[inline(always)]
     pub(crate) fn claim_next(&self, position: u64, me: Member) -> Option<Place> {
         let place = self.place(position);
+        self.claim_very(place, me).then_some(place)
+    }
+
+    /// The same of a queue in segments, where this position's is there.
+    #[inline(always)]
+    pub(crate) fn claim_next_in_segments(&self, position: u64, me: Member) -> Option<Place> {
+        let place = self.place_that_is_there(position)?;
+        self.claim_very(place, me).then_some(place)
+    }
+
+    /// Claims this very place, if it is the next one and free.
+    #[inline(always)]
+    fn claim_very(&self, place: Place, me: Member) -> bool {
         let seen = self.claim_at(place);
         let free = seen.ahead_of(place.turn) < 0
             && !seen.is_closed()
             && self.state_at(place) == State::free(place.turn);
-        (free && self.try_claim(place, seen, me)).then_some(place)
+        free && self.try_claim(place, seen, me)
     }
 
     /// Claims the next position at or after `from`, a position that was once tail or less.

@@ -150,11 +150,21 @@ impl<'a> Bell<'a> {
         fence(Ordering::SeqCst);
     }
 
+    /// Whether nobody sleeps at this word, and nobody has to fence to know that. The caller has just published. (What
+    /// [`ring`](Self::ring) finds too; here there is no bell that has to be put somewhere.)
+    #[inline(always)]
+    pub(crate) fn is_quiet(word: &AtomicU32, fence: &AtomicU32) -> bool {
+        // The processor may still hold the published store back; the compiler must not.
+        std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+        state(fence.load(Ordering::Acquire)) == NONE && word.load(Ordering::Acquire) & ASLEEP == 0
+    }
+
     /// Wakes the sleepers, if any. The caller has just published what they wait for.
     #[inline]
     pub(crate) fn ring(self, quiet: &Quiet) {
-        // The processor may still hold the published store back; the compiler must not.
-        std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+        if Bell::is_quiet(self.word, self.fence) {
+            return;
+        }
         let seen = self.fence.load(Ordering::Acquire);
         let sleeps = match state(seen) {
             NONE => self.word.load(Ordering::Acquire) & ASLEEP != 0,

@@ -58,6 +58,15 @@ impl<W: Words> Slots<W> {
         }
     }
 
+    /// The place of a position in segments, if its segment is there.
+    #[inline(always)]
+    pub(super) fn place_that_is_there(&self, position: u64) -> Option<Place> {
+        let Ring::Segments(shift) = self.ring else { return None };
+        let turn = position >> shift;
+        let first = self.words.lie(turn)?;
+        Some(Place { position, index: first + (position & (self.capacity - 1)) as usize, turn })
+    }
+
     /// The same place, wherever its position is by now.
     #[inline]
     pub(crate) fn again(&self, place: Place) -> Place {

@@ -121,7 +121,7 @@ impl Outlet {
             at.segment.header().tail.hint.fetch_max(position, Release);
             self.look_ahead(position);
         }
-        at.segment.messages().ring(&at.quiet);
+        at.segment.ring_for_message(&at.quiet);
         let slots = &at.segment.slots;
         if at.segment.geometry.areas.is_some() {
             slots.words.fetch_after(slots.place(end.wrapping_sub(1)).index);
@@ -251,7 +251,7 @@ impl Inlet {
         }
         drop(held);
         if read.length > 0 {
-            segment.room().ring(&self.at.quiet);
+            segment.ring_for_room(&self.at.quiet);
         }
         Ok(read)
     }

@@ -389,7 +389,7 @@ impl Inlet {
     #[inline]
     fn tell_caller(&self, bell: &Bell<'_>) {
         bell.ring(&self.at.quiet);
-        self.at.segment.room().ring(&self.at.quiet);
+        self.at.segment.ring_for_room(&self.at.quiet);
     }
 
     /// Does something with a call that may have been left by one who died answering it. Nothing: nobody waits.

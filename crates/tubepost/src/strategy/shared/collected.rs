@@ -136,8 +136,8 @@ impl Outlet {
             chunk(segment, ticket);
         }
         // The place is free, and an owner that waits at it can go on.
-        segment.room().ring(&at.quiet);
-        segment.messages().ring(&at.quiet);
+        segment.ring_for_room(&at.quiet);
+        segment.ring_for_message(&at.quiet);
         if segment.is_closed() {
             return Err(Uncollected::Closed(at.buried(), Fate::NotCollected));
         }

@@ -182,7 +182,7 @@ impl Outlet {
         let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
         handoff.offered();
         handoff.expecting().for_each(|seat| handoff.bell(seat.index).ring(&at.quiet));
-        at.segment.messages().ring(&at.quiet); // who waits for several, or as a task
+        at.segment.ring_for_message(&at.quiet); // who waits for several, or as a task
         linked
     }
 
@@ -277,7 +277,7 @@ impl Inlet {
         let Some(seat) = self.kept(handoff) else { return Err(None) };
         let seat = handoff.post(seat, handoff.number_in(seat.index));
         self.now_and_then();
-        at.segment.room().ring(&at.quiet); // who waits for several, or as a task
+        at.segment.ring_for_room(&at.quiet); // who waits for several, or as a task
         if !poll(at.spin(), deadline, || !handoff.waits(&seat) || more()) {
             return Err(Some(seat));
         }
@@ -359,7 +359,7 @@ impl Inlet {
                     let seat = kept.map_or_else(|| self.sit(handoff), Ok)?;
                     let arrival = *arrival.get_or_insert_with(|| handoff.number_in(seat.index));
                     let seat = handoff.post(seat, arrival);
-                    self.at.segment.room().ring(&self.at.quiet); // who waits for several, or as a task
+                    self.at.segment.ring_for_room(&self.at.quiet); // who waits for several, or as a task
                     seat
                 }
             };
@@ -530,7 +530,7 @@ impl Inlet {
             let number = handoff.draw();
             if let Some(mine) = oldest.swap(oldest.word.to(Use::Held, at.member)) {
                 segment.bell_of_offer(mine.entry).ring(&at.quiet);
-                segment.room().ring(&at.quiet); // if it is a task that offered
+                segment.ring_for_room(&at.quiet); // if it is a task that offered
                 mine.entry.position.store(number, Relaxed);
                 self.now_and_then();
                 return Taken::of_chunk(self, mine);

@@ -310,7 +310,7 @@ impl Inlet {
             segment.tell_news();
         } else if segment.slots.taken_by(place, self.at.member).is_some() {
             segment.slots.put_back(place); // awaited; an owner's head was not moved
-            segment.room().ring(&self.at.quiet);
+            segment.ring_for_room(&self.at.quiet);
         }
     }
 
@@ -418,7 +418,7 @@ impl Inlet {
     #[inline(always)]
     pub(super) fn tell_freed(&self, place: Place) {
         let at = &*self.at;
-        at.segment.room().ring(&at.quiet);
+        at.segment.ring_for_room(&at.quiet);
         if self.competes() && at.segment.messages().has_sleepers() {
             let next = place.position.wrapping_add(1);
             if at.segment.visiting(|| at.segment.slots.gate(next).has_come()) {

@@ -164,7 +164,7 @@ impl Outlet {
     fn claim_next(&self) -> Option<Place> {
         let segment = &self.at.segment;
         if segment.geometry.areas.is_some() {
-            return None;
+            return self.claim_next_in_segments();
         }
         segment.slots.claim_next(self.cursor.load(Relaxed), self.at.member)
     }
@@ -201,7 +201,7 @@ impl Outlet {
             self.look_ahead(place.position);
         }
         planted!(WakeUpForgotten => return);
-        at.segment.messages().ring(&at.quiet);
+        at.segment.ring_for_message(&at.quiet);
         slots.words.fetch_after(place.index);
     }
 
