@@ -63,6 +63,12 @@ const LONG: u64 = 16 << 10;
 /// … unless more than so many are in use.
 const LONG_LOOK: u64 = 256;
 
+/// Who writes in place takes turns with so many chunks at least: the lines of the one that was received last come
+/// back while the next is on its way …
+const IN_TURN: u64 = 2;
+/// … where that is not too much memory.
+const LONGEST_IN_TURN: u64 = 1 << 20;
+
 /// Where a cell names a chunk, so many bits are its index; five are its class.
 const INDEX_BITS: u32 = WHICH_BITS - 5;
 
@@ -366,6 +372,12 @@ impl Chunks {
         let kind = class_of(length);
         let class = self.classes[kind];
         let used = self.used(kind);
+        if used < IN_TURN
+            && length <= LONGEST_IN_TURN
+            && let Some(mine) = self.take_fresh(kind, used, length, me)
+        {
+            return Ok(mine);
+        }
         let from = u64::from(self.low[kind].load(Relaxed));
         let from = if from < used { from } else { 0 };
         for index in (from..used).chain(0..from) {
@@ -374,9 +386,7 @@ impl Chunks {
                 continue;
             }
             if let Some(mine) = chunk.try_take(me) {
-                if mine.entry.wanted.load(Relaxed) != 0 {
-                    mine.entry.wanted.store(0, Relaxed); // it was a copy that came to nothing
-                }
+                mine.forget_copy();
                 let next = if index + 1 < used { index + 1 } else { 0 };
                 self.low[kind].store(next as u32, Relaxed);
                 let start = self.map.start().as_ptr();
@@ -389,6 +399,16 @@ impl Chunks {
         }
         self.low[kind].store(used as u32, Relaxed);
         self.take(length, me)
+    }
+
+    /// Takes the first one that was never used, if there is memory for it.
+    #[cold]
+    fn take_fresh(&self, kind: usize, used: u64, length: u64, me: Member) -> Option<Chunk<'_>> {
+        let chunk = (used < self.classes[kind].number).then(|| self.chunk(kind, used).ok()).flatten()?;
+        self.header.chunks.used[kind].fetch_max(used as u32 + 1, AcqRel);
+        let mine = chunk.try_take(me)?;
+        mine.forget_copy();
+        mine.backed_for(length).ok()
     }
 
     fn take_any(&self, kind: usize, me: Member) -> Result<Chunk<'_>, NoChunk> {
@@ -415,9 +435,7 @@ impl Chunks {
             }
             if let Some(mine) = chunk.try_take(me) {
                 self.low[kind].store(index as u32 + 1, Relaxed);
-                if mine.entry.wanted.load(Relaxed) != 0 {
-                    mine.entry.wanted.store(0, Relaxed); // it was a copy that came to nothing
-                }
+                mine.forget_copy();
                 return Ok(mine);
             }
         }
@@ -481,6 +499,14 @@ impl<'a> Chunk<'a> {
     #[inline]
     pub(super) fn try_take(self, me: Member) -> Option<Chunk<'a>> {
         (self.word.kind() == Some(Use::Free)).then(|| self.swap(self.word.taken(me))).flatten()
+    }
+
+    /// It was taken; it may have been a copy that came to nothing.
+    #[inline]
+    fn forget_copy(&self) {
+        if self.entry.wanted.load(Relaxed) != 0 {
+            self.entry.wanted.store(0, Relaxed);
+        }
     }
 
     /// Puts a chunk that is this member's OWN to another use.
