@@ -61,6 +61,9 @@ const GRACE: Duration = Duration::from_millis(5);
 /// Between two looks at the clock while spinning.
 const POLLS: u32 = 32;
 
+/// Who looks closely looks so often without a pause: for some 200 ns.
+const CLOSELY: u32 = 256;
+
 const ASLEEP: u32 = 1;
 
 const NONE: u32 = 0;
@@ -327,6 +330,13 @@ fn sleeps_after_a_fence(word: &AtomicU32, fences: &AtomicU32, seen: u32, quiet: 
 pub(crate) fn sleep_at(bells: &[(Bell<'_>, u32)], longest: Duration) -> bool {
     let words = bells.iter().map(|(bell, asleep)| (bell.word, *asleep));
     kernel::sleep_on_any(words, longest.min(SLICE))
+}
+
+/// The same for what most probably comes at once: without a pause at first, which takes half as long as the way from another
+/// processor. (Not for who would be kept from making it ready by those who look.)
+#[inline(always)]
+pub(crate) fn poll_closely(spin: Duration, deadline: Option<Instant>, ready: impl Fn() -> bool) -> bool {
+    (0..CLOSELY).any(|_| ready()) || poll(spin, deadline, ready)
 }
 
 /// Asks again and again for a while; `false` if it is not ready by then.

@@ -7,7 +7,7 @@ use crate::os::clock;
 use crate::queue::slots::{Head, Place, Unpublished};
 use crate::strategy::Refusal;
 use crate::sync::sole::Sole;
-use crate::sync::wait::{SLICE, poll};
+use crate::sync::wait::{SLICE, poll, poll_closely};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ impl Inlet {
             poll(spin, deadline, || at.segment.visiting(has_come) || over())
         } else {
             let gate = at.segment.slots.gate(head);
-            let ready = poll(spin, deadline, || gate.has_come() || over());
+            let ready = poll_closely(spin, deadline, || gate.has_come() || over());
             self.fetch_letter(at.segment.slots.place(head));
             ready
         };
