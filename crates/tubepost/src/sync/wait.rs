@@ -61,8 +61,10 @@ const GRACE: Duration = Duration::from_millis(5);
 /// Between two looks at the clock while spinning.
 const POLLS: u32 = 32;
 
-/// Who looks closely looks so often without a pause: for some 200 ns.
+/// Who looks closely looks so often without a pause: for a few hundred nanoseconds, or, finely, a microsecond.
 const CLOSELY: u32 = 256;
+/// So many times round is a moment.
+const MOMENT: u32 = 16;
 
 const ASLEEP: u32 = 1;
 
@@ -332,11 +334,31 @@ pub(crate) fn sleep_at(bells: &[(Bell<'_>, u32)], longest: Duration) -> bool {
     kernel::sleep_on_any(words, longest.min(SLICE))
 }
 
-/// The same for what most probably comes at once: without a pause at first, which takes half as long as the way from another
-/// processor. (Not for who would be kept from making it ready by those who look.)
+/// Some 5 ns. A processor's own pause takes half as long as the way from another one, and on some much longer.
+#[inline(always)]
+pub(crate) fn pass_a_moment() {
+    (0..MOMENT).for_each(|round| {
+        std::hint::black_box(round);
+    });
+}
+
+/// As [`poll`], for what most probably comes at once: without a pause at first.
 #[inline(always)]
 pub(crate) fn poll_closely(spin: Duration, deadline: Option<Instant>, ready: impl Fn() -> bool) -> bool {
-    (0..CLOSELY).any(|_| ready()) || poll(spin, deadline, ready)
+    !spin.is_zero() && (0..CLOSELY).any(|_| ready()) || poll(spin, deadline, ready)
+}
+
+/// The same for what is in a line that who makes it ready writes more than once: whoever looks takes it from him.
+#[inline(always)]
+pub(crate) fn poll_finely(spin: Duration, deadline: Option<Instant>, ready: impl Fn() -> bool) -> bool {
+    let look = |_| {
+        let done = ready();
+        if !done {
+            pass_a_moment();
+        }
+        done
+    };
+    !spin.is_zero() && (0..CLOSELY).any(look) || poll(spin, deadline, ready)
 }
 
 /// Asks again and again for a while; `false` if it is not ready by then.

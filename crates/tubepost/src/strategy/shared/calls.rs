@@ -3,7 +3,7 @@
 //! The protocol, and what if somebody dies, is in `queue::calls`.
 //!
 //! **Looking away.** Each look at a cell takes its line from who is about to answer there, and who polls looks all the time. So a caller that
-//! polls does not look before most of the last answers had come: it counts pauses, and goes by what they were. That is a microsecond at
+//! polls does not look before most of the last answers had come: it counts moments, and goes by what they were. That is a microsecond at
 //! most; where answers take longer it makes no difference.
 
 use super::inlet::Inlet;
@@ -20,17 +20,16 @@ use crate::queue::layout::{CALL_CELL, CALLS};
 use crate::queue::mapped::Lent;
 use crate::queue::slots::{Member, Place};
 use crate::strategy::Refusal;
-use crate::sync::wait::{Bell, poll};
+use crate::sync::wait::{Bell, pass_a_moment, poll_finely};
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-/// Who calls looks away for at most so many pauses: about a microsecond.
-const LONGEST_AWAY: u32 = 64;
-/// It is counted in quarters of a pause.
+/// Who calls looks away for at most so many moments: about a microsecond.
+const LONGEST_AWAY: u32 = 256;
+/// It is counted in quarters of a moment.
 const QUARTERS: u32 = 4;
-
 /// Why a call came back without an answer.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
@@ -114,17 +113,17 @@ impl Attachment {
     #[inline]
     fn look_away(&self) {
         for _ in 0..self.away.load(Relaxed) / QUARTERS {
-            std::hint::spin_loop();
+            pass_a_moment();
         }
     }
 
-    /// An answer was there so many pauses after that. If it was there already, a quarter of a pause less is right next time; else
+    /// An answer was there so many moments after that. If it was there already, a quarter of a moment less is right next time; else
     /// one more, or several: so four of five answers are there when they are looked for.
     #[inline]
-    fn looked(&self, pauses: u32) {
+    fn looked(&self, moments: u32) {
         let away = self.away.load(Relaxed);
-        let more = away + QUARTERS + pauses.min(LONGEST_AWAY) / 8 * QUARTERS;
-        let next = if pauses == 0 { away.saturating_sub(1) } else { more.min(LONGEST_AWAY * QUARTERS) };
+        let more = away + QUARTERS + moments.min(LONGEST_AWAY) / 8 * QUARTERS;
+        let next = if moments == 0 { away.saturating_sub(1) } else { more.min(LONGEST_AWAY * QUARTERS) };
         self.away.store(next, Relaxed);
     }
 }
@@ -152,7 +151,7 @@ impl Outlet {
             looks.set(looks.get() + 1);
             under_way.is_settled()
         };
-        if poll(spin, deadline, settled) {
+        if poll_finely(spin, deadline, settled) {
             at.looked(looks.get() - 1);
             at.spun_well();
         } else {
