@@ -345,7 +345,7 @@ pub(crate) fn pass_a_moment() {
 /// As [`poll`], for what most probably comes at once: without a pause at first.
 #[inline(always)]
 pub(crate) fn poll_closely(spin: Duration, deadline: Option<Instant>, ready: impl Fn() -> bool) -> bool {
-    !spin.is_zero() && (0..CLOSELY).any(|_| ready()) || poll(spin, deadline, ready)
+    poll_after(spin, deadline, &ready, || (0..CLOSELY).any(|_| ready()))
 }
 
 /// The same for what is in a line that who makes it ready writes more than once: whoever looks takes it from him.
@@ -358,15 +358,28 @@ pub(crate) fn poll_finely(spin: Duration, deadline: Option<Instant>, ready: impl
         }
         done
     };
-    !spin.is_zero() && (0..CLOSELY).any(look) || poll(spin, deadline, ready)
+    poll_after(spin, deadline, &ready, || (0..CLOSELY).any(look))
 }
 
 /// Asks again and again for a while; `false` if it is not ready by then.
 pub(crate) fn poll(spin: Duration, deadline: Option<Instant>, ready: impl Fn() -> bool) -> bool {
+    poll_after(spin, deadline, &ready, || false)
+}
+
+#[inline(always)]
+fn poll_after(
+    spin: Duration,
+    deadline: Option<Instant>,
+    ready: &impl Fn() -> bool,
+    at_first: impl FnOnce() -> bool,
+) -> bool {
     let start = Instant::now();
     let spin = deadline.map_or(spin, |deadline| spin.min(deadline.saturating_duration_since(start)));
     if spin.is_zero() {
         return false; // the deadline has passed: who loses every race must not try for ever
+    }
+    if at_first() {
+        return true;
     }
     loop {
         for _ in 0..POLLS {
