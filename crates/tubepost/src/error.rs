@@ -96,6 +96,26 @@ pub enum Error {
         /// The owner's process id.
         pid: u32,
     },
+    /// A living process has joined under this name.
+    #[error(
+        "{name:?} is what process {pid} is called, and it lives; choose another name, or end that process"
+    )]
+    Joined {
+        /// The name.
+        name: String,
+        /// The process.
+        pid: u32,
+    },
+    /// The name stands for something else.
+    #[error("{name:?} is {is}, not {wanted}; `tubepost ls` shows what exists")]
+    WrongKind {
+        /// The name.
+        name: String,
+        /// What it is.
+        is: &'static str,
+        /// What it was to be.
+        wanted: &'static str,
+    },
     /// Both sides disagree about what a message is.
     #[error(
         "{name:?} carries {theirs}, but this side wants {ours}; both sides have to name the same message format"

@@ -103,9 +103,17 @@ mod encoded;
 #[cfg(not(loom))]
 mod handling;
 #[cfg(not(loom))]
+mod inbox;
+#[cfg(not(loom))]
+mod link;
+#[cfg(not(loom))]
 mod loan;
 #[cfg(not(loom))]
 mod mailbox;
+#[cfg(not(loom))]
+mod monitor;
+#[cfg(not(loom))]
+mod process;
 #[cfg(not(loom))]
 mod receiver;
 #[cfg(not(loom))]
@@ -154,9 +162,17 @@ pub use doorbell::Doorbell;
 #[cfg(feature = "serde")]
 pub use encoded::Encoded;
 #[cfg(not(loom))]
+pub use inbox::Inbox;
+#[cfg(not(loom))]
+pub use link::{Link, LinkOptions};
+#[cfg(not(loom))]
 pub use loan::Loan;
 #[cfg(not(loom))]
 pub use mailbox::{Mailbox, Options};
+#[cfg(not(loom))]
+pub use monitor::{End, Monitor};
+#[cfg(not(loom))]
+pub use process::{Process, ProcessOptions};
 #[cfg(not(loom))]
 pub use receiver::{Envelope, IntoIter, Iter, Receiver, ReceiverOptions, TryIter};
 #[cfg(not(loom))]

@@ -10,7 +10,7 @@ use crate::handling::Handling;
 use crate::message::Message;
 use crate::queue::areas::UNBOUNDED;
 use crate::queue::layout::{
-    ADDRESS, Choice, Geometry, MAX_FORMAT, MAX_MEMBER_NAME, check_capacity, usual_ceiling,
+    ADDRESS, Choice, Geometry, Kind, MAX_FORMAT, MAX_MEMBER_NAME, check_capacity, usual_ceiling,
 };
 use crate::receiver::Receiver;
 use crate::strategy::shared::attach::Wish;
@@ -106,15 +106,15 @@ impl<M: Message + ?Sized> std::fmt::Debug for Mailbox<M> {
 /// ```
 #[must_use]
 pub struct Options<M: Message + ?Sized> {
-    common: Common,
+    pub(crate) common: Common,
     /// Nothing: it is unbounded.
     pub(crate) capacity: Option<u64>,
     /// Places of a segment, if it is unbounded; 0 leaves that to the library.
     pub(crate) places: u64,
-    max_message: Option<u64>,
+    pub(crate) max_message: Option<u64>,
     ceiling: Option<u64>,
-    mode: u32,
-    group: Option<u32>,
+    pub(crate) mode: u32,
+    pub(crate) group: Option<u32>,
     pub(crate) handling: Handling,
     _of: PhantomData<fn() -> Box<M>>,
 }
@@ -274,7 +274,17 @@ impl<M: Message + ?Sized> Options<M> {
         owned: bool,
         act: impl FnOnce(&Wish<'_>, &Plan<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let name = Name::new(name)?;
+        self.plan_as(Kind::Mailbox, &Name::new(name)?, owned, act)
+    }
+
+    /// The same for what has queues and is no mailbox.
+    pub(crate) fn plan_as<R>(
+        &self,
+        kind: Kind,
+        name: &Name,
+        owned: bool,
+        act: impl FnOnce(&Wish<'_>, &Plan<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         let (max_message, align) = match M::FIXED {
             Some((size, align)) => {
                 if let Some(given) = self.max_message {
@@ -306,6 +316,7 @@ impl<M: Message + ?Sized> Options<M> {
         let capacity = self.capacity.unwrap_or(UNBOUNDED);
         let usual = || usual_ceiling(capacity, max_message.max(answers), domain.memory());
         let geometry = Geometry::new(Choice {
+            kind,
             capacity,
             places: self.places,
             max_message,
@@ -316,7 +327,7 @@ impl<M: Message + ?Sized> Options<M> {
             ceiling: self.ceiling.unwrap_or_else(usual),
             answers,
         })?;
-        let wish = self.common.wish(&domain, &name, &format)?;
+        let wish = Wish { kind, ..self.common.wish(&domain, name, &format)? };
         let plan = Plan { geometry, format: &text, mode: self.mode, group: self.group, member: wish.member };
         act(&wish, &plan)
     }
@@ -367,7 +378,7 @@ impl Common {
                 allowed: format!("at most {MAX_MEMBER_NAME} bytes without control characters"),
             });
         }
-        Ok(Wish { domain, name, format, member, spin: self.spin })
+        Ok(Wish { domain, kind: Kind::Mailbox, name, format, member, spin: self.spin })
     }
 }
 

@@ -249,7 +249,11 @@ pub(crate) fn after(timeout: Duration) -> Option<Instant> {
 
 impl<M: Message + ?Sized> Receiver<M> {
     pub(crate) fn new(inlet: Inlet) -> Self {
-        Receiver { inlet: Arc::new(inlet), _of: PhantomData }
+        Self::of(Arc::new(inlet))
+    }
+
+    pub(crate) fn of(inlet: Arc<Inlet>) -> Self {
+        Receiver { inlet, _of: PhantomData }
     }
 
     pub(crate) fn inlet(&self) -> &Arc<Inlet> {

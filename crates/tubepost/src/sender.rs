@@ -104,11 +104,15 @@ impl<M: Message + ?Sized> SenderOptions<M> {
         let format = self.common.format::<M>()?;
         let domain = self.common.domain()?;
         let outlet = Outlet::open(&self.common.wish(&domain, &name, &format)?)?;
-        Ok(Sender { outlet, loans: OnceLock::new(), _of: PhantomData })
+        Ok(Sender::new(outlet))
     }
 }
 
 impl<M: Message + ?Sized> Sender<M> {
+    pub(crate) fn new(outlet: Outlet) -> Self {
+        Sender { outlet, loans: OnceLock::new(), _of: PhantomData }
+    }
+
     pub(crate) fn outlet(&self) -> &Outlet {
         &self.outlet
     }

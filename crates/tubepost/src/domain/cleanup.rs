@@ -9,6 +9,7 @@ use super::Domain;
 use super::entry::{self, Segment};
 use super::member::{self, NoRow};
 use super::name::Name;
+use super::party;
 use super::stat::Listed;
 use crate::error::{Closed, Error};
 use crate::queue::layout::ROWS;
@@ -122,6 +123,11 @@ pub(crate) fn bury(segment: &Segment) -> Result<(), Error> {
     segment.retire(|| segment.is_over())
 }
 
+/// Takes away the name of what was finished, as nobody needs it any more.
+pub(crate) fn put_away(segment: &Segment) -> Result<(), Error> {
+    segment.retire(|| true)
+}
+
 /// Gives the memory of free chunks back. Whoever owns chunks, even for a moment, is a member: it
 /// may die meanwhile.
 fn trim(segment: &Segment) -> Result<u64, Error> {
@@ -141,7 +147,7 @@ pub(crate) fn enter(fd: &OwnedFd, segment: &Segment, member: &str, receives: boo
     let joined = member::register(
         fd.as_fd(),
         &segment.rows,
-        &entry::introduction(member, receives),
+        &party::introduction(member, receives),
         || segment.unfreed(),
         |member| segment.put_in_order(member),
         &segment.header().tail.rows,

@@ -95,6 +95,12 @@ impl Segment {
         bell.register();
     }
 
+    /// Says that the herald is to be called for the next message. Look again after this.
+    pub(crate) fn arm_herald(&self) {
+        doors::arm_some(&self.header().bells.doors, doors::HERALD);
+        self.messages().register();
+    }
+
     pub(crate) fn disarm_door(&self, member: Member, reason: u32) {
         if let Ok(row) = self.rows.get(member) {
             doors::disarm(&row.door, reason);
@@ -146,6 +152,12 @@ impl Doors for Segment {
     #[cold]
     fn ring(&self, reason: u32) {
         let word = &self.header().bells.doors;
+        if reason == doors::MESSAGES
+            && let Some(herald) = self.herald()
+            && doors::take_herald(word)
+        {
+            herald();
+        }
         let Some(seen) = doors::some(word, reason) else { return };
         for member in self.members() {
             self.ring_if_armed(member, reason);

@@ -15,22 +15,26 @@
 //! the name, so two takers can't remove each other's new segment. Who opens a segment by
 //! name and finds it RETIRED opens by name again.
 //!
+//! A link between two processes is in two segments, one each way, of which either end makes what the other did not make yet;
+//! their names are of no other link, ever (`party`).
+//!
 //! **What if it dies here?** Before the link: the nameless file vanishes with its maker.
 //! Holding byte 0: the lock goes with it and the next one does the same again, because the
 //! name is still there: taking it away is the last step.
 
 use super::access::{self, Right};
-use super::member::{self, Introduction};
+use super::member;
 use super::name::Name;
+use super::party::{Introductions, Parties, introduction};
 use super::visits::{self, Visits};
 use super::{Domain, cleanup, failed, no_memory};
 use crate::error::Error;
-use crate::os::{Errno, file, fork, lock, map::Map, pid};
+use crate::os::{Errno, file, fork, lock, map::Map};
 use crate::queue::calls::Calls;
 use crate::queue::cells;
 use crate::queue::chunks::Chunks;
 use crate::queue::handoff::Handoff;
-use crate::queue::layout::{Geometry, Header, OWNER, RETIRED};
+use crate::queue::layout::{Geometry, Header, Kind, OWNER, RETIRED, SENDER};
 use crate::queue::mapped::Mapped;
 use crate::queue::rows::{self, HeaderOf, Rows};
 use crate::queue::slots::{Member, Slots};
@@ -65,6 +69,14 @@ const TRIES: u32 = 100;
 pub struct Id([u64; 2]);
 
 impl Id {
+    pub(super) fn of(words: [u64; 2]) -> Id {
+        Id(words)
+    }
+
+    pub(crate) fn words(self) -> [u64; 2] {
+        self.0
+    }
+
     fn fresh() -> Id {
         let mut bytes = [0; 16];
         let mut have = 0;
@@ -80,6 +92,15 @@ impl Id {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
+    }
+}
+
+/// See [`Segment::set_herald`].
+struct Herald(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Herald {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Herald")
     }
 }
 
@@ -99,6 +120,10 @@ pub(crate) struct Segment {
     pub(super) visits: OnceLock<Visits>,
     /// The byte that a looker has.
     pub(super) looks: Option<u64>,
+    /// Of a link: who is at its ends.
+    parties: Option<Parties>,
+    /// Of a link: tells its receiver that something has come, if that one asked for it.
+    herald: OnceLock<Herald>,
     facts: file::Facts,
     map: Arc<Map>,
     header: HeaderOf,
@@ -121,6 +146,8 @@ impl Segment {
             rows: Rows::new(Arc::clone(&map), &geometry),
             visits: OnceLock::new(),
             looks: None,
+            parties: matches!(geometry.choice.kind, Kind::Link { .. }).then(|| Parties::of(name)).flatten(),
+            herald: OnceLock::new(),
             geometry,
             epoch: map.epoch(),
             header,
@@ -242,6 +269,9 @@ impl Segment {
 
     /// Whether the member is known to be dead or gone.
     pub(crate) fn is_dead(&self, member: Member) -> bool {
+        if let Some(parties) = &self.parties {
+            return parties.is_dead(&self.domain, &self.rows, member);
+        }
         member::is_dead(&self.rows, member, || self.descriptor())
     }
 
@@ -252,10 +282,25 @@ impl Segment {
         }
         match self.reopen() {
             found if !self.geometry.choice.owned => matches!(found, Reopened::Nameless),
+            Reopened::Here(_) if self.parties.is_some() => self.is_dead(OWNER),
             Reopened::Here(fd) => member::is_dead(&self.rows, OWNER, || Some(fd)),
             Reopened::Nameless => true,
             Reopened::Unknown => self.is_dead(OWNER),
         }
+    }
+
+    /// Of a link: who is at its ends.
+    pub(crate) fn parties(&self) -> Option<&Parties> {
+        self.parties.as_ref()
+    }
+
+    /// Has this called when something has come for a receiver who asked to be told.
+    pub(crate) fn set_herald(&self, herald: impl Fn() + Send + Sync + 'static) {
+        let _ = self.herald.set(Herald(Box::new(herald)));
+    }
+
+    pub(super) fn herald(&self) -> Option<&(dyn Fn() + Send + Sync)> {
+        self.herald.get().map(|Herald(tell)| &**tell)
     }
 
     /// What the process that owns it says of itself.
@@ -365,11 +410,40 @@ pub(crate) fn create(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<Se
     let path = domain.file(name);
     // First, so that a dead one's memory is free before a new one's is wanted.
     make_way(domain, name)?;
-    let (fd, segment) = build(domain, name, plan)?;
+    let (fd, segment) = build(domain, name, plan, None)?;
     for _ in 0..TRIES {
         match file::publish(fd.as_fd(), &path) {
             Ok(()) => return Ok(segment), // the descriptor closes; the mapping keeps the lock
             Err(Errno::EXIST) => make_way(domain, name)?,
+            Err(errno) => return Err(failed("to create", &path, errno)),
+        }
+    }
+    Err(Error::Busy { name: name.to_string() })
+}
+
+/// Opens the direction of a link that has this name, or makes it. Whether it was made.
+pub(crate) fn link(
+    domain: &Domain,
+    name: &Name,
+    plan: &Plan<'_>,
+    ends: &Introductions<'_>,
+) -> Result<(Segment, bool), Error> {
+    let mut built = None;
+    for _ in 0..TRIES {
+        match open(domain, name) {
+            Ok((_, there)) if there.is_retired() => cleanup::bury(&there)?,
+            Ok((_, there)) => return Ok((there, false)),
+            Err(Error::NoSuchName { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        let (fd, segment) = match built.take() {
+            Some(built) => built,
+            None => build(domain, name, plan, Some(ends))?,
+        };
+        let path = domain.file(name);
+        match file::publish(fd.as_fd(), &path) {
+            Ok(()) => return Ok((segment, true)),
+            Err(Errno::EXIST) => built = Some((fd, segment)),
             Err(errno) => return Err(failed("to create", &path, errno)),
         }
     }
@@ -381,8 +455,11 @@ fn make_way(domain: &Domain, name: &Name) -> Result<(), Error> {
     match open(domain, name) {
         Ok((_, old)) if old.is_over() => cleanup::bury(&old),
         Ok((_, old)) if old.geometry.choice.owned => {
-            let owner = old.owner();
-            Err(Error::Owned { name: name.to_string(), owner: owner.name, pid: owner.pid })
+            let (name, owner) = (name.to_string(), old.owner());
+            match old.geometry.choice.kind {
+                Kind::Process => Err(Error::Joined { name, pid: owner.pid }),
+                _ => Err(Error::Owned { name, owner: owner.name, pid: owner.pid }),
+            }
         }
         Ok(_) => Err(Error::Exists { name: name.to_string() }),
         Err(Error::NoSuchName { .. }) => Ok(()),
@@ -390,7 +467,12 @@ fn make_way(domain: &Domain, name: &Name) -> Result<(), Error> {
     }
 }
 
-fn build(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<(OwnedFd, Segment), Error> {
+fn build(
+    domain: &Domain,
+    name: &Name,
+    plan: &Plan<'_>,
+    ends: Option<&Introductions<'_>>,
+) -> Result<(OwnedFd, Segment), Error> {
     let directory = domain.path();
     let geometry = plan.geometry;
     let trouble = |errno| match errno {
@@ -411,17 +493,16 @@ fn build(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<(OwnedFd, Segm
     if geometry.areas.is_some() {
         segment.slots.words.set_nowhere();
     }
-    if geometry.choice.owned {
+    if let Some(ends) = ends {
+        member::register_ends(&segment.rows, ends).map_err(trouble)?;
+        segment.header().tail.rows.store(u64::from(SENDER) + 1, Release);
+        segment.arm_herald(); // whoever receives does not know of it yet
+    } else if geometry.choice.owned {
         let introduction = introduction(plan.member, true);
         member::register_owner(fd.as_fd(), &segment.rows, &introduction).map_err(trouble)?;
         segment.becomes(OWNER, fd.as_fd());
     }
     Ok((fd, segment))
-}
-
-/// What this process says of itself.
-pub(crate) fn introduction(name: &str, receives: bool) -> Introduction<'_> {
-    Introduction { pid: pid::own(), namespace: pid::namespace(), name, receives }
 }
 
 /// Opens what the name means now, and checks that it is what it should be. The descriptor

@@ -32,10 +32,11 @@
 //! ACTIVE is a dead member's, one in SWEEPING is swept again. While leaving, before CLEAN:
 //! the same. Sweeping twice does no harm: tail only grows.
 
+use super::party::Introductions;
 use super::visits;
 use crate::os::{Errno, lock, pid};
 use crate::queue::about::About;
-use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDS, Signature};
+use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDER, SENDS, Signature};
 use crate::queue::rows::Rows;
 use crate::queue::slots::Member;
 use crate::sync::doors;
@@ -169,6 +170,16 @@ pub(crate) fn register_owner(fd: BorrowedFd<'_>, rows: &Rows, owner: &Introducti
     Ok(())
 }
 
+/// Makes the two ends of a link, which nobody else can see yet, its members; see `domain::party`.
+pub(crate) fn register_ends(rows: &Rows, ends: &Introductions<'_>) -> Result<(), Errno> {
+    for (member, end) in [(OWNER, &ends.receiver), (SENDER, &ends.sender)] {
+        let row = rows.get(member)?;
+        introduce(row, end);
+        row.word.store(next_generation(0) | ACTIVE, Release);
+    }
+    Ok(())
+}
+
 /// Makes the description behind `fd` a member: finds a row, locks it, fills it in.
 /// `unfreed` is the first position whose place is not free again, `put_in_order` frees what a dead member
 /// had and says where it is named last, and `used` is the mark below which rows have been taken.
@@ -281,6 +292,11 @@ pub(crate) fn leave(rows: &Rows, member: Member, named_until: u64) {
     }
 }
 
+/// Whether there is no process with the member's number, as far as that says anything here.
+pub(crate) fn has_no_process(row: &Row) -> bool {
+    pid::means_here(row.namespace.load(Relaxed)) && pid::is_gone(row.pid.load(Relaxed) as u32)
+}
+
 /// Whether the member is known to be dead or gone. `open` gives a descriptor of the object,
 /// or nothing if it can't be had.
 pub(crate) fn is_dead<F: std::os::fd::AsFd>(
@@ -294,10 +310,8 @@ pub(crate) fn is_dead<F: std::os::fd::AsFd>(
         return true;
     }
     let Some(fd) = open() else {
-        // No descriptor to ask the kernel with. It still knows whether there is such a process.
-        return pid::means_here(row.namespace.load(Relaxed))
-            && pid::is_gone(row.pid.load(Relaxed) as u32)
-            && row.word.load(Acquire) == word;
+        // No descriptor to ask the kernel with.
+        return has_no_process(row) && row.word.load(Acquire) == word;
     };
     let dead =
         matches!(lock::is_locked(fd.as_fd(), member.into()), Ok(false)) && row.word.load(Acquire) == word;

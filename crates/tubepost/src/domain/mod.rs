@@ -12,6 +12,7 @@ pub(crate) mod entry;
 pub(crate) mod meeting;
 pub(crate) mod member;
 pub(crate) mod name;
+pub(crate) mod party;
 pub(crate) mod stat;
 pub(crate) mod visits;
 

@@ -43,14 +43,39 @@ impl Name {
         (!file.contains('/')).then(|| file.replace(',', "/")).and_then(|name| Name::new(&name).ok())
     }
 
+    /// The direction of the link from one process to another; `tag` tells their lives apart from earlier ones.
+    /// No mailbox can be called so.
+    pub(crate) fn of_link(from: &Name, to: &Name, tag: &str) -> Name {
+        Name(format!("{from}~{to}~{tag}"))
+    }
+
+    /// The link that a file of the domain stands for, if it does.
+    pub(crate) fn of_link_file(file: &str) -> Option<Name> {
+        let name = Name((!file.contains('/')).then(|| file.replace(',', "/"))?);
+        name.link().map(drop)?;
+        Some(name)
+    }
+
+    /// From whom, to whom, and the tag, if it is of a link.
+    pub(crate) fn link(&self) -> Option<(Name, Name, &str)> {
+        let mut parts = self.0.split('~');
+        let (from, to, tag) = (parts.next()?, parts.next()?, parts.next()?);
+        let whole = parts.next().is_none() && !tag.is_empty();
+        whole.then(|| Some((Name::new(from).ok()?, Name::new(to).ok()?, tag)))?
+    }
+
+    /// As people know it.
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        match self.0.match_indices('~').nth(1) {
+            Some((end, _)) => &self.0[..end],
+            None => &self.0,
+        }
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 

@@ -71,6 +71,15 @@ pub(crate) fn open_file(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, flags, Mode::empty())
 }
 
+/// The word at this place of a file.
+pub(crate) fn read_word(fd: BorrowedFd<'_>, at: u64) -> Result<u64, Errno> {
+    let mut bytes = [0; 8];
+    match rustix::io::pread(fd, &mut bytes, at)? {
+        8 => Ok(u64::from_ne_bytes(bytes)),
+        _ => Err(Errno::IO),
+    }
+}
+
 /// A file of `length` bytes in `directory` that has no name yet; the first `reserved` bytes
 /// are backed by memory. It vanishes with its last user unless [`publish`]ed.
 pub(crate) fn make_nameless(directory: &Path, length: u64, reserved: u64) -> Result<OwnedFd, Errno> {

@@ -8,6 +8,8 @@
 //! offer (open-file-description locks, signal masks).
 #![allow(unsafe_code)]
 
+#[cfg(not(loom))]
+pub(crate) mod arrivals;
 pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod door;

@@ -38,15 +38,21 @@ mod words;
 /// The first eight bytes of every tubepost segment.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tubepost");
 /// The version of everything in `docs/format.md`.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
-/// `kind`: a mailbox.
-pub(crate) const MAILBOX: u32 = 1;
+/// `kind`: a mailbox …
+const MAILBOX: u32 = 1;
+/// … a process that joined, which is rung by what is sent there …
+const PROCESS: u32 = 2;
+/// … or one direction of a link between two of them.
+const LINK: u32 = 3;
 
 /// `flags`: messages are of variable length.
 const VARIABLE: u64 = 1;
 /// `flags`: owned by a process; else by the system.
 const PROCESS_OWNED: u64 = 2;
+/// `flags`: of a link that has this direction only.
+const ONE_WAY: u64 = 4;
 
 /// `life`: in use.
 pub(crate) const OPEN: u64 = 1;
@@ -71,6 +77,8 @@ pub(crate) const FORMAT_AT: u64 = 0x400;
 pub(crate) const ROWS: u64 = 1 << 16;
 /// The owner's row.
 pub(crate) const OWNER: u16 = 1;
+/// Of a link, the row of who sends; its owner is who receives.
+pub(crate) const SENDER: u16 = 2;
 /// Bytes of a row.
 pub(crate) const ROW: u64 = size_of::<Row>() as u64;
 /// A variable-length message's length stands here in its slot.
@@ -103,6 +111,8 @@ pub(crate) const MAX_CEILING: u64 = 256 << 30;
 pub(crate) const ADDRESS: u64 = 16;
 /// Calls that can be under way at one time.
 pub(crate) const CALLS: u64 = 1 << 16;
+/// Where a segment's id is.
+pub(crate) const ID_AT: u64 = offset_of!(Header, id) as u64;
 /// Bytes of an entry.
 pub(crate) const ENTRY: u64 = size_of::<Entry>() as u64;
 
@@ -112,9 +122,42 @@ const FIRST_ROWS: u64 = PAGE;
 
 pub(crate) use words::*;
 
+/// What a segment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Mailbox,
+    Process,
+    Link { one_way: bool },
+}
+
+impl Kind {
+    fn of(kind: u32, flags: u64) -> Option<Kind> {
+        let one_way = flags & ONE_WAY != 0;
+        match kind {
+            LINK => Some(Kind::Link { one_way }),
+            MAILBOX if !one_way => Some(Kind::Mailbox),
+            PROCESS if !one_way => Some(Kind::Process),
+            _ => None,
+        }
+    }
+
+    fn word(self) -> u32 {
+        match self {
+            Kind::Mailbox => MAILBOX,
+            Kind::Process => PROCESS,
+            Kind::Link { .. } => LINK,
+        }
+    }
+
+    fn flags(self) -> u64 {
+        if self == (Kind::Link { one_way: true }) { ONE_WAY } else { 0 }
+    }
+}
+
 /// What the creator chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
+    pub(crate) kind: Kind,
     /// [`UNBOUNDED`], or so many.
     pub(crate) capacity: u64,
     /// Places in each segment, if it is unbounded; 0 else, or if the creator leaves that to us.
@@ -301,9 +344,10 @@ impl Geometry {
     /// Writes the identity of a new segment.
     pub(crate) fn describe(&self, header: &Header, id: [u64; 2], mode: u32) {
         let choice = &self.choice;
-        let flags = if choice.variable { VARIABLE } else { 0 } | if choice.owned { PROCESS_OWNED } else { 0 };
+        let owned = if choice.owned { PROCESS_OWNED } else { 0 };
+        let flags = if choice.variable { VARIABLE } else { 0 } | owned | choice.kind.flags();
         header.version.store(VERSION, Relaxed);
-        header.kind.store(MAILBOX, Relaxed);
+        header.kind.store(choice.kind.word(), Relaxed);
         header.total.store(self.total, Relaxed);
         header.id[0].store(id[0], Relaxed);
         header.id[1].store(id[1], Relaxed);
@@ -332,15 +376,16 @@ impl Geometry {
         if found != VERSION {
             return Err(Error::WrongVersion { name: name.into(), found, supported: VERSION });
         }
-        let kind = header.kind.load(Relaxed);
-        if kind != MAILBOX {
-            return Err(damaged(format!("it is of kind {kind}, not a mailbox ({MAILBOX})")));
+        let (number, flags) = (header.kind.load(Relaxed), header.flags.load(Relaxed));
+        if ![MAILBOX, PROCESS, LINK].contains(&number) {
+            return Err(damaged(format!("it is of kind {number}, of which nothing is known here")));
         }
-        let flags = header.flags.load(Relaxed);
-        if flags & !(VARIABLE | PROCESS_OWNED) != 0 {
+        let kind = Kind::of(number, flags);
+        let Some(kind) = kind.filter(|_| flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY) == 0) else {
             return Err(damaged(format!("it has flags {flags:#x}, which mean nothing here")));
-        }
+        };
         let geometry = Geometry::new(Choice {
+            kind,
             capacity: header.capacity.load(Relaxed),
             places: header.segments.places.load(Relaxed),
             max_message: header.max_message.load(Relaxed),

@@ -33,7 +33,9 @@ use super::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(crate) const MESSAGES: u32 = 1;
 pub(crate) const ROOM: u32 = 2;
 pub(crate) const END: u32 = 4;
-const REASONS: u32 = MESSAGES | ROOM | END;
+/// Not at a door: whoever publishes a message calls the herald.
+pub(crate) const HERALD: u32 = 8;
+const REASONS: u32 = MESSAGES | ROOM | END | HERALD;
 /// In a door: there is, or was a moment ago, something to be rung.
 const THERE: u64 = 8;
 /// One in a door's sequence.
@@ -45,6 +47,11 @@ const TRIES: u32 = 1000;
 /// Arms a door. Register at the bell after this, and then look again.
 pub(crate) fn arm(door: &AtomicU64, doors: &AtomicU32, reason: u32) {
     change(door, |seen| seen.wrapping_add(ONE) | u64::from(reason));
+    arm_some(doors, reason);
+}
+
+/// Says that some may be armed for this, or that the herald is to be called.
+pub(crate) fn arm_some(doors: &AtomicU32, reason: u32) {
     let mut seen = doors.load(Ordering::SeqCst);
     loop {
         let some = seen.wrapping_add(REASONS + 1) | reason;
@@ -94,6 +101,21 @@ pub(crate) fn some(doors: &AtomicU32, reason: u32) -> Option<u32> {
 /// All doors that were armed when `doors` said `seen` have been rung.
 pub(crate) fn none_left(doors: &AtomicU32, seen: u32, reason: u32) {
     let _ = doors.compare_exchange(seen, seen & !reason, Ordering::SeqCst, Ordering::Relaxed);
+}
+
+/// Whether it is ours to call the herald.
+pub(crate) fn take_herald(doors: &AtomicU32) -> bool {
+    let mut seen = doors.load(Ordering::SeqCst);
+    for _ in 0..TRIES {
+        if seen & HERALD == 0 {
+            return false;
+        }
+        match doors.compare_exchange(seen, seen & !HERALD, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => return true,
+            Err(now) => seen = now,
+        }
+    }
+    true // once too often does no harm
 }
 
 /// What a door says, if it is armed for this.

@@ -11,6 +11,7 @@ fn lay_out(
 ) -> Result<Geometry, Error> {
     let ceiling = usual_ceiling(capacity, max_message, 1 << 40);
     Geometry::new(Choice {
+        kind: Kind::Mailbox,
         capacity,
         places: 0,
         max_message,

@@ -45,6 +45,8 @@ pub(crate) struct Life {
     pub(crate) state: AtomicU64,
     /// 0 until somebody has counted, then 1 + the messages never collected.
     pub(crate) uncollected: AtomicU64,
+    /// Of a process that joined: 1, it left in an orderly way.
+    pub(crate) left: AtomicU64,
 }
 
 /// Who sleeps; see `sync::wait`. One line, read by everybody, written when somebody sleeps.

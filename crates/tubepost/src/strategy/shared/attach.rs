@@ -7,6 +7,7 @@ use crate::domain::name::Name;
 use crate::domain::{Domain, cleanup};
 use crate::error::Error;
 use crate::format::Format;
+use crate::queue::layout::Kind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
     pub(crate) domain: &'a Domain,
+    /// A mailbox, or a process.
+    pub(crate) kind: Kind,
     pub(crate) name: &'a Name,
     pub(crate) format: &'a Format,
     pub(crate) member: &'a str,
@@ -73,6 +76,10 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Arc<Attachment>,
 /// Whether it is alive and carries what is wished for.
 pub(super) fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
     let name = || wish.name.to_string();
+    if segment.geometry.choice.kind != wish.kind {
+        let is = spell(segment.geometry.choice.kind);
+        return Err(Error::WrongKind { name: name(), is, wanted: spell(wish.kind) });
+    }
     let theirs = String::from_utf8_lossy(&segment.format()).into_owned();
     let theirs = Format::decode(segment.geometry.choice.variable, &theirs)
         .map_err(|what| Error::Damaged { name: name(), what })?;
@@ -92,4 +99,14 @@ pub(super) fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
         });
     }
     Ok(())
+}
+
+/// What people call it.
+fn spell(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Mailbox => "a mailbox",
+        Kind::Process => "a process",
+        Kind::Link { one_way: false } => "a link",
+        Kind::Link { one_way: true } => "a one-way link",
+    }
 }

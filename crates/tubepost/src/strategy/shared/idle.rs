@@ -133,6 +133,9 @@ impl Inlet {
         if more {
             return Ok(Duration::ZERO);
         }
+        if at.watch_sender() && !self.may_take() {
+            return Err(self.deserted());
+        }
         let patience = at.patience();
         Ok(self.fence_overdue().map_or(patience, |next| next.min(patience)))
     }

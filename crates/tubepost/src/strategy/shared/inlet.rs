@@ -53,7 +53,7 @@ pub(crate) struct Inlet {
     returned: Mutex<Vec<Ticket>>,
     /// The other receivers were watched when the shared count was this.
     pub(super) joined: AtomicU32,
-    pace: Pace,
+    pub(super) pace: Pace,
     /// The coarse clock when the dead were last looked after, and the head then.
     pub(super) looked: AtomicU64,
     pub(super) idle_at: AtomicU64,
@@ -85,6 +85,13 @@ impl Inlet {
         at.segment.give_back();
         let untaken = at.segment.untaken();
         Ok(Inlet::new(at, None, untaken))
+    }
+
+    /// Of a link of which this process has the receiving end.
+    pub(super) fn of_link(at: Arc<Attachment>) -> Inlet {
+        let sole = at.segment.handoff.is_none().then(|| Sole::new(cpu::register_for_barriers()));
+        let head = at.segment.header().head.position.load(Acquire);
+        Inlet::new(at, sole, head)
     }
 
     fn new(at: Arc<Attachment>, sole: Option<Sole>, head: u64) -> Inlet {
@@ -448,6 +455,7 @@ impl Inlet {
         loop {
             match self.take() {
                 Err(Refusal::Waiting) if self.more_after_a_look() => {}
+                Err(Refusal::Waiting) => return Err(self.empty_or_deserted()),
                 done => return with.message(done?),
             }
         }

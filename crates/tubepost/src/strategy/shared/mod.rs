@@ -38,6 +38,7 @@ mod endless;
 mod handoff;
 mod idle;
 pub(crate) mod inlet;
+pub(crate) mod link;
 pub(crate) mod loaned;
 mod offer;
 pub(crate) mod outlet;
@@ -317,6 +318,7 @@ impl Drop for Attachment {
         if self.segment.is_ours() {
             self.shut_door();
             self.segment.leave(self.member);
+            self.tell_deserted();
         }
     }
 }

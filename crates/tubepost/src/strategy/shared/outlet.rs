@@ -56,6 +56,12 @@ impl Outlet {
         Ok(Outlet::new(at, cursor))
     }
 
+    /// Of a link of which this process has the sending end.
+    pub(super) fn of_link(at: Arc<Attachment>) -> Outlet {
+        let cursor = at.segment.header().tail.hint.load(Acquire);
+        Outlet::new(at, cursor)
+    }
+
     /// Sends if there is room now.
     #[inline]
     pub(crate) fn try_send(&self, bytes: &[u8]) -> Result<(), Refusal> {

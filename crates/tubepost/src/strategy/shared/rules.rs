@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::queue::chunks::Chunk;
 use crate::queue::fencing::milliseconds;
+use crate::queue::layout::Kind;
 use crate::strategy::Refusal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -123,6 +124,7 @@ impl DeadLetters {
             }
         }
         let wish = Wish {
+            kind: Kind::Mailbox,
             domain: &self.domain,
             name: &self.name,
             format: &self.format,

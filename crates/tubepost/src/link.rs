@@ -1,0 +1,395 @@
+//! Links: two processes that send to each other, and nobody else.
+
+use crate::domain::cleanup;
+use crate::domain::member::Peer;
+use crate::domain::name::Name;
+use crate::domain::party::Parties;
+use crate::error::{
+    Error, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
+use crate::mailbox::{Mailbox, Options};
+use crate::message::Message;
+use crate::os::arrivals::Arrivals;
+use crate::process::{Joined, Line, Process};
+use crate::queue::layout::Kind;
+use crate::receiver::Receiver;
+use crate::sender::Sender;
+use crate::strategy::shared::inlet::Inlet;
+use crate::strategy::shared::link::{Insists, agree_on_link};
+use crate::strategy::shared::outlet::Outlet;
+use crate::sync::wait::SLICE;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The link between this process and another one: `M` goes there, `R` comes back.
+///
+/// There is one for each two processes, set up by whichever uses it first; that one says what it is. Each way it is a queue of its own, with
+/// all that a mailbox has: [`sender`](Self::sender) and [`receiver`](Self::receiver) are its ends, the calls here are the most usual of theirs.
+/// When the other process is gone, `send` says so at once, and `recv` when everything was received.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-link-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// use tubepost::{Link, Process};
+///
+/// let alice = Process::options().domain(&domain).join("alice")?;
+/// let bob = Process::options().domain(&domain).join("bob")?; // as a rule in another process
+///
+/// let questions: Link<str, u64> = Link::options().bounded(16).open(&alice, "bob")?;
+/// let answers: Link<u64, str> = Link::options().open(&bob, "alice")?;
+/// questions.send("how many?")?;
+/// assert_eq!(answers.recv()?, "how many?");
+/// answers.send(7)?;
+/// assert_eq!(questions.recv()?, 7);
+///
+/// drop((bob, answers));
+/// assert!(questions.send("and now?").is_err_and(|error| error.is_closed()));
+/// # drop((alice, questions));
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Link<M: Message + ?Sized, R: Message + ?Sized = M> {
+    sender: Sender<M>,
+    receiver: Receiver<R>,
+    line: Arc<Line>,
+    joined: Arc<Joined>,
+}
+
+/// The choices to make before a link exists; who comes second may leave them out, or has to choose the same.
+///
+/// ```
+/// let options = tubepost::Link::<str>::options().bounded(16).max_message(512);
+/// ```
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct LinkOptions<M: Message + ?Sized, R: Message + ?Sized = M> {
+    there: Options<M>,
+    back: Options<R>,
+    insists: Insists,
+}
+
+impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
+    fn both(
+        self,
+        there: impl FnOnce(Options<M>) -> Options<M>,
+        back: impl FnOnce(Options<R>) -> Options<R>,
+    ) -> Self {
+        LinkOptions { there: there(self.there), back: back(self.back), insists: self.insists }
+    }
+
+    /// So many messages can wait, each way; see [`Options::bounded`].
+    pub fn bounded(mut self, capacity: u64) -> Self {
+        self.insists.capacity = true;
+        self.both(|there| there.bounded(capacity), |back| back.bounded(capacity))
+    }
+
+    /// A send never waits; see [`Options::unbounded`].
+    pub fn unbounded(mut self) -> Self {
+        self.insists.capacity = true;
+        self.both(Options::unbounded, Options::unbounded)
+    }
+
+    /// The longest variable-length message in bytes; see [`Options::max_message`].
+    pub fn max_message(mut self, bytes: u64) -> Self {
+        self.insists.max_message = true;
+        if M::FIXED.is_none() {
+            self.there = self.there.max_message(bytes);
+        }
+        if R::FIXED.is_none() {
+            self.back = self.back.max_message(bytes);
+        }
+        self
+    }
+
+    /// What variable-length messages are, in a few words: the other end has to say the same.
+    pub fn format(self, label: impl Into<String>) -> Self {
+        let label = label.into();
+        let same = label.clone();
+        self.both(
+            |there| if M::FIXED.is_none() { there.format(label) } else { there },
+            |back| if R::FIXED.is_none() { back.format(same) } else { back },
+        )
+    }
+
+    /// The link with that process, which is set up if it is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchName`] or [`Error::OwnerGone`] if no process is called so now ([`connect`](Self::connect) waits for it);
+    /// [`Error::WrongKind`] if a mailbox is; [`Error::WrongFormat`] if the link is something else already, with both sides; as for
+    /// [`Options::own`].
+    pub fn open(&self, process: &Process, peer: &str) -> Result<Link<M, R>, Error> {
+        process.open(self, &Name::new(peer)?)
+    }
+
+    /// The same, and waits for that process to join: at most for so long.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-connect-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use std::time::Duration;
+    /// use tubepost::{Error, Link, Process};
+    ///
+    /// let alice = Process::options().domain(&domain).join("alice")?;
+    /// let nobody = Link::<str>::options().connect(&alice, "bob", Duration::from_millis(1));
+    /// assert!(matches!(nobody, Err(Error::NoSuchName { .. })));
+    /// # drop(alice);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn connect(&self, process: &Process, peer: &str, timeout: Duration) -> Result<Link<M, R>, Error> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.when_there(process, peer, deadline, || self.open(process, peer))
+    }
+
+    /// Tries again whenever a name has come, as long as there is no such process.
+    fn when_there<T>(
+        &self,
+        process: &Process,
+        peer: &str,
+        deadline: Option<Instant>,
+        attempt: impl Fn() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let absent = |done: &Result<T, Error>| matches!(done, Err(Error::NoSuchName { name, .. } | Error::OwnerGone { name, .. }) if name == peer);
+        let first = attempt();
+        if !absent(&first) {
+            return first;
+        }
+        let arrivals = Arrivals::at(process.domain().path()).ok();
+        loop {
+            let done = attempt();
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if !absent(&done) || left.is_some_and(|left| left.is_zero()) {
+                return done;
+            }
+            let longest = left.map_or(SLICE, |left| left.min(SLICE));
+            match &arrivals {
+                Some(arrivals) => arrivals.wait(longest),
+                // Without a descriptor there is only looking again.
+                None => std::thread::sleep(longest.min(Duration::from_millis(10))),
+            }
+        }
+    }
+
+    /// The sending end of a link that leads only there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn one_way_to(&self, process: &Process, peer: &str) -> Result<Sender<M>, Error> {
+        let line = process.joined.line_to(&Name::new(peer)?)?;
+        self.none_back(&process.joined, &line, false)?;
+        let (outlet, _) = self.way_there(&process.joined, &line, true)?;
+        Ok(Sender::new(outlet))
+    }
+
+    /// The receiving end of a link that leads only here.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-one-way-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Link, Process};
+    ///
+    /// let alice = Process::options().domain(&domain).join("alice")?;
+    /// let bob = Process::options().domain(&domain).join("bob")?; // as a rule in another process
+    /// let out = Link::<u64>::options().one_way_to(&alice, "bob")?;
+    /// let readings = Link::<u64>::options().one_way_from(&bob, "alice")?;
+    /// out.send(7)?;
+    /// assert_eq!(readings.recv()?, 7);
+    /// assert!(bob.link::<u64>("alice").is_err(), "it leads the other way only");
+    /// # drop((alice, bob, out, readings));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn one_way_from(&self, process: &Process, peer: &str) -> Result<Receiver<R>, Error> {
+        let line = process.joined.line_to(&Name::new(peer)?)?;
+        self.none_back(&process.joined, &line, true)?;
+        let (inlet, _) = self.way_back(&process.joined, &line, true)?;
+        Ok(Receiver::of(inlet))
+    }
+
+    /// Both ways, the same one first whoever begins: that decides.
+    pub(crate) fn set_up(&self, process: &Process, line: Arc<Line>) -> Result<Link<M, R>, Error> {
+        let joined = Arc::clone(&process.joined);
+        let there_first = joined.me.name < line.peer.name;
+        let first = there_first.then(|| self.way_there(&joined, &line, false)).transpose()?;
+        let (inlet, made) = self.way_back(&joined, &line, false).inspect_err(|_| {
+            if let Some((outlet, true)) = &first {
+                let _ = cleanup::put_away(&outlet.at.segment); // it was made in vain
+            }
+        })?;
+        let (outlet, _) = match first {
+            Some(first) => first,
+            None => self.way_there(&joined, &line, false).inspect_err(|_| {
+                if made {
+                    let _ = cleanup::put_away(&inlet.at.segment);
+                }
+            })?,
+        };
+        Ok(Link { sender: Sender::new(outlet), receiver: Receiver::of(inlet), line, joined })
+    }
+
+    /// The way there, made if it is not there. Whether it was made.
+    fn way_there(&self, joined: &Joined, line: &Line, one_way: bool) -> Result<(Outlet, bool), Error> {
+        let name = Parties::name(&joined.me, &line.peer);
+        planned(&self.there, joined).plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
+            let _lines = joined.lines(); // one at a time
+            if let Some(outlet) = line.out.get() {
+                agree_on_link(wish, plan, self.insists, &outlet.at.segment)?;
+                return Ok((outlet.clone(), false));
+            }
+            let (outlet, made) = Outlet::link(wish, plan, &line.ends(&joined.me, true), self.insists)?;
+            line.ring_by(&outlet);
+            let _ = line.out.set(outlet.clone());
+            Ok((outlet, made))
+        })
+    }
+
+    /// The way back, likewise.
+    fn way_back(&self, joined: &Joined, line: &Line, one_way: bool) -> Result<(Arc<Inlet>, bool), Error> {
+        let name = Parties::name(&line.peer, &joined.me);
+        planned(&self.back, joined).plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
+            let _lines = joined.lines(); // one at a time
+            if let Some(inlet) = line.back.get() {
+                agree_on_link(wish, plan, self.insists, &inlet.at.segment)?;
+                return Ok((Arc::clone(inlet), false));
+            }
+            let (inlet, made) = Inlet::link(wish, plan, &line.ends(&joined.me, false), self.insists)?;
+            let inlet = Arc::new(inlet);
+            let _ = line.back.set(Arc::clone(&inlet));
+            Ok((inlet, made))
+        })
+    }
+
+    /// A link that leads one way can't lead the other way too.
+    fn none_back(&self, joined: &Joined, line: &Line, there: bool) -> Result<(), Error> {
+        let (me, peer) = (&joined.me, &line.peer);
+        let other = if there { Parties::name(me, peer) } else { Parties::name(peer, me) };
+        if crate::os::file::facts_at(&joined.domain.file(&other)).is_err() {
+            return Ok(());
+        }
+        Err(Error::WrongFormat {
+            name: other.to_string(),
+            theirs: "messages this way too".into(),
+            ours: "a link that leads only the other way".into(),
+        })
+    }
+}
+
+/// The choices for one way, with those of the process.
+fn planned<M: Message + ?Sized>(options: &Options<M>, joined: &Joined) -> Options<M> {
+    let mut planned = options.clone().domain(&joined.domain).member(joined.me.name.as_str());
+    joined.options.pass_on(&mut planned);
+    planned
+}
+
+impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
+    /// The choices to make before a link exists.
+    pub fn options() -> LinkOptions<M, R> {
+        LinkOptions { there: Mailbox::options(), back: Mailbox::options(), insists: Insists::default() }
+    }
+
+    /// The process at the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.line.is
+    }
+
+    /// The end of this process to send by, with all that a sender has.
+    pub fn sender(&self) -> &Sender<M> {
+        &self.sender
+    }
+
+    /// The end of this process to receive by, with all that a receiver has.
+    pub fn receiver(&self) -> &Receiver<R> {
+        &self.receiver
+    }
+
+    /// Whether the other process left this link in an orderly way, and did not die.
+    pub fn peer_has_left(&self) -> bool {
+        self.receiver.inlet().at.has_left()
+    }
+
+    /// As [`Sender::send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn send<'a>(&self, message: M::Sent<'a>) -> Result<(), SendError<M::Sent<'a>>> {
+        self.sender.send(message)
+    }
+
+    /// As [`Sender::try_send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn try_send<'a>(&self, message: M::Sent<'a>) -> Result<(), TrySendError<M::Sent<'a>>> {
+        self.sender.try_send(message)
+    }
+
+    /// As [`Sender::send_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn send_timeout<'a>(
+        &self,
+        message: M::Sent<'a>,
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError<M::Sent<'a>>> {
+        self.sender.send_timeout(message, timeout)
+    }
+
+    /// As [`Receiver::recv`].
+    ///
+    /// # Errors
+    ///
+    /// As there; [`RecvError::Closed`] also when the other process is gone, and all it sent was received.
+    #[inline]
+    pub fn recv(&self) -> Result<R::Received, RecvError> {
+        self.receiver.recv()
+    }
+
+    /// As [`Receiver::try_recv`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn try_recv(&self) -> Result<R::Received, TryRecvError> {
+        self.receiver.try_recv()
+    }
+
+    /// As [`Receiver::recv_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<R::Received, RecvTimeoutError> {
+        self.receiver.recv_timeout(timeout)
+    }
+}
+
+impl<M: Message + ?Sized, R: Message + ?Sized> Clone for Link<M, R> {
+    fn clone(&self) -> Self {
+        Link {
+            sender: self.sender.clone(),
+            receiver: self.receiver.clone(),
+            line: Arc::clone(&self.line),
+            joined: Arc::clone(&self.joined),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Being told of what comes into a directory.
+
+use super::Errno;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+/// Hears of each name that appears in a directory, from when it was made.
+pub(crate) struct Arrivals(OwnedFd);
+
+impl Arrivals {
+    pub(crate) fn at(directory: &Path) -> Result<Arrivals, Errno> {
+        let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&fd, directory, inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO)?;
+        Ok(Arrivals(fd))
+    }
+
+    /// Sleeps until something has come, but not longer than this.
+    pub(crate) fn wait(&self, longest: Duration) {
+        // An interruption is as good as an arrival: whoever waits looks.
+        let longest = longest.try_into().ok();
+        let _ = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], longest.as_ref());
+        let mut buffer = [0; 4096];
+        while rustix::io::read(&self.0, &mut buffer).is_ok_and(|read| read > 0) {}
+    }
+}

@@ -1,0 +1,411 @@
+//! Processes that name each other: joining a domain, and what a process has there.
+//!
+//! A process that joins has a segment under its name, of which it is the owner: that it lives, and which life of it this is, others
+//! see by that (`domain::party`). What is sent there are *notes*: the number of a link in which something has come. Who
+//! waits for anybody (`inbox`) asks for a note in each link that it found empty, and waits for notes.
+//!
+//! All links of a process are kept here, so that there is one for each pair, whatever handles there are.
+//!
+//! **What if it dies here?** Others see that it is gone and put its segment away; its links: see `strategy::shared::link`.
+
+use crate::domain::Domain;
+use crate::domain::entry::Id;
+use crate::domain::member::{self, Introduction, Peer};
+use crate::domain::name::Name;
+use crate::domain::party::{Introductions, Parties, Party, introduction};
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::link::{Link, LinkOptions};
+use crate::mailbox::{Common, Mailbox, Options};
+use crate::message::Message;
+use crate::monitor::Monitor;
+use crate::queue::layout::{Kind, MAX_MEMBER_NAME, OWNER, SENDER};
+use crate::receiver::Receiver;
+use crate::strategy::shared::attach::Wish;
+use crate::strategy::shared::inlet::Inlet;
+use crate::strategy::shared::outlet::Outlet;
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// Notes have at most so many bytes; more links than that are never ready at one time.
+const NOTES: u64 = 64 << 20;
+/// Notes for which there is memory at once.
+const FIRST_NOTES: u64 = 64;
+
+/// A process in a domain, under a name that nobody else has there while it lives.
+///
+/// Processes that joined have [links](Link) with each other, one for each two, and receive from [anybody](Inbox). The last clone that is
+/// dropped, of this, its links and its inbox, leaves: others are told so, as they are told of a death.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-process-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// use tubepost::Process;
+///
+/// let alice = Process::options().domain(&domain).join("alice")?;
+/// let bob = Process::options().domain(&domain).join("bob")?; // as a rule in another process
+///
+/// let to_bob = alice.link::<str>("bob")?;
+/// to_bob.send("good morning")?;
+///
+/// let to_alice = bob.link::<str>("alice")?;
+/// assert_eq!(to_alice.recv()?, "good morning");
+/// # drop((alice, bob, to_bob, to_alice));
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub(crate) joined: Arc<Joined>,
+}
+
+/// The choices to make before a process joins.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-process-options-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// let alice = tubepost::Process::options().domain(&domain).join("alice")?;
+/// let again = tubepost::Process::options().domain(&domain).join("alice");
+/// assert!(matches!(again, Err(tubepost::Error::Joined { .. })));
+/// # drop(alice);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct ProcessOptions {
+    common: Common,
+    mode: u32,
+    group: Option<u32>,
+}
+
+impl ProcessOptions {
+    /// What the links of this process have of it.
+    pub(crate) fn pass_on<M: Message + ?Sized>(&self, options: &mut Options<M>) {
+        options.mode = self.mode;
+        options.group = self.group;
+        options.common.spin = self.common.spin;
+    }
+
+    /// Where the names are; by default in [`Domain::open_default`].
+    pub fn domain(mut self, domain: &Domain) -> Self {
+        self.common.domain = Some(domain.clone());
+        self
+    }
+
+    /// How long a blocking call polls before it sleeps: 30 µs by default.
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.common.spin = spin;
+        self
+    }
+
+    /// Whose processes it may have links with: `0o600`, the default, only those of its own user; with `0o660` those of its group
+    /// too. Others need a domain that lets them in, see [`Domain::open`].
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The group that [`mode`](Self::mode) speaks of; by default the process's own, or the domain's if it has the setgid bit.
+    pub fn group(mut self, gid: u32) -> Self {
+        self.group = Some(gid);
+        self
+    }
+
+    /// Joins under this name, of at most 64 bytes. That of a dead process is taken over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Joined`] if a living process is called so; [`Error::Owned`], [`Error::Exists`] if a mailbox is;
+    /// [`Error::BadName`]; as for [`Options::own`](crate::Options::own).
+    pub fn join(&self, name: &str) -> Result<Process, Error> {
+        let name = Name::new(name)?;
+        if name.as_str().len() > MAX_MEMBER_NAME {
+            let why = "the name of a process has at most 64 bytes";
+            return Err(Error::BadName { name: name.to_string(), why });
+        }
+        let mut options = Mailbox::<u64>::options().unbounded().ceiling(NOTES).member(name.as_str());
+        self.pass_on(&mut options);
+        options.places = FIRST_NOTES;
+        options.common.domain.clone_from(&self.common.domain);
+        let notes = options.plan_as(Kind::Process, &name, true, Inlet::own)?;
+        let joined = Joined {
+            domain: notes.at.segment.domain.clone(),
+            me: Party::new(&name, notes.at.segment.id()),
+            options: self.clone(),
+            notes: Receiver::new(notes),
+            lines: Mutex::default(),
+        };
+        Ok(Process { joined: Arc::new(joined) })
+    }
+}
+
+impl Process {
+    /// Joins the default domain under this name.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ProcessOptions::join`].
+    pub fn join(name: &str) -> Result<Process, Error> {
+        Process::options().join(name)
+    }
+
+    /// The choices to make before a process joins.
+    pub fn options() -> ProcessOptions {
+        ProcessOptions { common: Common::default(), mode: 0o600, group: None }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        self.joined.me.name.as_str()
+    }
+
+    /// Where it joined.
+    pub fn domain(&self) -> &Domain {
+        &self.joined.domain
+    }
+
+    /// The link with that process, which is set up if it is not there yet. For what it is to be, see [`Link::options`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`LinkOptions::open`].
+    pub fn link<M: Message + ?Sized>(&self, peer: &str) -> Result<Link<M>, Error> {
+        Link::options().open(self, peer)
+    }
+
+    /// Receives from any process that has a link with this one, or will have.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadOption`] if a message of this type needs a label: then see [`Inbox::labelled`].
+    pub fn inbox<M: Message + ?Sized>(&self) -> Result<Inbox<M>, Error> {
+        Inbox::new(self, None)
+    }
+
+    /// Tells when that process is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongKind`] if something else is called so; [`Error::Denied`], [`Error::Os`].
+    pub fn monitor(&self, peer: &str) -> Result<Monitor, Error> {
+        Monitor::of(&self.joined, &Name::new(peer)?)
+    }
+
+    /// Sets up a link with the choices of `options`; see there.
+    pub(crate) fn open<M: Message + ?Sized, R: Message + ?Sized>(
+        &self,
+        options: &LinkOptions<M, R>,
+        peer: &Name,
+    ) -> Result<Link<M, R>, Error> {
+        let line = self.joined.line_to(peer)?;
+        options.set_up(self, line)
+    }
+}
+
+/// A process that joined; it leaves when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) domain: Domain,
+    pub(crate) me: Party,
+    pub(crate) options: ProcessOptions,
+    pub(crate) notes: Receiver<u64>,
+    /// All its links, by the name of what comes in.
+    lines: Mutex<HashMap<Name, Arc<Line>>>,
+}
+
+/// What a process has in common with another one.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) peer: Party,
+    /// What that one says of itself.
+    pub(crate) is: Peer,
+    namespace: u64,
+    /// Where it is sent notes.
+    rung: OnceLock<Outlet>,
+    pub(crate) out: OnceLock<Outlet>,
+    pub(crate) back: OnceLock<Arc<Inlet>>,
+    /// Whether some inbox has it in its list.
+    pub(crate) listed: AtomicBool,
+}
+
+impl Line {
+    /// What is to be said in the rows of what leads there, or of what leads here.
+    pub(crate) fn ends<'a>(&'a self, me: &'a Party, there: bool) -> Introductions<'a> {
+        let other = |receives| Introduction {
+            pid: self.is.pid,
+            namespace: self.namespace,
+            name: self.peer.name.as_str(),
+            receives,
+        };
+        let own = |receives| introduction(me.name.as_str(), receives);
+        match there {
+            true => Introductions { receiver: other(true), sender: own(false) },
+            false => Introductions { receiver: own(true), sender: other(false) },
+        }
+    }
+
+    /// Has the other one told by notes of what is sent there.
+    pub(crate) fn ring_by(&self, out: &Outlet) {
+        if let Some(rung) = self.rung.get().cloned() {
+            let note = note_of(out.at.segment.id());
+            out.at.segment.set_herald(move || {
+                let _ = rung.try_send(&note.to_ne_bytes()); // gone, or without memory: it looks once a second
+            });
+        }
+    }
+}
+
+/// By which number notes speak of a link.
+fn note_of(id: Id) -> u64 {
+    id.words()[0]
+}
+
+impl Joined {
+    pub(crate) fn lines(&self) -> MutexGuard<'_, HashMap<Name, Arc<Line>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a process wants that opens another's place for notes.
+    pub(crate) fn ring_at(&self, peer: &Name) -> Result<Outlet, Error> {
+        let common = Common {
+            domain: None,
+            label: None,
+            member: Some(self.me.name.as_str().into()),
+            spin: self.options.common.spin,
+        };
+        let format = common.format::<u64>()?;
+        let wish = common.wish(&self.domain, peer, &format)?;
+        Outlet::open(&Wish { kind: Kind::Process, ..wish })
+    }
+
+    /// What there is in common with a living process, or one that is gone and left something for us.
+    pub(crate) fn line_to(&self, peer: &Name) -> Result<Arc<Line>, Error> {
+        if *peer == self.me.name {
+            return Err(Error::BadOption {
+                what: "the other end of a link",
+                given: format!("{:?}, this process itself", peer.as_str()),
+                allowed: "a link is between two processes".into(),
+            });
+        }
+        let known = self.lines().values().find(|line| line.peer.name == *peer && line.lives()).cloned();
+        if let Some(line) = known {
+            return Ok(line);
+        }
+        let rung = match self.ring_at(peer) {
+            Err(gone @ (Error::NoSuchName { .. } | Error::OwnerGone { .. })) => {
+                return self.left_behind(peer).ok_or(gone);
+            }
+            rung => rung?,
+        };
+        let party = Party::new(peer, rung.at.segment.id());
+        let namespace = rung.at.segment.rows.get(OWNER).map_or(0, |row| row.namespace.load(Relaxed));
+        let (is, rung) = (rung.at.segment.owner(), OnceLock::from(rung));
+        let key = Parties::name(&party, &self.me);
+        let mut lines = self.lines();
+        if let Some(line) = lines.get(&key) {
+            let _ = rung.into_inner().map(|rung| line.rung.set(rung));
+            return Ok(Arc::clone(line));
+        }
+        let line = Line {
+            peer: party,
+            is,
+            namespace,
+            rung,
+            out: OnceLock::new(),
+            back: OnceLock::new(),
+            listed: AtomicBool::new(false),
+        };
+        let line = Arc::new(line);
+        lines.insert(key, Arc::clone(&line));
+        Ok(line)
+    }
+
+    /// What one that is gone by now sent us before.
+    fn left_behind(&self, peer: &Name) -> Option<Arc<Line>> {
+        self.discover();
+        let of_it = |line: &&Arc<Line>| line.peer.name == *peer && line.back.get().is_some();
+        self.lines().values().find(of_it).cloned()
+    }
+
+    /// Finds links that others have set up.
+    pub(crate) fn discover(&self) {
+        let files = std::fs::read_dir(self.domain.path()).into_iter().flatten().flatten();
+        for file in files {
+            let Some(name) = Name::of_link_file(&file.file_name().to_string_lossy()) else { continue };
+            let Some(parties) = Parties::of(&name).filter(|parties| parties.receiver.is(&self.me)) else {
+                continue;
+            };
+            let mut lines = self.lines();
+            if lines.get(&name).is_some_and(|line| line.back.get().is_some()) {
+                continue;
+            }
+            // What can't be opened now is found again in a second.
+            let spin = self.options.common.spin;
+            let Ok(inlet) = Inlet::of_made_link(&self.domain, &name, spin) else { continue };
+            let row = inlet.at.segment.rows.get(SENDER);
+            let Ok((namespace, is)) = row.map(|row| (row.namespace.load(Acquire), member::peer(row))) else {
+                continue;
+            };
+            let line = lines.entry(name).or_insert_with(|| {
+                Arc::new(Line {
+                    peer: parties.sender,
+                    is,
+                    namespace,
+                    rung: OnceLock::new(),
+                    out: OnceLock::new(),
+                    back: OnceLock::new(),
+                    listed: AtomicBool::new(false),
+                })
+            });
+            let _ = line.back.set(Arc::new(inlet));
+        }
+    }
+
+    /// The link that a note speaks of.
+    pub(crate) fn noted(&self, note: u64) -> Option<Arc<Line>> {
+        let find = || {
+            let is = |line: &&Arc<Line>| {
+                line.back.get().is_some_and(|inlet| note_of(inlet.at.segment.id()) == note)
+            };
+            self.lines().values().find(is).cloned()
+        };
+        find().or_else(|| {
+            self.discover();
+            find()
+        })
+    }
+
+    /// A link that is over is none any more.
+    pub(crate) fn forget(&self, line: &Line) {
+        self.lines().remove(&Parties::name(&line.peer, &self.me));
+    }
+}
+
+impl Line {
+    fn lives(&self) -> bool {
+        self.rung.get().is_some_and(|rung| !rung.is_closed())
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let notes = &self.notes.inlet().at.segment;
+        if !notes.is_ours() {
+            return;
+        }
+        notes.header().life.left.store(1, std::sync::atomic::Ordering::Release);
+        for line in self.lines().values() {
+            if let Some(out) = line.out.get() {
+                out.at.leave_link();
+            }
+            if let Some(back) = line.back.get() {
+                let _ = back.close();
+            }
+        }
+        let _ = self.notes.close();
+    }
+}

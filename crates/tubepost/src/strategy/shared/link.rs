@@ -1,0 +1,158 @@
+//! The ends of a link: each way it is a queue between two processes, with one row for each.
+//!
+//! It is the queue of a mailbox that a process owns, but for this: either process may have made it; who lives is
+//! asked of the processes, not of the segment (`domain::party`); and a receiver whose sender is gone is told, when
+//! it has received everything.
+//!
+//! **What if it dies here?** A sender: what it published is received, then the link is over. A receiver: as
+//! any owner. Whoever notices puts the segment away; of two that died `gc` does, or nobody needs to: their names come never
+//! again.
+
+use super::attach::{Wish, agree};
+use super::inlet::Inlet;
+use super::outlet::Outlet;
+use super::{Attachment, closed};
+use crate::domain::cleanup;
+use crate::domain::entry::{self, Plan, Segment};
+use crate::domain::name::Name;
+use crate::domain::party::Introductions;
+use crate::domain::{Domain, member};
+use crate::error::Error;
+use crate::queue::layout::{Kind, OWNER, SENDER};
+use crate::queue::slots::Member;
+use crate::strategy::Refusal;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// What the one who opens a link insists on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Insists {
+    pub(crate) capacity: bool,
+    pub(crate) max_message: bool,
+}
+
+/// Makes one direction of a link, or comes to it. Whether it was made.
+fn attach(
+    wish: &Wish<'_>,
+    plan: &Plan<'_>,
+    ends: &Introductions<'_>,
+    insists: Insists,
+    member: Member,
+) -> Result<(Arc<Attachment>, bool), Error> {
+    let (segment, made) = entry::link(wish.domain, wish.name, plan, ends)?;
+    if !made {
+        agree_on_link(wish, plan, insists, &segment)?;
+    }
+    Ok((Attachment::new(segment, member, wish.spin), made))
+}
+
+/// Whether it is what is wanted: who comes second has to want the same.
+pub(crate) fn agree_on_link(
+    wish: &Wish<'_>,
+    plan: &Plan<'_>,
+    insists: Insists,
+    segment: &Segment,
+) -> Result<(), Error> {
+    let (theirs, ours) = (&segment.geometry.choice, &plan.geometry.choice);
+    let same = theirs.kind == ours.kind
+        && (theirs.capacity == ours.capacity || !insists.capacity)
+        && (theirs.max_message == ours.max_message || !insists.max_message);
+    if !same {
+        let [theirs, ours] = [segment.geometry, plan.geometry].map(|geometry| {
+            let ways =
+                if geometry.choice.kind == (Kind::Link { one_way: true }) { "one way" } else { "two ways" };
+            let capacity = geometry.capacity().map_or("unbounded".into(), |n| format!("capacity {n}"));
+            format!("messages of at most {} bytes, {capacity}, {ways}", geometry.choice.longest())
+        });
+        return Err(Error::WrongFormat { name: wish.name.to_string(), theirs, ours });
+    }
+    agree(wish, segment)
+}
+
+impl Outlet {
+    /// The sending end of a direction of a link, made if it is not there.
+    pub(crate) fn link(
+        wish: &Wish<'_>,
+        plan: &Plan<'_>,
+        ends: &Introductions<'_>,
+        insists: Insists,
+    ) -> Result<(Outlet, bool), Error> {
+        let (at, made) = attach(wish, plan, ends, insists, SENDER)?;
+        Ok((Outlet::of_link(at), made))
+    }
+}
+
+impl Inlet {
+    /// The receiving end of a direction of a link, made if it is not there.
+    pub(crate) fn link(
+        wish: &Wish<'_>,
+        plan: &Plan<'_>,
+        ends: &Introductions<'_>,
+        insists: Insists,
+    ) -> Result<(Inlet, bool), Error> {
+        let (at, made) = attach(wish, plan, ends, insists, OWNER)?;
+        Ok((Inlet::of_link(at), made))
+    }
+
+    /// The receiving end of what somebody else has made, whatever it is.
+    pub(crate) fn of_made_link(domain: &Domain, name: &Name, spin: Duration) -> Result<Inlet, Error> {
+        let (_, segment) = entry::open(domain, name)?;
+        Ok(Inlet::of_link(Attachment::new(segment, OWNER, spin)))
+    }
+
+    /// What a receiver that never waits is told where nothing is there.
+    #[cold]
+    pub(super) fn empty_or_deserted(&self) -> Refusal {
+        let at = &self.at;
+        let deserted = at.segment.parties().is_some()
+            && (at.has_left() || self.pace.ticked(at.grief.load(Relaxed) > 0).is_some())
+            && at.segment.is_dead(SENDER)
+            && !self.may_take();
+        if deserted { self.deserted() } else { Refusal::Waiting }
+    }
+
+    /// Everything was received, and nobody is there to send more.
+    #[cold]
+    pub(super) fn deserted(&self) -> Refusal {
+        let told = closed(&self.at.segment);
+        let _ = cleanup::put_away(&self.at.segment); // it may not be ours to remove
+        told
+    }
+}
+
+impl Attachment {
+    /// Of a link: whether the sending process left it in an orderly way.
+    pub(crate) fn has_left(&self) -> bool {
+        self.segment.rows.get(SENDER).is_ok_and(|row| !member::is_active(row))
+    }
+
+    /// Of a link's receiver, before it sleeps: whether there is nobody to wait for. Else it will be told.
+    pub(super) fn watch_sender(self: &Arc<Self>) -> bool {
+        if self.segment.parties().is_none() {
+            return false;
+        }
+        if self.has_left() {
+            return true;
+        }
+        let watched = self.watches_owner.load(Relaxed);
+        if !watched && self.watch(SENDER) {
+            self.watches_owner.store(true, Relaxed);
+        }
+        // Where it can't be watched, once a second, at each sleep's end, is often enough.
+        (!watched || self.grief.load(Relaxed) > 0) && self.segment.is_dead(SENDER)
+    }
+
+    /// The sending process leaves this link, whatever handles there are still.
+    pub(crate) fn leave_link(&self) {
+        self.segment.leave(self.member);
+        self.tell_deserted();
+    }
+
+    /// Of a link's sender, which has just left it: the receiver is to see.
+    pub(super) fn tell_deserted(&self) {
+        if self.member == SENDER && self.segment.parties().is_some() {
+            self.segment.tell_news();
+        }
+    }
+}
