@@ -104,6 +104,38 @@ The message is the command's standard input. It is consumed if the command exits
 run dies, it goes back to the queue, and some worker gets it again.")]
     Run(Run),
 
+    /// Talk with another process, line by line
+    #[command(after_help = "\
+Examples:
+  tubepost link alice bob                    in one terminal
+  tubepost link bob alice                    in another: what is typed in one is printed in the other
+  ./sensor | tubepost link sensor monitor    what a program writes, and the monitor's answers on standard output
+
+It joins under the name ME, waits for PEER to join, and ends when that one does: with exit code 0 if it ended, 5 if
+it died. When standard input ends it sends nothing more, and goes on receiving.")]
+    Link(Link),
+
+    /// Print what any process sends to this one
+    #[command(after_help = "\
+Examples:
+  tubepost inbox monitor                     until interrupted: who sent it, a tab, the text
+  tubepost tell door monitor open            in another terminal")]
+    Inbox(Inbox),
+
+    /// Send to a process that has joined: join, send, leave
+    #[command(after_help = "\
+Example:
+  tubepost tell door monitor open 'open still'      two messages, from door to monitor")]
+    Tell {
+        /// What this process is called
+        me: String,
+        /// The process to send to
+        peer: String,
+        /// A message each
+        #[arg(required = true)]
+        text: Vec<OsString>,
+    },
+
     /// Create a mailbox that the system owns: it stays until it is removed
     #[command(after_help = "\
 Examples:
@@ -291,6 +323,29 @@ pub struct Recv {
     /// A line of JSON for each message: who sent it, its number, and the text, or base64 if it is none
     #[arg(long, group = "form")]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Link {
+    /// What this process is called
+    pub me: String,
+    /// The other process
+    pub peer: String,
+    /// Give up (exit code 4) when it has not joined for so long
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct Inbox {
+    /// What this process is called
+    pub me: String,
+    /// End after so many messages
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Give up (exit code 3) when no message comes for so long; for each message anew
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

@@ -10,9 +10,11 @@ mod create;
 mod demo;
 mod ending;
 mod exit;
+mod inbox;
 mod job;
 mod label;
 mod letter;
+mod link;
 mod manual;
 mod output;
 mod quantity;
@@ -25,6 +27,7 @@ mod send;
 mod serve;
 mod show;
 mod table;
+mod tell;
 
 use std::process::ExitCode;
 
@@ -56,6 +59,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Call(args) => call::run(&domain()?, args),
         Verb::Serve(args) => serve::run(&domain()?, args),
         Verb::Run(args) => run::run(&domain()?, args),
+        Verb::Link(args) => link::run(&domain()?, args),
+        Verb::Inbox(args) => inbox::run(&domain()?, args),
+        Verb::Tell { me, peer, text } => tell::run(&domain()?, me, peer, text),
         Verb::Create(args) => create::run(&domain()?, args),
         Verb::Rm { name, force } => rm::run(&domain()?, name, *force),
         Verb::Ls { json } => show::ls(&domain()?, *json),

@@ -13,10 +13,10 @@ use tubepost::{OwnerKind, Stat};
 use crate::exit::printable;
 use crate::show::{format_of, grouped};
 
-const HEADER: [&str; 10] =
-    ["NAME", "OWNER", "STATE", "WAITING", "CAPACITY", "HELD", "SENT", "RECEIVED", "BYTES", "FORMAT"];
+const HEADER: [&str; 11] =
+    ["NAME", "OWNER", "STATE", "WAITING", "CAPACITY", "HELD", "SENT", "RECEIVED", "BYTES", "KIND", "FORMAT"];
 /// Words to the left, numbers to the right.
-const LEFT: [usize; 3] = [0, 2, 9];
+const LEFT: [usize; 4] = [0, 2, 9, 10];
 
 /// How lines are told apart in a terminal.
 const BOLD: &str = "1";
@@ -103,6 +103,7 @@ fn cells(stat: &Stat, terminal: bool) -> Cells {
         number(stat.sent),
         number(stat.received),
         number(stat.bytes),
+        stat.kind.to_string(),
         format_of(stat),
     ]
 }

@@ -195,6 +195,11 @@ impl Process {
         Monitor::of(&self.joined, &Name::new(peer)?)
     }
 
+    /// Leaves, whatever handles there are still: its links and its inbox are closed, the name is free.
+    pub fn leave(&self) {
+        self.joined.leave();
+    }
+
     /// Sets up a link with the choices of `options`; see there.
     pub(crate) fn open<M: Message + ?Sized, R: Message + ?Sized>(
         &self,
@@ -393,6 +398,13 @@ impl Line {
 
 impl Drop for Joined {
     fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Joined {
+    /// Ends all links, and what the name stands for.
+    fn leave(&self) {
         let notes = &self.notes.inlet().at.segment;
         if !notes.is_ours() {
             return;

@@ -12,7 +12,7 @@ use super::name::Name;
 use super::party;
 use super::stat::Listed;
 use crate::error::{Closed, Error};
-use crate::queue::layout::ROWS;
+use crate::queue::layout::{ROWS, SENDER};
 use crate::queue::slots::Member;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
@@ -61,14 +61,15 @@ impl Domain {
         let mut swept = Swept::default();
         let doors = self.doors();
         let mut ids = Some(Vec::new());
-        for Listed { name, stat } in self.list()? {
+        for (known, Listed { name, stat }) in self.list_named()? {
             match &stat {
                 Ok(stat) => ids.iter_mut().for_each(|ids| ids.push(stat.id)),
                 Err(_) => ids = None, // it may be any of them
             }
-            let outcome = match stat {
-                Ok(_) => self.clean(&name, &mut swept),
-                Err(error) => Err(error),
+            let outcome = match (stat, known) {
+                (Ok(_), Some(known)) => self.clean(&known, &mut swept),
+                (Ok(_), None) => Ok(()),
+                (Err(error), _) => Err(error),
             };
             match outcome {
                 Ok(()) | Err(Error::NoSuchName { .. }) => {}
@@ -79,11 +80,20 @@ impl Domain {
         Ok(swept)
     }
 
-    fn clean(&self, name: &str, swept: &mut Swept) -> Result<(), Error> {
-        let (opened, segment) = entry::open(self, &Name::new(name)?)?;
+    fn clean(&self, name: &Name, swept: &mut Swept) -> Result<(), Error> {
+        let (opened, segment) = entry::open(self, name)?;
         if segment.is_over() {
             bury(&segment)?;
-            swept.removed.push(name.into());
+            swept.removed.push(name.to_string());
+            return Ok(());
+        }
+        if segment.parties().is_some() {
+            // Its rows are no members'. Of a sender that is gone, what it sent stays for who receives.
+            if segment.is_dead(SENDER) && segment.waiting() == 0 {
+                finish(&segment);
+                put_away(&segment)?;
+                swept.removed.push(name.to_string());
+            }
             return Ok(());
         }
         if let Some(fd) = segment.descriptor() {

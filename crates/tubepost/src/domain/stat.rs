@@ -6,6 +6,7 @@ use super::{Domain, doorway, failed};
 use crate::error::Error;
 use crate::format::Format;
 use crate::os::{Errno, file};
+use crate::queue::layout;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,12 +16,18 @@ use std::sync::atomic::Ordering::Relaxed;
 pub enum Kind {
     /// A mailbox.
     Mailbox,
+    /// A process that joined.
+    Process,
+    /// One direction of a link between two processes.
+    Link,
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Kind::Mailbox => "mailbox",
+            Kind::Process => "process",
+            Kind::Link => "link",
         })
     }
 }
@@ -159,13 +166,26 @@ impl Domain {
     /// # Ok::<(), tubepost::Error>(())
     /// ```
     pub fn stat(&self, name: &str) -> Result<Stat, Error> {
-        let name = Name::new(name)?;
+        let name = match self.link_called(name) {
+            Some(link) => link,
+            None => Name::new(name)?,
+        };
         let stat = self.look(&name)?;
         if stat.owner.alive {
             Ok(stat)
         } else {
             Err(Error::OwnerGone { name: name.to_string(), pid: stat.owner.pid.unwrap_or(0) })
         }
+    }
+
+    /// The link between two living processes that is called so: who sends, `~`, who receives.
+    fn link_called(&self, name: &str) -> Option<Name> {
+        name.contains('~').then_some(())?;
+        let files = std::fs::read_dir(self.path()).ok()?.flatten();
+        let links = files.filter_map(|file| Name::of_link_file(&file.file_name().to_string_lossy()));
+        let mut links: Vec<Name> = links.filter(|link| link.as_str() == name).collect();
+        links.sort_by_key(|link| self.look(link).is_ok_and(|stat| stat.owner.alive));
+        links.pop()
     }
 
     /// Everything that exists, sorted by name: what a dead process left too, and files that
@@ -183,6 +203,11 @@ impl Domain {
     /// # Ok::<(), tubepost::Error>(())
     /// ```
     pub fn list(&self) -> Result<Vec<Listed>, Error> {
+        Ok(self.list_named()?.into_iter().map(|(_, listed)| listed).collect())
+    }
+
+    /// The same, with the names that files have.
+    pub(super) fn list_named(&self) -> Result<Vec<(Option<Name>, Listed)>, Error> {
         let trouble = |error: std::io::Error| {
             failed("to list", self.path(), Errno::from_io_error(&error).unwrap_or(Errno::IO))
         };
@@ -193,8 +218,9 @@ impl Domain {
             if doorway::Called::by(&file).is_some() {
                 continue; // a member's, not a thing of its own
             }
-            let (name, stat) = match Name::of_file(&file) {
-                Some(name) => (name.to_string(), self.look(&name)),
+            let known = Name::of_file(&file).or_else(|| Name::of_link_file(&file));
+            let (name, stat) = match &known {
+                Some(name) => (name.to_string(), self.look(name)),
                 None => {
                     let what = "no tubepost file is called so".to_string();
                     (file.to_string(), Err(Error::Damaged { name: file.to_string(), what }))
@@ -202,10 +228,10 @@ impl Domain {
             };
             // What vanished while we looked is not there.
             if !matches!(stat, Err(Error::NoSuchName { .. })) {
-                all.push(Listed { name, stat });
+                all.push((known, Listed { name, stat }));
             }
         }
-        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         Ok(all)
     }
 
@@ -236,7 +262,11 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         Owner { kind: OwnerKind::System, pid: None, name: String::new(), alive: !segment.is_over() }
     };
     Ok(Stat {
-        kind: Kind::Mailbox,
+        kind: match choice.kind {
+            layout::Kind::Mailbox => Kind::Mailbox,
+            layout::Kind::Process => Kind::Process,
+            layout::Kind::Link { .. } => Kind::Link,
+        },
         name: segment.name.to_string(),
         id: segment.id(),
         strategy: Strategy::Shared,
