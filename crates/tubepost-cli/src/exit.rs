@@ -41,6 +41,11 @@ impl Failure {
         Self::new(2, text)
     }
 
+    /// 5: a process that was talked with died.
+    pub fn died(pid: u32) -> Self {
+        Self::new(5, format_args!("it died (process {pid}); what it sent before was received"))
+    }
+
     /// An end that was asked for and needs no words.
     pub fn quiet(code: u8) -> Self {
         Self::new(code, "")

@@ -63,9 +63,9 @@ fn talk(process: &Process, args: &Link) -> Result<(), Failure> {
                 out.write_all(&line)?;
                 out.write_all(b"\n")?;
             }
-            Err(TryRecvError::Closed(closed)) => {
+            Err(TryRecvError::Closed(_)) => {
                 out.flush()?;
-                return if link.peer_has_left() { Ok(()) } else { Err(closed.into()) };
+                return if link.peer_has_left() { Ok(()) } else { Err(Failure::died(link.peer().pid)) };
             }
             Err(other) => return Err(other.into()),
         }

@@ -16,11 +16,15 @@ pub fn run(domain: &Domain, me: &str, peer: &str, text: &[OsString]) -> Result<(
         leaving.leave();
         std::process::exit(reason.code().into());
     });
+    let outcome = tell(&process, peer, text);
+    process.leave();
+    outcome
+}
+
+fn tell(process: &Process, peer: &str, text: &[OsString]) -> Result<(), Failure> {
     let link = process.link::<[u8]>(peer)?;
     for text in text {
         link.send(text.as_bytes()).map_err(|error| Failure::from(error).about(peer))?;
     }
-    drop(link);
-    process.leave();
     Ok(())
 }

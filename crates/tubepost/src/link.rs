@@ -249,7 +249,11 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
             }
             let (outlet, made) = Outlet::link(wish, plan, &line.ends(&joined.me, true), self.insists)?;
             line.ring_by(&outlet);
+            if made && outlet.at.segment.is_over() {
+                let _ = cleanup::bury(&outlet.at.segment); // nobody is there any more
+            }
             let _ = line.out.set(outlet.clone());
+            line.join_ways();
             Ok((outlet, made))
         })
     }
@@ -266,6 +270,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
             let (inlet, made) = Inlet::link(wish, plan, &line.ends(&joined.me, false), self.insists)?;
             let inlet = Arc::new(inlet);
             let _ = line.back.set(Arc::clone(&inlet));
+            line.join_ways();
             Ok((inlet, made))
         })
     }

@@ -9,6 +9,7 @@
 //! **What if it dies here?** Others see that it is gone and put its segment away; its links: see `strategy::shared::link`.
 
 use crate::domain::Domain;
+use crate::domain::cleanup;
 use crate::domain::entry::Id;
 use crate::domain::member::{self, Introduction, Peer};
 use crate::domain::name::Name;
@@ -253,6 +254,13 @@ impl Line {
         }
     }
 
+    /// Both directions are there: what one learns of the other process, the other one does.
+    pub(crate) fn join_ways(&self) {
+        if let (Some(out), Some(back)) = (self.out.get(), self.back.get()) {
+            back.at.tells(&out.at);
+        }
+    }
+
     /// Has the other one told by notes of what is sent there.
     pub(crate) fn ring_by(&self, out: &Outlet) {
         if let Some(rung) = self.rung.get().cloned() {
@@ -325,6 +333,9 @@ impl Joined {
             listed: AtomicBool::new(false),
         };
         let line = Arc::new(line);
+        lines.retain(|_, line| {
+            line.rung.get().is_none_or(|rung| !rung.at.segment.is_closed()) || line.has_back()
+        });
         lines.insert(key, Arc::clone(&line));
         Ok(line)
     }
@@ -332,7 +343,7 @@ impl Joined {
     /// What one that is gone by now sent us before.
     fn left_behind(&self, peer: &Name) -> Option<Arc<Line>> {
         self.discover();
-        let of_it = |line: &&Arc<Line>| line.peer.name == *peer && line.back.get().is_some();
+        let of_it = |line: &&Arc<Line>| line.peer.name == *peer && line.has_back();
         self.lines().values().find(of_it).cloned()
     }
 
@@ -391,6 +402,11 @@ impl Joined {
 }
 
 impl Line {
+    /// Whether something may come from there.
+    fn has_back(&self) -> bool {
+        self.back.get().is_some_and(|inlet| !inlet.at.segment.is_closed())
+    }
+
     fn lives(&self) -> bool {
         self.rung.get().is_some_and(|rung| !rung.is_closed())
     }
@@ -413,6 +429,9 @@ impl Joined {
         for line in self.lines().values() {
             if let Some(out) = line.out.get() {
                 out.at.leave_link();
+                if out.at.segment.is_over() {
+                    let _ = cleanup::bury(&out.at.segment); // who received is gone; it may not be ours to remove
+                }
             }
             if let Some(back) = line.back.get() {
                 let _ = back.close();

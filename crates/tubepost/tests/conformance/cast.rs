@@ -141,7 +141,7 @@ pub fn closed_word(closed: Closed) -> String {
     format!("closed {}", closed.uncollected)
 }
 
-fn words(line: &str) -> Vec<&str> {
+pub fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 

@@ -15,6 +15,7 @@
 //! | `unwanted` | what is rejected or came back too often is delivered to nobody: to the dead letters, or away |
 //! | `holding` | who holds for longer than promised is fenced off, if somebody waits, and told |
 //! | `loans` | what a sender writes where it will be read; no memory is lost with it |
+//! | `links` | processes that name each other: one link for each two, an inbox for all, a monitor |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
@@ -56,6 +57,7 @@ mod holding;
 mod killed;
 mod large;
 mod letters;
+mod links;
 mod loans;
 mod notes;
 mod order;
@@ -77,6 +79,7 @@ fn role() {
     stage::enter(&[
         cast::ROLES,
         holding::ROLES,
+        links::ROLES,
         loans::ROLES,
         order::ROLES,
         killed::ROLES,

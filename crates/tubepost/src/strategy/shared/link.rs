@@ -11,7 +11,7 @@
 use super::attach::{Wish, agree};
 use super::inlet::Inlet;
 use super::outlet::Outlet;
-use super::{Attachment, closed};
+use super::{Attachment, GRIEF, closed};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan, Segment};
 use crate::domain::name::Name;
@@ -21,8 +21,8 @@ use crate::error::Error;
 use crate::queue::layout::{Kind, OWNER, SENDER};
 use crate::queue::slots::Member;
 use crate::strategy::Refusal;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// What the one who opens a link insists on.
@@ -116,6 +116,9 @@ impl Inlet {
     #[cold]
     pub(super) fn deserted(&self) -> Refusal {
         let told = closed(&self.at.segment);
+        if let Some(other) = self.at.other_way.get().and_then(Weak::upgrade) {
+            other.grief.store(GRIEF, Release);
+        }
         let _ = cleanup::put_away(&self.at.segment); // it may not be ours to remove
         told
     }
@@ -141,6 +144,11 @@ impl Attachment {
         }
         // Where it can't be watched, once a second, at each sleep's end, is often enough.
         (!watched || self.grief.load(Relaxed) > 0) && self.segment.is_dead(SENDER)
+    }
+
+    /// Has the way there look for who receives when the way back finds that nobody sends any more.
+    pub(crate) fn tells(&self, way_there: &Arc<Attachment>) {
+        let _ = self.other_way.set(Arc::downgrade(way_there));
     }
 
     /// The sending process leaves this link, whatever handles there are still.

@@ -68,7 +68,7 @@ use crate::sync::wait::{Bell, Quiet, SLICE};
 use crate::sync::watch::{self, Bereaved};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 /// Calls in one tick of the coarse clock from which they count as a stream.
@@ -107,6 +107,8 @@ pub(crate) struct Attachment {
     away: AtomicU32,
     /// For those who wait for a descriptor.
     doorway: Doorway,
+    /// Of a link's way back: the way there.
+    other_way: OnceLock<Weak<Attachment>>,
 }
 
 impl Bereaved for Attachment {
@@ -134,6 +136,7 @@ impl Attachment {
             vain: AtomicU32::new(0),
             away: AtomicU32::new(0),
             doorway: Doorway::default(),
+            other_way: OnceLock::new(),
         })
     }
 
