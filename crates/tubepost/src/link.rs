@@ -259,7 +259,12 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     }
 
     /// The way back, likewise.
-    fn way_back(&self, joined: &Joined, line: &Line, one_way: bool) -> Result<(Arc<Inlet>, bool), Error> {
+    fn way_back(
+        &self,
+        joined: &Joined,
+        line: &Arc<Line>,
+        one_way: bool,
+    ) -> Result<(Arc<Inlet>, bool), Error> {
         let name = Parties::name(&line.peer, &joined.me);
         planned(&self.back, joined).plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
             let _lines = joined.lines(); // one at a time
@@ -270,6 +275,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
             let (inlet, made) = Inlet::link(wish, plan, &line.ends(&joined.me, false), self.insists)?;
             let inlet = Arc::new(inlet);
             let _ = line.back.set(Arc::clone(&inlet));
+            joined.note(line);
             line.join_ways();
             Ok((inlet, made))
         })

@@ -28,7 +28,7 @@ use crate::strategy::shared::outlet::Outlet;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// Notes have at most so many bytes; more links than that are never ready at one time.
@@ -139,6 +139,7 @@ impl ProcessOptions {
             options: self.clone(),
             notes: Receiver::new(notes),
             lines: Mutex::default(),
+            noted: Mutex::default(),
         };
         Ok(Process { joined: Arc::new(joined) })
     }
@@ -221,6 +222,8 @@ pub(crate) struct Joined {
     pub(crate) notes: Receiver<u64>,
     /// All its links, by the name of what comes in.
     lines: Mutex<HashMap<Name, Arc<Line>>>,
+    /// The same, by what notes call them.
+    noted: Mutex<HashMap<u64, Weak<Line>>>,
 }
 
 /// What a process has in common with another one.
@@ -378,17 +381,26 @@ impl Joined {
                 })
             });
             let _ = line.back.set(Arc::new(inlet));
+            self.note(line);
+        }
+    }
+
+    fn by_note(&self) -> MutexGuard<'_, HashMap<u64, Weak<Line>>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has notes of what comes in found.
+    pub(crate) fn note(&self, line: &Arc<Line>) {
+        if let Some(back) = line.back.get() {
+            let mut noted = self.by_note();
+            noted.retain(|_, line| line.strong_count() > 0);
+            noted.insert(note_of(back.at.segment.id()), Arc::downgrade(line));
         }
     }
 
     /// The link that a note speaks of.
     pub(crate) fn noted(&self, note: u64) -> Option<Arc<Line>> {
-        let find = || {
-            let is = |line: &&Arc<Line>| {
-                line.back.get().is_some_and(|inlet| note_of(inlet.at.segment.id()) == note)
-            };
-            self.lines().values().find(is).cloned()
-        };
+        let find = || self.by_note().get(&note).and_then(Weak::upgrade);
         find().or_else(|| {
             self.discover();
             find()

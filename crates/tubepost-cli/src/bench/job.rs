@@ -30,6 +30,21 @@ pub enum What {
     Collected,
     /// A question and its answer.
     Call,
+    /// Between two processes that name each other.
+    Link,
+    /// Sent to, and received by, a process with so many links.
+    #[value(name = "inbox-1")]
+    #[serde(rename = "inbox-1")]
+    Inbox1,
+    #[value(name = "inbox-10")]
+    #[serde(rename = "inbox-10")]
+    Inbox10,
+    #[value(name = "inbox-100")]
+    #[serde(rename = "inbox-100")]
+    Inbox100,
+    #[value(name = "inbox-1000")]
+    #[serde(rename = "inbox-1000")]
+    Inbox1000,
     CacheLine,
     Copy,
     /// A copy within one process.
@@ -40,6 +55,18 @@ pub enum What {
     Futex,
     Pipe,
     UnixSocket,
+}
+
+impl What {
+    /// Of an inbox: how many links it has.
+    pub fn links(self) -> usize {
+        match self {
+            Self::Inbox10 => 10,
+            Self::Inbox100 => 100,
+            Self::Inbox1000 => 1000,
+            _ => 1,
+        }
+    }
 }
 
 /// Which figure is taken of it.

@@ -150,6 +150,10 @@ pub struct Input<T: Numbered> {
 }
 
 impl<T: Numbered> Output<T> {
+    pub fn of(sender: Sender<T::Of>) -> Self {
+        Self { sender, message: T::blank() }
+    }
+
     /// The way there, or a stream.
     pub fn ping(domain: &Domain, mode: Mode) -> Measured<Self> {
         Self::open(domain, PING, mode)
@@ -167,6 +171,10 @@ impl<T: Numbered> Output<T> {
 }
 
 impl<T: Numbered> Input<T> {
+    pub fn of(receiver: Receiver<T::Of>) -> Self {
+        Self { receiver, message: T::blank(), remove: None }
+    }
+
     /// The way there, or a stream.
     pub fn ping(domain: &Domain, what: What, mode: Mode) -> Measured<Self> {
         Self::create(domain, PING, what, mode)

@@ -10,6 +10,7 @@ mod far;
 mod job;
 mod kernel;
 mod limits;
+mod links;
 mod machine;
 mod mailbox;
 mod measure;

@@ -80,6 +80,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
     }
     groups.push(blocking_latency("latency one way, blocking, both on one CPU", Place::OneCore));
     groups.push(ready());
+    groups.push(inboxes());
     if cpus > 1 {
         groups.push(large_latency());
         groups.push(streams(&[8, 56, 64, 1024], "stream, one sender, a CPU each"));
@@ -93,7 +94,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
 }
 
 fn spinning_latency() -> Group {
-    use What::{CacheLine, Copy, Mailbox, Pipe, SystemMailbox, UnixSocket};
+    use What::{CacheLine, Copy, Link, Mailbox, Pipe, SystemMailbox, UnixSocket};
     let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, bytes, limit);
     let line = Some((CacheLine, 8));
     let entries = vec![
@@ -102,11 +103,13 @@ fn spinning_latency() -> Group {
         row(Mailbox, 56, line),
         row(SystemMailbox, 8, line),
         row(SystemMailbox, 56, line),
+        row(Link, 8, line),
         row(Copy, 64, None),
         row(Mailbox, 64, Some((Copy, 64))),
         row(Copy, 1024, None),
         row(Mailbox, 1024, Some((Copy, 1024))),
         row(SystemMailbox, 1024, Some((Copy, 1024))),
+        row(Link, 1024, Some((Copy, 1024))),
         row(Pipe, 8, line),
         row(Pipe, 1024, Some((Copy, 1024))),
         row(UnixSocket, 8, line),
@@ -175,6 +178,23 @@ fn ready() -> Group {
     }
 }
 
+/// Receiving from anybody, in one process: what it costs to have more links.
+fn inboxes() -> Group {
+    let row = |what, limit| entry(what, Measure::Latency, Mode::Spin, Place::OneCore, 8, limit);
+    let one = Some((What::Inbox1, 8));
+    Group {
+        title: "sending to and receiving by an inbox, one message at a time, by the number of links",
+        mode: Mode::Spin,
+        place: Place::OneCore,
+        entries: vec![
+            row(What::Inbox1, None),
+            row(What::Inbox10, one),
+            row(What::Inbox100, one),
+            row(What::Inbox1000, one),
+        ],
+    }
+}
+
 fn blocking_latency(title: &'static str, place: Place) -> Group {
     let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Block, place, bytes, limit);
     let limit = Some((What::Futex, 8));
@@ -213,6 +233,9 @@ fn streams(lengths: &[u64], title: &'static str) -> Group {
         entries.push(row(What::Ring, Mode::Spin, bytes, None));
         entries.push(row(What::Mailbox, Mode::Spin, bytes, limit));
         entries.push(row(What::SystemMailbox, Mode::Spin, bytes, limit));
+        if matches!(bytes, 8 | 64) {
+            entries.push(row(What::Link, Mode::Spin, bytes, limit));
+        }
         if bytes > 1024 {
             entries.push(row(What::Memcpy, Mode::Spin, bytes, limit));
         }

@@ -13,6 +13,7 @@ use super::kernel::{Names, Pipe, Socket};
 use super::limits::{
     Copies, Futex, Line, Memcpy, RingBatchReceiver, RingBatchSender, RingReceiver, RingSender, Shared,
 };
+use super::links::{self, Crowd};
 use super::mailbox::{
     Bytes8, Bytes56, Bytes64, Bytes1024, Bytes65536, Bytes1048576, Collected, Ends, Input, Numbered, Output,
     PING, PONG, Rendezvous,
@@ -122,6 +123,27 @@ impl Bench {
                 let ring = RingSender::<N>::new(shared);
                 far.begin(job)?;
                 stream(ring, job, far)
+            }
+            (What::Link, measure) => {
+                let me = links::join(&self.domain, links::NEAR, job.mode)?;
+                far.begin(job)?;
+                far.ready()?;
+                let ends = links::ends::<T>(&me, links::FAR)?;
+                match measure {
+                    Measure::Latency => {
+                        let found = round_trips(ends, BOTH_WAYS, job.time, job.rest)?;
+                        far.done()?;
+                        Ok(found)
+                    }
+                    Measure::Stream => {
+                        pour(ends.0, job.time, lap(job.bytes))?;
+                        far.done()?.ok_or_else(no_figure)
+                    }
+                }
+            }
+            (What::Inbox1 | What::Inbox10 | What::Inbox100 | What::Inbox1000, _) => {
+                let crowd = Crowd::of(&self.domain, job.what.links())?;
+                round_trips(crowd, ONE_CALL, job.time, job.rest)
             }
             (What::Collected, _) => {
                 far.begin(job)?;
@@ -250,7 +272,17 @@ impl Bench {
                 echo(TaskEnds::new(out, inbox)?)?;
                 near.done(None)
             }
-            (What::AsyncReady | What::RecvReady, _) => Ok(()), // the near one does it alone
+            (What::Link, measure) => {
+                let me = links::join(&self.domain, links::FAR, job.mode)?;
+                let ends = links::ends::<T>(&me, links::NEAR)?;
+                match measure {
+                    Measure::Latency => answer(ends, near),
+                    Measure::Stream => collect(ends.1, job, near),
+                }
+            }
+            // The near one does it alone.
+            (What::AsyncReady | What::RecvReady, _) => Ok(()),
+            (What::Inbox1 | What::Inbox10 | What::Inbox100 | What::Inbox1000, _) => Ok(()),
             (What::Collected | What::Rendezvous, _) => {
                 let input = Input::<T>::ping(&self.domain, job.what, job.mode)?;
                 near.ready()?;
