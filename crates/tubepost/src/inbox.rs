@@ -4,8 +4,9 @@
 //! it its sender sends a note (`process`), and is in the list again. So a wait costs what is ready, however many
 //! links there are.
 //!
-//! **Nothing is missed.** Whoever finds a link empty takes it off the list, arms it, and looks once more. A sender that was killed between
-//! its message and its note is missed until the next look at all links: once a second, while somebody waits.
+//! **Nothing is missed.** Whoever finds a link empty takes it off the list, arms it, and looks once more. That a sender died is
+//! told by a note too, by this process to itself. Where that can't be told, a sender that was killed between its message and its
+//! note is missed until the next look at all links: once a second, while somebody waits.
 
 use crate::delivery::Delivery;
 use crate::doorbell::Doorbell;
@@ -162,11 +163,15 @@ impl List {
             let mut done = attempt(&receiver);
             if matches!(done, Err(TryRecvError::Empty)) {
                 ready.line.listed.store(false, SeqCst);
+                self.joined.hear_of_ends(inlet);
                 inlet.at.segment.arm_herald();
                 done = attempt(&receiver);
                 if done.is_ok() {
                     self.put(&ready.line, true);
                     return done;
+                }
+                if matches!(done, Err(TryRecvError::Empty)) && inlet.end_if_deserted() {
+                    self.joined.forget(&ready.line);
                 }
             }
             match done {

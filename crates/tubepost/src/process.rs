@@ -140,6 +140,7 @@ impl ProcessOptions {
             notes: Receiver::new(notes),
             lines: Mutex::default(),
             noted: Mutex::default(),
+            own: OnceLock::new(),
         };
         Ok(Process { joined: Arc::new(joined) })
     }
@@ -224,6 +225,8 @@ pub(crate) struct Joined {
     lines: Mutex<HashMap<Name, Arc<Line>>>,
     /// The same, by what notes call them.
     noted: Mutex<HashMap<u64, Weak<Line>>>,
+    /// For notes to oneself.
+    own: OnceLock<Outlet>,
 }
 
 /// What a process has in common with another one.
@@ -268,9 +271,7 @@ impl Line {
     pub(crate) fn ring_by(&self, out: &Outlet) {
         if let Some(rung) = self.rung.get().cloned() {
             let note = note_of(out.at.segment.id());
-            out.at.segment.set_herald(move || {
-                let _ = rung.try_send(&note.to_ne_bytes()); // gone, or without memory: it looks once a second
-            });
+            out.at.segment.set_herald(move || rung.note(note));
         }
     }
 }
@@ -382,6 +383,23 @@ impl Joined {
             });
             let _ = line.back.set(Arc::new(inlet));
             self.note(line);
+        }
+    }
+
+    /// Has this process told by a note to itself when whoever sends here dies.
+    pub(crate) fn hear_of_ends(&self, back: &Inlet) {
+        let segment = &back.at.segment;
+        if segment.herald().is_some() {
+            return;
+        }
+        if self.own.get().is_none()
+            && let Ok(own) = self.ring_at(&self.me.name)
+        {
+            let _ = self.own.set(own);
+        }
+        if let Some(own) = self.own.get().cloned() {
+            let note = note_of(segment.id());
+            segment.set_herald(move || own.note(note));
         }
     }
 

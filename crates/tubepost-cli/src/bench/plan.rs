@@ -183,7 +183,7 @@ fn inboxes() -> Group {
     let row = |what, limit| entry(what, Measure::Latency, Mode::Spin, Place::OneCore, 8, limit);
     let one = Some((What::Inbox1, 8));
     Group {
-        title: "sending to and receiving by an inbox, one message at a time, by the number of links",
+        title: "sending to and receiving by an inbox, by its number of links, of which one is in use",
         mode: Mode::Spin,
         place: Place::OneCore,
         entries: vec![

@@ -299,7 +299,7 @@ impl Segment {
         let _ = self.herald.set(Herald(Box::new(herald)));
     }
 
-    pub(super) fn herald(&self) -> Option<&(dyn Fn() + Send + Sync)> {
+    pub(crate) fn herald(&self) -> Option<&(dyn Fn() + Send + Sync)> {
         self.herald.get().map(|Herald(tell)| &**tell)
     }
 

@@ -11,7 +11,7 @@
 use super::attach::{Wish, agree};
 use super::inlet::Inlet;
 use super::outlet::Outlet;
-use super::{Attachment, GRIEF, closed};
+use super::{Attachment, GRIEF, Pace, closed};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan, Segment};
 use crate::domain::name::Name;
@@ -71,6 +71,14 @@ pub(crate) fn agree_on_link(
 }
 
 impl Outlet {
+    /// Sends a note, without asking whether its receiver lives: to a dead one it does no harm.
+    pub(crate) fn note(&self, note: u64) {
+        if self.at.segment.is_ours() {
+            // Closed, or without memory: who waits looks once a second.
+            let _ = self.post_unasked::<false>(&note.to_ne_bytes());
+        }
+    }
+
     /// The sending end of a direction of a link, made if it is not there.
     pub(crate) fn link(
         wish: &Wish<'_>,
@@ -106,10 +114,19 @@ impl Inlet {
     pub(super) fn empty_or_deserted(&self) -> Refusal {
         let at = &self.at;
         let deserted = at.segment.parties().is_some()
-            && (at.has_left() || self.pace.ticked(at.grief.load(Relaxed) > 0).is_some())
+            && (at.has_left() || at.may_be_deserted(&self.pace))
             && at.segment.is_dead(SENDER)
             && !self.may_take();
         if deserted { self.deserted() } else { Refusal::Waiting }
+    }
+
+    /// Ends a link that was found empty if nobody is there to send more; else this end will be told when that comes to pass.
+    pub(crate) fn end_if_deserted(&self) -> bool {
+        let deserted = self.at.watch_sender() && !self.may_take();
+        if deserted {
+            self.deserted();
+        }
+        deserted
     }
 
     /// Everything was received, and nobody is there to send more.
@@ -128,6 +145,13 @@ impl Attachment {
     /// Of a link: whether the sending process left it in an orderly way.
     pub(crate) fn has_left(&self) -> bool {
         self.segment.rows.get(SENDER).is_ok_and(|row| !member::is_active(row))
+    }
+
+    /// Whether a receiver that found nothing should ask whether its sender lives: if it was told of a death, or has
+    /// nobody to tell it and the clock has ticked.
+    fn may_be_deserted(&self, pace: &Pace) -> bool {
+        let grief = self.grief.load(Relaxed) > 0;
+        grief || !self.watches_owner.load(Relaxed) && pace.ticked(false).is_some()
     }
 
     /// Of a link's receiver, before it sleeps: whether there is nobody to wait for. Else it will be told.

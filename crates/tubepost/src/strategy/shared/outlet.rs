@@ -76,6 +76,13 @@ impl Outlet {
             return Err(forked());
         }
         self.look_at_clock()?;
+        self.post_unasked::<AWAITED>(bytes)
+    }
+
+    /// The same, by one who knows that this is its process, and need not know whether the owner lives.
+    #[inline(always)]
+    pub(super) fn post_unasked<const AWAITED: bool>(&self, bytes: &[u8]) -> Result<Place, Refusal> {
+        let at = &*self.at;
         if !at.segment.slots.words.fits(bytes.len()) {
             return self.post_chunk::<AWAITED>(bytes);
         }
