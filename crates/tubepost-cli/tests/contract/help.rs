@@ -2,13 +2,16 @@
 
 use crate::scene::{Running, Scene, bare};
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 17] = [
     "demo",
     "send",
     "recv",
     "call",
     "serve",
     "run",
+    "link",
+    "inbox",
+    "tell",
     "create",
     "rm",
     "ls",

@@ -14,3 +14,4 @@ mod scene;
 mod sending;
 mod sharing;
 mod showing;
+mod talking;
