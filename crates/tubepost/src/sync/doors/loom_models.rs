@@ -20,10 +20,16 @@ struct Yard {
     rung: [AtomicU32; 2],
     /// Of those two so many are walked along.
     number: usize,
+    /// Whether the herald told somebody.
+    note: AtomicU32,
 }
 
 impl Doors for Yard {
     fn ring(&self, reason: u32) {
+        if take_herald(&self.doors) {
+            self.note.store(1, Ordering::SeqCst);
+            kernel::wake_all(&self.note);
+        }
         let Some(seen) = some(&self.doors, reason) else { return };
         for (door, rung) in self.door.iter().zip(&self.rung).take(self.number) {
             while let Some(seen) = armed(door, reason) {
@@ -48,6 +54,7 @@ impl Yard {
             door: [AtomicU64::new(0), AtomicU64::new(0)],
             rung: [AtomicU32::new(0), AtomicU32::new(0)],
             number,
+            note: AtomicU32::new(0),
         })
     }
 
@@ -81,6 +88,61 @@ impl Yard {
             self.rung[at].store(0, Ordering::SeqCst);
         }
     }
+}
+
+/// Two publishers, one message each, and one who waits for notes of them, having asked for each by the herald.
+fn wait_for_notes(prepare: fn(&Yard) -> bool) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(move || {
+        let yard = Yard::new(0);
+        let publishers = [(), ()].map(|()| {
+            let yard = Arc::clone(&yard);
+            thread::spawn(move || yard.send())
+        });
+        for _ in 0..2 {
+            while !yard.take() {
+                if prepare(&yard) {
+                    break;
+                }
+                kernel::sleep(&yard.note, 0, SLICE);
+                yard.note.store(0, Ordering::SeqCst);
+            }
+        }
+        publishers.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn the_herald_is_called_for_whoever_asked_before() {
+    wait_for_notes(|yard| {
+        arm_some(&yard.doors, HERALD);
+        yard.bell().register();
+        yard.take()
+    });
+}
+
+/// Planted: who asked for the herald does not look again.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn no_second_look_after_asking_for_the_herald() {
+    wait_for_notes(|yard| {
+        arm_some(&yard.doors, HERALD);
+        yard.bell().register();
+        false
+    });
+}
+
+/// Planted: it says "asleep" before it asks for the herald, and looks in between.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_herald_that_is_asked_for_too_late() {
+    wait_for_notes(|yard| {
+        yard.bell().register();
+        let took = yard.take();
+        arm_some(&yard.doors, HERALD);
+        took
+    });
 }
 
 /// As it is to be. Whether it took one.
