@@ -20,9 +20,9 @@ fn lines_go_both_ways_until_one_ends() {
     let mut alice = start(&scene, &["link", "alice", "bob"]); // waits for bob
     let mut bob = start(&scene, &["link", "bob", "alice"]);
     alice.input().write_all(b"good morning\nis it?\n").expect("it reads");
-    assert_eq!((bob.line(), bob.line()), ("good morning\n".into(), "is it?\n".into()));
+    assert_eq!((bob.line(), bob.line()), ("good morning".into(), "is it?".into()));
     bob.input().write_all(b"it is\n").expect("it reads");
-    assert_eq!(alice.line(), "it is\n");
+    assert_eq!(alice.line(), "it is");
     let kinds = |name: &str| scene.find(name).map(|row| row["kind"].as_str().map(str::to_owned));
     assert_eq!(kinds("alice~bob"), Some(Some("link".into())));
     scene.run(&["stat", "bob~alice"]).code(0).quietly();
@@ -30,7 +30,7 @@ fn lines_go_both_ways_until_one_ends() {
     // The end of the input is not the end.
     alice.close_input();
     bob.input().write_all(b"still there?\n").expect("it reads");
-    assert_eq!(alice.line(), "still there?\n");
+    assert_eq!(alice.line(), "still there?");
     bob.signal(Signal::TERM);
     bob.end().code(143).quietly();
     alice.end().code(0).quietly();
@@ -43,7 +43,7 @@ fn who_is_killed_is_told_apart_from_who_ends() {
     let mut alice = start(&scene, &["link", "alice", "bob"]);
     let mut bob = start(&scene, &["link", "bob", "alice"]);
     bob.input().write_all(b"last words\n").expect("it reads");
-    assert_eq!(alice.line(), "last words\n");
+    assert_eq!(alice.line(), "last words");
     bob.signal(Signal::KILL);
     alice.end().code(5).complains(&["bob", "died"]);
     bob.end();
@@ -76,7 +76,7 @@ fn an_inbox_prints_who_sent_what() {
     let mut monitor = start(&scene, &["inbox", "monitor"]);
     scene.run(&["tell", "door", "monitor", "open", "two words", ""]).code(0).prints("").quietly();
     scene.run(&["tell", "window", "monitor", "shut\tfast"]).code(0).quietly();
-    for line in ["door\topen\n", "door\ttwo words\n", "door\t\n", "window\tshut\tfast\n"] {
+    for line in ["door\topen", "door\ttwo words", "door\t", "window\tshut\tfast"] {
         assert_eq!(monitor.line(), line);
     }
     // A process that was told something before it looked.
@@ -86,7 +86,7 @@ fn an_inbox_prints_who_sent_what() {
     monitor.signal(Signal::CONT);
     let mut lines = [monitor.line(), monitor.line()];
     lines.sort();
-    assert_eq!(lines, ["door\tagain\n", "door\twhile you slept\n"]);
+    assert_eq!(lines, ["door\tagain", "door\twhile you slept"]);
     monitor.signal(Signal::TERM);
     monitor.end().code(143).quietly();
     nothing_is_left(&scene);
