@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 /// |---|---|---|
 /// | the owner ends, or the mailbox is removed | [`CallError::Closed`] | |
 /// | one of several receivers ends with the question in hand | nothing: another gets the question | |
-/// | the question is consumed without an answer | [`CallError::Unanswered`] | |
+/// | the question is consumed without an answer, or with one that can't be sent | [`CallError::Unanswered`] | [`Error::TooLong`], [`Error::NotEncodable`] |
+/// | who has the question holds it for longer than its `hold_max`, and another gets it | the answer of that other | [`Error::HoldExpired`] |
 /// | the caller's deadline passes, or it ends | [`CallError::Timeout`] | [`Error::NotAwaited`] |
 ///
 /// ```
@@ -210,15 +211,23 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Delivery<Call<Q, A>> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotAwaited`] if the caller gave up, or is dead: then the question is consumed all the same. [`Error::NotHeld`] if it
-    /// was not in this receiver's hand any more. Otherwise the question goes back to the queue: [`Error::TooLong`],
+    /// [`Error::NotAwaited`] if the caller gave up, or is dead: then the question is consumed all the same. [`Error::TooLong`] or
+    /// [`Error::NotEncodable`] if no such answer can be: then the question is consumed, and the caller told that there is none.
+    /// [`Error::HoldExpired`] if this receiver has a `hold_max` and another has the question by now: the caller gets nothing from here.
+    /// [`Error::NotHeld`] if it was not in this receiver's hand any more. Otherwise the question goes back to the queue:
     /// [`Error::NoMemory`] or [`Error::AtCeiling`] for the answer, [`Error::Busy`] if another receiver is just answering.
     #[inline]
     pub fn reply(mut self, answer: A::Sent<'_>) -> Result<(), Error> {
-        with_bytes::<A, _, _>(&answer, |bytes| match self.hand.take() {
+        let done = with_bytes::<A, _, _>(&answer, |bytes| match self.hand.take() {
             Some(hand) => self.inlet.reply(hand, self.address, bytes),
             None => Ok(()),
-        })
+        });
+        if done.is_err()
+            && let Some(hand) = self.hand.take()
+        {
+            self.inlet.accept_unanswered(hand, self.address)?; // it can't be encoded, nor could it the next time
+        }
+        done
     }
 
     /// Whether the caller still waits for the answer. If it does not, nobody misses it.

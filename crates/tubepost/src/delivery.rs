@@ -78,8 +78,8 @@ impl<M: Message + ?Sized> Delivery<M> {
     /// [`Error::Forked`] in a forked child.
     #[inline]
     pub fn accept(mut self) -> Result<(), Error> {
-        self.leave_unanswered()?;
         match self.hand.take() {
+            Some(hand) if M::ANSWER.is_some() => self.inlet.accept_unanswered(hand, self.address),
             Some(hand) => self.inlet.accept(hand),
             None => Ok(()),
         }
@@ -117,17 +117,11 @@ impl<M: Message + ?Sized> Delivery<M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reject(mut self) -> Result<(), Error> {
-        self.leave_unanswered()?;
-        match self.hand.take() {
-            Some(hand) => self.inlet.reject(hand),
-            None => Ok(()),
+        let Some(mut hand) = self.hand.take() else { return Ok(()) };
+        if M::ANSWER.is_some() {
+            hand = self.inlet.tell_unanswered(hand, self.address)?;
         }
-    }
-
-    /// A question is not going to be answered: its caller is told. An error: somebody else is just answering it.
-    #[inline]
-    fn leave_unanswered(&self) -> Result<(), Error> {
-        if M::ANSWER.is_some() { self.inlet.leave_unanswered(self.address) } else { Ok(()) }
+        self.inlet.reject(hand)
     }
 
     /// Its place in the order of the mailbox; it never repeats.

@@ -103,7 +103,7 @@ impl<M: Message + ?Sized> ReceiverOptions<M> {
     ///
     /// It is never less than that; and more until somebody waits, who counts from when it first saw the message in this
     /// hand. Also of a process that is stopped (SIGSTOP) messages come back in this way. What the late one still reads stays as it is
-    /// until it lets go of it.
+    /// until it lets go of it. To a question it can't [reply](crate::Delivery::reply) any more: the caller gets the answer of who has it now.
     ///
     /// ```
     /// # let dir = format!("/dev/shm/tubepost-doc-hold-{}", std::process::id());

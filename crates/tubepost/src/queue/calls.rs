@@ -32,8 +32,10 @@
 //!   ANSWERED its chunk is OWN of a dead one, which no cell names, and is freed as any other. After ANSWERED the question comes again
 //!   and nobody waits for its answer.
 //!
-//! One that is *stopped* in ANSWERING, and whose question was given to another because it held it for too long, keeps that
-//! other from answering: its question goes back to the queue until the first one goes on, or dies. Callers' deadlines hold all the same.
+//! One that is *stopped* in ANSWERING keeps the question from others until it goes on, or dies. Callers' deadlines hold all the same.
+//!
+//! Only who has the question in hand, and can't be fenced off any more (`super::fencing`), comes here; so a cell that is found ANSWERING is one
+//! of a dead one.
 
 use super::chunks::{Chunk, Chunks, Ticket, Use};
 use super::layout::{ADDRESS, CALL_CELL, CALLS, CallCell, Geometry, PAGE};

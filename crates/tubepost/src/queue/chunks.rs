@@ -22,7 +22,7 @@
 //! - A chunk is consumed first, the slot freed second. Who takes over a dead one's take and
 //!   finds the chunk no longer LINKED in that sequence knows that it was consumed, or is in
 //!   hand: only the slot is left to be freed.
-//! - The sequence grows with each FREE -> OWN and with each giving back, so no word
+//! - The sequence grows with each FREE -> OWN, with each giving back, and where a promise ends (`super::fencing`), so no word
 //!   ever repeats: every change is a CAS from the exact word, except by the living member that
 //!   the word names as OWN.
 //!
@@ -127,6 +127,11 @@ impl Word {
     /// Given back: delivered once more than before. In a new sequence, for the count may be at its end.
     pub(crate) fn given_back(self) -> Word {
         Word::new(self.sequence().wrapping_add(1), self.before().saturating_add(1), Use::Returned, 0)
+    }
+
+    /// In the same hand, in a new sequence: what was promised for the one before means nothing any more.
+    pub(crate) fn held_on(self) -> Word {
+        Word::new(self.sequence().wrapping_add(1), self.before(), Use::Held, self.member())
     }
 
     /// The same message, of which a slot says how often it was delivered before.

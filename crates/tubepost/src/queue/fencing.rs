@@ -33,8 +33,19 @@
 //!
 //! A copy of what was in line is not fenced while its slot is full still: that may go back as well (`super::in_hand`).
 //!
+//! **Beyond fencing.** Who answers a question must not be overtaken between the first word that its caller sees and the last: else the caller
+//! has the answer of who lost the question, and who holds it now is told that nobody waits. So it *holds on* first: one CAS from its word
+//! to the next sequence, in the same hand.
+//!
+//! ```text
+//! HELD(holder), a promise in this sequence ──CAS──> HELD(holder), in the next sequence: no promise
+//! ```
+//!
+//! Fencing is a CAS from the same word: one of the two wins. Who lost the question can't say anything to the caller; who has held on can't lose
+//! it, and does nothing but the few steps of answering. (One that is stopped in these keeps the question until it goes on, or dies.)
+//!
 //! **What if it dies here?** The waiter, before the CAS: its copy does not count, and is freed. After it: the copy
-//! counts, and is RETURNED as what any dead one held. The holder: FENCED(dead) is freed. Who settles: each step is a CAS from
+//! counts, and is RETURNED as what any dead one held. The holder, also one that has held on, is a dead one as any other; FENCED(dead) is freed. Who settles: each step is a CAS from
 //! an exact word.
 
 use super::about::{self, About};
@@ -136,6 +147,11 @@ pub(crate) fn fence<W: Words>(
     forget(&copy, name_of(&fenced));
     fenced.swap(settled(fenced.word, About::of(fenced.entry).holder()));
     Ok(copy.swap(copy.word.given_back()).is_some())
+}
+
+/// Its holder can't be fenced off any more. Nothing: it was.
+pub(crate) fn hold_on(held: Chunk<'_>) -> Option<Chunk<'_>> {
+    held.swap(held.word.held_on())
 }
 
 /// A copy does not name the old chunk any more.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tubepost::{Call, CallError, Domain, Error, Fate, Options, Receiver, RecvError, Sender};
+use tubepost::{Call, CallError, Domain, Error, Fate, Options, Receiver, RecvError, Sender, TryRecvError};
 
 use crate::cast::{A_MOMENT, outcome, set_waiting};
 use crate::letters::pattern;
@@ -304,11 +304,15 @@ fn what_is_too_long_is_refused_with_what_would_do() {
             "{refused}"
         );
         std::thread::scope(|scope| {
+            // It would be as long the next time: there is no next time, and who asked is told.
             let asked = scope.spawn(|| ask.call(&long[1..]));
             let question = questions.take().expect("it was asked");
             assert_eq!(question.reply(&long), Err(Error::TooLong { length: 101, max: 100 }));
-            let again = questions.take().expect("it went back");
-            again.reply(&long[1..]).expect("it fits");
+            let unanswered = asked.join().expect("it returns").expect_err("there is no answer");
+            assert!(unanswered.is_unanswered(), "{unanswered}");
+            assert!(matches!(questions.try_take(), Err(TryRecvError::Empty)));
+            let asked = scope.spawn(|| ask.call(&long[1..]));
+            questions.take().expect("it was asked").reply(&long[1..]).expect("it fits");
             assert_eq!(asked.join().expect("it returns").as_deref(), Ok(&long[1..]));
         });
     });

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tubepost::{
-    Domain, Encoded, Error, Mailbox, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError,
+    Call, Domain, Encoded, Error, Mailbox, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError,
 };
 
 use crate::rows::{on_every_row_with_room, open};
@@ -132,6 +132,23 @@ fn what_can_not_be_encoded_comes_back_and_nothing_was_sent() {
         assert!(matches!(failed.error, Error::NotEncodable { .. }));
         assert_eq!(inbox.try_recv(), Ok(Fussy(2)));
         assert_eq!(inbox.try_recv(), Err(TryRecvError::Empty));
+    });
+}
+
+/// The question came again and again, and again was not answered.
+#[test]
+fn an_answer_that_can_not_be_encoded_is_none() {
+    on_every_row_with_room(|row| {
+        let place = Place::new();
+        let questions = row.own::<Call<u64, Encoded<Fussy>>>(&place, "box");
+        let ask = open::<Call<u64, Encoded<Fussy>>>(&place, "box");
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| ask.call(7));
+            let question = questions.take().expect("it was asked");
+            assert!(matches!(question.reply(&Fussy(3)), Err(Error::NotEncodable { .. })));
+            assert!(asked.join().expect("it returns").expect_err("there is no answer").is_unanswered());
+            assert!(matches!(questions.try_take(), Err(TryRecvError::Empty)));
+        });
     });
 }
 

@@ -61,6 +61,7 @@ mod links;
 mod loans;
 mod notes;
 mod order;
+mod overtaken;
 mod ready;
 mod removal;
 mod rendezvous;

@@ -9,14 +9,20 @@
 //! *Caller.* Cell FREE → OWN(me), number → CALLING; the question is queued; waits until it is ANSWERED or DROPPED. Reads, frees the chunk, then
 //! the cell. Gives up: CALLING → FREE, ANSWERING(other) → ABANDONED(other).
 //!
-//! *Server.* Takes a question in hand. Fills a chunk if the answer is long. Looks: CALLING, and of that number → CAS to ANSWERING(me); writes; CAS to
+//! *Server.* Takes a question in hand. Holds on to it, by one CAS that fails if another has it by now. Fills a chunk if the answer is long. Looks: CALLING, and of that number → CAS to ANSWERING(me); writes; CAS to
 //! ANSWERED; consumes the question. ABANDONED meanwhile: frees the cell and the chunk. A mute server consumes it without an answer: CALLING → DROPPED first.
 //!
 //! *The dead.* A caller's OWN, CALLING, DROPPED → FREE; ANSWERED: the chunk is freed, then the cell; ANSWERING of a server who lives →
 //! ABANDONED. ANSWERING of a dead server → CALLING, next generation; ABANDONED of one → FREE. Its chunk is freed unless an ANSWERED cell
 //! names it. What it had in hand is queued again. When all that is done its row is another's, who lives.
 //!
-//! A question may also go to a second server while the first one, which is slow, has it in hand: once.
+//! A question in the hand of one who has not held on to it may go to a second server: the first one is fenced off (how, is in the model of
+//! fencing).
+//!
+//! # Invariants
+//! 1. A caller reads the answer to its own question.
+//! 2. Only who has the question in hand answers or drops it, so no two do; what a caller gets is from one who is told that it answered.
+//! 3. In the end every caller has what it wanted, and nothing is left over.
 
 use crate::explorer::{Model, Steps};
 
@@ -51,6 +57,8 @@ enum Planted {
     ClaimKept,
     /// The caller frees the cell before the chunk.
     CellFirst,
+    /// Who was fenced off answers all the same.
+    LateAnswers,
     /// A dead caller's row is another's while somebody answers it still.
     RowInCell,
 }
@@ -95,8 +103,10 @@ struct Chunk {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Question {
     there: bool,
-    holders: [bool; MAX],
-    queued: bool,
+    /// In whose hand it is.
+    holder: u8,
+    /// That one has held on to it.
+    held_on: bool,
     cell: u8,
     number: u8,
 }
@@ -113,6 +123,7 @@ enum At {
     FreeCell,
     // answering
     Take,
+    HoldOn,
     Fill,
     Look,
     Claim,
@@ -162,8 +173,7 @@ const NO_CELL: Cell = Cell {
     content: Content::Nothing,
 };
 const NO_CHUNK: Chunk = Chunk { sequence: 0, member: NOBODY, answer: 0 };
-const NO_QUESTION: Question =
-    Question { there: false, holders: [false; MAX], queued: false, cell: 0, number: 0 };
+const NO_QUESTION: Question = Question { there: false, holder: NOBODY, held_on: false, cell: 0, number: 0 };
 const GONE: Process = Process {
     at: At::Dead,
     calls: 0,
@@ -194,6 +204,13 @@ impl Calls {
         member != NOBODY && s.processes[of].at == At::Dead && !s.swept[of]
     }
 
+    /// Whether a server has the question in hand that it took.
+    fn has(s: &State, p: usize) -> bool {
+        let me = &s.processes[p];
+        let question = &s.questions[usize::from(me.question)];
+        question.number == me.number && usize::from(question.holder) == p
+    }
+
     fn names(s: &State, at: usize) -> bool {
         let ticket = Content::Chunk(at as u8, s.chunks[at].sequence);
         s.cells.iter().any(|cell| cell.phase == Phase::Answered && cell.content == ticket)
@@ -221,8 +238,7 @@ impl Calls {
             At::Ask => {
                 let Some(free) = s.questions.iter().position(|question| !question.there) else { return };
                 let number = s.cells[at].number;
-                t.questions[free] =
-                    Question { there: true, queued: true, cell: me.cell, number, ..NO_QUESTION };
+                t.questions[free] = Question { there: true, cell: me.cell, number, ..NO_QUESTION };
                 t.processes[p].at = At::Wait;
                 out.add(|| format!("asks question {number}"), t);
             }
@@ -299,21 +315,16 @@ impl Calls {
         match me.at {
             At::Take => {
                 for (at, question) in s.questions.iter().enumerate() {
-                    let second = s.doubles > 0 && question.holders.contains(&true) && !question.holders[p];
-                    if !question.there || !question.queued && !second {
+                    let queued = question.holder == NOBODY;
+                    let overdue = s.doubles > 0 && !question.held_on && usize::from(question.holder) != p;
+                    if !question.there || !queued && !overdue {
                         continue;
                     }
                     let mut t = *s;
-                    t.doubles -= u8::from(!question.queued);
-                    t.questions[at].queued = false;
-                    t.questions[at].holders[p] = true;
-                    let next = match self.roles[p] {
-                        Role::Long => At::Fill,
-                        Role::Mute => At::Drop,
-                        _ => At::Look,
-                    };
+                    t.doubles -= u8::from(!queued);
+                    t.questions[at].holder = p as u8;
                     t.processes[p] = Process {
-                        at: next,
+                        at: At::HoldOn,
                         question: at as u8,
                         number: question.number,
                         cell: question.cell,
@@ -321,6 +332,22 @@ impl Calls {
                     };
                     out.add(|| format!("takes question {}", question.number), t);
                 }
+            }
+            At::HoldOn => {
+                let next = match self.roles[p] {
+                    Role::Long => At::Fill,
+                    Role::Mute => At::Drop,
+                    _ => At::Look,
+                };
+                if Self::has(s, p) && self.planted != Planted::LateAnswers {
+                    t.questions[of].held_on = true;
+                    t.processes[p].at = next;
+                } else if self.planted == Planted::LateAnswers {
+                    t.processes[p].at = next;
+                } else {
+                    t.processes[p].at = At::PutAway;
+                }
+                out.add(|| format!("holds on to question {}", me.number), t);
             }
             At::Fill => {
                 let Some(at) = s.chunks.iter().position(|chunk| chunk.member == NOBODY) else { return };
@@ -338,12 +365,9 @@ impl Calls {
                 t.processes[p].seen = cell;
                 t.processes[p].at = match cell.phase {
                     Phase::Calling if same => At::Claim,
-                    // Another is at it: it goes back. (Taking it again and again until that one is done, or dead, changes
-                    // nothing; here it is queued only then.)
                     Phase::Answering if same => {
-                        if s.questions[of].number == me.number {
-                            t.questions[of].holders[p] = false;
-                            t.questions[of].queued = !t.questions[of].holders.contains(&true);
+                        if cell.number == me.number {
+                            t.wrong = Some("two answer one question");
                         }
                         At::PutAway
                     }
@@ -358,6 +382,9 @@ impl Calls {
                 } else if self.roles[p] == Role::Mute {
                     cell.phase = Phase::Dropped;
                     t.processes[p].at = At::Consume;
+                    if !Self::has(s, p) {
+                        t.wrong = Some("two answer one question");
+                    }
                 } else {
                     (cell.phase, cell.member) = (Phase::Answering, p as u8);
                     t.processes[p] = Process { at: At::Write, seen: *cell, ..me };
@@ -379,6 +406,9 @@ impl Calls {
                     Phase::Answering if mine => {
                         (cell.phase, cell.member) = (Phase::Answered, cell.caller);
                         t.processes[p] = Process { at: At::Consume, chunk: NOBODY, ..me };
+                        if !Self::has(s, p) {
+                            t.wrong = Some("two answer one question");
+                        }
                     }
                     Phase::Abandoned if mine => {
                         cell.phase = Phase::Free;
@@ -389,7 +419,7 @@ impl Calls {
                 out.add(|| "tells".into(), t);
             }
             At::Consume => {
-                if s.questions[of].number == me.number && s.questions[of].holders[p] {
+                if Self::has(s, p) {
                     t.questions[of] = NO_QUESTION;
                 }
                 t.processes[p].at = At::PutAway;
@@ -445,9 +475,8 @@ impl Calls {
                     t.chunks[at].member = NOBODY;
                 }
             }
-            for question in t.questions.iter_mut().filter(|question| question.holders[who]) {
-                question.holders[who] = false;
-                question.queued |= !question.holders.contains(&true);
+            for question in t.questions.iter_mut().filter(|question| usize::from(question.holder) == who) {
+                (question.holder, question.held_on) = (NOBODY, false);
             }
             t.swept[who] = true;
             out.add(|| format!("has the row of {who}"), t);
@@ -470,12 +499,9 @@ impl Calls {
             }
         }
         for (at, question) in s.questions.iter().enumerate() {
-            for holder in
-                (0..MAX).filter(|holder| question.holders[*holder] && Self::is_dead(s, *holder as u8))
-            {
+            if Self::is_dead(s, question.holder) {
                 let mut t = *s;
-                t.questions[at].holders[holder] = false;
-                t.questions[at].queued |= !t.questions[at].holders.contains(&true);
+                (t.questions[at].holder, t.questions[at].held_on) = (NOBODY, false);
                 out.add(|| format!("gives question {} back", question.number), t);
             }
         }

@@ -317,12 +317,13 @@ impl Inlet {
     }
 
     /// Answers a question in hand, which is consumed then. An error: nobody got the answer. The question is consumed
-    /// if that is because nobody waits; else it goes back to the queue.
+    /// if that is because nobody waits, or no such answer can be; else it goes back to the queue, or is another's already.
     pub(crate) fn reply(&self, hand: InHand, address: Address, answer: &[u8]) -> Result<(), Error> {
         let segment = &self.at.segment;
         if !segment.is_ours() {
             return Err(Error::Forked);
         }
+        let hand = self.hold_on(hand)?;
         match self.answer(address, answer) {
             Ok(Some(bell)) => {
                 self.tell_caller(&bell);
@@ -332,6 +333,33 @@ impl Inlet {
                 self.accept(hand)?;
                 Err(Error::NotAwaited { name: segment.name.to_string() })
             }
+            Err(error @ Error::TooLong { .. }) => {
+                self.accept_unanswered(hand, address)?; // it would be as long the next time
+                Err(error)
+            }
+            Err(error) => {
+                self.give_back(hand);
+                Err(error)
+            }
+        }
+    }
+
+    /// Consumes a question in hand that is not answered.
+    #[cold]
+    pub(crate) fn accept_unanswered(&self, hand: InHand, address: Address) -> Result<(), Error> {
+        let hand = self.tell_unanswered(hand, address)?;
+        self.accept(hand)
+    }
+
+    /// A question in hand is not going to be answered: its caller is told. An error: another has it, or is just answering it.
+    #[cold]
+    pub(crate) fn tell_unanswered(&self, hand: InHand, address: Address) -> Result<InHand, Error> {
+        if !self.at.segment.is_ours() {
+            return Err(Error::Forked);
+        }
+        let hand = self.hold_on(hand)?;
+        match self.leave_unanswered(address) {
+            Ok(()) => Ok(hand),
             Err(error) => {
                 self.give_back(hand);
                 Err(error)

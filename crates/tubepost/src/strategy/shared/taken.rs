@@ -331,6 +331,20 @@ impl Inlet {
         if accepted { Ok(()) } else { Err(self.no_longer(hand)) }
     }
 
+    /// From here on nobody else gets it, also if this receiver has promised not to hold it for long: for a few steps, not for
+    /// work. An error: another has it.
+    #[inline]
+    pub(super) fn hold_on(&self, hand: InHand) -> Result<InHand, Error> {
+        match hand {
+            InHand::Chunk(ticket, word) if self.rules.longest_hold > 0 => {
+                let chunk = self.at.segment.chunks.find(ticket).filter(|chunk| chunk.word == word);
+                let held = chunk.and_then(fencing::hold_on).ok_or_else(|| self.no_longer(hand))?;
+                Ok(InHand::Chunk(held.ticket(), held.word))
+            }
+            _ => Ok(hand),
+        }
+    }
+
     /// A message is not in hand any more: it was held for too long, or this can't be. If it was read where it is, its memory
     /// is free from now on.
     #[cold]

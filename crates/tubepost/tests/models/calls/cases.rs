@@ -34,10 +34,7 @@ fn several_hold() {
 
 #[test]
 fn an_answer_is_for_the_call_it_was_asked_by() {
-    let planted = Calls {
-        planted: Planted::NumberUnchecked,
-        ..calls(&[Role::Caller(2), Role::Short, Role::Short], 0, 0)
-    };
+    let planted = Calls { planted: Planted::NumberUnchecked, ..calls(ONE, 0, 0) };
     breaks("number unchecked", &planted, "another's answer");
 }
 
@@ -59,7 +56,7 @@ fn an_answer_outlives_who_gave_it() {
 #[test]
 fn who_dies_answering_leaves_it_to_another() {
     let planted = Calls { planted: Planted::ClaimKept, ..calls(TWO_SERVERS, 1, 0) };
-    breaks("claim kept", &planted, "stuck");
+    breaks("claim kept", &planted, "two answer one question");
 }
 
 #[test]
@@ -72,4 +69,12 @@ fn the_chunk_goes_before_the_cell() {
 fn a_dead_callers_row_is_in_no_cell_when_another_has_it() {
     let planted = Calls { planted: Planted::RowInCell, ..calls(ONE, 1, 0) };
     breaks("row in a cell", &planted, "stuck");
+}
+
+#[test]
+fn who_is_overtaken_does_not_answer() {
+    let planted = Calls { planted: Planted::LateAnswers, ..calls(TWO_SERVERS, 0, 1) };
+    breaks("late answers", &planted, "two answer one question");
+    let planted = Calls { planted: Planted::LateAnswers, ..calls(MUTE, 0, 1) };
+    breaks("late, and says nothing", &planted, "two answer one question");
 }
