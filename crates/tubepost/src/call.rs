@@ -211,11 +211,12 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Delivery<Call<Q, A>> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotAwaited`] if the caller gave up, or is dead: then the question is consumed all the same. [`Error::TooLong`] or
-    /// [`Error::NotEncodable`] if no such answer can be: then the question is consumed, and the caller told that there is none.
-    /// [`Error::HoldExpired`] if this receiver has a `hold_max` and another has the question by now: the caller gets nothing from here.
-    /// [`Error::NotHeld`] if it was not in this receiver's hand any more. Otherwise the question goes back to the queue:
-    /// [`Error::NoMemory`] or [`Error::AtCeiling`] for the answer, [`Error::Busy`] if another receiver is just answering.
+    /// [`Error::NotAwaited`] if the caller gave up, or is dead: then the question is consumed all the same.
+    /// [`Error::TooLong`] or [`Error::NotEncodable`] if no such answer can be: then the question is consumed, and the
+    /// caller told that there is none. [`Error::HoldExpired`] if this receiver has a `hold_max` and another has the question
+    /// by now: the caller gets nothing from here. [`Error::NotHeld`] if it was not in this receiver's hand any more.
+    /// Otherwise the question goes back to the queue: [`Error::NoMemory`], [`Error::AtCeiling`] or
+    /// [`Error::TooManyMessages`] for the answer, [`Error::Busy`] if another receiver is just answering.
     #[inline]
     pub fn reply(mut self, answer: A::Sent<'_>) -> Result<(), Error> {
         let done = with_bytes::<A, _, _>(&answer, |bytes| match self.hand.take() {

@@ -229,6 +229,20 @@ pub enum Error {
         /// The most there may be.
         ceiling: u64,
     },
+    /// As many messages of about this length as there can be at one time are lent, wait, or are in somebody's hand.
+    #[error(
+        "no room for a message of {length} bytes: {max} in memory for up to {longest} bytes each, as many as this mailbox \
+         can have at one time, are lent, wait, or are in hand; send, receive or accept some of them first, or create it \
+         with a larger capacity"
+    )]
+    TooManyMessages {
+        /// The message's length in bytes.
+        length: u64,
+        /// The longest that such memory is for.
+        longest: u64,
+        /// The most there can be.
+        max: u64,
+    },
     /// The message is no longer in this receiver's hand.
     #[error("this message of {name:?} is no longer held here: another receiver has it, or had it")]
     NotHeld {
@@ -318,7 +332,7 @@ pub enum SendError<S> {
 /// Why [`Sender::try_send`](crate::Sender::try_send) failed; the message comes back.
 #[derive(Clone, PartialEq, Eq)]
 pub enum TrySendError<S> {
-    /// All places are taken.
+    /// All places are taken; or, where the capacity is zero, nobody waits to receive.
     Full(S),
     /// The owner is gone.
     Closed(S, Closed),
@@ -329,7 +343,7 @@ pub enum TrySendError<S> {
 /// Why [`Sender::send_timeout`](crate::Sender::send_timeout) failed; the message comes back.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SendTimeoutError<S> {
-    /// No place became free in time.
+    /// No place became free in time; or, where the capacity is zero, nobody came to receive.
     Timeout(S),
     /// The owner is gone.
     Closed(S, Closed),

@@ -102,8 +102,8 @@ impl Sender<[u8]> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`]; [`Error::AtCeiling`], [`Error::NoMemory`] if there is no memory for it; [`Error::Closed`] when the
-    /// owner is gone; [`Error::Forked`] in a forked child.
+    /// [`Error::TooLong`]; [`Error::AtCeiling`], [`Error::NoMemory`], [`Error::TooManyMessages`] if there is no memory
+    /// for it; [`Error::Closed`] when the owner is gone; [`Error::Forked`] in a forked child.
     #[inline]
     pub fn loan(&self, length: usize) -> Result<Loan<[u8]>, Error> {
         let outlet = Arc::clone(self.loans());
@@ -117,8 +117,8 @@ impl<T: Plain> Sender<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::AtCeiling`], [`Error::NoMemory`] if there is no memory for it; [`Error::Closed`] when the
-    /// owner is gone; [`Error::Forked`] in a forked child.
+    /// [`Error::AtCeiling`], [`Error::NoMemory`], [`Error::TooManyMessages`] if there is no memory for it;
+    /// [`Error::Closed`] when the owner is gone; [`Error::Forked`] in a forked child.
     ///
     /// ```
     /// # let dir = format!("/dev/shm/tubepost-doc-loan-plain-{}", std::process::id());

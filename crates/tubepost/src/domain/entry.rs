@@ -175,6 +175,12 @@ impl Segment {
         self.id
     }
 
+    /// If this ceiling is no limit, for its file system has no more than that: how much that still has.
+    pub(crate) fn memory_below(&self, ceiling: u64) -> Option<u64> {
+        let all = self.domain.memory();
+        (all > 0 && all <= ceiling).then(|| file::available(self.domain.path()))
+    }
+
     /// The text that describes the messages.
     pub(crate) fn format(&self) -> Vec<u8> {
         rows::format(&self.map, &self.geometry)

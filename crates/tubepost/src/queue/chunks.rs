@@ -168,8 +168,10 @@ pub(crate) struct Chunk<'a> {
 /// Why there is no chunk.
 #[derive(Debug)]
 pub(crate) enum NoChunk {
-    /// All that the ceiling allows are in use, or have memory.
+    /// All that the ceiling allows have memory.
     AtCeiling,
+    /// As many as there can be of its class, of so many bytes each, are in use.
+    AllInUse { number: u64, size: u64 },
     /// The system has no memory, or something else is wrong with it.
     Os(Errno),
 }
@@ -444,7 +446,10 @@ impl Chunks {
                 return Ok(mine);
             }
         }
-        Err(NoChunk::AtCeiling)
+        match kind {
+            SEGMENTS => Err(NoChunk::AtCeiling), // their number is what the ceiling allows
+            _ => Err(NoChunk::AllInUse { number, size: self.classes[kind].size }),
+        }
     }
 }
 

@@ -269,6 +269,29 @@ fn limits_are_those_of_messages() {
     });
 }
 
+/// It was called the ceiling, of which there was plenty.
+#[test]
+fn what_is_short_is_said() {
+    let place = Place::new();
+    let options = Mailbox::<[u8]>::options().domain(place.domain()).bounded(4).max_message(8192);
+    let _inbox = options.own("box").expect("a free name");
+    let out = open::<[u8]>(&place, "box");
+    let mut lent = Vec::new();
+    let error = loop {
+        match out.loan(5000) {
+            Ok(loan) => lent.push(loan),
+            Err(error) => break error,
+        }
+    };
+    let max = lent.len() as u64;
+    assert_eq!(error, Error::TooManyMessages { length: 5000, longest: 8192, max });
+    for number in [5000, 8192, max] {
+        assert!(error.to_string().contains(&number.to_string()), "{error}");
+    }
+    lent.pop();
+    drop(out.loan(5000).expect("there is one again"));
+}
+
 #[test]
 fn what_was_lent_to_the_dead_comes_back() {
     on_every_row_with_room(|row| {

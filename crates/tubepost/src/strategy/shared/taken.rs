@@ -421,11 +421,16 @@ impl super::Attachment {
     pub(super) fn no_memory(&self, wanted: u64, why: &NoChunk) -> Error {
         let segment = &self.segment;
         match why {
-            NoChunk::AtCeiling => Error::AtCeiling {
-                wanted,
-                used: segment.chunks.backed(),
-                ceiling: segment.geometry.choice.ceiling,
-            },
+            NoChunk::AllInUse { number, size } => {
+                Error::TooManyMessages { length: wanted, longest: *size, max: *number }
+            }
+            NoChunk::AtCeiling => {
+                let (used, ceiling) = (segment.chunks.backed(), segment.geometry.choice.ceiling);
+                match segment.memory_below(ceiling) {
+                    Some(available) => Error::NoMemory { wanted, available, path: segment.path() },
+                    None => Error::AtCeiling { wanted, used, ceiling },
+                }
+            }
             NoChunk::Os(errno) => crate::domain::no_memory(wanted, &segment.path(), *errno),
         }
     }
