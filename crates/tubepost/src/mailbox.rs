@@ -142,7 +142,9 @@ impl<M: Message + ?Sized> Options<M> {
     /// Exactly so many messages can wait: 0 to 2^24, 1024 by default.
     ///
     /// With 0 none does: a send is done when a receiver takes the message. `try_send` succeeds only if one is waiting for it,
-    /// `try_recv` only if a sender is.
+    /// `try_recv` only if a sender is. Waiting is what a thread does in `recv` or `take`. A task that waits in `recv_async` is woken by a
+    /// sender that waits, and only then comes for the message: for a `try_send`, or a `send_timeout` of no time, it does not wait. Two
+    /// [`Select`](crate::Select)s, one with a receiver and one with a sender, never meet.
     ///
     /// ```
     /// # let dir = format!("/dev/shm/tubepost-doc-bounded-{}", std::process::id());

@@ -12,7 +12,13 @@ use std::time::{Duration, Instant};
 ///
 /// Words and meanings are those of `crossbeam-channel`'s `Select`, as far as they go: *ready* is a hint. Another thread or process may be
 /// faster, so try, and wait again if that would have to wait. A mailbox that is closed is ready: the call says so. If several are
-/// ready, each has its turn. Tasks have `select!` instead, over [`recv_async`](Receiver::recv_async) and its kin.
+/// ready, each has its turn.
+///
+/// Where the capacity is zero, a receiver is ready when a sender waits in `send`, and a sender when a receiver waits in `recv` or `take`. Who waits
+/// here does neither: so two `Select`s, one at each end of such a mailbox, never meet. One of the two has to wait in the call itself, or the
+/// mailbox to have a capacity.
+///
+/// Tasks have `select!` instead, over [`recv_async`](Receiver::recv_async) and its kin.
 ///
 /// ```
 /// # let dir = format!("/dev/shm/tubepost-doc-select-{}", std::process::id());
