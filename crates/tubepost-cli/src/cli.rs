@@ -85,10 +85,11 @@ A question that nobody answers although it was received makes the exit code 1.")
 Examples:
   tubepost serve upper -- tr a-z A-Z         in one terminal
   tubepost call upper hello                  in another: prints HELLO
-  tubepost serve sum -- sh -c 'bc -l'        whatever reads a question and prints an answer
+  tubepost serve sum --jobs 4 -- sh -c 'bc -l'   whatever reads a question and prints an answer
 
-The question is the command's standard input, what it prints is the answer. If it fails there is none, and the
-caller is told. The mailbox is this process's, and ends with it.")]
+The question is the command's standard input, what it prints is the answer. If it fails, or prints more than an
+answer may have, there is none, and the caller is told. One slow command holds up the questions behind it: --jobs
+says how many are answered at one time. The mailbox is this process's, and ends with it.")]
     Serve(Serve),
 
     /// Run a command for each message: a queue of work, for any number of workers
@@ -99,9 +100,13 @@ Examples:
   tubepost run jobs --until-empty -- ./resize        end when all is done
   tubepost run jobs --max-redeliveries 2 --dead-letter failed -- ./resize
   tubepost run jobs --hold-max 1m -- ./resize        who takes longer, another does it again
+  tubepost run jobs -- setpriv --pdeathsig KILL ./resize   the command dies with run, however that ends
 
-The message is the command's standard input. It is consumed if the command exits with 0; otherwise, or when
-run dies, it goes back to the queue, and some worker gets it again.")]
+The message is the command's standard input, all of it there before it starts. It is consumed if the command exits
+with 0; otherwise, or when run dies, it goes back to the queue, and some worker gets it again.
+
+Told to end (SIGINT, SIGTERM), run ends its commands. If it is killed (kill -9) they go on, while another worker
+gets their messages; `setpriv` of util-linux, as above, prevents that for the command itself, not for what it started.")]
     Run(Run),
 
     /// Talk with another process, line by line
@@ -363,6 +368,9 @@ pub struct Call {
 pub struct Serve {
     /// The mailbox, created and owned while this runs
     pub name: String,
+    /// So many commands at one time
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub jobs: NonZeroU32,
     /// What to run for each question
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -381,13 +389,14 @@ pub struct Run {
     /// So many commands at one time
     #[arg(long, value_name = "N", default_value = "1")]
     pub jobs: NonZeroU32,
-    /// End, with exit code 0, when nothing is queued and nothing in hand any more
+    /// End, with exit code 0, when nothing is queued and nothing in hand any more. Dead letters that can't be delivered are
+    /// queued still: it says so, and waits
     #[arg(long)]
     pub until_empty: bool,
     /// A message whose command failed so often, and once more, is not tried again
     #[arg(long, value_name = "N")]
     pub max_redeliveries: Option<u32>,
-    /// … but goes to this mailbox, which is created (unbounded) if it is missing
+    /// … but goes to this mailbox, which is created (unbounded) if it is missing, and again if what was created is removed
     #[arg(long, value_name = "NAME", requires = "max_redeliveries")]
     pub dead_letter: Option<String>,
     /// A command that takes longer while another worker has nothing to do does not count: its message goes to that

@@ -36,6 +36,16 @@ impl Failure {
         Self::new(1, text)
     }
 
+    /// 1: standard input has more than fits; no more of it was read than tells that.
+    pub fn too_long(what: impl Display, longest: u64) -> Self {
+        Self::failed(format!("{what}, on standard input, does not fit: at most {longest} bytes do here"))
+    }
+
+    /// 3: a send where nothing waits, and nobody waited to receive, now or in time.
+    pub fn nobody_receives(in_time: bool) -> Self {
+        would_wait(if in_time { NOBODY_CAME } else { NOBODY_WAITS })
+    }
+
     /// 2: it was asked for in a way that cannot be.
     pub fn usage(text: impl Display) -> Self {
         Self::new(2, text)
@@ -112,6 +122,10 @@ fn would_wait(why: &str) -> Failure {
 
 const FULL: &str = "the mailbox is full; try again later, or let it wait with --timeout";
 const NO_ROOM: &str = "the mailbox stayed full for as long as --timeout allows, as if nobody received";
+const NOBODY_WAITS: &str = "nobody is waiting to receive, and a mailbox of capacity 0 keeps no messages; start a \
+     receiver, or wait for one with --timeout";
+const NOBODY_CAME: &str =
+    "nobody came to receive within --timeout, and a mailbox of capacity 0 keeps no messages";
 const UNCOLLECTED: &str = "nobody received the message within --timeout; it was withdrawn";
 const NOT_COLLECTED: &str = "the message was not received";
 const UNKNOWN: &str = "whether the message was received is not known";

@@ -4,7 +4,7 @@ use std::io::{BufRead, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use tubepost::{Domain, Sender};
+use tubepost::{Domain, SendTimeoutError, Sender, TrySendError};
 
 use crate::cli::Send;
 use crate::ending::Ending;
@@ -29,7 +29,7 @@ pub fn run(domain: &Domain, args: &Send) -> Result<(), Failure> {
 }
 
 fn open(domain: &Domain, args: &Send) -> Result<Sender<[u8]>, Failure> {
-    let label = label::of(domain, &args.name, args.format.as_deref())?;
+    let label = label::of_messages(domain, &args.name, args.format.as_deref())?;
     Ok(Sender::<[u8]>::options().domain(domain).format(label).open(&args.name)?)
 }
 
@@ -73,10 +73,8 @@ fn collect(
     if !args.whole && message.last() == Some(&end) {
         message.pop();
     } else if read as u64 > longest {
-        return Err(Failure::failed(format!(
-            "a message of {read} or more bytes, on standard input, does not fit: at most {longest} bytes do \
-             here; divide it, or use a mailbox with a larger --max-message"
-        )));
+        return Err(Failure::too_long(format_args!("a message of {read} or more bytes"), longest)
+            .noting("divide it, or use a mailbox with a larger --max-message"));
     }
     Ok(read > 0)
 }
@@ -85,11 +83,22 @@ fn send_one(sender: &Sender<[u8]>, args: &Send, message: &[u8]) -> Result<(), Fa
     match args.timeout {
         Some(timeout) if args.collected => sender.send_collected_timeout(message, timeout)?,
         None if args.collected => sender.send_collected(message)?,
-        _ if args.no_wait => sender.try_send(message)?,
-        Some(timeout) => sender.send_timeout(message, timeout)?,
+        _ if args.no_wait => sender.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) if meets(sender) => Failure::nobody_receives(false),
+            error => error.into(),
+        })?,
+        Some(timeout) => sender.send_timeout(message, timeout).map_err(|error| match error {
+            SendTimeoutError::Timeout(_) if meets(sender) => Failure::nobody_receives(true),
+            error => error.into(),
+        })?,
         None => sender.send(message)?,
     }
     Ok(())
+}
+
+/// Whether nothing waits there.
+fn meets(sender: &Sender<[u8]>) -> bool {
+    sender.capacity() == Some(0)
 }
 
 /// Ends the command when the mailbox is closed, even if nothing comes on standard input any more.

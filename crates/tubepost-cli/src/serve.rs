@@ -1,7 +1,8 @@
 //! `tubepost serve`: answers each call with what a command prints.
 //!
-//! It owns the mailbox while it runs. The question is the command's standard input, and what it prints the answer. If the command
-//! fails there is no answer, and the caller is told.
+//! It owns the mailbox while it runs. The question is the command's standard input, and what it prints the answer. If
+//! the command fails, or prints more than an answer may have, there is no answer, and the caller is told: no question
+//! is tried twice.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -10,28 +11,48 @@ use tubepost::{Call, Delivery, Domain, Error, Mailbox, Receiver, RecvError};
 use crate::cli::Serve;
 use crate::ending::{Ending, Reason};
 use crate::exit::{Failure, complain};
-use crate::job::Jobs;
+use crate::job::{self, Jobs};
 
 type Questions = Call<[u8], [u8]>;
 
-/// What the thread that serves and the one that heeds signals know of each other.
+/// What the threads that serve and the one that heeds signals know of each other.
 struct Service {
     questions: Receiver<Questions>,
+    /// The longest answer; a question may be as long.
+    longest: u64,
     jobs: Jobs,
     told: OnceLock<Reason>,
 }
 
 pub fn run(domain: &Domain, args: &Serve) -> Result<(), Failure> {
     let ending = Ending::install()?;
+    job::check(args.command())?;
     let questions = Mailbox::<Questions>::options().domain(domain).own(&args.name)?;
-    let service = Arc::new(Service { questions, jobs: Jobs::default(), told: OnceLock::new() });
+    let longest = questions.stat()?.max_message;
+    let service = Arc::new(Service { questions, longest, jobs: Jobs::default(), told: OnceLock::new() });
     ending.watch(false, end_when_told(Arc::downgrade(&service)));
-    let outcome = serve(&service, args);
-    let _ = service.questions.close();
+    let outcome = serve_side_by_side(&service, args);
     if let Some(&reason) = service.told.get() {
         return Err(Failure::quiet(reason.code()));
     }
     outcome.map_err(|failure| failure.about(&args.name))
+}
+
+/// What ends one of them ends all.
+fn serve_side_by_side(service: &Service, args: &Serve) -> Result<(), Failure> {
+    let failure = OnceLock::new();
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.get() {
+            scope.spawn(|| {
+                if let Err(why) = serve(service, args) {
+                    let _ = failure.set(why); // of the others only that it is closed is to be told
+                }
+                let _ = service.questions.close();
+                service.jobs.end();
+            });
+        }
+    });
+    failure.into_inner().map_or(Ok(()), Err)
 }
 
 fn serve(service: &Service, args: &Serve) -> Result<(), Failure> {
@@ -49,7 +70,7 @@ fn answer(service: &Service, args: &Serve, question: Delivery<Questions>) -> Res
         return Ok(question.accept()?);
     }
     let number = question.seq();
-    let told = match service.jobs.print(args.command(), &question)? {
+    let told = match service.jobs.print(args.command(), &question, service.longest)? {
         None => return Ok(()), // it is time to end
         Some(Ok(answer)) => question.reply(&answer),
         Some(Err(why)) => {

@@ -100,7 +100,77 @@ fn questions_and_messages_are_not_mixed_up() {
     scene.create("jobs", &[]);
     scene.run(&["call", "jobs", "why?"]).code(1).complains(&["jobs", "answered by"]);
     let server = serve(&scene, &["cat"]);
-    scene.run(&["send", "ask", "hello"]).code(1).complains(&["ask", "answered by"]);
+    scene.run(&["send", "ask", "hello"]).code(1).complains(&["ask", "answered by", "`tubepost call`"]);
     scene.run(&["serve", "ask", "--", "cat"]).code(1).complains(&["ask", &server.pid().to_string()]);
     scene.run(&["serve", "ask"]).code(2);
+}
+
+/// It went back, and the command ran again, and again; and all that it printed was kept.
+#[test]
+fn an_answer_that_is_too_long_is_none() {
+    let scene = Scene::new();
+    let ran = path(&scene);
+    let script = "echo >> \"$0\"; read -r how; case $how in";
+    let script = format!(
+        "{script} endless) exec yes;; long) head -c 1048577 /dev/zero;; *) head -c 1048576 /dev/zero;; esac"
+    );
+    let server = serve(&scene, &["sh", "-c", &script, &ran]);
+    for question in ["long", "endless"] {
+        scene.run(&["call", "ask", question]).code(1).prints("").complains(&["ask", "not answered"]);
+    }
+    let fits = scene.run(&["call", "ask", "fits"]).code(0);
+    assert_eq!(fits.stdout.len(), 1 << 20 | 1, "and a newline");
+    server.signal(Signal::TERM);
+    let complaint = server.end().code(143).complaint();
+    assert_eq!(complaint.lines().count(), 2, "{complaint}");
+    for line in complaint.lines() {
+        for part in ["not answered", "1048577", "1048576"] {
+            assert!(line.contains(part), "{part:?} is not in {line:?}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(&ran).expect("it ran").lines().count(), 3, "once for each question");
+    std::fs::remove_file(ran).expect("it was made");
+}
+
+#[test]
+fn a_question_too_long_is_not_read_to_its_end() {
+    let scene = Scene::new();
+    let _server = serve(&scene, &["wc", "-c"]);
+    let endless = std::fs::File::open("/dev/zero").expect("/dev/zero");
+    let caller = Running::start(scene.command(&["call", "ask"]).stdin(endless));
+    caller.end().code(1).prints("").complains(&["ask", "1048577", "1048576"]);
+    let longest = vec![b'x'; 1 << 20];
+    scene
+        .feed(&["call", "ask"], &[&longest[..], b"\n", &longest].concat())
+        .code(0)
+        .prints("1048576\n1048576\n");
+}
+
+#[test]
+fn so_many_are_answered_at_one_time() {
+    let scene = Scene::new();
+    let mark = path(&scene);
+    let script = "read -r me; : > \"$0.$me\"; until test -e \"$0.a\" -a -e \"$0.b\"; do sleep 0.01; done; echo \"$me\"";
+    let _server = serve(&scene, &["sh", "-c", script, &mark]);
+    scene.run(&["call", "ask", "a", "--timeout", "100ms"]).code(3);
+    std::fs::remove_file(format!("{mark}.a")).expect("it was made");
+    scene.run(&["rm", "ask", "--force"]).code(0);
+    let mut both = scene.start(&["serve", "ask", "--jobs", "2", "--", "sh", "-c", script, &mark]);
+    until("it serves", || both.is_running() && scene.find("ask").is_some());
+    let [a, b] = ["a", "b"].map(|question| scene.start(&["call", "ask", question]));
+    a.end().code(0).prints("a\n").quietly();
+    b.end().code(0).prints("b\n").quietly();
+    scene.run(&["serve", "other", "--jobs", "0", "--", "true"]).code(2);
+    for who in ["a", "b"] {
+        std::fs::remove_file(format!("{mark}.{who}")).expect("it was made");
+    }
+}
+
+#[test]
+fn what_can_not_be_run_serves_nobody() {
+    let scene = Scene::new();
+    for command in ["/nonexistent", "/", "/etc/passwd", "no-such-command"] {
+        scene.run(&["serve", "ask", "--", command]).code(1).prints("").complains(&[command, "cannot be run"]);
+        assert!(scene.list().is_empty(), "nothing was made");
+    }
 }

@@ -351,7 +351,8 @@ fn each_kind_of_capacity() {
     let scene = Scene::new();
     // None: each send waits for its receiver.
     scene.create("meet", &["--capacity", "0"]);
-    scene.run(&["send", "meet", "a", "--no-wait"]).code(3);
+    scene.run(&["send", "meet", "a", "--no-wait"]).code(3).complains(&["meet", "nobody is waiting"]);
+    scene.run(&["send", "meet", "a", "--timeout", "10ms"]).code(3).complains(&["nobody came", "--timeout"]);
     scene.run(&["recv", "meet", "--no-wait"]).code(3);
     let receiver = scene.receive("meet", &["--count", "2"]);
     scene.run(&["send", "meet", "a", "b"]).code(0).quietly();

@@ -1,9 +1,12 @@
 //! Commands that are run for messages: each a child of this process, the message its standard input.
 //!
+//! What a command prints is read no further than an answer can be long; who prints more is killed.
+//!
 //! Told to end, they get SIGTERM, and those that don't listen within [`PATIENCE`] SIGKILL: their messages go to
 //! somebody else, who must not do at the same time what they still do.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +14,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+mod input;
+mod program;
+
+pub use program::check;
 
 use crate::cli::CommandLine;
 use crate::exit::Failure;
@@ -44,42 +52,58 @@ impl Jobs {
 
     /// Runs the command on a message. Nothing: it was told to end, or not even started for that.
     pub fn run(&self, command: CommandLine<'_>, message: &[u8]) -> Result<Option<Outcome>, Failure> {
-        let Some(mut child) = self.start(command, Stdio::inherit())? else { return Ok(None) };
-        let written = write(&mut child, message);
-        self.wait(command, child, written)
+        let Some(child) = self.start(command, message, Stdio::inherit())? else { return Ok(None) };
+        self.wait(command, child)
     }
 
-    /// The same; and what it prints.
+    /// The same; and what it prints, which is at most `longest` bytes.
     pub fn print(
         &self,
         command: CommandLine<'_>,
         message: &[u8],
+        longest: u64,
     ) -> Result<Option<Result<Vec<u8>, String>>, Failure> {
-        let Some(mut child) = self.start(command, Stdio::piped())? else { return Ok(None) };
+        let Some(mut child) = self.start(command, message, Stdio::piped())? else { return Ok(None) };
         let mut printed = Vec::new();
-        let output = child.stdout.take();
-        // At the same time: it may print before it has read all.
-        let done = std::thread::scope(|scope| {
-            let writer = scope.spawn(|| write(&mut child, message));
-            let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut printed));
-            let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("its thread failed")));
-            written.and(read.map(drop))
-        });
-        let outcome = self.wait(command, child, done)?;
-        Ok(outcome.map(|outcome| outcome.map(|()| printed)))
+        let output = child.stdout.take().map(|output| output.take(longest.saturating_add(1)));
+        let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut printed));
+        let length = printed.len();
+        let too_long = length as u64 > longest;
+        if too_long || read.is_err() {
+            let _ = child.kill(); // it may have ended by itself
+        }
+        let Some(outcome) = self.wait(command, child)? else { return Ok(None) };
+        read.map_err(|error| Failure::failed(format!("{command} lost its output: {error}")))?;
+        if too_long {
+            let why = format!(
+                "{command} printed {length} or more bytes, and was killed: an answer has at most {longest} here"
+            );
+            return Ok(Some(Err(why)));
+        }
+        Ok(Some(outcome.map(|()| printed)))
     }
 
     /// Nothing: it is time to end.
-    fn start(&self, command: CommandLine<'_>, output: Stdio) -> Result<Option<Child>, Failure> {
+    fn start(
+        &self,
+        command: CommandLine<'_>,
+        message: &[u8],
+        output: Stdio,
+    ) -> Result<Option<Child>, Failure> {
+        let [program, arguments @ ..] = command.0 else { return Ok(None) };
+        let length = message.len();
+        let input: File = input::of(message).map_err(|error| {
+            Failure::failed(format!("no memory for the standard input of {command}, {length} bytes: {error}"))
+        })?;
         let mut running = self.running(); // held, so that who ends them knows them all
         if running.ending {
             return Ok(None);
         }
-        let [program, arguments @ ..] = command.0 else { return Ok(None) };
-        let child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(output).spawn();
+        let child = Command::new(program).args(arguments).stdin(input).stdout(output).spawn();
         let mut child = child.map_err(|error| {
-            let missing = error.kind() == ErrorKind::NotFound;
-            let hint = if missing { "; is it installed, and on the PATH?" } else { "" };
+            let found = error.kind() == ErrorKind::NotFound && check(command).is_ok();
+            let hint =
+                if found { "; what is missing is what its first line, or its loader, names" } else { "" };
             Failure::failed(format!("{command} could not be started: {error}{hint}"))
         })?;
         match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
@@ -93,12 +117,7 @@ impl Jobs {
         Ok(Some(child))
     }
 
-    fn wait(
-        &self,
-        command: CommandLine<'_>,
-        mut child: Child,
-        piped: io::Result<()>,
-    ) -> Result<Option<Outcome>, Failure> {
+    fn wait(&self, command: CommandLine<'_>, mut child: Child) -> Result<Option<Outcome>, Failure> {
         let status = child.wait();
         let mut running = self.running();
         running.pidfds.retain(|(id, _)| *id != child.id());
@@ -107,7 +126,6 @@ impl Jobs {
             return Ok(None);
         }
         drop(running);
-        piped.map_err(|error| Failure::failed(format!("{command} lost its input or output: {error}")))?;
         let status = status.map_err(|error| Failure::failed(format!("{command} was lost: {error}")))?;
         Ok(Some(if status.success() { Ok(()) } else { Err(format!("{command} {}", how(status))) }))
     }
@@ -134,15 +152,6 @@ impl Running {
         for (_, pidfd) in &self.pidfds {
             let _ = pidfd_send_signal(pidfd, signal); // it may have ended by itself
         }
-    }
-}
-
-/// Gives it the message. What it does not want to read is its own affair.
-fn write(child: &mut Child, message: &[u8]) -> io::Result<()> {
-    let Some(mut input) = child.stdin.take() else { return Ok(()) };
-    match input.write_all(message) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        done => done,
     }
 }
 
