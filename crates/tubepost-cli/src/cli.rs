@@ -389,14 +389,14 @@ pub struct Run {
     /// So many commands at one time
     #[arg(long, value_name = "N", default_value = "1")]
     pub jobs: NonZeroU32,
-    /// End, with exit code 0, when nothing is queued and nothing in hand any more. Dead letters that can't be delivered are
-    /// queued still: it says so, and waits
+    /// End, with exit code 0, when nothing is queued and nothing in hand any more. Dead letters that can't be delivered
+    /// are queued still: it says so, and waits
     #[arg(long)]
     pub until_empty: bool,
     /// A message whose command failed so often, and once more, is not tried again
     #[arg(long, value_name = "N")]
     pub max_redeliveries: Option<u32>,
-    /// … but goes to this mailbox, which is created (unbounded) if it is missing, and again if what was created is removed
+    /// … but goes to this mailbox, which is created (unbounded) if it is missing, and again if it is removed then
     #[arg(long, value_name = "NAME", requires = "max_redeliveries")]
     pub dead_letter: Option<String>,
     /// A command that takes longer while another worker has nothing to do does not count: its message goes to that

@@ -2,23 +2,25 @@
 //! shell scripts, with as many workers as anybody starts.
 //!
 //! Each message stays in hand while its command runs. It is consumed when the command exits with 0; otherwise,
-//! and whatever ends `run` before that, it goes back to the queue.
+//! and whatever ends `run` before that, it goes back to the queue, or is given up if that was said.
 //!
 //! Told to end, `run` takes no more messages and passes the word on to its commands.
 
+mod letters;
 mod progress;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tubepost::{Delivery, Domain, Error, Mailbox, Receiver, RecvTimeoutError, TryRecvError};
+use tubepost::{Delivery, Domain, Receiver, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Run;
 use crate::ending::{Ending, Reason};
-use crate::exit::{Failure, complain};
-use crate::job::{Jobs, Outcome};
+use crate::exit::Failure;
+use crate::job::{self, Jobs, Outcome};
 use crate::label;
-use progress::Progress;
+use letters::Letters;
+use progress::{Progress, Tally};
 
 /// With --until-empty: how often it is looked whether others have finished what they have in hand.
 const LOOK: Duration = Duration::from_millis(50);
@@ -30,6 +32,7 @@ struct Work {
     /// Why it is time to end.
     told: OnceLock<Reason>,
     counts: Mutex<Counts>,
+    progress: Mutex<Progress>,
     /// A worker has ended.
     ended: Condvar,
 }
@@ -37,9 +40,9 @@ struct Work {
 #[derive(Default)]
 struct Counts {
     workers: u32,
-    /// Messages whose commands did well, and those that went back.
-    done: u64,
-    back: u64,
+    /// Of those, how many have nothing to do.
+    idle: u32,
+    tally: Tally,
     /// What ends all of it.
     failure: Option<Failure>,
 }
@@ -49,6 +52,14 @@ impl Work {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, text: impl std::fmt::Display) {
+        self.progress().say(text);
+    }
+
     fn is_over(&self) -> bool {
         self.told.get().is_some() || self.counts().failure.is_some()
     }
@@ -56,11 +67,14 @@ impl Work {
 
 pub fn run(domain: &Domain, args: &Run) -> Result<(), Failure> {
     let ending = Ending::install()?;
+    job::check(args.command())?;
+    let (receiver, mut letters) = open(domain, args)?;
     let work = Arc::new(Work {
-        receiver: open(domain, args)?,
+        receiver,
         jobs: Jobs::default(),
         told: OnceLock::new(),
         counts: Mutex::default(),
+        progress: Mutex::new(Progress::new()),
         ended: Condvar::new(),
     });
     ending.watch(false, end_when_told(Arc::downgrade(&work)));
@@ -79,7 +93,7 @@ pub fn run(domain: &Domain, args: &Run) -> Result<(), Failure> {
             work.ended.notify_all();
         });
     }
-    wait_for_the_end(&work);
+    wait_for_the_end(&work, letters.as_mut());
     if let Some(&reason) = work.told.get() {
         return Err(Failure::quiet(reason.code()));
     }
@@ -87,74 +101,85 @@ pub fn run(domain: &Domain, args: &Run) -> Result<(), Failure> {
     failure.map_or(Ok(()), |failure| Err(failure.about(&args.name)))
 }
 
-fn open(domain: &Domain, args: &Run) -> Result<Receiver<[u8]>, Failure> {
+fn open(domain: &Domain, args: &Run) -> Result<(Receiver<[u8]>, Option<Letters>), Failure> {
     let label = label::of(domain, &args.name, None)?;
     let mut options = Receiver::<[u8]>::options().domain(domain).format(&label);
     if let Some(most) = args.max_redeliveries {
         options = options.max_redeliveries(most);
     }
+    let letters = Letters::provide(domain, args, &label)?;
     if let Some(dead) = &args.dead_letter {
-        provide(domain, &args.name, dead, &label)?;
         options = options.dead_letter(dead);
     }
     if let Some(longest) = args.hold_max {
         options = options.hold_max(longest);
     }
-    Ok(options.open(&args.name)?)
-}
-
-/// Sees to it that there is a mailbox for dead letters, which can carry all that the other one carries.
-fn provide(domain: &Domain, name: &str, dead: &str, label: &str) -> Result<(), Failure> {
-    let longest = domain.stat(name)?.max_message;
-    let options = Mailbox::<[u8]>::options().domain(domain).format(label).max_message(longest).unbounded();
-    match options.create(dead) {
-        // What is wrong with one that is there already, opening it says.
-        Ok(_) | Err(Error::Exists { .. } | Error::Owned { .. }) => Ok(()),
-        Err(error) => Err(Failure::from(error).about(dead)),
-    }
+    Ok((options.open(&args.name)?, letters))
 }
 
 /// Until all workers have ended; tells meanwhile how it goes.
-fn wait_for_the_end(work: &Work) {
-    let mut progress = Progress::new();
+fn wait_for_the_end(work: &Work, mut letters: Option<&mut Letters>) {
     let mut counts = work.counts();
     while counts.workers > 0 {
         let waited = work.ended.wait_timeout(counts, progress::EVERY);
         counts = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let (done, back) = (counts.done, counts.back);
+        let (tally, idle) = (counts.tally, counts.idle > 0);
         drop(counts);
-        progress.tell(done, back, || work.receiver.len() as u64);
+        work.progress().tell(tally, || work.receiver.len() as u64);
+        let taken = tally.done + tally.back + tally.given_up;
+        if let Some(letters) = &mut letters
+            && let Some(trouble) = letters.look(idle, taken, || work.receiver.stat().ok())
+        {
+            work.say(trouble);
+        }
         counts = work.counts();
     }
-    progress.clear();
+    work.progress().clear();
 }
 
 /// One worker: a message, its command, the next message.
 fn work_on(work: &Work, args: &Run) -> Result<(), Failure> {
     while !work.is_over() {
-        let Some(message) = next(work, args)? else { return Ok(()) };
+        work.counts().idle += 1;
+        let next = next(work, args);
+        work.counts().idle -= 1;
+        let Some(message) = next? else { return Ok(()) };
+        let begin = Instant::now();
         let Some(outcome) = work.jobs.run(args.command(), &message)? else { return Ok(()) };
-        let well = settle(&args.name, message, outcome);
-        let mut counts = work.counts();
-        *(if well { &mut counts.done } else { &mut counts.back }) += 1;
+        let late = args.hold_max.is_some_and(|longest| begin.elapsed() > longest);
+        settle(work, args, message, outcome, late);
     }
     Ok(())
 }
 
-/// Consumes a message, or lets it go back. Says whether it is done.
-fn settle(name: &str, message: Delivery<[u8]>, outcome: Outcome) -> bool {
-    let number = message.seq();
-    match outcome {
+/// Consumes a message, or lets it go. `late`: it may be another's by now.
+fn settle(work: &Work, args: &Run, message: Delivery<[u8]>, outcome: Outcome, late: bool) {
+    let (name, number, times) = (&args.name, message.seq(), u64::from(message.redelivered()) + 1);
+    let last = args.max_redeliveries.is_some_and(|most| times > u64::from(most));
+    let tally = match outcome {
+        Ok(()) => match message.accept() {
+            Ok(()) => Tally { done: 1, ..Tally::default() },
+            Err(error) => {
+                work.say(format_args!("{name}: message {number}: {error}"));
+                Tally { back: 1, ..Tally::default() }
+            }
+        },
         Err(why) => {
             drop(message);
-            complain(format_args!("{name}: message {number} goes back: {why}"));
-            false
+            let fate = match (&args.dead_letter, last) {
+                _ if late => "goes back, if no other worker has it already".into(),
+                (_, false) => "goes back".into(),
+                (Some(dead), true) => format!("was tried {times} times, and is a dead letter for {dead:?}"),
+                (None, true) => format!("was tried {times} times, and is discarded"),
+            };
+            work.say(format_args!("{name}: message {number} {fate}: {why}"));
+            Tally { back: (!last).into(), given_up: last.into(), ..Tally::default() }
         }
-        Ok(()) => {
-            let accepted = message.accept();
-            accepted.inspect_err(|error| complain(format_args!("{name}: message {number}: {error}"))).is_ok()
-        }
-    }
+    };
+    let mut counts = work.counts();
+    counts.tally.done += tally.done;
+    counts.tally.back += tally.back;
+    counts.tally.given_up += tally.given_up;
 }
 
 /// The next message; nothing if it is time to end.

@@ -9,6 +9,7 @@ mod ends;
 mod help;
 mod places;
 mod receiving;
+mod run_told;
 mod running;
 mod scene;
 mod sending;

@@ -1,6 +1,7 @@
 //! `run`: a command for each message.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
 
@@ -138,6 +139,21 @@ fn what_can_not_be_run_is_an_error_and_nothing_is_lost() {
     scene.run(&["send", "jobs", "1"]).code(0);
     scene.run(&["run", "jobs", "--", "no-such-command"]).code(1).complains(&["no-such-command", "PATH"]);
     assert_eq!(depth(&scene), [1, 0, 0]);
+    for command in ["/nonexistent", "/", "/etc/passwd"] {
+        scene.run(&["run", "jobs", "--", command]).code(1).complains(&[command, "cannot be run"]);
+    }
+    // What is there, and can't be started all the same.
+    let script = scene.domain.with_extension("script");
+    fs::write(&script, "#!/no/such/interpreter\n").expect("a script");
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).expect("ours");
+    let name = script.display().to_string();
+    scene.run(&["run", "jobs", "--", &name]).code(1).complains(&[
+        &name,
+        "could not be started",
+        "first line",
+    ]);
+    fs::remove_file(script).expect("it was made");
+    assert_eq!(depth(&scene), [1, 0, 0]);
     scene.run(&["run", "jobs"]).code(2);
     scene.run(&["run", "jobs", "--jobs", "0", "--", "true"]).code(2);
     let owner = scene.own("own", &[]);
@@ -163,6 +179,13 @@ fn so_many_redeliveries_are_one_more_delivery_and_then_it_is_a_dead_letter() {
     let options =
         ["--until-empty", "--max-redeliveries", "2", "--dead-letter", "dead", "--", "sh", "-c", script];
     let ended = scene.run(&[&["run", "jobs"], &options[..]].concat()).code(0);
+    let complaint = ended.complaint();
+    let said: Vec<&str> = complaint.lines().collect();
+    assert!(
+        matches!(said[..], [a, b, _] if a.contains("goes back") && b.contains("goes back")),
+        "{complaint}"
+    );
+    assert!(said[2].contains("tried 3 times, and is a dead letter for \"dead\""), "{complaint}");
     let mut tried: Vec<String> = ended.text().lines().map(String::from).collect();
     tried.sort_unstable();
     assert_eq!(tried, ["bad", "bad", "bad", "good"]);
@@ -175,7 +198,8 @@ fn so_many_redeliveries_are_one_more_delivery_and_then_it_is_a_dead_letter() {
     scene.run(&[&["run", "jobs"], &options[..]].concat()).code(0);
     scene.run(&["recv", "dead", "--no-wait"]).code(0).prints("worse\n");
     scene.run(&["send", "jobs", "worst"]).code(0);
-    scene.run(&["run", "jobs", "--until-empty", "--max-redeliveries", "0", "--", "false"]).code(0);
+    let ended = scene.run(&["run", "jobs", "--until-empty", "--max-redeliveries", "0", "--", "false"]);
+    ended.code(0).complains(&["tried 1 times, and is discarded"]);
     let row = scene.find("jobs").expect("it exists");
     assert_eq!([&row["depth"], &row["dead_letters"], &row["discarded"]], [0, 2, 1]);
     scene.run(&["run", "jobs", "--dead-letter", "dead", "--", "true"]).code(2);
