@@ -9,7 +9,7 @@ use super::sending::ADDS;
 use super::{LARGE, NONE, SMALL, existing};
 use crate::letters;
 use crate::mail::{Questions, answer, answered_by};
-use crate::world::{Askers, Came, Operation, Owner, Walker, World};
+use crate::world::{Askers, BOX, Came, Operation, Owner, Walker, World};
 
 /// Nobody waits for the answers to what waits …
 const ASKED: World = World { asks: Some(Askers::Gone), ..SMALL };
@@ -43,6 +43,13 @@ pub const ALL: &[Operation] = &[
     Operation { name: "call-accept", world: IN_VAIN, walk: accept, effects: RECEIVES },
     Operation { name: "call-reply", world: AWAITED, walk: reply, effects: RECEIVES },
     Operation { name: "call-reply-long", world: AWAITED_LARGE, walk: reply_long, effects: RECEIVES },
+    Operation { name: "call-reply-promised", world: AWAITED, walk: reply_promised, effects: RECEIVES },
+    Operation {
+        name: "call-reply-long-promised",
+        world: AWAITED_LARGE,
+        walk: reply_long_promised,
+        effects: RECEIVES,
+    },
     Operation { name: "call-reply-late", world: GIVES_UP, walk: reply, effects: RECEIVES },
     Operation { name: "call-reply-long-late", world: GIVES_UP_LARGE, walk: reply_long, effects: RECEIVES },
     Operation { name: "call-reply-to-dead", world: DIES, walk: reply, effects: RECEIVES },
@@ -80,6 +87,8 @@ pub const ONLY_TWO: &[Operation] = &[
 const SHORT: usize = 24;
 const LONG: usize = 100;
 
+/// Nobody waits for it so long.
+const LONGEST: Duration = Duration::from_secs(3600);
 const SHORTLY: Duration = Duration::from_millis(20);
 /// By then another one that is walked has asked.
 const LOOKS: u32 = 30;
@@ -128,6 +137,20 @@ fn reply(walker: &Walker) {
 
 fn reply_long(walker: &Walker) {
     reply_to(walker, &walker.answerer(), LONG);
+}
+
+/// Who has promised not to hold it for long holds on to it first.
+fn promising(walker: &Walker) -> Receiver<Questions> {
+    let options = Receiver::options().domain(&walker.domain).member("walker").spin(Duration::ZERO);
+    options.hold_max(LONGEST).open(BOX).expect("it exists")
+}
+
+fn reply_promised(walker: &Walker) {
+    reply_to(walker, &promising(walker), SHORT);
+}
+
+fn reply_long_promised(walker: &Walker) {
+    reply_to(walker, &promising(walker), LONG);
 }
 
 fn own_reply(walker: &Walker) {
