@@ -43,6 +43,8 @@ pub(crate) struct Mapped {
 
 /// A cache line.
 const LINE: usize = 64;
+/// A message of so many bytes is written in two pieces.
+const MANY_LINES: usize = 3 * LINE;
 /// A sender fetches about so many lines ahead of the one it writes …
 const LINES_AHEAD: usize = 8;
 /// … but no more of one slot than these.
@@ -137,15 +139,25 @@ impl Mapped {
         fetch_for_writing(self.slot(index));
     }
 
-    /// Writes the payload of a place that was claimed; it [`fits`](Self::fits).
+    /// Writes the payload of a place that was claimed; it [`fits`](Self::fits). What is in the line of the state word, which
+    /// a receiver that waits looks at all the time, comes last: that line would be taken away and fetched again meanwhile.
     #[inline(always)]
     pub(crate) fn write(&self, place: Place, bytes: &[u8]) {
         assert!(bytes.len() <= self.in_line);
-        if self.has_length {
-            self.length_word(place.index).store(bytes.len() as u32, Ordering::Relaxed);
+        let beside_state = LINE.saturating_sub(self.payload_at);
+        let first = if bytes.len() < MANY_LINES { bytes.len() } else { beside_state };
+        // SAFETY: payload_at + in_line is at most the stride (`new` checks it), and no split is behind the end.
+        let payload = unsafe { self.slot(place.index).add(self.payload_at) };
+        let (bytes, rest) = bytes.split_at(first);
+        if !rest.is_empty() {
+            // SAFETY: as above.
+            unsafe { copy::write(payload.add(first), rest) }
         }
-        // SAFETY: payload_at + in_line is at most the stride (`new` checks it).
-        unsafe { copy::write(self.slot(place.index).add(self.payload_at), bytes) }
+        if self.has_length {
+            self.length_word(place.index).store((bytes.len() + rest.len()) as u32, Ordering::Relaxed);
+        }
+        // SAFETY: as above.
+        unsafe { copy::write(payload, bytes) }
     }
 
     /// Writes into a place that was claimed where its payload is.
