@@ -5,9 +5,8 @@ use crate::memory::payload::{Payload, Unfit};
 use crate::message::Message;
 use crate::receiver::{Receiver, after, blocking, limited, trying};
 use crate::sender::Sender;
-use crate::strategy::Refusal;
 use crate::strategy::shared::batch::{Batch, Collect, Patience, RUN};
-use crate::strategy::shared::outlet::Outlet;
+use crate::strategy::{Outlet, Refusal};
 use std::fmt;
 use std::time::{Duration, Instant};
 

@@ -7,8 +7,8 @@ use crate::memory::payload::{Front, Payload, Unfit};
 use crate::message::{Message, sealed, with_bytes};
 use crate::queue::calls::Address;
 use crate::sender::Sender;
-use crate::strategy::Refusal;
 use crate::strategy::shared::calls::Unanswered;
+use crate::strategy::{CALLS, Refusal};
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
@@ -184,7 +184,8 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
         question: Q::Sent<'a>,
         deadline: Option<Instant>,
     ) -> Result<A::Received, CallError<Q::Sent<'a>>> {
-        let call = |bytes: &[u8]| self.outlet().call(bytes, deadline, |answer| A::receive(answer));
+        let call =
+            |bytes: &[u8]| self.outlet().shared(CALLS)?.call(bytes, deadline, |answer| A::receive(answer));
         self.answered(with_bytes::<Q, _, _>(&question, call), question)
     }
 
@@ -197,7 +198,7 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
     ) -> Result<A::Received, CallError<Q::Sent<'a>>> {
         match done {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(unfit)) => Err(CallError::Failed(question, self.outlet().bad_answer(unfit))),
+            Ok(Err(unfit)) => Err(CallError::Failed(question, self.outlet().lender().bad_answer(unfit))),
             Err(Unanswered::Dropped) => Err(CallError::Unanswered(question)),
             Err(Unanswered::Closed(closed, fate)) => Err(CallError::Closed(question, closed, fate)),
             Err(Unanswered::Refused(Refusal::Failed(error))) => Err(CallError::Failed(question, *error)),

@@ -10,11 +10,10 @@ use crate::message::Message;
 use crate::queue::calls::Address;
 use crate::queue::in_place::InPlace;
 use crate::receiver::{Receiver, after, blocking, limited, trying};
-use crate::strategy::Refusal;
-use crate::strategy::shared::inlet::Inlet;
-use crate::strategy::shared::taken::{InHand, Taken, With};
+use crate::strategy::{Arrival, Hand, Inlet, Refusal, With};
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -50,7 +49,7 @@ use std::time::{Duration, Instant};
 #[must_use = "a delivery that is dropped goes back to the queue; accept it"]
 pub struct Delivery<M: Message + ?Sized> {
     pub(crate) inlet: Arc<Inlet>,
-    pub(crate) hand: Option<InHand>,
+    pub(crate) hand: Option<Hand>,
     /// Where its answer goes, if it is a question.
     pub(crate) address: Address,
     message: Body<M>,
@@ -139,6 +138,12 @@ impl<M: Message + ?Sized> Delivery<M> {
         })
     }
 
+    /// The descriptors that came with it ([`Sender::send_with`](crate::Sender::send_with)). They are yours; a message that is given back after that comes
+    /// again without them.
+    pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        self.hand.map_or_else(Vec::new, |hand| self.inlet.take_descriptors(hand))
+    }
+
     /// How often it was delivered before; 255 stands for that and more.
     pub fn redelivered(&self) -> u32 {
         self.redelivered
@@ -188,7 +193,10 @@ impl<M: Message + ?Sized> With for ToHold<'_, M> {
     const HOLDS: bool = true;
 
     #[inline(always)]
-    fn message(&mut self, taken: Taken<'_>) -> Result<Delivery<M>, Refusal> {
+    fn message<A: Arrival>(&mut self, mut taken: A) -> Result<Delivery<M>, Refusal> {
+        if !taken.claim() {
+            return Err(Refusal::Waiting);
+        }
         let address = if M::ANSWER.is_some() { taken.address() } else { Address::NOBODY };
         if M::ANSWER.is_some() {
             taken.fetch_for_answer(address);
@@ -198,7 +206,7 @@ impl<M: Message + ?Sized> With for ToHold<'_, M> {
         let in_place = seen.is_some();
         let message = match seen {
             Some(seen) => seen.map(Body::InPlace),
-            None => M::receive_boxed(&taken.payload).map(Body::Copied),
+            None => M::receive_boxed(taken.payload()).map(Body::Copied),
         };
         let message = match message {
             Ok(message) => message,

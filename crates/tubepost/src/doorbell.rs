@@ -1,6 +1,7 @@
 //! Readiness by descriptor: mailboxes in somebody else's event loop.
 
 use crate::domain;
+use crate::domain::entry::Segment;
 use crate::error::Error;
 use crate::message::Message;
 use crate::os::{self, fork};
@@ -8,8 +9,7 @@ use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::strategy::shared::door::Lent;
 use crate::strategy::shared::end::End;
-use crate::strategy::shared::inlet::Inlet;
-use crate::strategy::shared::outlet::Outlet;
+use crate::strategy::{Inlet, Outlet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
@@ -47,7 +47,8 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug)]
 pub struct Doorbell {
-    lent: Lent,
+    /// Nothing: what it is of has a descriptor of its own.
+    lent: Option<Lent>,
     of: Handle,
     epoch: u64,
 }
@@ -61,8 +62,17 @@ enum Handle {
 impl Handle {
     fn end(&self) -> End<'_> {
         match self {
-            Handle::Receiver(inlet) => End::In(inlet),
-            Handle::Sender(outlet) => End::Out(outlet),
+            Handle::Receiver(inlet) => End::inlet(inlet),
+            Handle::Sender(outlet) => End::outlet(outlet),
+        }
+    }
+}
+
+impl Handle {
+    fn segment(&self) -> &Segment {
+        match self {
+            Handle::Receiver(inlet) => inlet.segment(),
+            Handle::Sender(outlet) => outlet.segment(),
         }
     }
 }
@@ -70,12 +80,19 @@ impl Handle {
 impl Doorbell {
     fn new(of: Handle) -> Result<Doorbell, Error> {
         let end = of.end();
-        if !end.at().segment.is_ours() {
+        let segment = of.segment();
+        if !segment.is_ours() {
             return Err(Error::Forked);
         }
-        let lent = end.at().door()?.lend(end.reason());
-        let epoch = fork::epoch()
-            .map_err(|errno| domain::failed("to get a page for", &end.at().segment.path(), errno))?;
+        let lent = match end.at() {
+            Some(at) => Some(at.door()?.lend(end.reason())),
+            None => None,
+        };
+        if let Handle::Sender(Outlet::Kernel(outlet)) = &of {
+            outlet.descriptor()?;
+        }
+        let epoch =
+            fork::epoch().map_err(|errno| domain::failed("to get a page for", &segment.path(), errno))?;
         let bell = Doorbell { lent, of, epoch };
         // It may have been rung for one before; and it begins armed.
         bell.clear()?;
@@ -94,11 +111,15 @@ impl Doorbell {
             return Err(Error::Forked);
         }
         let end = self.of.end();
-        os::door::drain(self.as_fd());
-        end.at().arm(end.reason());
+        if let Some(at) = end.at() {
+            os::door::drain(self.as_fd());
+            at.arm(end.reason());
+        }
         let ready = end.is_ready() || end.look().is_none_or(|longest| longest.is_zero());
-        if ready {
-            end.at().ring_door()?;
+        if let Some(at) = end.at()
+            && ready
+        {
+            at.ring_door()?;
         }
         Ok(ready)
     }
@@ -106,7 +127,11 @@ impl Doorbell {
 
 impl AsFd for Doorbell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.lent.door.socket()
+        match (&self.lent, &self.of) {
+            (Some(lent), _) => lent.door.socket(),
+            (None, Handle::Receiver(inlet)) => inlet.kernel().descriptor(),
+            (None, Handle::Sender(outlet)) => outlet.kernel().descriptor().expect("made before the bell was"),
+        }
     }
 }
 

@@ -308,6 +308,15 @@ pub enum Error {
     /// No room or no message in time; as for [`Closed`](Self::Closed).
     #[error("this would have to wait longer: the mailbox is full, or there is no message")]
     TimedOut,
+    /// The owner shut the connection by which this handle sends, and goes on: it has as many connections as it takes of one user, or took what came
+    /// by this one for rubbish.
+    #[error(
+        "the owner of {name:?} hung up on this handle; it may have too many connections of this user: close some, then open it again"
+    )]
+    HungUp {
+        /// The mailbox.
+        name: String,
+    },
     /// The system refused something it usually grants.
     #[error("{doing} {} failed: {}", path.display(), std::io::Error::from_raw_os_error(*errno))]
     Os {

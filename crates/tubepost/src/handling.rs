@@ -25,6 +25,11 @@ impl Handling {
     }
 
     /// They are a receiver's, and no mailbox's.
+    /// Whether messages are held for so long only.
+    pub(crate) fn promises(&self) -> bool {
+        self.hold_max.is_some()
+    }
+
     pub(crate) fn none_here(&self) -> Result<(), Error> {
         let given = self.max_redeliveries.map(|most| ("max_redeliveries", most.to_string()));
         let given =

@@ -131,7 +131,7 @@ impl List {
     /// Whether the messages of a link are what is wanted.
     fn agree(&self, ready: &Ready) -> Result<(), Error> {
         let Some(inlet) = ready.line.back.get().filter(|_| !ready.fits) else { return Ok(()) };
-        let segment = &inlet.at.segment;
+        let segment = inlet.segment();
         let text = String::from_utf8_lossy(&segment.format()).into_owned();
         let name = || segment.name.to_string();
         let theirs = Format::decode(segment.geometry.choice.variable, &text)
@@ -163,14 +163,14 @@ impl List {
             let mut done = attempt(&receiver);
             if matches!(done, Err(TryRecvError::Empty)) {
                 ready.line.listed.store(false, SeqCst);
-                self.joined.hear_of_ends(inlet);
-                inlet.at.segment.arm_herald();
+                self.joined.hear_of_ends(inlet.sharing());
+                inlet.segment().arm_herald();
                 done = attempt(&receiver);
                 if done.is_ok() {
                     self.put(&ready.line, true);
                     return done;
                 }
-                if matches!(done, Err(TryRecvError::Empty)) && inlet.end_if_deserted() {
+                if matches!(done, Err(TryRecvError::Empty)) && inlet.sharing().end_if_deserted() {
                     self.joined.forget(&ready.line);
                 }
             }

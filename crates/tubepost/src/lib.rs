@@ -58,6 +58,11 @@
 //! a mailbox does not close when the last sender goes, because others may come; its end is
 //! its owner's, or its removal, and the error [`Closed`] says how many messages were never collected.
 //!
+//! # Strategies
+//!
+//! Messages go through memory that both share, or are copied by the kernel ([`Options::strategy`]), for peers that don't trust each other. Then
+//! descriptors may travel with them: [`Sender::send_with`].
+//!
 //! # What it costs
 //!
 //! A blocking call polls for 30 µs before it sleeps ([`Options::spin`]). A process that waits
@@ -94,6 +99,8 @@ mod batch;
 mod call;
 #[cfg(not(loom))]
 mod delivery;
+#[cfg(not(loom))]
+mod descriptors;
 #[cfg(not(loom))]
 mod domain;
 #[cfg(not(loom))]

@@ -14,6 +14,7 @@ use crate::process::{Joined, Line, Process};
 use crate::queue::layout::Kind;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
+use crate::strategy;
 use crate::strategy::shared::inlet::Inlet;
 use crate::strategy::shared::link::{Insists, agree_on_link};
 use crate::strategy::shared::outlet::Outlet;
@@ -185,7 +186,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         let line = process.joined.line_to(&Name::new(peer)?)?;
         self.none_back(&process.joined, &line, false)?;
         let (outlet, _) = self.way_there(&process.joined, &line, true)?;
-        Ok(Sender::new(outlet))
+        Ok(Sender::new(strategy::Outlet::Shared(outlet)))
     }
 
     /// The receiving end of a link that leads only here.
@@ -231,11 +232,12 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
             Some(first) => first,
             None => self.way_there(&joined, &line, false).inspect_err(|_| {
                 if made {
-                    let _ = cleanup::put_away(&inlet.at.segment);
+                    let _ = cleanup::put_away(inlet.segment());
                 }
             })?,
         };
-        Ok(Link { sender: Sender::new(outlet), receiver: Receiver::of(inlet), line, joined })
+        let sender = Sender::new(strategy::Outlet::Shared(outlet));
+        Ok(Link { sender, receiver: Receiver::of(inlet), line, joined })
     }
 
     /// The way there, made if it is not there. Whether it was made.
@@ -264,16 +266,16 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         joined: &Joined,
         line: &Arc<Line>,
         one_way: bool,
-    ) -> Result<(Arc<Inlet>, bool), Error> {
+    ) -> Result<(Arc<strategy::Inlet>, bool), Error> {
         let name = Parties::name(&line.peer, &joined.me);
         planned(&self.back, joined).plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
             let _lines = joined.lines(); // one at a time
             if let Some(inlet) = line.back.get() {
-                agree_on_link(wish, plan, self.insists, &inlet.at.segment)?;
+                agree_on_link(wish, plan, self.insists, inlet.segment())?;
                 return Ok((Arc::clone(inlet), false));
             }
             let (inlet, made) = Inlet::link(wish, plan, &line.ends(&joined.me, false), self.insists)?;
-            let inlet = Arc::new(inlet);
+            let inlet = Arc::new(strategy::Inlet::Shared(inlet));
             let _ = line.back.set(Arc::clone(&inlet));
             joined.note(line);
             line.join_ways();
@@ -326,7 +328,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
 
     /// Whether the other process left this link in an orderly way, and did not die.
     pub fn peer_has_left(&self) -> bool {
-        self.receiver.inlet().at.has_left()
+        self.receiver.inlet().sharing().at.has_left()
     }
 
     /// As [`Sender::send`].

@@ -9,11 +9,10 @@ use crate::memory::payload;
 use crate::memory::plain::{self, Plain};
 use crate::message::Message;
 use crate::sender::Sender;
-use crate::strategy::Refusal;
 use crate::strategy::shared::collected::Uncollected;
 use crate::strategy::shared::loaned::{Lease, Whose};
-use crate::strategy::shared::outlet::Outlet;
 use crate::strategy::shared::tasks;
+use crate::strategy::{Outlet, Refusal};
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -27,8 +26,8 @@ use std::time::{Duration, Instant};
 ///
 /// Before it is written **it has some bytes or other**: of earlier messages of this mailbox, or zeros.
 ///
-/// Where a message can't be anywhere but in its place in the queue (of a type with at most 4096 bytes) a loan is memory of the
-/// process, zeroed, and copied when it is sent.
+/// Where a message can't be anywhere but in its place in the queue (of a type with at most 4096 bytes), and on the kernel strategy, a loan
+/// is memory of the process, zeroed, and copied when it is sent.
 ///
 /// ```
 /// # let dir = format!("/dev/shm/tubepost-doc-loan-{}", std::process::id());
@@ -107,8 +106,14 @@ impl Sender<[u8]> {
     #[inline]
     pub fn loan(&self, length: usize) -> Result<Loan<[u8]>, Error> {
         let outlet = Arc::clone(self.loans());
-        let lease = outlet.lend(length, |bytes| Some(bytes)).map_err(failed)?;
-        Ok(Loan { outlet, body: Body::Lent(lease), kind: Kind::BYTES })
+        let body = match &*outlet {
+            Outlet::Shared(outlet) => Body::Lent(outlet.lend(length, |bytes| Some(bytes)).map_err(failed)?),
+            Outlet::Kernel(outlet) => {
+                outlet.may_lend_so_much(length).map_err(failed)?;
+                Body::Private(vec![0; length].into_boxed_slice())
+            }
+        };
+        Ok(Loan { outlet, body, kind: Kind::BYTES })
     }
 }
 
@@ -140,11 +145,18 @@ impl<T: Plain> Sender<T> {
     #[inline]
     pub fn loan(&self) -> Result<Loan<T>, Error> {
         let outlet = Arc::clone(self.loans());
-        let body = if outlet.may_lend() {
-            Body::Lent(outlet.lend(size_of::<T>(), plain::value_in_mut).map_err(failed)?)
-        } else {
-            outlet.may_lend_so_much(size_of::<T>()).map_err(failed)?;
-            Body::Private(plain::zeroed())
+        let body = match &*outlet {
+            Outlet::Shared(outlet) if outlet.may_lend() => {
+                Body::Lent(outlet.lend(size_of::<T>(), plain::value_in_mut).map_err(failed)?)
+            }
+            Outlet::Shared(outlet) => {
+                outlet.may_lend_so_much(size_of::<T>()).map_err(failed)?;
+                Body::Private(plain::zeroed())
+            }
+            Outlet::Kernel(outlet) => {
+                outlet.may_lend_so_much(size_of::<T>()).map_err(failed)?;
+                Body::Private(plain::zeroed())
+            }
         };
         Ok(Loan { outlet, body, kind: Kind::PLAIN })
     }
@@ -154,7 +166,7 @@ impl<M: Message + ?Sized> Loan<M> {
     #[inline]
     fn post(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
         match &self.body {
-            Body::Lent(lease) => self.outlet.send_lease(lease, deadline),
+            Body::Lent(lease) => self.outlet.lender().send_lease(lease, deadline),
             Body::Private(message) => self.outlet.send((self.kind.bytes)(message), deadline),
             Body::Sent => Ok(()),
         }
@@ -187,7 +199,7 @@ impl<M: Message + ?Sized> Loan<M> {
     pub async fn send_async(self) -> Result<(), SendError<Loan<M>>> {
         let mut wait = tasks::for_room(); // dropped before the loan: what was offered in vain is that again
         let sent = poll_fn(|context| match &self.body {
-            Body::Lent(lease) => self.outlet.poll_lease(&mut wait, context, lease),
+            Body::Lent(lease) => self.outlet.lender().poll_lease(&mut wait, context, lease),
             Body::Private(message) => self.outlet.poll_send(&mut wait, context, (self.kind.bytes)(message)),
             Body::Sent => Poll::Ready(Ok(())),
         })
@@ -236,7 +248,7 @@ impl<M: Message + ?Sized> Loan<M> {
     #[inline]
     pub fn try_send(self) -> Result<(), TrySendError<Loan<M>>> {
         let sent = match &self.body {
-            Body::Lent(lease) => self.outlet.try_send_lease(lease),
+            Body::Lent(lease) => self.outlet.lender().try_send_lease(lease),
             Body::Private(message) => self.outlet.try_send((self.kind.bytes)(message)),
             Body::Sent => Ok(()),
         };
@@ -331,7 +343,7 @@ impl<M: Message + ?Sized> Loan<M> {
 
     fn send_collected_until(mut self, deadline: Option<Instant>) -> Result<(), SendCollectedError<Loan<M>>> {
         let done = match &mut self.body {
-            Body::Lent(lease) => self.outlet.send_lease_collected(lease, deadline),
+            Body::Lent(lease) => self.outlet.lender().send_lease_collected(lease, deadline),
             Body::Private(message) => {
                 let done = self.outlet.send_collected((self.kind.bytes)(message), deadline);
                 done.map_err(|why| (why, Whose::Senders))
@@ -343,7 +355,7 @@ impl<M: Message + ?Sized> Loan<M> {
             return Ok(());
         };
         if let (Whose::Unknown, Body::Lent(lease)) = (whose, &self.body) {
-            let bytes = self.outlet.copy_of(lease);
+            let bytes = self.outlet.lender().copy_of(lease);
             self.body = Body::Private((self.kind.message)(bytes));
         }
         Err(match why {
@@ -382,13 +394,13 @@ impl<M: Message + ?Sized> Drop for Loan<M> {
     #[inline]
     fn drop(&mut self) {
         if let Body::Lent(lease) = &self.body {
-            self.outlet.end_lease(lease);
+            self.outlet.lender().end_lease(lease);
         }
     }
 }
 
 impl<M: Message + ?Sized> std::fmt::Debug for Loan<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loan").field("mailbox", &self.outlet.at.segment.name.as_str()).finish_non_exhaustive()
+        f.debug_struct("Loan").field("mailbox", &self.outlet.segment().name.as_str()).finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use crate::domain::Domain;
 use crate::domain::access::{PRIVATE, check_mode};
 use crate::domain::entry::{self, Id, Plan};
 use crate::domain::name::Name;
+use crate::domain::stat::Strategy;
 use crate::error::Error;
 use crate::format::Format;
 use crate::handling::Handling;
@@ -13,8 +14,9 @@ use crate::queue::layout::{
     ADDRESS, Choice, Geometry, Kind, MAX_FORMAT, MAX_MEMBER_NAME, check_capacity, usual_ceiling,
 };
 use crate::receiver::Receiver;
+use crate::strategy::Inlet;
+use crate::strategy::kernel::room;
 use crate::strategy::shared::attach::Wish;
-use crate::strategy::shared::inlet::Inlet;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -71,6 +73,8 @@ impl<M: Message + ?Sized> Mailbox<M> {
         Options {
             common: Common::default(),
             capacity: Some(CAPACITY),
+            chosen: false,
+            strategy: Strategy::Shared,
             places: 0,
             max_message: None,
             ceiling: None,
@@ -109,6 +113,9 @@ pub struct Options<M: Message + ?Sized> {
     pub(crate) common: Common,
     /// Nothing: it is unbounded.
     pub(crate) capacity: Option<u64>,
+    /// Whether somebody chose that.
+    pub(crate) chosen: bool,
+    strategy: Strategy,
     /// Places of a segment, if it is unbounded; 0 leaves that to the library.
     pub(crate) places: u64,
     pub(crate) max_message: Option<u64>,
@@ -164,6 +171,31 @@ impl<M: Message + ?Sized> Options<M> {
     /// ```
     pub fn bounded(mut self, capacity: u64) -> Self {
         self.capacity = Some(capacity);
+        self.chosen = true;
+        self
+    }
+
+    /// How messages travel: through memory that both share, by default; or the kernel copies them.
+    ///
+    /// With [`Strategy::Kernel`] the peers share no memory: one that goes wrong, or means harm, spoils nothing but its own connection. That costs system calls. It is for
+    /// mailboxes that a process [owns](Self::own), with a capacity of at least 1. So much has to fit a socket's buffer: if nothing is chosen, messages of up to
+    /// 64 KiB, and as many as fit, at most 1024. Senders find out by themselves.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-strategy-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Mailbox, Sender, Strategy};
+    ///
+    /// let inbox = Mailbox::<str>::options().domain(&domain).strategy(Strategy::Kernel).bounded(8).own("letters")?;
+    /// let out = Sender::<str>::options().domain(&domain).open("letters")?;
+    /// out.send("by sealed envelope")?;
+    /// assert_eq!(inbox.recv()?, "by sealed envelope");
+    /// # drop(inbox);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
         self
     }
 
@@ -238,7 +270,7 @@ impl<M: Message + ?Sized> Options<M> {
     pub fn own(&self, name: &str) -> Result<Receiver<M>, Error> {
         let inlet = self.plan(name, true, |wish, plan| {
             let rules = self.handling.rules(wish, plan.geometry.choice.max_message)?;
-            Ok(Inlet::own(wish, plan)?.obeying(rules))
+            Inlet::own(wish, plan, rules)
         })?;
         Ok(Receiver::new(inlet))
     }
@@ -269,6 +301,44 @@ impl<M: Message + ?Sized> Options<M> {
         self.plan(name, false, |wish, plan| Ok(entry::create(wish.domain, wish.name, plan)?.id()))
     }
 
+    /// How many messages wait on the kernel strategy, if what was chosen is possible there.
+    fn kernels_capacity(&self, owned: bool, answered: bool, longest: u64) -> Result<u64, Error> {
+        let refused = |what, given: &str, allowed: &str| {
+            Err(Error::BadOption { what, given: given.into(), allowed: allowed.into() })
+        };
+        const WHAT: &str = "the strategy";
+        if !owned {
+            return refused(
+                WHAT,
+                "kernel for a mailbox of the system",
+                "kernel for one that a process owns, for its sockets end with it; else shared",
+            );
+        }
+        if answered {
+            return refused(WHAT, "kernel where messages are answered", "shared there");
+        }
+        if self.handling.promises() {
+            return refused(
+                "hold_max",
+                "one on the kernel strategy",
+                "only on the shared strategy, where several receive",
+            );
+        }
+        match self.capacity {
+            None => refused(
+                "the capacity",
+                "unbounded on the kernel strategy",
+                "a number, for the kernel holds only so much; unbounded is on the shared strategy",
+            ),
+            Some(0) => refused(
+                "the capacity",
+                "0 on the kernel strategy",
+                "at least 1 there; 0 is on the shared strategy",
+            ),
+            given => room::capacity(given.filter(|_| self.chosen), longest),
+        }
+    }
+
     /// Checks the choices and does with them what is to be done.
     fn plan<R>(
         &self,
@@ -287,6 +357,8 @@ impl<M: Message + ?Sized> Options<M> {
         owned: bool,
         act: impl FnOnce(&Wish<'_>, &Plan<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        let kernel = self.strategy == Strategy::Kernel;
+        let usual = || if kernel { room::longest(self.capacity.filter(|_| self.chosen)) } else { LONGEST };
         let (max_message, align) = match M::FIXED {
             Some((size, align)) => {
                 if let Some(given) = self.max_message {
@@ -297,7 +369,7 @@ impl<M: Message + ?Sized> Options<M> {
                 }
                 (size as u64, align as u64)
             }
-            None => (self.max_message.unwrap_or(LONGEST), 1),
+            None => (self.max_message.unwrap_or_else(usual), 1),
         };
         // At the end of a question there is where its answer goes.
         let end = if M::ANSWER.is_some() { ADDRESS } else { 0 };
@@ -315,7 +387,10 @@ impl<M: Message + ?Sized> Options<M> {
             });
         }
         let domain = self.common.domain()?;
-        let capacity = self.capacity.unwrap_or(UNBOUNDED);
+        let capacity = match kernel {
+            true => self.kernels_capacity(owned, M::ANSWER.is_some(), max_message)?,
+            false => self.capacity.unwrap_or(UNBOUNDED),
+        };
         let usual = || usual_ceiling(capacity, max_message.max(answers), domain.memory());
         let geometry = Geometry::new(Choice {
             kind,
@@ -325,6 +400,7 @@ impl<M: Message + ?Sized> Options<M> {
             align,
             variable: format.is_variable(),
             owned,
+            kernel,
             format_length: text.len() as u64,
             ceiling: self.ceiling.unwrap_or_else(usual),
             answers,

@@ -4,6 +4,7 @@ use crate::domain::name::Name;
 use crate::error::Error;
 use crate::process::Joined;
 use crate::sender::Sender;
+use crate::strategy::Outlet;
 use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub struct Monitor {
 impl Monitor {
     pub(crate) fn of(joined: &Joined, peer: &Name) -> Result<Monitor, Error> {
         let (at, before) = match joined.ring_at(peer) {
-            Ok(at) => (Some(Sender::new(at)), End::NotThere),
+            Ok(at) => (Some(Sender::new(Outlet::Shared(at))), End::NotThere),
             Err(Error::OwnerGone { .. }) => (None, End::Died),
             Err(Error::NoSuchName { .. }) => (None, End::NotThere),
             Err(other) => return Err(other),
@@ -105,7 +106,7 @@ impl Monitor {
             return None;
         }
         let Some(at) = &self.at else { return Some(self.before) };
-        let left = at.outlet().at.segment.header().life.left.load(Acquire) != 0;
+        let left = at.outlet().segment().header().life.left.load(Acquire) != 0;
         Some(if left { End::Left } else { End::Died })
     }
 }

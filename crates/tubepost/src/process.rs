@@ -22,6 +22,8 @@ use crate::message::Message;
 use crate::monitor::Monitor;
 use crate::queue::layout::{Kind, MAX_MEMBER_NAME, OWNER, SENDER};
 use crate::receiver::Receiver;
+use crate::strategy;
+use crate::strategy::shared::attach::Opened;
 use crate::strategy::shared::attach::Wish;
 use crate::strategy::shared::inlet::Inlet;
 use crate::strategy::shared::outlet::Outlet;
@@ -137,7 +139,7 @@ impl ProcessOptions {
             domain: notes.at.segment.domain.clone(),
             me: Party::new(&name, notes.at.segment.id()),
             options: self.clone(),
-            notes: Receiver::new(notes),
+            notes: Receiver::new(strategy::Inlet::Shared(notes)),
             lines: Mutex::default(),
             noted: Mutex::default(),
             own: OnceLock::new(),
@@ -239,7 +241,7 @@ pub(crate) struct Line {
     /// Where it is sent notes.
     rung: OnceLock<Outlet>,
     pub(crate) out: OnceLock<Outlet>,
-    pub(crate) back: OnceLock<Arc<Inlet>>,
+    pub(crate) back: OnceLock<Arc<strategy::Inlet>>,
     /// Whether some inbox has it in its list.
     pub(crate) listed: AtomicBool,
 }
@@ -263,7 +265,7 @@ impl Line {
     /// Both directions are there: what one learns of the other process, the other one does.
     pub(crate) fn join_ways(&self) {
         if let (Some(out), Some(back)) = (self.out.get(), self.back.get()) {
-            back.at.tells(&out.at);
+            back.sharing().at.tells(&out.at);
         }
     }
 
@@ -296,7 +298,12 @@ impl Joined {
         };
         let format = common.format::<u64>()?;
         let wish = common.wish(&self.domain, peer, &format)?;
-        Outlet::open(&Wish { kind: Kind::Process, ..wish })
+        match Outlet::open(&Wish { kind: Kind::Process, ..wish })? {
+            Opened::Here(outlet) => Ok(outlet),
+            Opened::Elsewhere => {
+                Err(Error::NoSuchName { name: peer.to_string(), domain: self.domain.path().into() })
+            }
+        }
     }
 
     /// What there is in common with a living process, or one that is gone and left something for us.
@@ -381,7 +388,7 @@ impl Joined {
                     listed: AtomicBool::new(false),
                 })
             });
-            let _ = line.back.set(Arc::new(inlet));
+            let _ = line.back.set(Arc::new(strategy::Inlet::Shared(inlet)));
             self.note(line);
         }
     }
@@ -412,7 +419,7 @@ impl Joined {
         if let Some(back) = line.back.get() {
             let mut noted = self.by_note();
             noted.retain(|_, line| line.strong_count() > 0);
-            noted.insert(note_of(back.at.segment.id()), Arc::downgrade(line));
+            noted.insert(note_of(back.id()), Arc::downgrade(line));
         }
     }
 
@@ -434,7 +441,7 @@ impl Joined {
 impl Line {
     /// Whether something may come from there.
     fn has_back(&self) -> bool {
-        self.back.get().is_some_and(|inlet| !inlet.at.segment.is_closed())
+        self.back.get().is_some_and(|inlet| !inlet.segment().is_closed())
     }
 
     fn lives(&self) -> bool {
@@ -451,7 +458,7 @@ impl Drop for Joined {
 impl Joined {
     /// Ends all links, and what the name stands for.
     fn leave(&self) {
-        let notes = &self.notes.inlet().at.segment;
+        let notes = self.notes.inlet().segment();
         if !notes.is_ours() {
             return;
         }

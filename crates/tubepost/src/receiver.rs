@@ -10,10 +10,10 @@ use crate::handling::Handling;
 use crate::mailbox::Common;
 use crate::memory::payload::{Payload, Unfit};
 use crate::message::{Buffer, Message};
-use crate::strategy::Refusal;
-use crate::strategy::shared::inlet::Inlet;
-use crate::strategy::shared::taken::{Taken, With};
+use crate::strategy::shared::inlet;
+use crate::strategy::{Arrival, Inlet, Refusal, With};
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,9 +112,9 @@ impl<M: Message + ?Sized> ReceiverOptions<M> {
         let format = self.common.format::<M>()?;
         let domain = self.common.domain()?;
         let wish = self.common.wish(&domain, &name, &format)?;
-        let inlet = Inlet::open(&wish)?;
+        let inlet = inlet::Inlet::open(&wish)?;
         let rules = self.handling.rules(&wish, inlet.at.segment.geometry.choice.max_message)?;
-        Ok(Receiver::new(inlet.obeying(rules)))
+        Ok(Receiver::new(Inlet::Shared(inlet.obeying(rules))))
     }
 }
 
@@ -142,6 +142,8 @@ pub struct Envelope<M: Message + ?Sized> {
     pub sender: Peer,
     /// How often it was delivered before.
     pub redelivered: u32,
+    /// The descriptors that came with it ([`Sender::send_with`](crate::Sender::send_with)): open files, sockets, memory. They are yours.
+    pub descriptors: Vec<OwnedFd>,
 }
 
 impl<M: Message + ?Sized> std::fmt::Debug for Envelope<M>
@@ -165,8 +167,11 @@ impl<M: Message + ?Sized> With for ByValue<M> {
     type Result = M::Received;
 
     #[inline(always)]
-    fn message(&mut self, taken: Taken<'_>) -> Result<M::Received, Refusal> {
-        match M::receive(&taken.payload) {
+    fn message<A: Arrival>(&mut self, mut taken: A) -> Result<M::Received, Refusal> {
+        if !taken.claim() {
+            return Err(Refusal::Waiting);
+        }
+        match M::receive(taken.payload()) {
             Ok(message) => {
                 if M::ANSWER.is_some() {
                     taken.leave_unanswered();
@@ -185,10 +190,11 @@ pub(crate) struct InEnvelope<M: ?Sized>(pub(crate) PhantomData<fn() -> Box<M>>);
 impl<M: Message + ?Sized> With for InEnvelope<M> {
     type Result = Envelope<M>;
 
-    fn message(&mut self, taken: Taken<'_>) -> Result<Envelope<M>, Refusal> {
+    fn message<A: Arrival>(&mut self, mut taken: A) -> Result<Envelope<M>, Refusal> {
         let (seq, sender, redelivered) = (taken.position(), taken.sender(), taken.redelivered());
+        let descriptors = taken.take_descriptors();
         let message = ByValue::<M>(PhantomData).message(taken)?;
-        Ok(Envelope { message, seq, sender, redelivered })
+        Ok(Envelope { message, seq, sender, redelivered, descriptors })
     }
 }
 
@@ -202,12 +208,15 @@ impl<M: Message + ?Sized, B: Buffer<M> + ?Sized> With for IntoBuffer<'_, M, B> {
     type Result = usize;
 
     #[inline(always)]
-    fn message(&mut self, taken: Taken<'_>) -> Result<usize, Refusal> {
-        let (length, room) = (taken.payload.len(), self.0.room());
+    fn message<A: Arrival>(&mut self, mut taken: A) -> Result<usize, Refusal> {
+        let (length, room) = (taken.payload().len(), self.0.room());
         if length > room {
             return Err(taken.unfit(Unfit::TooShort { length, room }));
         }
-        match self.0.fill_from(&taken.payload) {
+        if !taken.claim() {
+            return Err(Refusal::Waiting);
+        }
+        match self.0.fill_from(taken.payload()) {
             Ok(length) => {
                 taken.consume();
                 Ok(length)
@@ -448,32 +457,32 @@ impl<M: Message + ?Sized> Receiver<M> {
 
     /// How many messages wait. Takes time in proportion to that number.
     pub fn len(&self) -> usize {
-        self.inlet.at.length() as usize
+        self.inlet.length() as usize
     }
 
     /// How many messages can wait; nothing if that has no limit.
     pub fn capacity(&self) -> Option<usize> {
-        self.inlet.at.segment.geometry.capacity().map(|capacity| capacity as usize)
+        self.inlet.segment().geometry.capacity().map(|capacity| capacity as usize)
     }
 
     /// Whether no message waits.
     pub fn is_empty(&self) -> bool {
-        self.inlet.at.is_empty()
+        self.inlet.length() == 0
     }
 
     /// Whether all places are taken; never, if the capacity has no limit.
     pub fn is_full(&self) -> bool {
-        self.inlet.at.is_full()
+        self.inlet.is_full()
     }
 
     /// The mailbox's id, never used again.
     pub fn id(&self) -> Id {
-        self.inlet.at.segment.id()
+        self.inlet.id()
     }
 
     /// The mailbox's name.
     pub fn name(&self) -> &str {
-        self.inlet.at.segment.name.as_str()
+        self.inlet.segment().name.as_str()
     }
 
     /// Everything there is to know about the mailbox now.
@@ -482,7 +491,7 @@ impl<M: Message + ?Sized> Receiver<M> {
     ///
     /// [`Error::Forked`] in a forked child.
     pub fn stat(&self) -> Result<Stat, Error> {
-        self.inlet.at.stat()
+        self.inlet.stat()
     }
 }
 

@@ -93,7 +93,7 @@ impl<'a> Select<'a> {
 
     /// Waits for messages there, too. Gives the number by which this receiver is told to be ready: 0 for the first handle, and so on.
     pub fn recv<M: Message + ?Sized>(&mut self, receiver: &'a Receiver<M>) -> usize {
-        self.several.add(End::In(receiver.inlet()))
+        self.several.add(End::inlet(receiver.inlet()))
     }
 
     /// Waits for room there, too. Gives the number by which this sender is told to be ready.
@@ -114,7 +114,7 @@ impl<'a> Select<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send<M: Message + ?Sized>(&mut self, sender: &'a Sender<M>) -> usize {
-        self.several.add(End::Out(sender.outlet()))
+        self.several.add(End::outlet(sender.outlet()))
     }
 
     /// Waits no more for the handle of this number. The others keep theirs.

@@ -7,9 +7,8 @@ use crate::domain::stat::Stat;
 use crate::error::{Closed, Error, SendCollectedError, SendError, SendTimeoutError, TrySendError};
 use crate::mailbox::Common;
 use crate::message::{Message, with_bytes};
-use crate::strategy::Refusal;
 use crate::strategy::shared::collected::Uncollected;
-use crate::strategy::shared::outlet::Outlet;
+use crate::strategy::{Outlet, Refusal};
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -332,32 +331,32 @@ impl<M: Message + ?Sized> Sender<M> {
 
     /// How many messages wait. Takes time in proportion to that number.
     pub fn len(&self) -> usize {
-        self.outlet.at.length() as usize
+        self.outlet.length() as usize
     }
 
     /// How many messages can wait; nothing if that has no limit.
     pub fn capacity(&self) -> Option<usize> {
-        self.outlet.at.segment.geometry.capacity().map(|capacity| capacity as usize)
+        self.outlet.segment().geometry.capacity().map(|capacity| capacity as usize)
     }
 
     /// Whether no message waits.
     pub fn is_empty(&self) -> bool {
-        self.outlet.at.is_empty()
+        self.outlet.length() == 0
     }
 
     /// Whether all places are taken; never, if the capacity has no limit.
     pub fn is_full(&self) -> bool {
-        self.outlet.at.is_full()
+        self.outlet.is_full()
     }
 
     /// The mailbox's id, never used again.
     pub fn id(&self) -> Id {
-        self.outlet.at.segment.id()
+        self.outlet.id()
     }
 
     /// The mailbox's name.
     pub fn name(&self) -> &str {
-        self.outlet.at.segment.name.as_str()
+        self.outlet.segment().name.as_str()
     }
 
     /// Everything there is to know about the mailbox now.
@@ -366,6 +365,6 @@ impl<M: Message + ?Sized> Sender<M> {
     ///
     /// [`Error::Forked`] in a forked child.
     pub fn stat(&self) -> Result<Stat, Error> {
-        self.outlet.at.stat()
+        self.outlet.stat()
     }
 }

@@ -13,13 +13,11 @@ use crate::error::{CallError, Closed, Error, RecvError, SendCollectedError, Send
 use crate::message::{Buffer, Message};
 use crate::receiver::{ByValue, Envelope, InEnvelope, IntoBuffer, Receiver, blocking};
 use crate::sender::Sender;
-use crate::strategy::Refusal;
 use crate::strategy::shared::calls::Asking;
 use crate::strategy::shared::collected::Uncollected;
-use crate::strategy::shared::inlet::Inlet;
 use crate::strategy::shared::pending::Wait;
-use crate::strategy::shared::taken::With;
-use crate::strategy::shared::tasks::{self, Collection};
+use crate::strategy::shared::tasks;
+use crate::strategy::{CALLS, Collection, Inlet, Refusal, With};
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -307,7 +305,11 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn call_async<'a>(&self, question: Q::Sent<'a>) -> Result<A::Received, CallError<Q::Sent<'a>>> {
-        let (mut asking, mut desk) = (Asking::by(self.outlet()), Q::Desk::default());
+        let outlet = match self.outlet().shared(CALLS) {
+            Ok(outlet) => outlet,
+            Err(error) => return Err(CallError::Failed(question, error)),
+        };
+        let (mut asking, mut desk) = (Asking::by(outlet), Q::Desk::default());
         if let Err(error) = Q::prepare(&question, &mut desk) {
             return Err(CallError::Failed(question, error));
         }

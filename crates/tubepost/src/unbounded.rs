@@ -41,6 +41,7 @@ impl<M: Message + ?Sized> Options<M> {
     /// ```
     pub fn unbounded(mut self) -> Self {
         self.capacity = None;
+        self.chosen = true;
         self
     }
 

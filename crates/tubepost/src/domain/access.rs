@@ -38,6 +38,31 @@ pub(crate) fn file_mode(mode: u32) -> u32 {
     some * 6
 }
 
+/// The mode of the entry of a mailbox by whose memory no message goes: only its owner's user writes there.
+pub(crate) fn entry_mode(mode: u32) -> u32 {
+    let some = (mode | mode >> 1 | mode >> 2) & 0o111;
+    (some * 4) | OWNERS
+}
+
+/// The mode of a socket: who may send may write to it.
+pub(crate) fn socket_mode(mode: u32) -> u32 {
+    mode & 0o222 | OWNERS
+}
+
+/// Whether a mailbox of this mode lets a process send that is another's, by the kernel's word.
+pub(crate) fn lets_send(mode: u32, owner: u32, group: u32, user: u32, groups: &[u32]) -> bool {
+    let bits = if user == 0 {
+        return true;
+    } else if user == owner {
+        mode >> 6
+    } else if groups.contains(&group) {
+        mode >> 3
+    } else {
+        mode
+    };
+    bits & Right::Send.bit() != 0
+}
+
 /// What somebody wants to do with a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Right {

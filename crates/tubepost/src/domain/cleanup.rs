@@ -59,7 +59,7 @@ impl Domain {
     /// ```
     pub fn gc(&self) -> Result<Swept, Error> {
         let mut swept = Swept::default();
-        let doors = self.doors();
+        let (doors, sockets) = (self.doors(), self.sockets());
         let mut ids = Some(Vec::new());
         for (known, Listed { name, stat }) in self.list_named()? {
             match &stat {
@@ -77,6 +77,7 @@ impl Domain {
             }
         }
         self.take_doors_of_no_mailbox(&doors, ids.as_deref());
+        self.take_sockets_of_no_mailbox(sockets, ids.as_deref());
         Ok(swept)
     }
 
@@ -96,6 +97,9 @@ impl Domain {
             }
             return Ok(());
         }
+        if segment.geometry.choice.kernel {
+            return Ok(()); // nobody is a member there but the owner
+        }
         if let Some(fd) = segment.descriptor() {
             let used = segment.header().tail.rows.load(Acquire);
             let put_in_order = |member| segment.put_in_order(member);
@@ -113,10 +117,19 @@ impl Domain {
 ///
 /// Whoever is about to publish at this moment, and lives, counts as having been accepted.
 pub(crate) fn finish(segment: &Segment) -> Closed {
+    finish_by(segment, || segment.close_for_good())
+}
+
+/// The same for whoever can tell the number better.
+pub(crate) fn finish_by(segment: &Segment, close: impl FnOnce() -> u64) -> Closed {
     let word = &segment.header().life.uncollected;
+    if !segment.map.is_writable() {
+        let counted = segment.to_write().map(|segment| finish(&segment));
+        return counted.unwrap_or(Closed { uncollected: word.load(Acquire).saturating_sub(1) });
+    }
     let mut counted = word.load(Acquire);
     if counted == 0 {
-        let messages = segment.close_for_good();
+        let messages = close();
         counted = match word.compare_exchange(0, messages + 1, AcqRel, Acquire) {
             Ok(_) => messages + 1,
             Err(other) => other,
@@ -129,6 +142,12 @@ pub(crate) fn finish(segment: &Segment) -> Closed {
 /// Puts a mailbox away that is over. An error: its name is still there, because another
 /// process is at it and does not finish, or because it is not ours to remove.
 pub(crate) fn bury(segment: &Segment) -> Result<(), Error> {
+    if !segment.map.is_writable() {
+        return match segment.to_write() {
+            Some(segment) => bury(&segment),
+            None => Err(Error::Denied { doing: "to remove", path: segment.path() }),
+        };
+    }
     finish(segment);
     segment.retire(|| segment.is_over())
 }

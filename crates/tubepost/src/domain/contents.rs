@@ -93,6 +93,9 @@ impl Segment {
     }
 
     pub(crate) fn count(&self) -> Count {
+        if self.geometry.choice.kernel {
+            return self.count_outside();
+        }
         let _visit = self.visit();
         let (unfreed, untaken) = (self.unfreed(), self.untaken());
         let back = self.back(unfreed, untaken);
@@ -106,6 +109,13 @@ impl Segment {
             None => passed.saturating_sub(back + held),
         };
         Count { waiting, held, received }
+    }
+
+    /// Of the kernel strategy: its owner counts, and the tokens tell what waits.
+    fn count_outside(&self) -> Count {
+        let words = &self.header().sockets;
+        let waiting = self.waiting_outside() + words.back.load(Acquire);
+        Count { waiting, held: words.held.load(Acquire), received: words.received.load(Acquire) }
     }
 
     /// Puts everything in order that names a member who is dead, except messages that wait. Gives the
@@ -198,6 +208,10 @@ impl Segment {
 
     /// Closes the queue for senders and receivers, and says what was never collected.
     pub(super) fn close_for_good(&self) -> u64 {
+        if self.geometry.choice.kernel {
+            self.close_outside();
+            return self.uncollected_outside();
+        }
         let _visit = self.visit();
         if let Some(handoff) = &self.handoff {
             handoff.close();

@@ -41,8 +41,8 @@ use crate::queue::slots::{Member, Slots};
 use crate::sync::doors;
 use crate::sync::wait::{Bell, Quiet, Wakes};
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -125,7 +125,7 @@ pub(crate) struct Segment {
     /// Of a link: tells its receiver that something has come, if that one asked for it.
     herald: OnceLock<Herald>,
     facts: file::Facts,
-    map: Arc<Map>,
+    pub(super) map: Arc<Map>,
     header: HeaderOf,
     id: Id,
     epoch: u64,
@@ -140,7 +140,8 @@ impl Segment {
             domain: domain.clone(),
             name: name.clone(),
             slots: slots(Mapped::new(Arc::clone(&map), &geometry), &geometry),
-            handoff: (geometry.choice.capacity == 0).then(|| Handoff::mapped(Arc::clone(&map), &geometry)),
+            handoff: (geometry.choice.capacity == 0 && !geometry.choice.kernel)
+                .then(|| Handoff::mapped(Arc::clone(&map), &geometry)),
             chunks: Chunks::new(Arc::clone(&map), &geometry),
             calls: Calls::new(Arc::clone(&map), &geometry),
             rows: Rows::new(Arc::clone(&map), &geometry),
@@ -249,11 +250,20 @@ impl Segment {
         }
         self.calls.alarm();
         self.wake_who_meets();
+        if self.geometry.choice.kernel {
+            self.wake_outside();
+        }
+    }
+
+    /// This very object, mapped for more than looking, if we may.
+    pub(super) fn to_write(&self) -> Option<Segment> {
+        let (_, segment) = open(&self.domain, &self.name).ok()?;
+        (segment.facts.inode == self.facts.inode).then_some(segment)
     }
 
     /// A new descriptor of this very object, by its name.
     fn reopen(&self) -> Reopened {
-        let fd = match file::open_file(&self.path()) {
+        let fd = match file::open_or_look_at(&self.path(), self.geometry.choice.kernel) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Reopened::Nameless,
             Err(_) => return Reopened::Unknown,
@@ -325,6 +335,11 @@ impl Segment {
         member::leave(&self.rows, member, named_until);
     }
 
+    /// The user and the group that its file belongs to.
+    pub(crate) fn belongs_to(&self) -> (u32, u32) {
+        (self.facts.owner, self.facts.group)
+    }
+
     /// Who may do what, as it was chosen.
     pub(crate) fn mode(&self) -> u32 {
         self.header().mode.load(Acquire) as u32 & 0o7777
@@ -365,6 +380,9 @@ impl Segment {
                     self.mark_retired();
                     self.wake_all();
                     self.take_doors_of_the_dead();
+                    if self.geometry.choice.kernel {
+                        self.take_sockets();
+                    }
                     match file::remove(&path) {
                         Ok(()) | Err(Errno::NOENT) => {}
                         Err(errno) => return Err(failed("to remove", &path, errno)),
@@ -381,7 +399,7 @@ impl Segment {
 fn slots(words: Mapped, geometry: &Geometry) -> Slots<Mapped> {
     match geometry.areas {
         Some(areas) => Slots::in_segments(words, &areas),
-        None => Slots::new(words, geometry.choice.capacity.max(1)),
+        None => Slots::new(words, geometry.places()),
     }
 }
 
@@ -413,18 +431,40 @@ pub(crate) struct Plan<'a> {
 
 /// Builds a segment and gives it its name. If it is owned by a process, this is the one.
 pub(crate) fn create(domain: &Domain, name: &Name, plan: &Plan<'_>) -> Result<Segment, Error> {
+    create_with(domain, name, plan, |_| Ok(())).map(|(segment, ())| segment)
+}
+
+/// Builds a segment, does what is to be done before it has a name, and gives it that.
+pub(super) fn create_with<R>(
+    domain: &Domain,
+    name: &Name,
+    plan: &Plan<'_>,
+    before: impl FnOnce(&Segment) -> Result<R, Error>,
+) -> Result<(Segment, R), Error> {
     let path = domain.file(name);
     // First, so that a dead one's memory is free before a new one's is wanted.
     make_way(domain, name)?;
     let (fd, segment) = build(domain, name, plan, None)?;
-    for _ in 0..TRIES {
-        match file::publish(fd.as_fd(), &path) {
-            Ok(()) => return Ok(segment), // the descriptor closes; the mapping keeps the lock
-            Err(Errno::EXIST) => make_way(domain, name)?,
-            Err(errno) => return Err(failed("to create", &path, errno)),
+    let made = before(&segment)?;
+    let publish = || {
+        for _ in 0..TRIES {
+            match file::publish(fd.as_fd(), &path) {
+                Ok(()) => return Ok(()), // the descriptor closes; the mapping keeps the lock
+                Err(Errno::EXIST) => make_way(domain, name)?,
+                Err(errno) => return Err(failed("to create", &path, errno)),
+            }
+        }
+        Err(Error::Busy { name: name.to_string() })
+    };
+    match publish() {
+        Ok(()) => Ok((segment, made)),
+        Err(error) => {
+            if segment.geometry.choice.kernel {
+                segment.take_sockets();
+            }
+            Err(error)
         }
     }
-    Err(Error::Busy { name: name.to_string() })
 }
 
 /// Opens the direction of a link that has this name, or makes it. Whether it was made.
@@ -488,7 +528,8 @@ fn build(
         _ => failed("to create a file in", directory, errno),
     };
     let fd = file::make_nameless(directory, geometry.total, geometry.reserved()).map_err(trouble)?;
-    file::permit(fd.as_fd(), access::file_mode(plan.mode), plan.group)
+    let mode = if geometry.choice.kernel { access::entry_mode } else { access::file_mode };
+    file::permit(fd.as_fd(), mode(plan.mode), plan.group)
         .map_err(|errno| failed("to make files for that group in", directory, errno))?;
     let facts = file::facts(&fd).map_err(trouble)?;
     let map = Map::new(fd.as_fd(), geometry.total as usize).map_err(trouble)?;
@@ -514,9 +555,19 @@ fn build(
 /// Opens what the name means now, and checks that it is what it should be. The descriptor
 /// is the one that the mapping came from: a lock on it lives as long as the segment.
 pub(crate) fn open(domain: &Domain, name: &Name) -> Result<(OwnedFd, Segment), Error> {
+    open_as(domain, name, file::open_file, Map::new)
+}
+
+/// The same, opened and mapped in this way.
+pub(super) fn open_as(
+    domain: &Domain,
+    name: &Name,
+    open: impl FnOnce(&Path) -> Result<OwnedFd, Errno>,
+    map: impl FnOnce(BorrowedFd<'_>, usize) -> Result<Map, Errno>,
+) -> Result<(OwnedFd, Segment), Error> {
     let path = domain.file(name);
     let damaged = |what: &str| Error::Damaged { name: name.to_string(), what: what.into() };
-    let fd = match file::open_file(&path) {
+    let fd = match open(&path) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => {
             return Err(Error::NoSuchName { name: name.to_string(), domain: domain.path().into() });
@@ -533,7 +584,7 @@ pub(crate) fn open(domain: &Domain, name: &Name) -> Result<(OwnedFd, Segment), E
         return Err(damaged(&format!("it has only {} bytes", facts.length.min(facts.occupied))));
     }
     let length = usize::try_from(facts.length).map_err(|_| damaged("it is larger than memory"))?;
-    let map = Map::new(fd.as_fd(), length).map_err(|errno| failed("to map", &path, errno))?;
+    let map = map(fd.as_fd(), length).map_err(|errno| failed("to map", &path, errno))?;
     // The first page may be a hole, and the file system full.
     map.reserve(0, length.min(4096)).map_err(|errno| failed("to read", &path, errno))?;
     let geometry = Geometry::read(rows::header(&map), name.as_str(), facts.length, facts.occupied)?;

@@ -2,7 +2,7 @@
 
 use super::entry::{self, Id, Segment};
 use super::name::Name;
-use super::{Domain, doorway, failed};
+use super::{Domain, doorway, failed, sockets};
 use crate::error::Error;
 use crate::format::Format;
 use crate::os::{Errno, file};
@@ -38,12 +38,15 @@ impl fmt::Display for Kind {
 pub enum Strategy {
     /// Through memory that sender and receiver share.
     Shared,
+    /// The kernel copies them: sender and receiver share no memory.
+    Kernel,
 }
 
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Strategy::Shared => "shared",
+            Strategy::Kernel => "kernel",
         })
     }
 }
@@ -215,7 +218,7 @@ impl Domain {
         for entry in std::fs::read_dir(self.path()).map_err(trouble)? {
             let file = entry.map_err(trouble)?.file_name();
             let file = file.to_string_lossy();
-            if doorway::Called::by(&file).is_some() {
+            if doorway::Called::by(&file).is_some() || sockets::is_beside(&file) {
                 continue; // a member's, not a thing of its own
             }
             let known = Name::of_file(&file).or_else(|| Name::of_link_file(&file));
@@ -236,8 +239,14 @@ impl Domain {
     }
 
     fn look(&self, name: &Name) -> Result<Stat, Error> {
-        let (_, segment) = entry::open(self, name)?;
-        of(&segment)
+        match entry::open(self, name) {
+            Ok((_, segment)) => of(&segment),
+            // Who may send by way of the kernel may look.
+            Err(denied @ Error::Denied { .. }) => {
+                sockets::open_to_look_at(self, name).and_then(|segment| of(&segment)).map_err(|_| denied)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -269,7 +278,7 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         },
         name: segment.name.to_string(),
         id: segment.id(),
-        strategy: Strategy::Shared,
+        strategy: if choice.kernel { Strategy::Kernel } else { Strategy::Shared },
         owner,
         capacity: segment.geometry.capacity(),
         depth: count.waiting,

@@ -93,7 +93,7 @@ fn nameless() -> Result<OwnedFd, Errno> {
     socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)
 }
 
-fn at<R>(
+pub(super) fn at<R>(
     directory: &Path,
     name: &str,
     act: impl FnOnce(&SocketAddrUnix) -> Result<R, Errno>,

@@ -80,6 +80,20 @@ pub(crate) fn read_word(fd: BorrowedFd<'_>, at: u64) -> Result<u64, Errno> {
     }
 }
 
+/// Opens an existing file for reading.
+pub(crate) fn open_to_look_at(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    open(path, flags, Mode::empty())
+}
+
+/// Opens an existing file for reading and writing, or, if that is not permitted and `may_look`, for reading.
+pub(crate) fn open_or_look_at(path: &Path, may_look: bool) -> Result<OwnedFd, Errno> {
+    match open_file(path) {
+        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if may_look => open_to_look_at(path),
+        opened => opened,
+    }
+}
+
 /// A file of `length` bytes in `directory` that has no name yet; the first `reserved` bytes
 /// are backed by memory. It vanishes with its last user unless [`publish`]ed.
 pub(crate) fn make_nameless(directory: &Path, length: u64, reserved: u64) -> Result<OwnedFd, Errno> {

@@ -56,3 +56,21 @@ pub(crate) fn is_any_locked(fd: BorrowedFd<'_>, from: u64, length: u64) -> Resul
     fcntl(fd, libc::F_OFD_GETLK, &mut lock)?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
+
+/// Takes a lock on a whole directory that others may have too, or none may have. It goes with the descriptor.
+pub(crate) fn try_share(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+    try_flock(directory, rustix::fs::FlockOperation::NonBlockingLockShared)
+}
+
+/// Takes it alone.
+pub(crate) fn try_alone(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+    try_flock(directory, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+}
+
+fn try_flock(directory: BorrowedFd<'_>, operation: rustix::fs::FlockOperation) -> Result<bool, Errno> {
+    match rustix::fs::flock(directory, operation) {
+        Ok(()) => Ok(true),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+        Err(other) => Err(other),
+    }
+}

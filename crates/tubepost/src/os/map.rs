@@ -11,6 +11,7 @@ pub(crate) struct Map {
     start: NonNull<u8>,
     length: usize,
     epoch: u64,
+    writable: bool,
 }
 
 // SAFETY: a mapping is memory that any thread may use; what is in it is only ever reached
@@ -22,16 +23,27 @@ unsafe impl Sync for Map {}
 impl Map {
     /// Maps the first `length` bytes of the file.
     pub(crate) fn new(fd: BorrowedFd<'_>, length: usize) -> Result<Map, Errno> {
+        Map::with(fd, length, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// The same for reading only: whoever writes to it ends.
+    pub(crate) fn to_look_at(fd: BorrowedFd<'_>, length: usize) -> Result<Map, Errno> {
+        Map::with(fd, length, ProtFlags::READ)
+    }
+
+    fn with(fd: BorrowedFd<'_>, length: usize, access: ProtFlags) -> Result<Map, Errno> {
         let epoch = fork::epoch()?;
         // SAFETY: the kernel chooses an address where nothing is.
-        let start = unsafe {
-            mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd, 0)
-        }?;
+        let start = unsafe { mmap(std::ptr::null_mut(), length, access, MapFlags::SHARED, fd, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
-        let map = Map { start, length, epoch };
+        let map = Map { start, length, epoch, writable: access.contains(ProtFlags::WRITE) };
         // SAFETY: our own fresh mapping.
         unsafe { madvise(start.as_ptr().cast(), length, Advice::LinuxDontFork) }?;
         Ok(map)
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
     }
 
     /// Makes sure that these bytes are memory, so that touching them cannot be a SIGBUS.
@@ -41,7 +53,8 @@ impl Map {
         // SAFETY: within our own mapping; populating changes no content.
         unsafe {
             let at = self.start.as_ptr().add(from);
-            madvise(at.cast(), length, Advice::LinuxPopulateWrite)
+            let populate = if self.writable { Advice::LinuxPopulateWrite } else { Advice::LinuxPopulateRead };
+            madvise(at.cast(), length, populate)
         }
         .map_err(|errno| if errno == Errno::FAULT { Errno::NOSPC } else { errno })
     }

@@ -18,8 +18,10 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod map;
+pub(crate) mod packet;
 pub(crate) mod pid;
 pub(crate) mod thread;
 pub(crate) mod timer;
+pub(crate) mod tokens;
 
 pub(crate) use rustix::io::Errno;

@@ -10,6 +10,7 @@
 //! 0x240  segments   of an unbounded mailbox
 //! 0x280  meeting    capacity zero: who waits, who offers
 //! 0x2C0  calls      how many cells for calls were ever used
+//! 0x300  sockets    of the kernel strategy: what its owner counts
 //! 0x400  format     text: what the messages are
 //!        claims     capacity × 8 bytes
 //!        takes      capacity × 8 bytes
@@ -53,6 +54,9 @@ const VARIABLE: u64 = 1;
 const PROCESS_OWNED: u64 = 2;
 /// `flags`: of a link that has this direction only.
 const ONE_WAY: u64 = 4;
+
+/// `flags`: messages don't travel through this memory, but by the kernel's sockets.
+const BY_KERNEL: u64 = 8;
 
 /// `life`: in use.
 pub(crate) const OPEN: u64 = 1;
@@ -167,6 +171,8 @@ pub(crate) struct Choice {
     pub(crate) variable: bool,
     /// Owned by a process; else by the system.
     pub(crate) owned: bool,
+    /// Messages don't travel through this memory: it only tells of the mailbox.
+    pub(crate) kernel: bool,
     pub(crate) format_length: u64,
     /// The most memory that chunks may have.
     pub(crate) ceiling: u64,
@@ -257,6 +263,11 @@ impl Geometry {
             areas: None,
             total: 0,
         };
+        if choice.kernel {
+            geometry.in_line = 0;
+            geometry.lay_out_entry();
+            return Ok(geometry);
+        }
         if unbounded {
             geometry.lay_out_unbounded()?;
             return Ok(geometry);
@@ -273,6 +284,15 @@ impl Geometry {
         let cells_end = geometry.lay_out_cells();
         geometry.total = geometry.lay_out_chunks(cells_end, number);
         Ok(geometry)
+    }
+
+    /// Where messages travel elsewhere: one place that stays empty, and the rows.
+    fn lay_out_entry(&mut self) {
+        self.takes_at = (self.claims_at + 8).next_multiple_of(64);
+        self.slots_at = (self.takes_at + 8).next_multiple_of(64);
+        self.numbers_at = self.slots_at + self.stride;
+        self.rows_at = self.numbers_at.next_multiple_of(PAGE);
+        self.total = self.lay_out_cells();
     }
 
     /// The cells behind the rows: of receivers that wait, of calls; gives their end.
@@ -328,7 +348,12 @@ impl Geometry {
 
     /// How many indices places have: the capacity, where there is one.
     pub(crate) fn indices(&self) -> u64 {
-        self.areas.map_or(self.choice.capacity.max(1), |areas| areas.indices())
+        self.areas.map_or(self.places(), |areas| areas.indices())
+    }
+
+    /// How many places there are, where they don't come and go.
+    pub(crate) fn places(&self) -> u64 {
+        if self.choice.kernel { 1 } else { self.choice.capacity.max(1) }
     }
 
     /// How many messages can wait, if that is limited.
@@ -344,8 +369,9 @@ impl Geometry {
     /// Writes the identity of a new segment.
     pub(crate) fn describe(&self, header: &Header, id: [u64; 2], mode: u32) {
         let choice = &self.choice;
+        let kernel = if choice.kernel { BY_KERNEL } else { 0 };
         let owned = if choice.owned { PROCESS_OWNED } else { 0 };
-        let flags = if choice.variable { VARIABLE } else { 0 } | owned | choice.kind.flags();
+        let flags = if choice.variable { VARIABLE } else { 0 } | owned | choice.kind.flags() | kernel;
         header.version.store(VERSION, Relaxed);
         header.kind.store(choice.kind.word(), Relaxed);
         header.total.store(self.total, Relaxed);
@@ -380,8 +406,10 @@ impl Geometry {
         if ![MAILBOX, PROCESS, LINK].contains(&number) {
             return Err(damaged(format!("it is of kind {number}, of which nothing is known here")));
         }
-        let kind = Kind::of(number, flags);
-        let Some(kind) = kind.filter(|_| flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY) == 0) else {
+        // By the kernel go those of mailboxes that processes own.
+        let by_kernel = flags & BY_KERNEL == 0 || (number, flags & PROCESS_OWNED) == (MAILBOX, PROCESS_OWNED);
+        let known = flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY | BY_KERNEL) == 0;
+        let Some(kind) = Kind::of(number, flags).filter(|_| known && by_kernel) else {
             return Err(damaged(format!("it has flags {flags:#x}, which mean nothing here")));
         };
         let geometry = Geometry::new(Choice {
@@ -392,6 +420,7 @@ impl Geometry {
             align: header.align.load(Relaxed),
             variable: flags & VARIABLE != 0,
             owned: flags & PROCESS_OWNED != 0,
+            kernel: flags & BY_KERNEL != 0,
             format_length: header.format_length.load(Relaxed),
             ceiling: header.ceiling.load(Relaxed),
             answers: header.answers.load(Relaxed),

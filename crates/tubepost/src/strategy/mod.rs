@@ -9,7 +9,13 @@
 //!   publication.
 //! - A handle used after `fork` in the child gives `Error::Forked` and touches nothing.
 
+mod arrival;
+mod ends;
+pub(crate) mod kernel;
 pub(crate) mod shared;
+
+pub(crate) use arrival::{Arrival, Hand, With};
+pub(crate) use ends::{CALLS, Collection, Inlet, Outlet};
 
 use crate::error::{Closed, Error};
 

@@ -18,6 +18,7 @@ fn lay_out(
         align,
         variable,
         owned: true,
+        kernel: false,
         format_length,
         ceiling,
         answers: 0,

@@ -36,6 +36,22 @@ pub(crate) struct Header {
     pub(crate) meeting: Meeting,
     /// Cells for calls from this one on were never used. Only grows.
     pub(crate) calls: AtomicU32,
+    pub(crate) sockets: Sockets,
+}
+
+/// Of the kernel strategy: what its owner counts, and nobody else writes.
+#[repr(C, align(64))]
+pub(crate) struct Sockets {
+    /// Messages received.
+    pub(crate) received: AtomicU64,
+    /// Messages in hand.
+    pub(crate) held: AtomicU64,
+    /// Messages that were given back, and wait in the owner's memory.
+    pub(crate) back: AtomicU64,
+    /// Connections that were shut because of what came by them.
+    pub(crate) shut: AtomicU64,
+    /// 1: somebody closes it. (Also written by whoever does.)
+    pub(crate) closing: AtomicU64,
 }
 
 /// How it ended.
@@ -240,7 +256,7 @@ const _: () = {
     assert!(offset_of!(Header, ceiling) == 0x58 && offset_of!(Header, chunks) == 0x180);
     assert!(offset_of!(Header, tail) == 0x100 && offset_of!(Header, head) == 0x140);
     assert!(offset_of!(Header, answers) == 0x78 && offset_of!(Header, calls) == 0x2C0);
-    assert!(size_of::<Header>() == 0x300 && FORMAT_AT >= 0x300);
+    assert!(size_of::<Header>() == 0x340 && FORMAT_AT >= 0x340 && offset_of!(Header, sockets) == 0x300);
     assert!(CALL_CELL == 64 && offset_of!(CallCell, answer) == 32);
     assert!(offset_of!(Header, meeting) == 0x280 && offset_of!(Meeting, offers) == 8);
     assert!(size_of::<Numbers>() == 64 && offset_of!(Numbers, received) == 8);

@@ -29,8 +29,15 @@ const TRIES: u32 = 100;
 /// … and for how long: where many want to run, each time the others go first.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// What was opened.
+pub(crate) enum Opened<A> {
+    Here(A),
+    /// It is alive and carries what is wished for, but not through shared memory.
+    Elsewhere,
+}
+
 /// Opens what the name means and becomes a member of it.
-pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Arc<Attachment>, Error> {
+pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attachment>>, Error> {
     let name = || wish.name.to_string();
     let (mut left, begin) = (None, Instant::now());
     for _ in 0..TRIES {
@@ -52,6 +59,9 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Arc<Attachment>,
             let owner = segment.owner();
             return Err(Error::Owned { name: name(), owner: owner.name, pid: owner.pid });
         }
+        if segment.geometry.choice.kernel {
+            return Ok(Opened::Elsewhere);
+        }
         let member = cleanup::enter(&fd, &segment, wish.member, receives)?;
         let at = Attachment::new(segment, member, wish.spin);
         if at.segment.is_retired() {
@@ -62,7 +72,7 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Arc<Attachment>,
             at.segment.header().bells.joined.fetch_add(1, AcqRel);
             at.segment.messages().alarm();
         }
-        return Ok(at);
+        return Ok(Opened::Here(at));
     }
     // It is over and has its name still: who retired it died before taking that away, or it is not ours to.
     Err(match left.inspect(|segment| drop(cleanup::bury(segment))) {
@@ -74,7 +84,7 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Arc<Attachment>,
 }
 
 /// Whether it is alive and carries what is wished for.
-pub(super) fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
+pub(crate) fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
     let name = || wish.name.to_string();
     if segment.geometry.choice.kind != wish.kind {
         let is = spell(segment.geometry.choice.kind);

@@ -6,8 +6,10 @@
 use super::Attachment;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
+use crate::strategy::{self, kernel};
 use crate::sync::doors::{MESSAGES, ROOM};
 use crate::sync::wait::Bell;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,37 +18,71 @@ use std::time::Duration;
 pub(crate) enum End<'a> {
     In(&'a Inlet),
     Out(&'a Outlet),
+    /// Those of the kernel strategy have a descriptor, and nothing else to wait at.
+    KernelIn(&'a kernel::inlet::Inlet),
+    KernelOut(&'a kernel::outlet::Outlet),
 }
 
 impl<'a> End<'a> {
-    pub(crate) fn at(self) -> &'a Arc<Attachment> {
-        match self {
-            End::In(inlet) => &inlet.at,
-            End::Out(outlet) => &outlet.at,
+    pub(crate) fn inlet(inlet: &'a strategy::Inlet) -> End<'a> {
+        match inlet {
+            strategy::Inlet::Shared(inlet) => End::In(inlet),
+            strategy::Inlet::Kernel(inlet) => End::KernelIn(inlet),
         }
+    }
+
+    pub(crate) fn outlet(outlet: &'a strategy::Outlet) -> End<'a> {
+        match outlet {
+            strategy::Outlet::Shared(outlet) => End::Out(outlet),
+            strategy::Outlet::Kernel(outlet) => End::KernelOut(outlet),
+        }
+    }
+
+    /// Of those that share memory.
+    pub(crate) fn at(self) -> Option<&'a Arc<Attachment>> {
+        match self {
+            End::In(inlet) => Some(&inlet.at),
+            End::Out(outlet) => Some(&outlet.at),
+            End::KernelIn(_) | End::KernelOut(_) => None,
+        }
+    }
+
+    /// A descriptor that is readable when it may be ready; of those that share none.
+    pub(crate) fn descriptor(self) -> Option<BorrowedFd<'a>> {
+        match self {
+            End::In(_) | End::Out(_) => None,
+            End::KernelIn(inlet) => Some(inlet.descriptor()),
+            End::KernelOut(outlet) => outlet.descriptor().ok(),
+        }
+    }
+
+    pub(crate) fn spin(self) -> Duration {
+        self.at().map(|at| at.spin()).unwrap_or_default()
     }
 
     pub(crate) fn reason(self) -> u32 {
         match self {
-            End::In(_) => MESSAGES,
-            End::Out(_) => ROOM,
+            End::In(_) | End::KernelIn(_) => MESSAGES,
+            End::Out(_) | End::KernelOut(_) => ROOM,
         }
     }
 
-    pub(crate) fn bell(self) -> Bell<'a> {
+    pub(crate) fn bell(self) -> Option<Bell<'a>> {
         match self {
-            End::In(inlet) => inlet.at.segment.messages(),
-            End::Out(outlet) => outlet.at.segment.room(),
+            End::In(inlet) => Some(inlet.at.segment.messages()),
+            End::Out(outlet) => Some(outlet.at.segment.room()),
+            End::KernelIn(_) | End::KernelOut(_) => None,
         }
     }
 
     /// Whether a call would not wait, as it seems. In a forked child it says so at once.
     pub(crate) fn is_ready(self) -> bool {
-        !self.at().segment.is_ours()
-            || match self {
-                End::In(inlet) => inlet.may_take(),
-                End::Out(outlet) => outlet.may_send(),
-            }
+        match self {
+            End::In(inlet) => !inlet.at.segment.is_ours() || inlet.may_take(),
+            End::Out(outlet) => !outlet.at.segment.is_ours() || outlet.may_send(),
+            End::KernelIn(inlet) => inlet.may_take(),
+            End::KernelOut(outlet) => outlet.may_send(),
+        }
     }
 
     /// What is done before a wait: how long that may be at most; nothing, if a call would not wait.
@@ -54,6 +90,8 @@ impl<'a> End<'a> {
         match self {
             End::In(inlet) => inlet.look_before_waiting().ok(),
             End::Out(outlet) => outlet.look_before_waiting().ok(),
+            End::KernelIn(inlet) => inlet.look_before_waiting().ok(),
+            End::KernelOut(outlet) => outlet.look_before_waiting().ok(),
         }
     }
 

@@ -4,11 +4,11 @@
 //! The owner is alone: its threads take turns, and its head is a number of its own. Receivers that
 //! compete take each message by a CAS in the ledger of takes, and each has a cursor of its own.
 
-use super::attach::{Wish, attach};
+use super::attach::{Opened, Wish, attach};
 use super::handoff::Met;
 use super::overdue::Seen;
 use super::rules::Rules;
-use super::taken::{Taken, With};
+use super::taken::Taken;
 use super::{Attachment, Pace, Stuck, closed, forked};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan};
@@ -20,7 +20,7 @@ use crate::queue::in_hand;
 use crate::queue::layout::{ENTRY, OWNER};
 use crate::queue::slots::{Head, Member, Place};
 use crate::queue::takes::{Take, Taking, note_skip};
-use crate::strategy::Refusal;
+use crate::strategy::{Refusal, With};
 use crate::sync::sole::{Held, Sole};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -80,7 +80,7 @@ impl Inlet {
 
     /// Becomes one of the receivers of a mailbox that the system owns.
     pub(crate) fn open(wish: &Wish<'_>) -> Result<Inlet, Error> {
-        let at = attach(wish, true)?;
+        let Opened::Here(at) = attach(wish, true)? else { return Err(impossible_here(wish)) };
         // What was left by one who died before is what comes first.
         at.segment.give_back();
         let untaken = at.segment.untaken();
@@ -548,6 +548,15 @@ impl Inlet {
         segment.wake_all();
         let _ = segment.retire(|| true); // if another is at it: it does the same
         Ok(closed)
+    }
+}
+
+/// Where a process does not own it, it is not of another strategy.
+#[cold]
+fn impossible_here(wish: &Wish<'_>) -> Error {
+    Error::Damaged {
+        name: wish.name.to_string(),
+        what: "the system owns it, and it is not of the shared strategy".into(),
     }
 }
 

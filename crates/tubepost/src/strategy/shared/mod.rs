@@ -294,10 +294,6 @@ impl Attachment {
         self.segment.waiting()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.length() == 0
-    }
-
     pub(crate) fn is_full(&self) -> bool {
         self.segment.geometry.capacity().is_some_and(|capacity| self.taken() >= capacity)
     }

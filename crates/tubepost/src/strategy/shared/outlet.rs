@@ -1,6 +1,6 @@
 //! A sender's end.
 
-use super::attach::{Wish, attach};
+use super::attach::{Opened, Wish, attach};
 use super::{A_WHILE, Attachment, Pace, Stuck, back_off, closed, forked, too_long};
 use crate::domain::cleanup;
 use crate::error::{Closed, Error};
@@ -50,10 +50,10 @@ impl Outlet {
         }
     }
 
-    pub(crate) fn open(wish: &Wish<'_>) -> Result<Outlet, Error> {
-        let at = attach(wish, false)?;
+    pub(crate) fn open(wish: &Wish<'_>) -> Result<Opened<Outlet>, Error> {
+        let Opened::Here(at) = attach(wish, false)? else { return Ok(Opened::Elsewhere) };
         let cursor = at.segment.header().tail.hint.load(Acquire);
-        Ok(Outlet::new(at, cursor))
+        Ok(Opened::Here(Outlet::new(at, cursor)))
     }
 
     /// Of a link of which this process has the sending end.

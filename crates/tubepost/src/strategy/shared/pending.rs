@@ -8,6 +8,7 @@ use super::Attachment;
 use super::door::Ticket;
 use super::offer::Offer;
 use crate::error::Error;
+use crate::strategy::kernel;
 use crate::sync::wait::SLICE;
 use crate::sync::watch;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ struct Waiting {
     ticket: Option<Ticket>,
     /// Where nothing waits: the message that this task offers meanwhile.
     offer: Option<Offer>,
+    /// On the kernel strategy, instead.
+    here: Option<kernel::waiting::Ticket>,
 }
 
 impl Wait {
@@ -50,8 +53,12 @@ impl Wait {
         self.now_waiting().offer = Some(offer);
     }
 
+    pub(in crate::strategy) fn ticket_here(&mut self) -> &mut Option<kernel::waiting::Ticket> {
+        &mut self.now_waiting().here
+    }
+
     fn now_waiting(&mut self) -> &mut Waiting {
-        self.waiting.get_or_insert_with(|| Box::new(Waiting { ticket: None, offer: None }))
+        self.waiting.get_or_insert_with(|| Box::new(Waiting { ticket: None, offer: None, here: None }))
     }
 
     /// Waits until `attempt`, which came to nothing a moment ago, gives something. `look` is asked before each wait, as by
@@ -93,6 +100,7 @@ impl Wait {
     pub(crate) fn leave(&mut self) {
         if let Some(waiting) = &mut self.waiting {
             waiting.ticket = None;
+            waiting.here = None;
         }
     }
 

@@ -1,7 +1,6 @@
 //! What a receiver does with messages that come back too often, or that it is to hold for so long only.
 
 use super::attach::{Wish, agree};
-use super::outlet::Outlet;
 use crate::domain::Domain;
 use crate::domain::access::Right;
 use crate::domain::entry;
@@ -11,7 +10,7 @@ use crate::format::Format;
 use crate::queue::chunks::Chunk;
 use crate::queue::fencing::milliseconds;
 use crate::queue::layout::Kind;
-use crate::strategy::Refusal;
+use crate::strategy::{Outlet, Refusal};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ impl Rules {
 
     /// Whether a message that was delivered so often is not delivered again here.
     #[inline]
-    pub(super) fn is_worn(&self, before: u8) -> bool {
+    pub(crate) fn is_worn(&self, before: u8) -> bool {
         self.max_redeliveries.is_some_and(|most| before > most)
     }
 
@@ -115,7 +114,7 @@ impl DeadLetters {
     }
 
     /// Sends there if there is room now. If that mailbox was removed, to the one that has its name by now.
-    pub(super) fn try_send(&self, bytes: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> Result<(), Refusal> {
         let mut outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = &*outlet {
             match open.try_send(bytes) {

@@ -15,14 +15,18 @@
 //! **More words than the kernel sleeps on** (128), or none at a time (before Linux 5.16): then each handle has its door
 //! (`door`), and all are polled. A handle for which there is no descriptor left is looked at every millisecond.
 //!
+//! **Where no memory is shared** a handle has a descriptor anyway: then all are polled, too.
+//!
 //! **What if it dies here?** As of any sleeper: see `sync::wait`. Woken for a message and killed before it passes that
 //! on, another finds the message within a second.
 
+use super::Attachment;
 use super::door::Lent;
 use super::end::End;
 use crate::os;
 use crate::sync::wait::{SLICE, poll, sleep_at};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long to sleep if one of them can't wake us.
@@ -74,7 +78,7 @@ impl<'a> Several<'a> {
         if let Some(number) = self.ready_now() {
             return Some(number);
         }
-        let spin = self.all().map(|end| end.at().spin()).max().unwrap_or_default();
+        let spin = self.all().map(End::spin).max().unwrap_or_default();
         if !poll(spin, deadline, || self.look().is_some()) {
             self.sleep(deadline);
         }
@@ -85,7 +89,9 @@ impl<'a> Several<'a> {
     fn sleep(&mut self, deadline: Option<Instant>) {
         let mut slept = false;
         loop {
-            let bells: Vec<_> = self.all().map(|end| (end.bell(), end.bell().register())).collect();
+            let bells: Vec<_> =
+                self.all().filter_map(End::bell).map(|bell| (bell, bell.register())).collect();
+            let all_share = bells.len() == self.all().count();
             let mut longest = SLICE;
             let over = self.look().is_some()
                 || self.all().any(|end| {
@@ -100,7 +106,7 @@ impl<'a> Several<'a> {
             longest = longest.min(left);
             if !longest.is_zero() {
                 slept = true;
-                if !sleep_at(&bells, longest) {
+                if !all_share || !sleep_at(&bells, longest) {
                     self.sleep_at_doors(longest);
                 }
             }
@@ -114,26 +120,35 @@ impl<'a> Several<'a> {
     }
 
     fn sleep_at_doors(&self, mut longest: Duration) {
-        let mut lent: Vec<(End<'a>, Lent)> = Vec::new();
+        let mut lent: Vec<(&Arc<Attachment>, End<'a>, Lent)> = Vec::new();
+        let mut descriptors = Vec::new();
         for end in self.all() {
-            match end.at().door() {
+            let Some(at) = end.at() else {
+                match end.descriptor() {
+                    Some(descriptor) => descriptors.push(descriptor),
+                    None => longest = longest.min(OFTEN),
+                }
+                continue;
+            };
+            match at.door() {
                 Ok(door) => {
-                    lent.push((end, door.lend(end.reason())));
+                    lent.push((at, end, door.lend(end.reason())));
                     os::door::drain(door.socket());
-                    end.at().arm(end.reason());
+                    at.arm(end.reason());
                 }
                 Err(_) => longest = longest.min(OFTEN),
             }
         }
         if self.look().is_none() {
             let mut polled: Vec<PollFd<'_>> =
-                lent.iter().map(|(_, lent)| PollFd::new(&lent.door.socket, PollFlags::IN)).collect();
+                lent.iter().map(|(.., lent)| PollFd::new(&lent.door.socket, PollFlags::IN)).collect();
+            polled.extend(descriptors.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             let time = Timespec { tv_sec: longest.as_secs() as i64, tv_nsec: longest.subsec_nanos().into() };
             let _ = rustix::event::poll(&mut polled, Some(&time)); // too early does no harm
         }
         // Others may have the same descriptor in an event loop, and we have read from it.
-        for (end, lent) in lent {
-            let (at, door) = (end.at(), std::sync::Arc::clone(&lent.door));
+        for (at, end, lent) in lent {
+            let door = Arc::clone(&lent.door);
             drop(lent);
             if door.is_lent() && end.is_ready() {
                 let _ = at.ring_door(); // else they look within a second

@@ -36,15 +36,6 @@ pub(crate) struct Taken<'a> {
     pub(crate) payload: Lent<'a>,
 }
 
-/// What is done with a message. (A trait of its own and no closure, so that all of it can be told to
-/// be inlined: a message that goes by way of the stack takes twice as long.)
-pub(crate) trait With {
-    type Result;
-    /// It stays in hand.
-    const HOLDS: bool = false;
-    fn message(&mut self, taken: Taken<'_>) -> Result<Self::Result, Refusal>;
-}
-
 /// A message in hand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum InHand {

@@ -7,11 +7,10 @@ use super::inlet::Inlet;
 use super::loaned::Lease;
 use super::outlet::Outlet;
 use super::pending::Wait;
-use super::taken::With;
 use crate::domain::cleanup;
 use crate::error::{Closed, Error};
 use crate::queue::slots::Place;
-use crate::strategy::Refusal;
+use crate::strategy::{Refusal, With};
 use crate::sync::doors::{END, MESSAGES, ROOM};
 use std::task::{Context, Poll, ready};
 

@@ -1,0 +1,182 @@
+//! What stands beside a mailbox of the kernel strategy: the socket that senders connect to, and the pipe with the credit.
+//!
+//! Both are called after the mailbox's id, as no mailbox can be: `~`, the id, `~post` or `~credit`. They are there before the
+//! mailbox has its name, and go with it. A gc that ran just between would take them for those of none: so whoever makes them has a
+//! shared lock on the domain's directory until the mailbox has its name, and gc takes such away only with the exclusive lock.
+//!
+//! The pipe is for processes of the owner's user (and those who may do everything): it holds one token for each message that may be
+//! sent now. Each token is a number that is greater than those before. So as long as anybody has it open, it also tells how many messages were never
+//! collected: those whose token is not there.
+//!
+//! **Closing.** `closing` is set, then the tokens are counted; a sender looks at `closing` after it took one. So whoever sends after the
+//! count is refused. Then [`END`] is put in, which whoever takes it puts back: it wakes all who wait for a token.
+//!
+//! **What if it dies here?** Making: the lock goes, and the names are swept by gc. Closing: whoever comes next counts again.
+
+use super::entry::{self, Id, Plan, Segment};
+use super::name::Name;
+use super::{Domain, access, failed};
+use crate::error::Error;
+use crate::os::map::Map;
+use crate::os::{Errno, door, file, lock, packet, tokens};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
+use std::time::Duration;
+
+/// No number of a message: the mailbox is closed.
+pub(crate) const END: u64 = u64::MAX;
+
+const POST: &str = "post";
+const CREDIT: &str = "credit";
+/// How often, a millisecond apart, to try for the lock of the directory.
+const TRIES: u32 = 100;
+
+/// What an owner has, beside the entry.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) listener: OwnedFd,
+    pub(crate) credit: OwnedFd,
+}
+
+fn called(id: Id, what: &str) -> String {
+    format!("~{id}~{what}")
+}
+
+/// The id of the mailbox beside which a file stands that is called so.
+fn beside(file: &str) -> Option<&str> {
+    let (id, what) = file.strip_prefix('~')?.split_once('~')?;
+    (id.len() == 32 && [POST, CREDIT].contains(&what)).then_some(id)
+}
+
+/// Whether a file is no thing of its own.
+pub(super) fn is_beside(file: &str) -> bool {
+    beside(file).is_some()
+}
+
+/// Builds a segment and what stands beside it, and gives it its name.
+pub(crate) fn create_with_sockets(
+    domain: &Domain,
+    name: &Name,
+    plan: &Plan<'_>,
+) -> Result<(Segment, Sockets), Error> {
+    let _making = domain.hold_making()?;
+    entry::create_with(domain, name, plan, |segment| segment.make_sockets(plan.group))
+}
+
+/// Opens what the name means now, if it is of the kernel strategy, for reading only: its senders share no memory with anybody.
+pub(crate) fn open_to_look_at(domain: &Domain, name: &Name) -> Result<Segment, Error> {
+    let (_, segment) = entry::open_as(domain, name, file::open_to_look_at, Map::to_look_at)?;
+    if segment.geometry.choice.kernel {
+        return Ok(segment);
+    }
+    Err(Error::Denied { doing: "to open", path: segment.path() })
+}
+
+impl Segment {
+    /// Makes both for a mailbox that has no name so far. Who may send may connect.
+    pub(crate) fn make_sockets(&self, group: Option<u32>) -> Result<Sockets, Error> {
+        let trouble = |errno| failed("to make a socket and a pipe in", self.domain.path(), errno);
+        let capacity = self.geometry.choice.capacity;
+        let pipe = self.domain.path().join(called(self.id(), CREDIT));
+        // Room for END, and for what is put back.
+        let credit = tokens::make(&pipe, capacity as usize + 64).map_err(trouble)?;
+        let senders = access::socket_mode(self.mode());
+        let listener = packet::offer(self.domain.path(), &called(self.id(), POST), senders, group)
+            .and_then(|listener| {
+                (0..capacity).try_for_each(|token| tokens::put(credit.as_fd(), token)).map(|()| listener)
+            })
+            .inspect_err(|_| self.take_sockets())
+            .map_err(trouble)?;
+        Ok(Sockets { listener, credit })
+    }
+
+    /// Takes both names away.
+    pub(crate) fn take_sockets(&self) {
+        for what in [POST, CREDIT] {
+            door::remove(self.domain.path(), &called(self.id(), what));
+        }
+    }
+
+    /// A connection to the owner.
+    pub(crate) fn connect(&self) -> Result<OwnedFd, Errno> {
+        packet::reach(self.domain.path(), &called(self.id(), POST))
+    }
+
+    /// The credit, if it is for us.
+    pub(crate) fn credit(&self) -> Result<OwnedFd, Errno> {
+        tokens::join(&self.domain.path().join(called(self.id(), CREDIT)))
+    }
+
+    /// How many messages wait, as far as can be told: those whose tokens are not there.
+    pub(crate) fn waiting_outside(&self) -> u64 {
+        let capacity = self.geometry.choice.capacity;
+        let there = self.credit().ok().filter(|pipe| tokens::is_the_same(pipe.as_fd()));
+        there.map_or(0, |pipe| capacity.saturating_sub(tokens::count(pipe)))
+    }
+
+    /// Whether somebody has begun to close it.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.header().sockets.closing.load(SeqCst) != 0
+    }
+
+    /// Closes it for senders.
+    pub(crate) fn close_outside(&self) {
+        self.header().sockets.closing.store(1, SeqCst);
+    }
+
+    /// What was never collected, of a mailbox that is closing.
+    pub(super) fn uncollected_outside(&self) -> u64 {
+        let words = &self.header().sockets;
+        self.waiting_outside() + words.held.load(Acquire) + words.back.load(Acquire)
+    }
+
+    /// Has whoever waits for anything here look again.
+    pub(super) fn wake_outside(&self) {
+        if self.is_closed()
+            && let Ok(credit) = self.credit()
+        {
+            let _ = tokens::put(credit.as_fd(), END); // it may be full of them
+        }
+        drop(self.connect()); // the owner hears that
+    }
+}
+
+impl Domain {
+    /// Keeps gc from what is made before its mailbox has a name. Nothing: somebody holds it who does not go on.
+    pub(super) fn hold_making(&self) -> Result<OwnedFd, Error> {
+        let trouble = |errno| failed("to open", self.path(), errno);
+        let directory = file::open_directory(self.path()).map_err(trouble)?;
+        for _ in 0..TRIES {
+            if lock::try_share(directory.as_fd()).map_err(trouble)? {
+                return Ok(directory);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(Error::Busy { name: self.path().display().to_string() })
+    }
+
+    /// What stands beside mailboxes, while nobody makes such.
+    pub(super) fn sockets(&self) -> Option<(OwnedFd, Vec<String>)> {
+        let directory = file::open_directory(self.path()).ok()?;
+        if !matches!(lock::try_alone(directory.as_fd()), Ok(true)) {
+            return None;
+        }
+        let files = std::fs::read_dir(self.path()).into_iter().flatten().flatten();
+        let files = files.map(|file| file.file_name().to_string_lossy().into_owned());
+        Some((directory, files.filter(|file| is_beside(file)).collect()))
+    }
+
+    /// Takes away what stands beside none of these.
+    pub(super) fn take_sockets_of_no_mailbox(
+        &self,
+        found: Option<(OwnedFd, Vec<String>)>,
+        ids: Option<&[Id]>,
+    ) {
+        let (Some((_lock, files)), Some(ids)) = (found, ids) else { return };
+        for file in files {
+            if !ids.iter().any(|id| Some(id.to_string().as_str()) == beside(&file)) {
+                door::remove(self.path(), &file);
+            }
+        }
+    }
+}

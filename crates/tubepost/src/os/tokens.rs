@@ -1,0 +1,73 @@
+//! A pipe with a name that holds numbers: whoever may open it takes them, one after the other, each once.
+//!
+//! What is in it stays there as long as anybody has it open, and goes with the last one.
+
+use super::Errno;
+use rustix::fs::{FileType, Mode, OFlags, mknodat, open};
+use rustix::io::{ioctl_fionread, read, write};
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Bytes of a token.
+const TOKEN: usize = 8;
+/// What the kernel gives a pipe of which nobody says more; ours have more or less.
+const USUAL: usize = 64 << 10;
+
+/// Makes a pipe for so many tokens.
+pub(crate) fn make(path: &Path, tokens: usize) -> Result<OwnedFd, Errno> {
+    mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    let mut size = (tokens * TOKEN).next_power_of_two().max(8192);
+    if size == USUAL {
+        size = 2 * USUAL;
+    }
+    let made = join(path).and_then(|pipe| fcntl_setpipe_size(&pipe, size).map(|_| pipe));
+    if made.is_err() {
+        let _ = super::file::remove(path);
+    }
+    made
+}
+
+/// Opens a pipe that may be there.
+pub(crate) fn join(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let pipe = open(path, flags, Mode::empty())?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&pipe)?.st_mode);
+    if kind == FileType::Fifo { Ok(pipe) } else { Err(Errno::INVAL) }
+}
+
+/// Whether it is as it was made, and not a new one because nobody had it open any more.
+pub(crate) fn is_the_same(pipe: BorrowedFd<'_>) -> bool {
+    fcntl_getpipe_size(pipe).is_ok_and(|size| size != USUAL)
+}
+
+/// Takes a token. `AGAIN`: there is none.
+#[inline]
+pub(crate) fn take(pipe: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut token = [0; TOKEN];
+    loop {
+        match read(pipe, &mut token) {
+            Ok(TOKEN) => return Ok(u64::from_ne_bytes(token)),
+            Ok(_) => return Err(Errno::AGAIN), // rubbish; only those who are trusted can write there
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Puts a token in.
+#[inline]
+pub(crate) fn put(pipe: BorrowedFd<'_>, token: u64) -> Result<(), Errno> {
+    loop {
+        match write(pipe, &token.to_ne_bytes()) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// How many there are.
+pub(crate) fn count(pipe: impl AsFd) -> u64 {
+    ioctl_fionread(pipe).unwrap_or(0) / TOKEN as u64
+}

@@ -1,0 +1,433 @@
+//! The two ends of a mailbox, whichever strategy it has: one branch, then the strategy's own.
+//!
+//! What only memory that is shared can do is asked of [`Outlet::shared`] and [`Inlet::shared`], which say so where there is none.
+
+use super::Refusal;
+use super::arrival::{Hand, With};
+use super::kernel;
+use super::shared;
+use super::shared::attach::{Opened, Wish};
+use super::shared::batch::{Batch, Collect, Patience};
+use super::shared::collected::Uncollected;
+use super::shared::pending::Wait;
+use super::shared::rules::Rules;
+use crate::domain::entry::{Id, Plan, Segment};
+use crate::domain::member::Peer;
+use crate::domain::stat::Stat;
+use crate::error::{Closed, Error};
+use crate::queue::calls::Address;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// A sender's end.
+#[derive(Clone, Debug)]
+pub(crate) enum Outlet {
+    Shared(shared::outlet::Outlet),
+    Kernel(kernel::outlet::Outlet),
+}
+
+/// A receiver's end.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "shared memory's is reached without a step more, and has no room to spare for the other"
+)]
+pub(crate) enum Inlet {
+    Shared(shared::inlet::Inlet),
+    Kernel(Box<kernel::inlet::Inlet>),
+}
+
+#[cold]
+fn only_shared(what: &'static str) -> Error {
+    Error::BadOption {
+        what,
+        given: "of a mailbox of the kernel strategy".into(),
+        allowed: "only of the shared strategy; own the mailbox with that".into(),
+    }
+}
+
+impl Outlet {
+    pub(crate) fn open(wish: &Wish<'_>) -> Result<Outlet, Error> {
+        match shared::outlet::Outlet::open(wish) {
+            Ok(Opened::Here(outlet)) => Ok(Outlet::Shared(outlet)),
+            Ok(Opened::Elsewhere) => kernel::outlet::Outlet::open(wish).map(Outlet::Kernel),
+            // It need not be writable for us.
+            Err(Error::Denied { doing, path }) => match kernel::outlet::Outlet::open(wish) {
+                Err(Error::Denied { .. }) => Err(Error::Denied { doing, path }),
+                done => done.map(Outlet::Kernel),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where it is shared memory.
+    #[inline]
+    pub(crate) fn shared(&self, what: &'static str) -> Result<&shared::outlet::Outlet, Error> {
+        match self {
+            Outlet::Shared(outlet) => Ok(outlet),
+            Outlet::Kernel(_) => Err(only_shared(what)),
+        }
+    }
+
+    /// What is of the kernel strategy for sure.
+    pub(crate) fn kernel(&self) -> &kernel::outlet::Outlet {
+        match self {
+            Outlet::Kernel(outlet) => outlet,
+            Outlet::Shared(_) => unreachable!("what shares memory has a door"),
+        }
+    }
+
+    /// What a lease is of.
+    #[inline]
+    pub(crate) fn lender(&self) -> &shared::outlet::Outlet {
+        match self {
+            Outlet::Shared(outlet) => outlet,
+            Outlet::Kernel(_) => unreachable!("only shared memory is lent"),
+        }
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        match self {
+            Outlet::Shared(outlet) => &outlet.at.segment,
+            Outlet::Kernel(outlet) => outlet.segment(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        match self {
+            Outlet::Shared(outlet) => outlet.try_send(bytes),
+            Outlet::Kernel(outlet) => outlet.try_send(bytes),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn send(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Refusal> {
+        match self {
+            Outlet::Shared(outlet) => outlet.send(bytes, deadline),
+            Outlet::Kernel(outlet) => outlet.send(bytes, deadline),
+        }
+    }
+
+    /// Sends with descriptors.
+    pub(crate) fn send_with(
+        &self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), Refusal> {
+        match self {
+            Outlet::Kernel(outlet) => outlet.send_with(bytes, descriptors, patience),
+            Outlet::Shared(_) => Err(Error::BadOption {
+                what: "descriptors with a message",
+                given: "of a mailbox of the shared strategy".into(),
+                allowed: "only of the kernel strategy; own the mailbox with that".into(),
+            }
+            .into()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn send_collected(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Uncollected> {
+        match self {
+            Outlet::Shared(outlet) => outlet.send_collected(bytes, deadline),
+            Outlet::Kernel(outlet) => outlet.send_collected(bytes, deadline),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn send_batch<'s>(
+        &self,
+        batch: &mut Batch<impl Fn(usize) -> &'s [u8]>,
+        patience: Patience,
+    ) -> Result<(), Refusal> {
+        match self {
+            Outlet::Shared(outlet) => outlet.send_batch(batch, patience),
+            Outlet::Kernel(outlet) => outlet.send_batch(batch, patience),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn poll_send(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<(), Refusal>> {
+        match self {
+            Outlet::Shared(outlet) => outlet.poll_send(wait, context, bytes),
+            Outlet::Kernel(outlet) => outlet.poll_send(wait, context, bytes),
+        }
+    }
+
+    pub(crate) fn poll_closed(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Closed, Refusal>> {
+        match self {
+            Outlet::Shared(outlet) => outlet.poll_closed(wait, context),
+            Outlet::Kernel(outlet) => outlet.poll_closed(wait, context),
+        }
+    }
+
+    pub(crate) fn closed(&self, deadline: Option<Instant>) -> Result<Closed, Refusal> {
+        match self {
+            Outlet::Shared(outlet) => outlet.closed(deadline),
+            Outlet::Kernel(outlet) => outlet.closed(deadline),
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Outlet::Shared(outlet) => outlet.is_closed(),
+            Outlet::Kernel(outlet) => outlet.is_closed(),
+        }
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Outlet::Shared(outlet) => outlet.at.length(),
+            Outlet::Kernel(outlet) => outlet.length(),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Outlet::Shared(outlet) => outlet.at.is_full(),
+            Outlet::Kernel(outlet) => outlet.is_full(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.segment().id()
+    }
+
+    pub(crate) fn stat(&self) -> Result<Stat, Error> {
+        match self {
+            Outlet::Shared(outlet) => outlet.at.stat(),
+            Outlet::Kernel(outlet) => outlet.stat(),
+        }
+    }
+}
+
+impl Inlet {
+    /// Creates a mailbox that this process owns.
+    pub(crate) fn own(wish: &Wish<'_>, plan: &Plan<'_>, rules: Rules) -> Result<Inlet, Error> {
+        if plan.geometry.choice.kernel {
+            return Ok(Inlet::Kernel(Box::new(kernel::inlet::Inlet::own(wish, plan, rules)?)));
+        }
+        Ok(Inlet::Shared(shared::inlet::Inlet::own(wish, plan)?.obeying(rules)))
+    }
+
+    /// What shares memory for sure, as links do.
+    pub(crate) fn sharing(&self) -> &shared::inlet::Inlet {
+        match self {
+            Inlet::Shared(inlet) => inlet,
+            Inlet::Kernel(_) => unreachable!("a link shares memory"),
+        }
+    }
+
+    /// What is of the kernel strategy for sure.
+    pub(crate) fn kernel(&self) -> &kernel::inlet::Inlet {
+        match self {
+            Inlet::Kernel(inlet) => inlet,
+            Inlet::Shared(_) => unreachable!("what shares memory has a door"),
+        }
+    }
+
+    /// Where it is shared memory.
+    #[inline]
+    pub(crate) fn shared(&self, what: &'static str) -> Result<&shared::inlet::Inlet, Error> {
+        match self {
+            Inlet::Shared(inlet) => Ok(inlet),
+            Inlet::Kernel(_) => Err(only_shared(what)),
+        }
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        match self {
+            Inlet::Shared(inlet) => &inlet.at.segment,
+            Inlet::Kernel(inlet) => inlet.segment(),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn try_recv<W: With>(&self, with: W) -> Result<W::Result, Refusal> {
+        match self {
+            Inlet::Shared(inlet) => inlet.try_recv(with),
+            Inlet::Kernel(inlet) => inlet.try_recv(with),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn recv<W: With>(&self, deadline: Option<Instant>, with: W) -> Result<W::Result, Refusal> {
+        match self {
+            Inlet::Shared(inlet) => inlet.recv(deadline, with),
+            Inlet::Kernel(inlet) => inlet.recv(deadline, with),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn poll_recv<W: With>(
+        &self,
+        wait: &mut Wait,
+        context: &mut Context<'_>,
+        with: &mut W,
+    ) -> Poll<Result<W::Result, Refusal>> {
+        match self {
+            Inlet::Shared(inlet) => inlet.poll_recv(wait, context, with),
+            Inlet::Kernel(inlet) => inlet.poll_recv(wait, context, with),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn try_recv_batch(&self, into: &mut impl Collect, most: usize) -> Result<usize, Refusal> {
+        match self {
+            Inlet::Shared(inlet) => inlet.try_recv_batch(into, most),
+            Inlet::Kernel(inlet) => inlet.try_recv_batch(into, most),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn recv_batch(
+        &self,
+        deadline: Option<Instant>,
+        into: &mut impl Collect,
+        most: usize,
+    ) -> Result<usize, Refusal> {
+        match self {
+            Inlet::Shared(inlet) => inlet.recv_batch(deadline, into, most),
+            Inlet::Kernel(inlet) => inlet.recv_batch(deadline, into, most),
+        }
+    }
+
+    pub(crate) fn close(&self) -> Result<Closed, Error> {
+        match self {
+            Inlet::Shared(inlet) => inlet.close(),
+            Inlet::Kernel(inlet) => inlet.close(),
+        }
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Inlet::Shared(inlet) => inlet.at.length(),
+            Inlet::Kernel(inlet) => inlet.length(),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Inlet::Shared(inlet) => inlet.at.is_full(),
+            Inlet::Kernel(inlet) => inlet.is_full(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.segment().id()
+    }
+
+    pub(crate) fn stat(&self) -> Result<Stat, Error> {
+        match self {
+            Inlet::Shared(inlet) => inlet.at.stat(),
+            Inlet::Kernel(inlet) => inlet.stat(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn accept(&self, hand: Hand) -> Result<(), Error> {
+        match (self, hand) {
+            (Inlet::Shared(inlet), Hand::Shared(hand)) => inlet.accept(hand),
+            (Inlet::Kernel(inlet), Hand::Kernel(number)) => inlet.accept(number),
+            _ => unreachable!("{ANOTHERS}"),
+        }
+    }
+
+    pub(crate) fn reject(&self, hand: Hand) -> Result<(), Error> {
+        match (self, hand) {
+            (Inlet::Shared(inlet), Hand::Shared(hand)) => inlet.reject(hand),
+            (Inlet::Kernel(inlet), Hand::Kernel(number)) => inlet.reject(number),
+            _ => unreachable!("{ANOTHERS}"),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn give_back(&self, hand: Hand) {
+        match (self, hand) {
+            (Inlet::Shared(inlet), Hand::Shared(hand)) => inlet.give_back(hand),
+            (Inlet::Kernel(inlet), Hand::Kernel(number)) => inlet.give_back(number),
+            _ => unreachable!("{ANOTHERS}"),
+        }
+    }
+
+    /// The descriptors of a message in hand, which it has no more then.
+    pub(crate) fn take_descriptors(&self, hand: Hand) -> Vec<OwnedFd> {
+        match (self, hand) {
+            (Inlet::Kernel(inlet), Hand::Kernel(number)) => inlet.take_descriptors(number),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn sender_of(&self, hand: Hand) -> Peer {
+        match (self, hand) {
+            (Inlet::Shared(inlet), Hand::Shared(hand)) => inlet.sender_of(hand),
+            (Inlet::Kernel(inlet), Hand::Kernel(number)) => inlet.sender_of(number),
+            _ => unreachable!("{ANOTHERS}"),
+        }
+    }
+
+    /// Consumes a question in hand that is not answered.
+    pub(crate) fn accept_unanswered(&self, hand: Hand, address: Address) -> Result<(), Error> {
+        match (self.shared(CALLS)?, hand) {
+            (inlet, Hand::Shared(hand)) => inlet.accept_unanswered(hand, address),
+            _ => unreachable!("{ANOTHERS}"),
+        }
+    }
+
+    /// A question in hand is not going to be answered: its caller is told.
+    pub(crate) fn tell_unanswered(&self, hand: Hand, address: Address) -> Result<Hand, Error> {
+        match (self.shared(CALLS)?, hand) {
+            (inlet, Hand::Shared(hand)) => inlet.tell_unanswered(hand, address).map(Hand::Shared),
+            _ => unreachable!("{ANOTHERS}"),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn reply(&self, hand: Hand, address: Address, answer: &[u8]) -> Result<(), Error> {
+        match (self.shared(CALLS)?, hand) {
+            (inlet, Hand::Shared(hand)) => inlet.reply(hand, address, answer),
+            _ => unreachable!("{ANOTHERS}"),
+        }
+    }
+
+    pub(crate) fn is_awaited(&self, address: Address) -> bool {
+        matches!(self, Inlet::Shared(inlet) if inlet.is_awaited(address))
+    }
+}
+
+/// A message of a task's that waits to be collected. Dropped: it was collected, or is withdrawn.
+pub(crate) enum Collection<'a> {
+    Shared(shared::tasks::Collection<'a>),
+    Kernel(kernel::collected::Collection<'a>),
+}
+
+impl<'a> Collection<'a> {
+    pub(crate) fn by(outlet: &'a Outlet) -> Collection<'a> {
+        match outlet {
+            Outlet::Shared(outlet) => Collection::Shared(shared::tasks::Collection::by(outlet)),
+            Outlet::Kernel(outlet) => Collection::Kernel(kernel::collected::Collection::by(outlet)),
+        }
+    }
+
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), Uncollected>> {
+        match self {
+            Collection::Shared(collection) => collection.poll(context, bytes),
+            Collection::Kernel(collection) => collection.poll(context, bytes),
+        }
+    }
+}
+
+/// What is not there so far on the kernel strategy.
+pub(crate) const CALLS: &str = "calls";
+const ANOTHERS: &str = "a message in hand is its own inlet's";

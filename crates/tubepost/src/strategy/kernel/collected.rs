@@ -1,0 +1,235 @@
+//! A sender that waits until its message was collected, or takes it back.
+//!
+//! Each such message goes by a connection that has no other one meanwhile. The owner says "collected" by that connection before it has the message.
+//!
+//! ```text
+//! sender                                    owner
+//!   send                                      takes it out of the connection
+//!   wait for "collected"                      says "collected": it has the message
+//!   in time: it was
+//!   too late: say "withdraw"
+//!   shut the way back                         can't: is there "withdraw"? then it drops the message
+//!   "collected" is there: it was              there is not: the sender is dead, and has sent
+//!   it is not: it is withdrawn, and the token put back
+//! ```
+//!
+//! The kernel decides which came first, so the owner may stand still meanwhile, or be busy.
+//!
+//! **What if it dies here?** The sender: it has sent, unless it said "withdraw"; then its token is one that is missing. The owner: its way is shut, and what it had
+//! said is still there to be read. If it did not say "collected", it never had the message.
+
+use super::outlet::{Connection, Outlet};
+use super::packet::{Head, Kind};
+use super::waiting::Waiters;
+use crate::error::Fate;
+use crate::os::{Errno, packet};
+use crate::strategy::Refusal;
+use crate::strategy::shared::collected::Uncollected;
+use crate::strategy::shared::pending::Wait;
+use crate::strategy::shared::tasks;
+use crate::sync::wait::poll;
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{Shutdown, shutdown};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::PoisonError;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+/// A handle keeps at most so many connections for the next time.
+const SPARE: usize = 4;
+
+impl Outlet {
+    /// Sends, and waits until the owner has the message.
+    pub(crate) fn send_collected(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Uncollected> {
+        let at = self.connection();
+        self.may_send_so_much(bytes.len()).map_err(Uncollected::from)?;
+        if at.is_a_strangers() {
+            return Err(super::outlet::not_offered("a synchronous send of another user").into());
+        }
+        let line = at.spare_line()?;
+        let post = || self.post_by(&line, Kind::Awaited, bytes, &[]);
+        match post() {
+            Err(Refusal::Waiting) => self.wait_for_room(deadline, post)?,
+            done => done?,
+        }
+        let spin = at.spin();
+        let is_told = || super::outlet::is_readable(line.as_fd());
+        if spin.is_zero() || !poll(spin, deadline, is_told) {
+            match at.sleep_until_told(&line, deadline) {
+                Ok(()) => {}
+                Err(Refusal::Closed(closed)) => {
+                    if is_collected(&line) {
+                        return Ok(());
+                    }
+                    return Err(Uncollected::Closed(closed, Fate::NotCollected));
+                }
+                Err(Refusal::Waiting) => return at.withdraw(&line),
+                Err(other) => return Err(other.into()),
+            }
+        }
+        if is_collected(&line) {
+            at.keep_line(line);
+            return Ok(());
+        }
+        Err(at.never_collected())
+    }
+}
+
+/// A message of a task's. Dropped: it was collected, or is withdrawn.
+pub(crate) struct Collection<'a> {
+    outlet: &'a Outlet,
+    room: Wait,
+    told: Wait,
+    waiters: Waiters,
+    line: Option<OwnedFd>,
+    sent: bool,
+}
+
+impl<'a> Collection<'a> {
+    pub(crate) fn by(outlet: &'a Outlet) -> Collection<'a> {
+        let (room, told) = (tasks::for_room(), tasks::for_room());
+        Collection { outlet, room, told, waiters: Waiters::default(), line: None, sent: false }
+    }
+
+    /// Sends when there is room, and comes back when it was collected.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), Uncollected>> {
+        let (outlet, at) = (self.outlet, self.outlet.connection());
+        outlet.may_send_so_much(bytes.len()).map_err(Uncollected::from)?;
+        if at.is_a_strangers() {
+            return Poll::Ready(Err(super::outlet::not_offered("a synchronous send of another user").into()));
+        }
+        let line = match self.line.take() {
+            Some(line) => &*self.line.insert(line),
+            None => &*self.line.insert(at.spare_line()?),
+        };
+        if !self.sent {
+            let attempt = || match outlet.post_by(line, Kind::Awaited, bytes, &[]) {
+                Err(Refusal::Waiting) => None,
+                done => Some(done),
+            };
+            match attempt() {
+                Some(done) => done?,
+                None => ready!(outlet.poll_at_descriptor(&mut self.room, context, attempt))?,
+            }
+            self.sent = true;
+        }
+        let is_told = || super::outlet::is_readable(line.as_fd()).then_some(Ok(()));
+        let path = outlet.segment().path();
+        let done = match is_told() {
+            Some(done) => done,
+            None => {
+                ready!(
+                    self.waiters.poll(&mut self.told, (line.as_fd(), &path), context, is_told, || at.look())
+                )
+            }
+        };
+        self.told.leave();
+        let collected = is_collected(line);
+        self.sent = false;
+        Poll::Ready(match done {
+            _ if collected => Ok(()),
+            Ok(()) => Err(at.never_collected()),
+            Err(Refusal::Closed(closed)) => Err(Uncollected::Closed(closed, Fate::NotCollected)),
+            Err(other) => match at.withdraw(line) {
+                Ok(()) => Ok(()),
+                Err(_) => Err(other.into()), // it can't be waited for, so it must not be collected later
+            },
+        })
+    }
+}
+
+impl Drop for Collection<'_> {
+    fn drop(&mut self) {
+        if self.sent
+            && self.outlet.segment().is_ours()
+            && let Some(line) = &self.line
+        {
+            let _ = self.outlet.connection().withdraw(line); // collected, withdrawn, or it is closed
+        }
+    }
+}
+
+/// Whether the owner said so.
+fn is_collected(line: &OwnedFd) -> bool {
+    let (mut head, mut rest) = ([0; packet::HEAD], Vec::new());
+    loop {
+        match packet::receive(line.as_fd(), &mut head, &mut rest, 0, None) {
+            Err(Errno::CONNRESET) => {}
+            Err(_) => return false,
+            Ok(came) => match Head::decode(&head, came.length) {
+                Some(head) if head.kind == Kind::Collected => return true,
+                Some(_) => {}
+                None => return false,
+            },
+        }
+    }
+}
+
+impl Connection {
+    /// A connection without a message.
+    fn spare_line(&self) -> Result<OwnedFd, Refusal> {
+        let spare = self.spare().pop();
+        match spare {
+            Some(line) => Ok(line),
+            None => match self.another_line() {
+                Ok(line) => Ok(line),
+                Err(Errno::NOENT | Errno::CONNREFUSED | Errno::PIPE | Errno::CONNRESET) => {
+                    Err(self.hung_up())
+                }
+                Err(errno) => Err(self.trouble("to connect to the owner of", errno)),
+            },
+        }
+    }
+
+    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<OwnedFd>> {
+        self.spare_lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_line(&self, line: OwnedFd) {
+        let mut spare = self.spare();
+        if spare.len() < SPARE {
+            spare.push(line);
+        }
+    }
+
+    /// It was hung up instead.
+    #[cold]
+    fn never_collected(&self) -> Uncollected {
+        match self.hung_up() {
+            Refusal::Closed(closed) => Uncollected::Closed(closed, Fate::NotCollected),
+            other => other.into(),
+        }
+    }
+
+    /// Sleeps until the owner says something, or hangs up.
+    fn sleep_until_told(&self, line: &OwnedFd, deadline: Option<Instant>) -> Result<(), Refusal> {
+        loop {
+            if super::outlet::is_readable(line.as_fd()) {
+                return Ok(());
+            }
+            let longest = self.look()?;
+            let left =
+                deadline.map_or(longest, |end| end.saturating_duration_since(Instant::now()).min(longest));
+            if left.is_zero() {
+                return Err(Refusal::Waiting);
+            }
+            let mut polled = vec![PollFd::new(line, PollFlags::IN | PollFlags::RDHUP)];
+            polled.push(PollFd::new(&self.socket, PollFlags::RDHUP));
+            polled.extend(self.death().map(|death| PollFd::from_borrowed_fd(death, PollFlags::IN)));
+            self.poll(&mut polled, left);
+        }
+    }
+
+    /// The deadline came first: takes the message back, unless the owner has it.
+    #[cold]
+    fn withdraw(&self, line: &OwnedFd) -> Result<(), Uncollected> {
+        let head = Head { kind: Kind::Withdraw, length: 0, token: super::packet::ANY, descriptors: 0 };
+        let _ = packet::send(line.as_fd(), &head.encode(), &[], &[]); // nor this
+        let _ = shutdown(line, Shutdown::Read); // it fails where nobody is there any more
+        if is_collected(line) {
+            return Ok(());
+        }
+        self.put_back(super::packet::ANY);
+        Err(Uncollected::Refused(Refusal::Waiting))
+    }
+}

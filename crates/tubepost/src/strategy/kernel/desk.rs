@@ -1,0 +1,482 @@
+//! What the owner has on its desk: connections, what it took from them too early, what was given back.
+//!
+//! ```text
+//! take    what was given back
+//!         the first of what lies here, if it is the one that is expected
+//!         the next one of the connection that had the last one, if that is it
+//!         look around: accept; one message of each connection that has any and none here
+//!         the first of what lies here
+//! ```
+//!
+//! So of each connection at most one message lies here. It still waits as it did in its connection: its token is put in when it is given to the caller.
+
+use super::line::{Found, Line};
+use super::packet::{ANY, Kind};
+use crate::domain::access;
+use crate::domain::entry::Segment;
+use crate::domain::member::Peer;
+use crate::domain::sockets::Sockets;
+use crate::memory::packet::Body;
+use crate::os::{Errno, packet, tokens};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::process::geteuid;
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::{Duration, Instant};
+
+/// Tokens that are missing for so long without any message belonged to somebody who hung up.
+pub(crate) const MOMENT: Duration = Duration::from_millis(30);
+/// Another user has at most so many connections.
+const MOST_LINES: usize = 64;
+/// Of n tokens another user has at most this part.
+const SHARE: u64 = 4;
+/// So many connections are accepted in one go: as many as can wait for that.
+const MOST_ACCEPTED: u32 = 4096;
+/// Events taken at a time.
+const EVENTS: usize = 64;
+
+/// Numbers of what is waited for; those of lines are greater.
+const LISTENER: u64 = 0;
+const NUDGE: u64 = 1;
+const FIRST_LINE: u64 = 2;
+
+/// A message in the owner's memory.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) body: Body,
+    pub(super) descriptors: Vec<OwnedFd>,
+    pub(super) seq: u64,
+    pub(super) sender: Peer,
+    pub(super) before: u8,
+}
+
+/// One that came from a connection, and is not in the caller's hand so far.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) line: u64,
+    pub(super) token: u64,
+    pub(super) awaited: bool,
+    pub(super) body: Body,
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// There was no room for all its descriptors in this process.
+    pub(super) lost: bool,
+}
+
+/// What comes next.
+pub(super) enum Next {
+    Fresh(Fresh),
+    Back(Letter),
+}
+
+#[derive(Debug)]
+pub(super) struct Desk {
+    sockets: Sockets,
+    epoll: OwnedFd,
+    lines: HashMap<u64, Line>,
+    /// Messages that were taken out of their connections, in their order.
+    here: BTreeMap<(u64, u64), Fresh>,
+    /// The connection that had the last message, the token of the next one, and of the next to put in.
+    current: u64,
+    expected: u64,
+    next_token: u64,
+    next_line: u64,
+    pub(super) seq: u64,
+    /// Memory for the next message.
+    pub(super) room: Vec<u8>,
+    /// What was given back, by its number: the oldest comes first.
+    pub(super) back: BTreeMap<u64, Letter>,
+    /// Only for the dead letters, where there was no room.
+    pub(super) shelf: Vec<Letter>,
+    pub(super) held: HashMap<u64, Letter>,
+    pub(super) next_hand: u64,
+    longest: usize,
+    capacity: u64,
+    /// A connection was hung up, or tokens went elsewhere; and since when they are missing.
+    suspicious: bool,
+    missing_since: Option<Instant>,
+    /// So many were put in instead of missing ones, which may still come.
+    replaced: u64,
+    /// No connection can be accepted for want of a descriptor.
+    deaf: bool,
+}
+
+impl Desk {
+    pub(super) fn new(
+        sockets: Sockets,
+        epoll: OwnedFd,
+        nudge: BorrowedFd<'_>,
+        segment: &Segment,
+    ) -> Result<Desk, Errno> {
+        let choice = &segment.geometry.choice;
+        let add = |fd: BorrowedFd<'_>, number| {
+            epoll::add(&epoll, fd, epoll::EventData::new_u64(number), epoll::EventFlags::IN)
+        };
+        add(sockets.listener.as_fd(), LISTENER)?;
+        add(nudge, NUDGE)?;
+        Ok(Desk {
+            sockets,
+            epoll,
+            lines: HashMap::new(),
+            here: BTreeMap::new(),
+            current: FIRST_LINE,
+            expected: 0,
+            next_token: choice.capacity,
+            next_line: FIRST_LINE,
+            seq: 0,
+            room: Vec::new(),
+            back: BTreeMap::new(),
+            shelf: Vec::new(),
+            held: HashMap::new(),
+            next_hand: 0,
+            longest: choice.max_message as usize,
+            capacity: choice.capacity,
+            suspicious: false,
+            missing_since: None,
+            replaced: 0,
+            deaf: false,
+        })
+    }
+
+    /// The next message, if there is one.
+    #[inline]
+    pub(super) fn take(&mut self, segment: &Segment) -> Option<Next> {
+        if let Some((_, letter)) = self.back.pop_first() {
+            self.tell_back(segment);
+            return Some(Next::Back(letter));
+        }
+        if self.here.first_key_value().is_some_and(|((token, _), _)| *token <= self.expected) {
+            return self.first_here();
+        }
+        if let Some(fresh) = self.read(self.current, segment) {
+            if fresh.token <= self.expected {
+                return Some(Next::Fresh(self.came(fresh)));
+            }
+            self.keep(fresh);
+        }
+        self.look_around(segment);
+        let first = self.first_here();
+        if first.is_none() && (self.suspicious || self.replaced > 0) {
+            self.idle(MOMENT);
+        }
+        first
+    }
+
+    fn first_here(&mut self) -> Option<Next> {
+        let (_, fresh) = self.here.pop_first()?;
+        if let Some(line) = self.lines.get_mut(&fresh.line) {
+            line.kept = false;
+        }
+        Some(Next::Fresh(self.came(fresh)))
+    }
+
+    /// It is this one's turn.
+    #[inline]
+    fn came(&mut self, fresh: Fresh) -> Fresh {
+        self.current = fresh.line;
+        if fresh.token < ANY {
+            self.expected = self.expected.max(fresh.token + 1);
+        }
+        self.missing_since = None;
+        fresh
+    }
+
+    /// Has it lie here until its turn comes, as if it had not been taken.
+    pub(super) fn keep(&mut self, fresh: Fresh) {
+        if let Some(line) = self.lines.get_mut(&fresh.line) {
+            line.kept = true;
+        }
+        self.here.insert((fresh.token, fresh.line), fresh);
+    }
+
+    /// One that was taken stays: it is the next one.
+    pub(super) fn put_back(&mut self, fresh: Fresh) {
+        self.expected = self.expected.max(fresh.token.min(ANY - 1));
+        self.keep(fresh);
+    }
+
+    /// The next message of a connection of which none lies here.
+    #[inline]
+    fn read(&mut self, number: u64, segment: &Segment) -> Option<Fresh> {
+        {
+            let line = self.lines.get_mut(&number).filter(|line| !line.kept)?;
+            let mut descriptors = Vec::new();
+            match line.read(&mut self.room, &mut descriptors, self.longest) {
+                Found::Nothing => None,
+                Found::Message(head) => {
+                    let body = Body::Here(std::mem::take(&mut self.room));
+                    let awaited = head.kind == Kind::Awaited;
+                    let lost = head.descriptors > descriptors.len() as u64;
+                    Some(Fresh { line: number, token: head.token, awaited, body, descriptors, lost })
+                }
+                Found::Long(head) => {
+                    let body = Body::there(&line.socket, head.length as usize);
+                    let awaited = head.kind == Kind::Awaited;
+                    Some(Fresh { line: number, token: head.token, awaited, body, descriptors, lost: false })
+                }
+                Found::Withdraw => None, // it was collected before
+                Found::HungUp => {
+                    self.drop_line(number);
+                    None
+                }
+                Found::Rubbish => {
+                    segment.header().sockets.shut.fetch_add(1, Relaxed);
+                    self.drop_line(number);
+                    None
+                }
+            }
+        }
+    }
+
+    fn drop_line(&mut self, number: u64) {
+        let Some(line) = self.lines.remove(&number) else { return };
+        packet::shut(line.socket.as_fd());
+        let _ = epoll::delete(&self.epoll, &line.socket);
+        for _ in line.granted.into_iter().flatten() {
+            self.put_token();
+        }
+        self.suspicious = true;
+        self.hear_again();
+    }
+
+    /// Has a look at all that has anything.
+    #[cold]
+    pub(super) fn look_around(&mut self, segment: &Segment) {
+        let mut events = Vec::with_capacity(EVENTS);
+        for _ in 0..=self.lines.len() / EVENTS + 1 {
+            events.clear();
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&now)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+            for event in &events {
+                match event.data.u64() {
+                    LISTENER => self.accept(segment),
+                    NUDGE => {}
+                    number => {
+                        if let Some(fresh) = self.read(number, segment) {
+                            self.keep(fresh);
+                        }
+                    }
+                }
+            }
+            if events.len() < EVENTS {
+                return;
+            }
+        }
+    }
+
+    /// Accepts all who wait for that, and takes the first message of each.
+    pub(super) fn accept(&mut self, segment: &Segment) {
+        // Not for ever: somebody may connect as fast as this accepts.
+        for _ in 0..MOST_ACCEPTED {
+            let socket = match packet::accept(self.sockets.listener.as_fd()) {
+                Ok(socket) => socket,
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
+                    // They wait, and their messages with them, until there is a descriptor.
+                    self.deaf = true;
+                    self.listen(false);
+                    return;
+                }
+                Err(_) => return,
+            };
+            let Ok(who) = packet::who(socket.as_fd()) else { continue };
+            let (owner, group) = segment.belongs_to();
+            let trusted = [0, geteuid().as_raw()].contains(&who.user);
+            let theirs = self.lines.values().filter(|line| line.who.user == who.user).count();
+            if !access::lets_send(segment.mode(), owner, group, who.user, &who.groups)
+                || !trusted && theirs >= MOST_LINES
+            {
+                segment.header().sockets.shut.fetch_add(1, Relaxed);
+                packet::shut(socket.as_fd());
+                continue;
+            }
+            let number = self.next_line;
+            let data = epoll::EventData::new_u64(number);
+            if epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN).is_err() {
+                continue; // no memory: as if it had not been accepted
+            }
+            self.next_line += 1;
+            self.lines.insert(number, Line::new(socket, who, trusted));
+            self.grant(number);
+            if let Some(fresh) = self.read(number, segment) {
+                self.keep(fresh);
+            }
+        }
+    }
+
+    /// Tries again to accept what could not be, for want of descriptors.
+    pub(super) fn hear_again(&mut self) {
+        if std::mem::take(&mut self.deaf) {
+            self.listen(true);
+        }
+    }
+
+    /// Whether to hear of new connections.
+    fn listen(&mut self, wanted: bool) {
+        let flags = if wanted { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+        let data = epoll::EventData::new_u64(LISTENER);
+        let _ = epoll::modify(&self.epoll, &self.sockets.listener, data, flags);
+    }
+
+    /// Gives who can't open the pipe a token, if it has none and its user not more than its share.
+    fn grant(&mut self, number: u64) {
+        let Some(line) = self.lines.get(&number) else { return };
+        let user = line.who.user;
+        if !line.granted.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
+        let theirs: usize = self
+            .lines
+            .values()
+            .filter(|it| it.who.user == user)
+            .filter_map(|it| it.granted.as_ref())
+            .map(Vec::len)
+            .sum();
+        let unread =
+            self.here.values().filter(|it| self.lines.get(&it.line).is_some_and(|it| it.who.user == user));
+        if (theirs + unread.count()) as u64 >= (self.capacity / SHARE).max(1) {
+            return;
+        }
+        let Ok(token) = tokens::take(self.sockets.credit.as_fd()) else { return };
+        let said = line.say(Kind::Grant, token);
+        match self.lines.get_mut(&number).and_then(|line| line.granted.as_mut()) {
+            Some(granted) if said => granted.push(token),
+            _ => self.put_token(),
+        }
+    }
+
+    /// Gives tokens to all who have none and can't take one.
+    #[cold]
+    fn grant_all(&mut self) {
+        let needy: Vec<u64> = self
+            .lines
+            .iter()
+            .filter(|(_, line)| line.granted.as_ref().is_some_and(Vec::is_empty))
+            .map(|(number, _)| *number)
+            .collect();
+        needy.into_iter().for_each(|number| self.grant(number));
+    }
+
+    /// Tells the sender of a message that it is collected. `false`: it was withdrawn, and its token with it.
+    pub(super) fn claim(&mut self, fresh: &mut Fresh) -> bool {
+        let Some(line) = self.lines.get_mut(&fresh.line) else { return true };
+        if line.say(Kind::Collected, 0) {
+            return true;
+        }
+        fresh.body.fetch(); // what follows is behind it
+        // Who wants it back said so before it stopped listening. Else it is dead, and has sent.
+        let withdrawn = matches!(line.read(&mut Vec::new(), &mut Vec::new(), self.longest), Found::Withdraw);
+        self.drop_line(fresh.line);
+        !withdrawn
+    }
+
+    /// Who sent it.
+    pub(super) fn sender(&self, line: u64) -> Peer {
+        self.lines.get(&line).map_or(Peer { pid: 0, name: String::new() }, Line::peer)
+    }
+
+    /// A message is in the caller's hand: another one may be sent.
+    #[inline]
+    pub(super) fn received(&mut self, fresh: &Fresh) {
+        self.put_token();
+        if self.lines.get(&fresh.line).is_some_and(|line| line.granted.is_some()) {
+            self.grant(fresh.line);
+        }
+    }
+
+    #[inline]
+    fn put_token(&mut self) {
+        let _ = tokens::put(self.sockets.credit.as_fd(), self.next_token); // there is room for more than all
+        self.next_token += 1;
+    }
+
+    pub(super) fn tell_back(&self, segment: &Segment) {
+        let words = &segment.header().sockets;
+        words.back.store((self.back.len() + self.shelf.len()) as u64, Release);
+        words.held.store(self.held.len() as u64, Release);
+    }
+
+    /// How many messages wait.
+    pub(super) fn waiting(&self) -> u64 {
+        let given = tokens::count(&self.sockets.credit) + self.granted();
+        self.capacity.saturating_sub(given) + (self.back.len() + self.shelf.len()) as u64
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        tokens::count(&self.sockets.credit) + self.granted() == 0
+    }
+
+    /// Tokens of those who can't open the pipe.
+    fn granted(&self) -> u64 {
+        self.lines.values().filter_map(|line| line.granted.as_ref()).map(Vec::len).sum::<usize>() as u64
+    }
+
+    /// Whether something lies here that no descriptor tells of.
+    pub(super) fn has_any(&self) -> bool {
+        !self.here.is_empty() || !self.back.is_empty()
+    }
+
+    /// There was nothing, however one looked. Puts in the tokens that somebody took along. How long to wait at most.
+    #[cold]
+    pub(super) fn idle(&mut self, longest: Duration) -> Duration {
+        self.grant_all();
+        if !self.suspicious && self.replaced == 0 {
+            return longest;
+        }
+        let there = tokens::count(&self.sockets.credit) + self.granted();
+        if there > self.capacity {
+            // Others may be taking them meanwhile.
+            let too_many =
+                (self.capacity..there).map_while(|_| tokens::take(self.sockets.credit.as_fd()).ok());
+            self.replaced = self.replaced.saturating_sub(too_many.count() as u64);
+        }
+        if there >= self.capacity {
+            self.suspicious = false;
+            self.missing_since = None;
+            return longest;
+        }
+        let since = *self.missing_since.get_or_insert_with(Instant::now);
+        let left = MOMENT.saturating_sub(since.elapsed());
+        if !left.is_zero() {
+            return left.min(longest);
+        }
+        (there..self.capacity).for_each(|_| self.put_token());
+        self.replaced += self.capacity - there;
+        self.missing_since = None;
+        longest // still suspicious: whose token it was may come back with it
+    }
+
+    /// Takes no more, hangs up, and counts what was never received.
+    pub(super) fn close(&mut self, segment: &Segment) -> u64 {
+        while let Ok(token) = tokens::take(self.sockets.credit.as_fd()) {
+            if token == crate::domain::sockets::END {
+                break;
+            }
+        }
+        // Whoever has a token was connected before.
+        self.accept(segment);
+        let mut count = (self.back.len() + self.shelf.len()) as u64;
+        for (number, line) in &mut self.lines {
+            packet::shut(line.socket.as_fd());
+            let here = self.here.values().filter(|it| it.line == *number && !it.body.is_there());
+            count += here.count() as u64;
+            loop {
+                match line.read(&mut self.room, &mut Vec::new(), self.longest) {
+                    Found::Message(_) => count += 1,
+                    Found::Long(_) => line.receive_normally(),
+                    Found::Withdraw => count = count.saturating_sub(1),
+                    Found::Nothing | Found::HungUp | Found::Rubbish => break,
+                }
+            }
+        }
+        self.lines.clear();
+        self.here.clear();
+        self.back.clear();
+        self.shelf.clear();
+        count
+    }
+}
