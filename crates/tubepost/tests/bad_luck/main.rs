@@ -19,6 +19,7 @@
 //! | `crowd` | ten thousand mailboxes |
 //! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
+//! | `links` | the kernel strategy: other users, rubbish by connections, lost tokens, no descriptors |
 //! | `doors` | what tasks and event loops are woken by: no descriptors, forks, long paths, what the dead leave |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
@@ -34,6 +35,7 @@ mod forks;
 mod holding;
 mod intruders;
 mod leftovers;
+mod links;
 mod meddling;
 mod memory;
 mod names;
@@ -57,6 +59,7 @@ fn role() {
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,
+        links::ROLES,
         meddling::ROLES,
         memory::ROLES,
         quiet::ROLES,

@@ -8,7 +8,8 @@ use tubepost::{Call, CallError, Domain, Error, Fate, Options, Receiver, RecvErro
 use crate::cast::{A_MOMENT, outcome, set_waiting};
 use crate::letters::pattern;
 use crate::rows::{
-    Row, on_every_row, on_every_row_of_a_process, on_every_row_of_the_system, on_every_row_with_room,
+    Row, on_every_row_of_a_process, on_every_row_of_the_system, on_every_row_with_calls,
+    on_every_row_with_room,
 };
 use crate::stage::{Child, Cue, PATIENCE, Place, Role, eventually, now_ns, thread_id};
 
@@ -111,7 +112,7 @@ fn start_caller(place: &Place) -> Child {
 
 #[test]
 fn each_answer_finds_its_caller() {
-    on_every_row(|row| {
+    on_every_row_with_calls(|row| {
         let place = Place::new();
         let _servers: Vec<Child> = (0..if row.owned == crate::rows::Owned::BySystem { 2 } else { 1 })
             .map(|_| start_answerer(&place, row, &[]))
@@ -129,7 +130,7 @@ fn each_answer_finds_its_caller() {
 
 #[test]
 fn typed_both_ways() {
-    on_every_row(|row| {
+    on_every_row_with_calls(|row| {
         let place = Place::new();
         let questions = receiver::<u32, [u64; 3]>(row, &place);
         let options = || Sender::<Call<u32, [u64; 3]>>::options().domain(place.domain());
@@ -157,7 +158,7 @@ fn typed_both_ways() {
 
 #[test]
 fn a_question_that_is_consumed_without_an_answer_is_told() {
-    on_every_row(|row| {
+    on_every_row_with_calls(|row| {
         let place = Place::new();
         let questions = receiver::<str, str>(row, &place);
         let ask = Sender::<Call<str, str>>::options().domain(place.domain()).open("ask").expect("it exists");
@@ -186,6 +187,9 @@ fn a_question_that_is_consumed_without_an_answer_is_told() {
 fn who_gives_up_is_not_answered() {
     // Not where nothing waits: there a question that nobody takes is not asked.
     on_every_row_with_room(|row| {
+        if !row.answers() {
+            return;
+        }
         let place = Place::new();
         let questions = receiver::<u64, u64>(row, &place);
         let ask = Sender::<Call<u64, u64>>::options().domain(place.domain()).open("ask").expect("it exists");
@@ -209,7 +213,7 @@ fn who_gives_up_is_not_answered() {
 
 #[test]
 fn a_caller_that_dies_is_not_answered_and_leaves_nothing() {
-    on_every_row(|row| {
+    on_every_row_with_calls(|row| {
         let place = Place::new();
         let questions = row.receiver(row.options::<Bytes>(place.domain()), &place, "ask");
         for _ in 0..20 {
@@ -233,6 +237,9 @@ fn a_caller_that_dies_is_not_answered_and_leaves_nothing() {
 #[test]
 fn the_owner_goes_before_it_answers() {
     on_every_row_of_a_process(|row| {
+        if !row.answers() {
+            return;
+        }
         let place = Place::new();
         for taken in [false, true] {
             let mut owner = start_answerer(&place, row, &["mute"]);
@@ -292,7 +299,7 @@ fn the_mailbox_is_removed_before_it_is_answered() {
 
 #[test]
 fn what_is_too_long_is_refused_with_what_would_do() {
-    on_every_row(|row| {
+    on_every_row_with_calls(|row| {
         let place = Place::new();
         let options: Options<Bytes> = row.options::<Bytes>(place.domain()).max_message(100);
         let questions = row.receiver(options, &place, "ask");
@@ -322,6 +329,9 @@ fn what_is_too_long_is_refused_with_what_would_do() {
 fn many_calls_are_under_way_at_one_time() {
     const CALLS: u64 = 200;
     on_every_row_of_a_process(|row| {
+        if !row.answers() {
+            return;
+        }
         if row.n() < CALLS {
             return; // they would wait for room, not for answers
         }
@@ -359,6 +369,9 @@ fn many_calls_are_under_way_at_one_time() {
 #[test]
 fn a_closed_mailbox_is_not_asked() {
     on_every_row_of_a_process(|row| {
+        if !row.answers() {
+            return;
+        }
         let place = Place::new();
         let questions = receiver::<u64, u64>(row, &place);
         let ask = Sender::<Call<u64, u64>>::options().domain(place.domain()).open("ask").expect("it exists");

@@ -93,6 +93,9 @@ fn post(out: &Sender<[u8]>, message: &[u8]) -> Posted {
 #[test]
 fn who_is_late_is_fenced_off_and_told() {
     on_every_row(|row| {
+        if !row.shares_memory("who_is_late_is_fenced_off_and_told") {
+            return;
+        }
         let place = Place::new();
         let inbox = promising(row, &place, SHORT);
         let out = open::<[u8]>(&place, "box");
@@ -125,6 +128,9 @@ fn who_is_late_is_fenced_off_and_told() {
 #[test]
 fn who_is_late_and_drops_it_gives_nothing_back() {
     on_every_row(|row| {
+        if !row.shares_memory("who_is_late_and_drops_it_gives_nothing_back") {
+            return;
+        }
         let place = Place::new();
         let inbox = promising(row, &place, SHORT);
         let out = open::<[u8]>(&place, "box");
@@ -144,6 +150,9 @@ fn who_is_late_and_drops_it_gives_nothing_back() {
 #[test]
 fn who_is_late_and_nobody_waits_is_not_disturbed() {
     on_every_row(|row| {
+        if !row.shares_memory("who_is_late_and_nobody_waits_is_not_disturbed") {
+            return;
+        }
         let place = Place::new();
         let inbox = promising(row, &place, Duration::from_millis(1));
         let out = open::<[u8]>(&place, "box");

@@ -85,6 +85,9 @@ fn memory_comes_with_the_messages() {
 fn memory_goes_when_nothing_comes() {
     // Not where nothing waits: it sends first and receives later.
     on_every_row_with_room(|row| {
+        if !row.shares_memory("memory_goes_when_nothing_comes") {
+            return;
+        }
         if row.n() != 7 {
             return; // it takes seconds
         }
@@ -106,6 +109,9 @@ fn memory_goes_when_nothing_comes() {
 #[test]
 fn the_ceiling_is_kept() {
     on_every_row(|row| {
+        if !row.shares_memory("the_ceiling_is_kept") {
+            return;
+        }
         if row.n() < 7 || !row.is_limited("the_ceiling_is_kept, by long ones alone") {
             return;
         }

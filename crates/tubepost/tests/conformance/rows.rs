@@ -30,6 +30,10 @@ const fn shared(owned: Owned, n: u64) -> Row {
     Row { strategy: Strategy::Shared, capacity: Capacity::Bounded(n), owned }
 }
 
+const fn kernel(n: u64) -> Row {
+    Row { strategy: Strategy::Kernel, capacity: Capacity::Bounded(n), owned: Owned::ByProcess }
+}
+
 const fn rendezvous(owned: Owned) -> Row {
     Row { strategy: Strategy::Shared, capacity: Capacity::Zero, owned }
 }
@@ -58,6 +62,9 @@ pub const ROWS: &[Row] = &[
     unbounded(Owned::ByProcess, 0),
     unbounded(Owned::BySystem, 4),
     unbounded(Owned::BySystem, 0),
+    kernel(1),
+    kernel(7),
+    kernel(64),
 ];
 
 /// Runs a test on every row; a failure is preceded by the row's name.
@@ -80,6 +87,15 @@ pub fn on_every_row_of_a_process_with_room(test: impl Fn(&Row)) {
 
 pub fn on_every_row_of_the_system_with_room(test: impl Fn(&Row)) {
     on_every_row_of_the_system(|row| row.if_it_has_room(&test));
+}
+
+/// Those where messages are answered: not on the kernel strategy so far.
+pub fn on_every_row_with_calls(test: impl Fn(&Row)) {
+    on_every_row(|row| {
+        if row.answers() {
+            test(row);
+        }
+    });
 }
 
 /// Those where no message does.
@@ -155,6 +171,25 @@ impl Row {
         limited
     }
 
+    /// Whether sender and receiver share memory. If they don't, what is about that memory is passed over, and that is told: which
+    /// test, or what in it.
+    pub fn shares_memory(&self, what: &str) -> bool {
+        let shares = self.strategy == Strategy::Shared;
+        if !shares {
+            println!("passed over on {self}: {what}; it is about memory that both share");
+        }
+        shares
+    }
+
+    /// Whether messages are answered. If not, that is told.
+    pub fn answers(&self) -> bool {
+        let answers = self.strategy == Strategy::Shared;
+        if !answers {
+            println!("passed over on {self}: no message is answered there");
+        }
+        answers
+    }
+
     /// What `capacity` and `stat` say.
     pub fn capacity(&self) -> Option<u64> {
         match self.capacity {
@@ -173,6 +208,7 @@ impl Row {
         };
         match self.strategy {
             Strategy::Shared => options,
+            Strategy::Kernel => options.strategy(Strategy::Kernel),
             #[allow(unreachable_patterns)]
             other => panic!("the suite does not know how to ask for {other}"),
         }

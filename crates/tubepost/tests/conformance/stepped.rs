@@ -154,8 +154,10 @@ fn in_send() {
                 // Whoever counts recovers too, so nobody counts from here.
                 round.set(round.get() + 1);
                 let mut numbers = Vec::new();
-                // Where there is no limit no sender needs the dead one's place.
-                match round.get() % if row.capacity().is_some() { 4 } else { 2 } {
+                // Where there is no limit no sender needs the dead one's place; and by the kernel only an owner that receives gives it back.
+                let by_senders =
+                    row.capacity().is_some() && row.shares_memory("in_send: who sends gives a place back");
+                match round.get() % if by_senders { 4 } else { 2 } {
                     0 => {
                         out.send_timeout(3, PATIENCE).expect("room soon");
                         while numbers.last() != Some(&3) {
@@ -202,6 +204,12 @@ fn in_send() {
                 let (not_yet, published) = bounds.get();
                 if round.get() > 1 && round.get() <= BISECTIONS + 1 {
                     bounds.set(if there { (not_yet, asked.get()) } else { (asked.get(), published) });
+                }
+                if !row.shares_memory("in_send: at once") {
+                    // An owner that has found nothing for a while gives a dead one's place back.
+                    eventually("the dead one's place is free", || {
+                        inbox.try_recv().is_err() && out.is_empty()
+                    });
                 }
                 // And once round, with nothing left of it.
                 (0..row.n()).for_each(|at| out.try_send(at).expect("all places are free"));
