@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::quantity::{Capacity, capacity, duration, mode, size};
@@ -215,7 +215,7 @@ Examples:
   tubepost bench --json > figures.json
 
 WHAT is any of: mailbox, system-mailbox, unbounded, rendezvous, batch, loan, async, async-ready, recv-ready, collected, call, link, inbox-1, inbox-10, inbox-100, inbox-1000,
-cache-line, copy, memcpy, ring, ring-batch, futex, pipe, unix-socket; latency,
+cache-line, copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets, kernel-mailbox; latency,
 stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length: 8, 56, 64, 1024, 65536, 1048576.
 Words about the same thing widen the choice, others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
     Bench {
@@ -288,6 +288,10 @@ pub struct Send {
 pub struct Recv {
     /// The mailbox
     pub name: String,
+    /// How messages travel to a mailbox of one's own: through shared memory, or copied by the kernel, for
+    /// senders that are not trusted [default: shared]
+    #[arg(long, value_enum, value_name = "shared|kernel", requires = "own")]
+    pub strategy: Option<How>,
     /// Create it, and own it while this runs; without, it is one that the system owns
     #[arg(long)]
     pub own: bool,
@@ -451,4 +455,20 @@ pub struct Create {
     /// If something has this name already, leave it as it is, and all is well
     #[arg(long)]
     pub if_missing: bool,
+}
+
+/// How messages travel.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum How {
+    Shared,
+    Kernel,
+}
+
+impl From<How> for tubepost::Strategy {
+    fn from(how: How) -> Self {
+        match how {
+            How::Shared => tubepost::Strategy::Shared,
+            How::Kernel => tubepost::Strategy::Kernel,
+        }
+    }
 }

@@ -55,6 +55,9 @@ pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
 
 fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     let mut options = Mailbox::<[u8]>::options().domain(domain);
+    if let Some(strategy) = args.strategy {
+        options = options.strategy(strategy.into());
+    }
     if let Some(capacity) = args.capacity {
         options = capacity.of(options);
     }

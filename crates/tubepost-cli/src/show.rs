@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde::Serialize;
-use tubepost::{Domain, OwnerKind, Stat};
+use tubepost::{Domain, OwnerKind, Stat, Strategy};
 
 use crate::exit::{Failure, complain, printable};
 use crate::output::{print, print_json};
@@ -125,7 +125,7 @@ fn waiting(stat: &Stat) -> String {
 fn portrait(stat: &Stat) -> String {
     let variable = if stat.variable { "up to" } else { "exactly" };
     let mut lines = vec![
-        ("kind", format!("{}, {} memory", stat.kind, stat.strategy)),
+        ("kind", format!("{}, {}", stat.kind, by(stat.strategy))),
         ("id", stat.id.to_string()),
         ("owner", owner(stat)),
         ("messages", format!("{variable} {} bytes, format {}", grouped(stat.max_message), format_of(stat))),
@@ -219,4 +219,13 @@ pub fn grouped(number: u64) -> String {
 /// A number of things.
 pub fn plural(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// How messages travel, in words.
+fn by(strategy: Strategy) -> String {
+    match strategy {
+        Strategy::Shared => "shared memory".into(),
+        Strategy::Kernel => "copied by the kernel".into(),
+        other => other.to_string(),
+    }
 }

@@ -13,10 +13,12 @@ use tubepost::{OwnerKind, Stat};
 use crate::exit::printable;
 use crate::show::{format_of, grouped};
 
-const HEADER: [&str; 11] =
-    ["NAME", "OWNER", "STATE", "WAITING", "CAPACITY", "HELD", "SENT", "RECEIVED", "BYTES", "KIND", "FORMAT"];
+const HEADER: [&str; 12] = [
+    "NAME", "OWNER", "STATE", "STRATEGY", "WAITING", "CAPACITY", "HELD", "SENT", "RECEIVED", "BYTES", "KIND",
+    "FORMAT",
+];
 /// Words to the left, numbers to the right.
-const LEFT: [usize; 4] = [0, 2, 9, 10];
+const LEFT: [usize; 5] = [0, 2, 3, 10, 11];
 
 /// How lines are told apart in a terminal.
 const BOLD: &str = "1";
@@ -97,6 +99,7 @@ fn cells(stat: &Stat, terminal: bool) -> Cells {
         printable(&stat.name),
         stat.owner.pid.map_or_else(|| stat.owner.kind.to_string(), |pid| pid.to_string()),
         if stat.owner.alive { "alive" } else { "dead" }.to_string(),
+        stat.strategy.to_string(),
         number(stat.depth),
         stat.capacity.map_or_else(|| "-".to_string(), number),
         number(stat.held),

@@ -17,6 +17,8 @@ pub enum What {
     Unbounded,
     /// Capacity zero, from the call of a sender to its return.
     Rendezvous,
+    /// Owned by the process that receives, copied by the kernel.
+    KernelMailbox,
     /// Many in one call, at both ends.
     Batch,
     /// Written and read where it is: only its first and last bytes.
@@ -55,6 +57,8 @@ pub enum What {
     Futex,
     Pipe,
     UnixSocket,
+    /// A Unix socket that keeps packets apart, as the kernel strategy has it.
+    Packets,
 }
 
 impl What {

@@ -1,17 +1,22 @@
-//! For comparison: the same exchanges through a pipe and through a Unix socket.
+//! For comparison: the same exchanges through a pipe and through Unix sockets: of bytes, and of packets.
 //!
 //! One system call per message and side, as any program would do it. Blocking is the kernel's own way of
 //! waiting; spinning asks again and again with `O_NONBLOCK`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
+};
 
+use super::job::places;
 use super::measure::{Drain, Echo, Exchange, Measured, Source};
 use crate::exit::Failure;
 
@@ -22,6 +27,7 @@ pub struct Kernel<R, W, const N: usize> {
 }
 
 pub type Pipe<const N: usize> = Kernel<File, File, N>;
+pub type Packets<const N: usize> = Kernel<File, File, N>;
 pub type Socket<const N: usize> = Kernel<UnixStream, UnixStream, N>;
 
 /// The two names one conversation goes by; removed when the near side is done with it.
@@ -42,6 +48,13 @@ impl Names {
 
     pub fn listen(&self) -> Measured<UnixListener> {
         UnixListener::bind(&self.ping).map_err(trouble)
+    }
+
+    pub fn listen_for_packets(&self) -> Measured<OwnedFd> {
+        let listener = packets()?;
+        let address = SocketAddrUnix::new(&self.ping).map_err(|e| trouble(e.into()))?;
+        bind(&listener, &address).and_then(|()| listen(&listener, 1)).map_err(|e| trouble(e.into()))?;
+        Ok(listener)
     }
 
     pub fn remove(&self) {
@@ -67,6 +80,36 @@ impl<const N: usize> Pipe<N> {
 
 fn open(options: &mut OpenOptions, path: &Path) -> Measured<File> {
     options.custom_flags(OFlags::CLOEXEC.bits() as i32).open(path).map_err(trouble)
+}
+
+/// A socket for packets.
+fn packets() -> Measured<OwnedFd> {
+    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|e| trouble(e.into()))
+}
+
+impl<const N: usize> Packets<N> {
+    pub fn near_by_packets(listener: &OwnedFd, spin: bool) -> Measured<Self> {
+        let socket = accept_with(listener, SocketFlags::CLOEXEC).map_err(|e| trouble(e.into()))?;
+        Self::by_packets(socket, spin)
+    }
+
+    pub fn far_by_packets(names: &Names, spin: bool) -> Measured<Self> {
+        let socket = packets()?;
+        let address = SocketAddrUnix::new(&names.ping).map_err(|e| trouble(e.into()))?;
+        connect(&socket, &address).map_err(|e| trouble(e.into()))?;
+        Self::by_packets(socket, spin)
+    }
+
+    /// With room for as many as a mailbox has places, if the system lets us.
+    fn by_packets(socket: OwnedFd, spin: bool) -> Measured<Self> {
+        let room = places(N as u64) as usize * (2 * N + 1024);
+        if set_socket_send_buffer_size_force(&socket, room).is_err() {
+            let _ = set_socket_send_buffer_size(&socket, room); // then as many as it lets us
+        }
+        let input = File::from(socket.try_clone().map_err(trouble)?);
+        Self { input, output: File::from(socket) }.waiting(spin)
+    }
 }
 
 impl<const N: usize> Socket<N> {

@@ -10,7 +10,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use tubepost::{Domain, Mailbox, Message, Options, Receiver, Sender};
+use tubepost::{Domain, Mailbox, Message, Options, Receiver, Sender, Strategy};
 
 use super::job::{Mode, What, places};
 use super::measure::{Drain, Echo, Exchange, Measured, Source};
@@ -195,6 +195,7 @@ impl<T: Numbered> Input<T> {
         let options = match what {
             What::Unbounded => T::options().unbounded(),
             What::Rendezvous => T::options().bounded(0),
+            What::KernelMailbox => T::options().strategy(Strategy::Kernel).bounded(places(T::BYTES)),
             _ => T::options().bounded(places(T::BYTES)),
         };
         let options = options.domain(domain);

@@ -89,6 +89,8 @@ pub fn groups(cpus: usize) -> Vec<Group> {
         }
         groups.push(streams(&[64 << 10, 1 << 20], "stream of large messages, one sender, a CPU each"));
         groups.push(other_streams());
+        groups.push(by_kernel_latency());
+        groups.push(by_kernel_streams());
     }
     groups
 }
@@ -164,6 +166,37 @@ fn other_streams() -> Group {
             row(What::Ring, 8, None),
             row(What::Loan, 1 << 20, Some((What::Ring, 8))),
         ],
+    }
+}
+
+/// The kernel strategy, held against a bare socket of the same kind.
+fn by_kernel_latency() -> Group {
+    use What::{KernelMailbox, Packets};
+    let row = |what, mode, bytes, limit| entry(what, Measure::Latency, mode, Place::TwoCores, bytes, limit);
+    let rows = |bytes| {
+        let limit = Some((Packets, bytes));
+        [row(Packets, Mode::Block, bytes, None), row(KernelMailbox, Mode::Block, bytes, limit)]
+    };
+    Group {
+        title: "latency one way, copied by the kernel, blocking, a CPU each",
+        mode: Mode::Block,
+        place: Place::TwoCores,
+        entries: [8, 1024, 1 << 20].map(rows).concat(),
+    }
+}
+
+fn by_kernel_streams() -> Group {
+    use What::{KernelMailbox, Packets};
+    let row = |what, mode, bytes, limit| entry(what, Measure::Stream, mode, Place::TwoCores, bytes, limit);
+    let rows = |bytes| {
+        let limit = Some((Packets, bytes));
+        [row(Packets, Mode::Block, bytes, None), row(KernelMailbox, Mode::Spin, bytes, limit)]
+    };
+    Group {
+        title: "stream, copied by the kernel, one sender, a CPU each",
+        mode: Mode::Spin,
+        place: Place::TwoCores,
+        entries: [8, 1024, 1 << 20].map(rows).concat(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::calls::{Answerer, Caller};
 use super::crowd;
 use super::far::{Far, Near};
 use super::job::{Job, Measure, Mode, Part, What, lap};
-use super::kernel::{Names, Pipe, Socket};
+use super::kernel::{Names, Packets, Pipe, Socket};
 use super::limits::{
     Copies, Futex, Line, Memcpy, RingBatchReceiver, RingBatchSender, RingReceiver, RingSender, Shared,
 };
@@ -208,7 +208,10 @@ impl Bench {
                 far.done()?;
                 Ok(found)
             }
-            (What::Mailbox | What::SystemMailbox | What::Unbounded, Measure::Latency) => {
+            (
+                What::Mailbox | What::SystemMailbox | What::Unbounded | What::KernelMailbox,
+                Measure::Latency,
+            ) => {
                 let input = Input::<T>::pong(&self.domain, job.what, job.mode)?;
                 far.begin(job)?;
                 far.ready()?;
@@ -217,7 +220,10 @@ impl Bench {
                 far.done()?;
                 Ok(found)
             }
-            (What::Mailbox | What::SystemMailbox | What::Unbounded, Measure::Stream) => {
+            (
+                What::Mailbox | What::SystemMailbox | What::Unbounded | What::KernelMailbox,
+                Measure::Stream,
+            ) => {
                 far.begin(job)?;
                 far.ready()?;
                 let output = Output::<T>::ping(&self.domain, job.mode)?;
@@ -231,6 +237,14 @@ impl Bench {
                 let pipe = Pipe::<N>::near(&names, spin)?;
                 names.remove();
                 either(pipe, measure, job, far)
+            }
+            (What::Packets, measure) => {
+                let names = Names::in_directory(&self.directory);
+                let listener = names.listen_for_packets()?;
+                far.begin(job)?;
+                let packets = Packets::<N>::near_by_packets(&listener, spin)?;
+                names.remove();
+                either(packets, measure, job, far)
             }
             (What::UnixSocket, measure) => {
                 let names = Names::in_directory(&self.directory);
@@ -295,16 +309,24 @@ impl Bench {
                 answerer.answer_all()?;
                 near.done(None)
             }
-            (What::Mailbox | What::SystemMailbox | What::Unbounded, Measure::Latency) => {
+            (
+                What::Mailbox | What::SystemMailbox | What::Unbounded | What::KernelMailbox,
+                Measure::Latency,
+            ) => {
                 let input = Input::<T>::ping(&self.domain, job.what, job.mode)?;
                 let output = Output::<T>::pong(&self.domain, job.mode)?;
                 answer(Ends(output, input), near)
             }
-            (What::Mailbox | What::SystemMailbox | What::Unbounded, Measure::Stream) => {
-                collect(Input::<T>::ping(&self.domain, job.what, job.mode)?, job, near)
-            }
+            (
+                What::Mailbox | What::SystemMailbox | What::Unbounded | What::KernelMailbox,
+                Measure::Stream,
+            ) => collect(Input::<T>::ping(&self.domain, job.what, job.mode)?, job, near),
             (What::Pipe, Measure::Latency) => answer(Pipe::<N>::far(&names, spin)?, near),
             (What::Pipe, Measure::Stream) => collect(Pipe::<N>::far(&names, spin)?, job, near),
+            (What::Packets, Measure::Latency) => answer(Packets::<N>::far_by_packets(&names, spin)?, near),
+            (What::Packets, Measure::Stream) => {
+                collect(Packets::<N>::far_by_packets(&names, spin)?, job, near)
+            }
             (What::UnixSocket, Measure::Latency) => answer(Socket::<N>::far(&names, spin)?, near),
             (What::UnixSocket, Measure::Stream) => collect(Socket::<N>::far(&names, spin)?, job, near),
         }

@@ -95,15 +95,20 @@ fn json_tells_who_sent_what() {
 
 #[test]
 fn the_capacity_is_exact() {
-    let scene = Scene::new();
-    let owner = scene.own("jobs", &["--capacity", "3"]);
-    owner.signal(rustix::process::Signal::STOP);
-    scene.run(&["send", "--no-wait", "jobs", "a", "b", "c"]).code(0);
-    scene.run(&["send", "--no-wait", "jobs", "d"]).code(3);
-    let stat = scene.find("jobs").expect("the mailbox");
-    assert_eq!((&stat["capacity"], &stat["depth"]), (&json!(3), &json!(3)), "a stopped owner is alive");
-    owner.signal(rustix::process::Signal::CONT);
-    scene.until_waiting("jobs", 0);
+    for strategy in ["shared", "kernel"] {
+        let scene = Scene::new();
+        let owner = scene.own("jobs", &["--capacity", "3", "--strategy", strategy]);
+        owner.signal(rustix::process::Signal::STOP);
+        scene.run(&["send", "--no-wait", "jobs", "a", "b", "c"]).code(0);
+        scene.run(&["send", "--no-wait", "jobs", "d"]).code(3);
+        let stat = scene.find("jobs").expect("the mailbox");
+        assert_eq!((&stat["capacity"], &stat["depth"]), (&json!(3), &json!(3)), "a stopped owner is alive");
+        assert_eq!(stat["strategy"], strategy);
+        let of_strategy = if strategy == "kernel" { "copied by the kernel" } else { "shared memory" };
+        assert!(scene.run(&["stat", "jobs"]).code(0).text().contains(of_strategy));
+        owner.signal(rustix::process::Signal::CONT);
+        scene.until_waiting("jobs", 0);
+    }
 }
 
 #[test]
@@ -112,6 +117,8 @@ fn what_cannot_be_is_usage() {
     for (args, about) in [
         (&["recv", "jobs", "--capacity", "5"][..], "--own"),
         (&["recv", "jobs", "--max-message", "5"], "--own"),
+        (&["recv", "jobs", "--strategy", "kernel"], "--own"),
+        (&["recv", "jobs", "--own", "--strategy", "kernel", "--capacity", "unbounded"], "shared"),
         (&["recv", "jobs", "--own", "--capacity", "16777217"], "16777217"),
         (&["recv", "jobs", "--own", "--capacity", "18446744073709551615"], "capacity"),
         (&["recv", "jobs", "--own", "--max-message", "1073741825"], "1073741824"),
