@@ -340,6 +340,9 @@ pub struct Link {
     pub me: String,
     /// The other process
     pub peer: String,
+    /// How messages travel, if this is the first to use the link: so far only through shared memory [default: shared]
+    #[arg(long, value_enum, value_name = "shared|kernel")]
+    pub strategy: Option<How>,
     /// Give up (exit code 4) when it has not joined for so long
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,
@@ -458,7 +461,7 @@ pub struct Create {
 }
 
 /// How messages travel.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum How {
     Shared,
     Kernel,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tubepost::{Domain, Process, TryRecvError};
 
-use crate::cli::Link;
+use crate::cli::{How, Link};
 use crate::ending::{Ending, Reason};
 use crate::exit::{Failure, complain};
 use crate::output;
@@ -19,6 +19,12 @@ const FOR_EVER: Duration = Duration::from_secs(u64::MAX);
 type Lines = tubepost::Link<[u8]>;
 
 pub fn run(domain: &Domain, args: &Link) -> Result<(), Failure> {
+    if args.strategy == Some(How::Kernel) {
+        return Err(Failure::failed(
+            "links go through shared memory so far; for a sender that is not trusted, own a mailbox: `tubepost recv NAME --own \
+             --strategy kernel`",
+        ));
+    }
     let ending = Ending::install()?;
     let process = Process::options().domain(domain).join(&args.me)?;
     let told = Arc::new(OnceLock::new());

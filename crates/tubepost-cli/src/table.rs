@@ -14,11 +14,11 @@ use crate::exit::printable;
 use crate::show::{format_of, grouped};
 
 const HEADER: [&str; 12] = [
-    "NAME", "OWNER", "STATE", "STRATEGY", "WAITING", "CAPACITY", "HELD", "SENT", "RECEIVED", "BYTES", "KIND",
+    "NAME", "OWNER", "STATE", "WAITING", "CAPACITY", "HELD", "SENT", "RECEIVED", "BYTES", "KIND", "STRATEGY",
     "FORMAT",
 ];
 /// Words to the left, numbers to the right.
-const LEFT: [usize; 5] = [0, 2, 3, 10, 11];
+const LEFT: [usize; 5] = [0, 2, 9, 10, 11];
 
 /// How lines are told apart in a terminal.
 const BOLD: &str = "1";
@@ -99,7 +99,6 @@ fn cells(stat: &Stat, terminal: bool) -> Cells {
         printable(&stat.name),
         stat.owner.pid.map_or_else(|| stat.owner.kind.to_string(), |pid| pid.to_string()),
         if stat.owner.alive { "alive" } else { "dead" }.to_string(),
-        stat.strategy.to_string(),
         number(stat.depth),
         stat.capacity.map_or_else(|| "-".to_string(), number),
         number(stat.held),
@@ -107,6 +106,7 @@ fn cells(stat: &Stat, terminal: bool) -> Cells {
         number(stat.received),
         number(stat.bytes),
         stat.kind.to_string(),
+        stat.strategy.to_string(),
         format_of(stat),
     ]
 }

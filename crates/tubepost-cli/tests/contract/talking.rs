@@ -101,6 +101,7 @@ fn who_is_not_there_is_waited_for_by_link_only() {
     scene.create("box", &[]);
     scene.run(&["tell", "me", "box", "hello"]).code(1).complains(&["a mailbox", "a process"]);
     scene.run(&["rm", "box"]).code(0);
+    scene.run(&["link", "me", "nobody", "--strategy", "kernel"]).code(1).complains(&["shared memory"]);
     scene.run(&["link", "me", "me"]).code(2).complains(&["itself"]);
     nothing_is_left(&scene);
 }

@@ -19,7 +19,7 @@
 //! | `crowd` | ten thousand mailboxes |
 //! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
-//! | `links` | the kernel strategy: other users, rubbish by connections, lost tokens, no descriptors |
+//! | `connections` | the kernel strategy: other users, rubbish by connections, lost tokens, no descriptors |
 //! | `doors` | what tasks and event loops are woken by: no descriptors, forks, long paths, what the dead leave |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
@@ -28,6 +28,7 @@
 mod stage;
 
 mod citizen;
+mod connections;
 mod crowd;
 mod doors;
 mod endless;
@@ -35,7 +36,6 @@ mod forks;
 mod holding;
 mod intruders;
 mod leftovers;
-mod links;
 mod meddling;
 mod memory;
 mod names;
@@ -59,7 +59,7 @@ fn role() {
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,
-        links::ROLES,
+        connections::ROLES,
         meddling::ROLES,
         memory::ROLES,
         quiet::ROLES,

@@ -5,7 +5,7 @@ use tubepost::{
     Call, Domain, Encoded, Error, Mailbox, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError,
 };
 
-use crate::rows::{on_every_row_with_room, open};
+use crate::rows::{on_every_row_with_calls, on_every_row_with_room, open};
 use crate::stage::{Child, Cue, PATIENCE, Place, Role};
 
 pub const ROLES: &[Role] = &[("clerk", clerk)];
@@ -138,7 +138,7 @@ fn what_can_not_be_encoded_comes_back_and_nothing_was_sent() {
 /// The question came again and again, and again was not answered.
 #[test]
 fn an_answer_that_can_not_be_encoded_is_none() {
-    on_every_row_with_room(|row| {
+    on_every_row_with_calls(|row| {
         let place = Place::new();
         let questions = row.own::<Call<u64, Encoded<Fussy>>>(&place, "box");
         let ask = open::<Call<u64, Encoded<Fussy>>>(&place, "box");

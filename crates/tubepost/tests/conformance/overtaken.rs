@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tubepost::{Call, Delivery, Domain, Error, Receiver, Sender};
 
-use crate::rows::{Owned, Row, on_every_row};
+use crate::rows::{Owned, Row, on_every_row_with_calls};
 use crate::stage::{PATIENCE, Place};
 
 type Bytes = Call<[u8], [u8]>;
@@ -39,7 +39,7 @@ fn the_answer_is_from_who_has_the_question() {
         |late| late.accept(),
         |late| late.reject(),
     ];
-    on_every_row(|row| {
+    on_every_row_with_calls(|row| {
         let place = Place::new();
         let questions = promising(row, &place, SHORT);
         let ask = open(place.domain());
@@ -70,7 +70,7 @@ fn the_answer_is_from_who_has_the_question() {
 #[test]
 fn who_answered_is_told_so_and_nobody_else() {
     const QUESTIONS: u32 = 300;
-    on_every_row(|row| {
+    on_every_row_with_calls(|row| {
         if row.n() > 1 && row.n() < 1024 {
             return; // the capacity has no part in this
         }
