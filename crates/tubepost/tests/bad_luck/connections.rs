@@ -18,7 +18,13 @@ use crate::stage::{
     skip,
 };
 
-pub const ROLES: &[Role] = &[("stranger", stranger), ("poster", poster), ("narrow", narrow)];
+pub const ROLES: &[Role] = &[
+    ("stranger", stranger),
+    ("poster", poster),
+    ("narrow", narrow),
+    ("connected to by rubbish", connected_to_by_rubbish),
+    ("given descriptors", given_descriptors),
+];
 
 const BEN: u32 = 41_012;
 const GROUP: u32 = 41_110;
@@ -242,6 +248,11 @@ fn a_stranger_has_so_many_connections_and_others_none_less() {
 /// Whatever comes by a connection: that connection is shut, and nobody else notices.
 #[test]
 fn rubbish_costs_its_own_connection_only() {
+    Child::start("connected to by rubbish", &[]).expect("done");
+}
+
+/// In a process of its own: it counts its descriptors.
+fn connected_to_by_rubbish(cue: &mut Cue) {
     let place = Place::new();
     let inbox = own::<[u8; 100]>(place.domain(), 8);
     let out = Sender::<[u8; 100]>::options().domain(place.domain()).open("box").expect("it exists");
@@ -297,6 +308,7 @@ fn rubbish_costs_its_own_connection_only() {
     });
     // None of them took a place.
     assert_eq!((0..9).take_while(|_| out.try_send([1; 100]).is_ok()).count(), 8);
+    cue.say("done");
 }
 
 /// Random packets, and such as are nearly right, by connections that come and go, while an honest sender streams.
@@ -410,6 +422,11 @@ fn without_descriptors_connections_wait() {
 /// Files travel, are whole, and are closed with what nobody looks at.
 #[test]
 fn descriptors_arrive_and_none_is_left() {
+    Child::start("given descriptors", &[]).expect("done");
+}
+
+/// In a process of its own: it counts its descriptors.
+fn given_descriptors(cue: &mut Cue) {
     let place = Place::new();
     let inbox = own::<u64>(place.domain(), 8);
     let out = Sender::<u64>::options().domain(place.domain()).open("box").expect("it exists");
@@ -450,6 +467,7 @@ fn descriptors_arrive_and_none_is_left() {
     let error = out.send_with(1, &[]).expect_err("there is no kernel in between").to_string();
     assert!(error.contains("kernel strategy"), "{error}");
     drop(shared);
+    cue.say("done");
 }
 
 /// A receiver without room for what comes is told so; what came is closed, and the next message is fine.

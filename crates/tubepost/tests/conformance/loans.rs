@@ -10,7 +10,7 @@ use tubepost::{Domain, Error, Fate, Loan, Mailbox, SendCollectedError, Sender, T
 use crate::executors::{Executor, on_every_executor};
 use crate::letters::pattern;
 use crate::rows::{Owned, needless, on_every_row, on_every_row_with_room, on_every_row_without_room, open};
-use crate::stage::{Child, Cue, PATIENCE, Place, Role};
+use crate::stage::{Child, Cue, PATIENCE, Place, Role, thread_id, until_asleep};
 
 pub const ROLES: &[Role] = &[("loaner", loaner)];
 
@@ -233,8 +233,13 @@ fn closed_while_it_waits_to_be_collected() {
         let out = open::<[u8]>(&place, "box");
         let loan = fill(out.loan(900).expect("there is memory"), 7);
         let error = std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| loan.send_collected().expect_err("it is closed"));
-            crate::stage::eventually("it is sent", || inbox.len() == 1);
+            let (sayer, who) = std::sync::mpsc::channel();
+            let waiting = scope.spawn(move || {
+                sayer.send(thread_id()).expect("the test listens");
+                loan.send_collected().expect_err("it is closed")
+            });
+            until_asleep(std::process::id(), who.recv().expect("it says who it is"));
+            assert_eq!(inbox.len(), 1);
             let closed = match row.owned {
                 Owned::ByProcess => inbox.close().expect("ours"),
                 Owned::BySystem => place.domain().remove("box").expect("ours"),
