@@ -9,7 +9,7 @@ use crate::letters::{Stamp, pattern};
 use crate::rows::{
     ROWS, Row, on_every_row, on_every_row_of_a_process, on_every_row_of_the_system, open, receive,
 };
-use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, eventually};
+use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, eventually, thread_id, until_asleep};
 use crate::stepped::{all_over, walks};
 
 pub const ROLES: &[Role] = &[("batcher", batcher)];
@@ -172,8 +172,14 @@ fn what_was_given_back_and_what_is_awaited_come_in_a_batch_too() {
         out.send_many(&[1, 2, 3]).expect("places");
         drop(inbox.take().expect("the first one"));
         let collected = std::thread::scope(|scope| {
-            let sender = scope.spawn(|| out.send_collected_timeout(4, PATIENCE));
-            eventually("it waits", || inbox.len() == 4);
+            let (sayer, who) = std::sync::mpsc::channel();
+            let out = &out;
+            let sender = scope.spawn(move || {
+                sayer.send(thread_id()).expect("the test listens");
+                out.send_collected_timeout(4, PATIENCE)
+            });
+            until_asleep(std::process::id(), who.recv().expect("it says who it is"));
+            assert_eq!(inbox.len(), 4);
             out.send(5).expect("a place");
             assert_eq!(receive_all(&inbox, 5), [1, 2, 3, 4, 5]);
             sender.join().expect("no panic")
