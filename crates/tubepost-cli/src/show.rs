@@ -161,6 +161,9 @@ fn received(stat: &Stat) -> String {
 /// The memory of messages that don't fit their places.
 fn large(stat: &Stat) -> String {
     let most = grouped(stat.ceiling);
+    if stat.strategy == Strategy::Kernel {
+        return format!("the kernel holds up to {most} bytes before they are received");
+    }
     match (stat.chunk_bytes, stat.chunk_waste) {
         (0, _) => format!("none of at most {most} bytes"),
         (bytes, 0) => format!("{} of at most {most} bytes", grouped(bytes)),

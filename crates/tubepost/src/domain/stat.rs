@@ -140,7 +140,8 @@ pub struct Stat {
     /// … and how many of these hold no message now: free, or longer than what is in it. What is in
     /// use has at most twice its message's length, or a page.
     pub chunk_waste: u64,
-    /// The most that `chunk_bytes` can become.
+    /// The most that `chunk_bytes` can become; of the kernel strategy, how many bytes the kernel holds before they are
+    /// received.
     pub ceiling: u64,
 }
 
@@ -296,6 +297,10 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         bytes: facts.map_or(segment.geometry.reserved(), |facts| facts.occupied),
         chunk_bytes,
         chunk_waste: chunk_bytes.saturating_sub(segment.chunks.occupied()),
-        ceiling: choice.ceiling,
+        ceiling: if choice.kernel {
+            choice.capacity.saturating_mul(choice.longest())
+        } else {
+            choice.ceiling
+        },
     })
 }
