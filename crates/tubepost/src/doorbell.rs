@@ -1,7 +1,7 @@
 //! Readiness by descriptor: mailboxes in somebody else's event loop.
 
 use crate::domain;
-use crate::domain::entry::Segment;
+use crate::domain::segment::Segment;
 use crate::error::Error;
 use crate::message::Message;
 use crate::os::{self, fork};

@@ -8,12 +8,13 @@
 //! told by a note too, by this process to itself. Where that can't be told, a sender that was killed between its message and its
 //! note is missed until the next look at all links: once a second, while somebody waits.
 
+use crate::companion::Companion;
 use crate::delivery::Delivery;
 use crate::doorbell::Doorbell;
 use crate::error::{Closed, Error, RecvError, RecvTimeoutError, TryRecvError};
 use crate::format::Format;
 use crate::message::Message;
-use crate::process::{Joined, Line, Process};
+use crate::process::{Joined, Process};
 use crate::receiver::{Envelope, Receiver, after};
 use crate::sync::wait::SLICE;
 use std::collections::VecDeque;
@@ -72,7 +73,7 @@ struct List {
 /// A link in the list.
 #[derive(Clone, Debug)]
 struct Ready {
-    line: Arc<Line>,
+    companion: Arc<Companion>,
     /// Its messages are of the right format.
     fits: bool,
 }
@@ -83,17 +84,17 @@ impl List {
     }
 
     /// Puts a link on the list, if it is not there.
-    fn put(&self, line: &Arc<Line>, fits: bool) {
-        if line.back.get().is_some() && !line.listed.swap(true, SeqCst) {
-            self.ready().push_back(Ready { line: Arc::clone(line), fits });
+    fn put(&self, companion: &Arc<Companion>, fits: bool) {
+        if companion.back.get().is_some() && !companion.listed.swap(true, SeqCst) {
+            self.ready().push_back(Ready { companion: Arc::clone(companion), fits });
         }
     }
 
     /// Puts all links on the list, those too that were set up unnoticed.
     fn put_all(&self) {
         self.joined.discover();
-        let lines: Vec<_> = self.joined.lines().values().cloned().collect();
-        lines.iter().for_each(|line| self.put(line, false));
+        let companions: Vec<_> = self.joined.companions().values().cloned().collect();
+        companions.iter().for_each(|companion| self.put(companion, false));
     }
 
     /// Puts all on the list if that was not done for a while.
@@ -123,14 +124,14 @@ impl List {
     }
 
     fn noted(&self, note: u64) {
-        if let Some(line) = self.joined.noted(note) {
-            self.put(&line, false);
+        if let Some(companion) = self.joined.noted(note) {
+            self.put(&companion, false);
         }
     }
 
     /// Whether the messages of a link are what is wanted.
     fn agree(&self, ready: &Ready) -> Result<(), Error> {
-        let Some(inlet) = ready.line.back.get().filter(|_| !ready.fits) else { return Ok(()) };
+        let Some(inlet) = ready.companion.back.get().filter(|_| !ready.fits) else { return Ok(()) };
         let segment = inlet.segment();
         let text = String::from_utf8_lossy(&segment.format()).into_owned();
         let name = || segment.name.to_string();
@@ -155,34 +156,34 @@ impl List {
                 }
                 continue;
             };
-            let Some(inlet) = ready.line.back.get() else { continue };
+            let Some(inlet) = ready.companion.back.get() else { continue };
             if let Err(error) = self.agree(&ready) {
                 return Err(TryRecvError::Failed(error)); // it stays marked as listed: it is left alone
             }
             let receiver = Receiver::<M>::of(Arc::clone(inlet));
             let mut done = attempt(&receiver);
             if matches!(done, Err(TryRecvError::Empty)) {
-                ready.line.listed.store(false, SeqCst);
+                ready.companion.listed.store(false, SeqCst);
                 self.joined.hear_of_ends(inlet.sharing());
                 inlet.segment().arm_herald();
                 done = attempt(&receiver);
                 if done.is_ok() {
-                    self.put(&ready.line, true);
+                    self.put(&ready.companion, true);
                     return done;
                 }
                 if matches!(done, Err(TryRecvError::Empty)) && inlet.sharing().end_if_deserted() {
-                    self.joined.forget(&ready.line);
+                    self.joined.forget(&ready.companion);
                 }
             }
             match done {
                 Ok(done) => {
-                    self.ready().push_back(Ready { line: ready.line, fits: true });
+                    self.ready().push_back(Ready { companion: ready.companion, fits: true });
                     return Ok(done);
                 }
                 Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Closed(_)) => self.joined.forget(&ready.line),
+                Err(TryRecvError::Closed(_)) => self.joined.forget(&ready.companion),
                 Err(failed) => {
-                    self.put(&ready.line, true);
+                    self.put(&ready.companion, true);
                     return Err(failed);
                 }
             }

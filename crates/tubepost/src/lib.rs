@@ -98,6 +98,8 @@ mod batch;
 #[cfg(not(loom))]
 mod call;
 #[cfg(not(loom))]
+mod companion;
+#[cfg(not(loom))]
 mod delivery;
 #[cfg(not(loom))]
 mod descriptors;
@@ -160,8 +162,8 @@ pub use delivery::Delivery;
 pub use domain::{
     Domain,
     cleanup::Swept,
-    entry::Id,
     member::Peer,
+    segment::Id,
     stat::{Kind, Listed, Owner, OwnerKind, Stat, Strategy},
 };
 #[cfg(not(loom))]

@@ -1,5 +1,6 @@
 //! Links: two processes that send to each other, and nobody else.
 
+use crate::companion::Companion;
 use crate::domain::cleanup;
 use crate::domain::member::Peer;
 use crate::domain::name::Name;
@@ -10,7 +11,7 @@ use crate::error::{
 use crate::mailbox::{Mailbox, Options};
 use crate::message::Message;
 use crate::os::arrivals::Arrivals;
-use crate::process::{Joined, Line, Process};
+use crate::process::{Joined, Process};
 use crate::queue::layout::Kind;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
@@ -53,7 +54,7 @@ use std::time::{Duration, Instant};
 pub struct Link<M: Message + ?Sized, R: Message + ?Sized = M> {
     sender: Sender<M>,
     receiver: Receiver<R>,
-    line: Arc<Line>,
+    companion: Arc<Companion>,
     joined: Arc<Joined>,
 }
 
@@ -183,9 +184,9 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     ///
     /// As for [`open`](Self::open).
     pub fn one_way_to(&self, process: &Process, peer: &str) -> Result<Sender<M>, Error> {
-        let line = process.joined.line_to(&Name::new(peer)?)?;
-        self.none_back(&process.joined, &line, false)?;
-        let (outlet, _) = self.way_there(&process.joined, &line, true)?;
+        let companion = process.joined.companion(&Name::new(peer)?)?;
+        self.none_back(&process.joined, &companion, false)?;
+        let (outlet, _) = self.way_there(&process.joined, &companion, true)?;
         Ok(Sender::new(strategy::Outlet::Shared(outlet)))
     }
 
@@ -212,50 +213,55 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn one_way_from(&self, process: &Process, peer: &str) -> Result<Receiver<R>, Error> {
-        let line = process.joined.line_to(&Name::new(peer)?)?;
-        self.none_back(&process.joined, &line, true)?;
-        let (inlet, _) = self.way_back(&process.joined, &line, true)?;
+        let companion = process.joined.companion(&Name::new(peer)?)?;
+        self.none_back(&process.joined, &companion, true)?;
+        let (inlet, _) = self.way_back(&process.joined, &companion, true)?;
         Ok(Receiver::of(inlet))
     }
 
     /// Both ways, the same one first whoever begins: that decides.
-    pub(crate) fn set_up(&self, process: &Process, line: Arc<Line>) -> Result<Link<M, R>, Error> {
+    pub(crate) fn set_up(&self, process: &Process, companion: Arc<Companion>) -> Result<Link<M, R>, Error> {
         let joined = Arc::clone(&process.joined);
-        let there_first = joined.me.name < line.peer.name;
-        let first = there_first.then(|| self.way_there(&joined, &line, false)).transpose()?;
-        let (inlet, made) = self.way_back(&joined, &line, false).inspect_err(|_| {
+        let there_first = joined.me.name < companion.peer.name;
+        let first = there_first.then(|| self.way_there(&joined, &companion, false)).transpose()?;
+        let (inlet, made) = self.way_back(&joined, &companion, false).inspect_err(|_| {
             if let Some((outlet, true)) = &first {
                 let _ = cleanup::put_away(&outlet.at.segment); // it was made in vain
             }
         })?;
         let (outlet, _) = match first {
             Some(first) => first,
-            None => self.way_there(&joined, &line, false).inspect_err(|_| {
+            None => self.way_there(&joined, &companion, false).inspect_err(|_| {
                 if made {
                     let _ = cleanup::put_away(inlet.segment());
                 }
             })?,
         };
         let sender = Sender::new(strategy::Outlet::Shared(outlet));
-        Ok(Link { sender, receiver: Receiver::of(inlet), line, joined })
+        Ok(Link { sender, receiver: Receiver::of(inlet), companion, joined })
     }
 
     /// The way there, made if it is not there. Whether it was made.
-    fn way_there(&self, joined: &Joined, line: &Line, one_way: bool) -> Result<(Outlet, bool), Error> {
-        let name = Parties::name(&joined.me, &line.peer);
+    fn way_there(
+        &self,
+        joined: &Joined,
+        companion: &Companion,
+        one_way: bool,
+    ) -> Result<(Outlet, bool), Error> {
+        let name = Parties::name(&joined.me, &companion.peer);
         planned(&self.there, joined).plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
-            let _lines = joined.lines(); // one at a time
-            if let Some(outlet) = line.out.get() {
+            let _one_at_a_time = joined.companions();
+            if let Some(outlet) = companion.out.get() {
                 agree_on_link(wish, plan, self.insists, &outlet.at.segment)?;
                 return Ok((outlet.clone(), false));
             }
-            let (outlet, made) = Outlet::link(wish, plan, &line.ends(&joined.me, true), self.insists)?;
-            line.ring_by(&outlet);
+            let (outlet, made) = Outlet::link(wish, plan, &companion.ends(&joined.me, true), self.insists)?;
+            companion.ring_by(&outlet);
             if made && outlet.at.segment.is_over() {
                 let _ = cleanup::bury(&outlet.at.segment); // nobody is there any more
             }
-            let _ = line.out.set(outlet.clone());
-            line.join_ways();
+            let _ = companion.out.set(outlet.clone());
+            companion.join_ways();
             Ok((outlet, made))
         })
     }
@@ -264,28 +270,28 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     fn way_back(
         &self,
         joined: &Joined,
-        line: &Arc<Line>,
+        companion: &Arc<Companion>,
         one_way: bool,
     ) -> Result<(Arc<strategy::Inlet>, bool), Error> {
-        let name = Parties::name(&line.peer, &joined.me);
+        let name = Parties::name(&companion.peer, &joined.me);
         planned(&self.back, joined).plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
-            let _lines = joined.lines(); // one at a time
-            if let Some(inlet) = line.back.get() {
+            let _one_at_a_time = joined.companions();
+            if let Some(inlet) = companion.back.get() {
                 agree_on_link(wish, plan, self.insists, inlet.segment())?;
                 return Ok((Arc::clone(inlet), false));
             }
-            let (inlet, made) = Inlet::link(wish, plan, &line.ends(&joined.me, false), self.insists)?;
+            let (inlet, made) = Inlet::link(wish, plan, &companion.ends(&joined.me, false), self.insists)?;
             let inlet = Arc::new(strategy::Inlet::Shared(inlet));
-            let _ = line.back.set(Arc::clone(&inlet));
-            joined.note(line);
-            line.join_ways();
+            let _ = companion.back.set(Arc::clone(&inlet));
+            joined.note(companion);
+            companion.join_ways();
             Ok((inlet, made))
         })
     }
 
     /// A link that leads one way can't lead the other way too.
-    fn none_back(&self, joined: &Joined, line: &Line, there: bool) -> Result<(), Error> {
-        let (me, peer) = (&joined.me, &line.peer);
+    fn none_back(&self, joined: &Joined, companion: &Companion, there: bool) -> Result<(), Error> {
+        let (me, peer) = (&joined.me, &companion.peer);
         let other = if there { Parties::name(me, peer) } else { Parties::name(peer, me) };
         if crate::os::file::facts_at(&joined.domain.file(&other)).is_err() {
             return Ok(());
@@ -313,7 +319,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
 
     /// The process at the other end.
     pub fn peer(&self) -> &Peer {
-        &self.line.is
+        &self.companion.is
     }
 
     /// The end of this process to send by, with all that a sender has.
@@ -401,7 +407,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Clone for Link<M, R> {
         Link {
             sender: self.sender.clone(),
             receiver: self.receiver.clone(),
-            line: Arc::clone(&self.line),
+            companion: Arc::clone(&self.companion),
             joined: Arc::clone(&self.joined),
         }
     }

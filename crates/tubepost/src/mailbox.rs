@@ -2,8 +2,9 @@
 
 use crate::domain::Domain;
 use crate::domain::access::{PRIVATE, check_mode};
-use crate::domain::entry::{self, Id, Plan};
+use crate::domain::entry::{self, Plan};
 use crate::domain::name::Name;
+use crate::domain::segment::Id;
 use crate::domain::stat::Strategy;
 use crate::error::Error;
 use crate::format::Format;

@@ -8,12 +8,13 @@
 //!
 //! **What if it dies here?** Others see that it is gone and put its segment away; its links: see `strategy::shared::link`.
 
+use crate::companion::Companion;
 use crate::domain::Domain;
 use crate::domain::cleanup;
-use crate::domain::entry::Id;
-use crate::domain::member::{self, Introduction, Peer};
+use crate::domain::member;
 use crate::domain::name::Name;
-use crate::domain::party::{Introductions, Parties, Party, introduction};
+use crate::domain::party::{Parties, Party};
+use crate::domain::segment::Id;
 use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::link::{Link, LinkOptions};
@@ -140,7 +141,7 @@ impl ProcessOptions {
             me: Party::new(&name, notes.at.segment.id()),
             options: self.clone(),
             notes: Receiver::new(strategy::Inlet::Shared(notes)),
-            lines: Mutex::default(),
+            companions: Mutex::default(),
             noted: Mutex::default(),
             own: OnceLock::new(),
         };
@@ -211,8 +212,8 @@ impl Process {
         options: &LinkOptions<M, R>,
         peer: &Name,
     ) -> Result<Link<M, R>, Error> {
-        let line = self.joined.line_to(peer)?;
-        options.set_up(self, line)
+        let companion = self.joined.companion(peer)?;
+        options.set_up(self, companion)
     }
 }
 
@@ -224,68 +225,21 @@ pub(crate) struct Joined {
     pub(crate) options: ProcessOptions,
     pub(crate) notes: Receiver<u64>,
     /// All its links, by the name of what comes in.
-    lines: Mutex<HashMap<Name, Arc<Line>>>,
+    companions: Mutex<HashMap<Name, Arc<Companion>>>,
     /// The same, by what notes call them.
-    noted: Mutex<HashMap<u64, Weak<Line>>>,
+    noted: Mutex<HashMap<u64, Weak<Companion>>>,
     /// For notes to oneself.
     own: OnceLock<Outlet>,
 }
 
-/// What a process has in common with another one.
-#[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) peer: Party,
-    /// What that one says of itself.
-    pub(crate) is: Peer,
-    namespace: u64,
-    /// Where it is sent notes.
-    rung: OnceLock<Outlet>,
-    pub(crate) out: OnceLock<Outlet>,
-    pub(crate) back: OnceLock<Arc<strategy::Inlet>>,
-    /// Whether some inbox has it in its list.
-    pub(crate) listed: AtomicBool,
-}
-
-impl Line {
-    /// What is to be said in the rows of what leads there, or of what leads here.
-    pub(crate) fn ends<'a>(&'a self, me: &'a Party, there: bool) -> Introductions<'a> {
-        let other = |receives| Introduction {
-            pid: self.is.pid,
-            namespace: self.namespace,
-            name: self.peer.name.as_str(),
-            receives,
-        };
-        let own = |receives| introduction(me.name.as_str(), receives);
-        match there {
-            true => Introductions { receiver: other(true), sender: own(false) },
-            false => Introductions { receiver: own(true), sender: other(false) },
-        }
-    }
-
-    /// Both directions are there: what one learns of the other process, the other one does.
-    pub(crate) fn join_ways(&self) {
-        if let (Some(out), Some(back)) = (self.out.get(), self.back.get()) {
-            back.sharing().at.tells(&out.at);
-        }
-    }
-
-    /// Has the other one told by notes of what is sent there.
-    pub(crate) fn ring_by(&self, out: &Outlet) {
-        if let Some(rung) = self.rung.get().cloned() {
-            let note = note_of(out.at.segment.id());
-            out.at.segment.set_herald(move || rung.note(note));
-        }
-    }
-}
-
 /// By which number notes speak of a link.
-fn note_of(id: Id) -> u64 {
+pub(crate) fn note_of(id: Id) -> u64 {
     id.words()[0]
 }
 
 impl Joined {
-    pub(crate) fn lines(&self) -> MutexGuard<'_, HashMap<Name, Arc<Line>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn companions(&self) -> MutexGuard<'_, HashMap<Name, Arc<Companion>>> {
+        self.companions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a process wants that opens another's place for notes.
@@ -307,7 +261,7 @@ impl Joined {
     }
 
     /// What there is in common with a living process, or one that is gone and left something for us.
-    pub(crate) fn line_to(&self, peer: &Name) -> Result<Arc<Line>, Error> {
+    pub(crate) fn companion(&self, peer: &Name) -> Result<Arc<Companion>, Error> {
         if *peer == self.me.name {
             return Err(Error::BadOption {
                 what: "the other end of a link",
@@ -315,9 +269,13 @@ impl Joined {
                 allowed: "a link is between two processes".into(),
             });
         }
-        let known = self.lines().values().find(|line| line.peer.name == *peer && line.lives()).cloned();
-        if let Some(line) = known {
-            return Ok(line);
+        let known = self
+            .companions()
+            .values()
+            .find(|companion| companion.peer.name == *peer && companion.lives())
+            .cloned();
+        if let Some(companion) = known {
+            return Ok(companion);
         }
         let rung = match self.ring_at(peer) {
             Err(gone @ (Error::NoSuchName { .. } | Error::OwnerGone { .. })) => {
@@ -329,12 +287,12 @@ impl Joined {
         let namespace = rung.at.segment.rows.get(OWNER).map_or(0, |row| row.namespace.load(Relaxed));
         let (is, rung) = (rung.at.segment.owner(), OnceLock::from(rung));
         let key = Parties::name(&party, &self.me);
-        let mut lines = self.lines();
-        if let Some(line) = lines.get(&key) {
-            let _ = rung.into_inner().map(|rung| line.rung.set(rung));
-            return Ok(Arc::clone(line));
+        let mut companions = self.companions();
+        if let Some(companion) = companions.get(&key) {
+            let _ = rung.into_inner().map(|rung| companion.rung.set(rung));
+            return Ok(Arc::clone(companion));
         }
-        let line = Line {
+        let companion = Companion {
             peer: party,
             is,
             namespace,
@@ -343,19 +301,19 @@ impl Joined {
             back: OnceLock::new(),
             listed: AtomicBool::new(false),
         };
-        let line = Arc::new(line);
-        lines.retain(|_, line| {
-            line.rung.get().is_none_or(|rung| !rung.at.segment.is_closed()) || line.has_back()
+        let companion = Arc::new(companion);
+        companions.retain(|_, companion| {
+            companion.rung.get().is_none_or(|rung| !rung.at.segment.is_closed()) || companion.has_back()
         });
-        lines.insert(key, Arc::clone(&line));
-        Ok(line)
+        companions.insert(key, Arc::clone(&companion));
+        Ok(companion)
     }
 
     /// What one that is gone by now sent us before.
-    fn left_behind(&self, peer: &Name) -> Option<Arc<Line>> {
+    fn left_behind(&self, peer: &Name) -> Option<Arc<Companion>> {
         self.discover();
-        let of_it = |line: &&Arc<Line>| line.peer.name == *peer && line.has_back();
-        self.lines().values().find(of_it).cloned()
+        let of_it = |companion: &&Arc<Companion>| companion.peer.name == *peer && companion.has_back();
+        self.companions().values().find(of_it).cloned()
     }
 
     /// Finds links that others have set up.
@@ -366,8 +324,8 @@ impl Joined {
             let Some(parties) = Parties::of(&name).filter(|parties| parties.receiver.is(&self.me)) else {
                 continue;
             };
-            let mut lines = self.lines();
-            if lines.get(&name).is_some_and(|line| line.back.get().is_some()) {
+            let mut companions = self.companions();
+            if companions.get(&name).is_some_and(|companion| companion.back.get().is_some()) {
                 continue;
             }
             // What can't be opened now is found again in a second.
@@ -377,8 +335,8 @@ impl Joined {
             let Ok((namespace, is)) = row.map(|row| (row.namespace.load(Acquire), member::peer(row))) else {
                 continue;
             };
-            let line = lines.entry(name).or_insert_with(|| {
-                Arc::new(Line {
+            let companion = companions.entry(name).or_insert_with(|| {
+                Arc::new(Companion {
                     peer: parties.sender,
                     is,
                     namespace,
@@ -388,8 +346,8 @@ impl Joined {
                     listed: AtomicBool::new(false),
                 })
             });
-            let _ = line.back.set(Arc::new(strategy::Inlet::Shared(inlet)));
-            self.note(line);
+            let _ = companion.back.set(Arc::new(strategy::Inlet::Shared(inlet)));
+            self.note(companion);
         }
     }
 
@@ -410,21 +368,21 @@ impl Joined {
         }
     }
 
-    fn by_note(&self) -> MutexGuard<'_, HashMap<u64, Weak<Line>>> {
+    fn by_note(&self) -> MutexGuard<'_, HashMap<u64, Weak<Companion>>> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has notes of what comes in found.
-    pub(crate) fn note(&self, line: &Arc<Line>) {
-        if let Some(back) = line.back.get() {
+    pub(crate) fn note(&self, companion: &Arc<Companion>) {
+        if let Some(back) = companion.back.get() {
             let mut noted = self.by_note();
-            noted.retain(|_, line| line.strong_count() > 0);
-            noted.insert(note_of(back.id()), Arc::downgrade(line));
+            noted.retain(|_, companion| companion.strong_count() > 0);
+            noted.insert(note_of(back.id()), Arc::downgrade(companion));
         }
     }
 
     /// The link that a note speaks of.
-    pub(crate) fn noted(&self, note: u64) -> Option<Arc<Line>> {
+    pub(crate) fn noted(&self, note: u64) -> Option<Arc<Companion>> {
         let find = || self.by_note().get(&note).and_then(Weak::upgrade);
         find().or_else(|| {
             self.discover();
@@ -433,19 +391,8 @@ impl Joined {
     }
 
     /// A link that is over is none any more.
-    pub(crate) fn forget(&self, line: &Line) {
-        self.lines().remove(&Parties::name(&line.peer, &self.me));
-    }
-}
-
-impl Line {
-    /// Whether something may come from there.
-    fn has_back(&self) -> bool {
-        self.back.get().is_some_and(|inlet| !inlet.segment().is_closed())
-    }
-
-    fn lives(&self) -> bool {
-        self.rung.get().is_some_and(|rung| !rung.is_closed())
+    pub(crate) fn forget(&self, companion: &Companion) {
+        self.companions().remove(&Parties::name(&companion.peer, &self.me));
     }
 }
 
@@ -463,14 +410,14 @@ impl Joined {
             return;
         }
         notes.header().life.left.store(1, std::sync::atomic::Ordering::Release);
-        for line in self.lines().values() {
-            if let Some(out) = line.out.get() {
+        for companion in self.companions().values() {
+            if let Some(out) = companion.out.get() {
                 out.at.leave_link();
                 if out.at.segment.is_over() {
                     let _ = cleanup::bury(&out.at.segment); // who received is gone; it may not be ours to remove
                 }
             }
-            if let Some(back) = line.back.get() {
+            if let Some(back) = companion.back.get() {
                 let _ = back.close();
             }
         }

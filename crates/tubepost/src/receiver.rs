@@ -1,9 +1,9 @@
 //! The receiving end.
 
 use crate::domain::Domain;
-use crate::domain::entry::Id;
 use crate::domain::member::Peer;
 use crate::domain::name::Name;
+use crate::domain::segment::Id;
 use crate::domain::stat::Stat;
 use crate::error::{Closed, Error, RecvError, RecvTimeoutError, TryRecvError};
 use crate::handling::Handling;

@@ -1,8 +1,8 @@
 //! The sending end.
 
 use crate::domain::Domain;
-use crate::domain::entry::Id;
 use crate::domain::name::Name;
+use crate::domain::segment::Id;
 use crate::domain::stat::Stat;
 use crate::error::{Closed, Error, SendCollectedError, SendError, SendTimeoutError, TrySendError};
 use crate::mailbox::Common;

@@ -6,10 +6,11 @@
 //! once, and any of them may die in it.
 
 use super::Domain;
-use super::entry::{self, Segment};
+use super::entry;
 use super::member::{self, NoRow};
 use super::name::Name;
 use super::party;
+use super::segment::Segment;
 use super::stat::Listed;
 use crate::error::{Closed, Error};
 use crate::queue::layout::{ROWS, SENDER};

@@ -1,6 +1,6 @@
 //! What is in a mailbox: how much waits and is in hand, and what the dead left in it.
 
-use super::entry::Segment;
+use super::segment::Segment;
 use crate::queue::chunks::{Chunk, NoChunk, Use};
 use crate::queue::mapped::Letter;
 use crate::queue::segments::Segments;

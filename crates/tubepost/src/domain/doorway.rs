@@ -14,7 +14,7 @@
 //!
 //! Who can't ring, for want of a descriptor or of permission, leaves it: who waits looks once a second.
 
-use super::entry::{Id, Segment};
+use super::segment::{Id, Segment};
 use super::{Domain, access, failed, member};
 use crate::error::Error;
 use crate::os::{Errno, door};

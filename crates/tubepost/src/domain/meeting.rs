@@ -1,6 +1,6 @@
 //! Capacity zero: waking those who wait for one another.
 
-use super::entry::Segment;
+use super::segment::Segment;
 use crate::queue::chunks::Use;
 use crate::sync::wait::{Bell, Wakes};
 

@@ -13,6 +13,7 @@ pub(crate) mod meeting;
 pub(crate) mod member;
 pub(crate) mod name;
 pub(crate) mod party;
+pub(crate) mod segment;
 pub(crate) mod sockets;
 pub(crate) mod stat;
 pub(crate) mod visits;

@@ -12,9 +12,9 @@
 //! **What if it dies here?** There is nothing to do half: a verdict is looked up anew each time.
 
 use super::Domain;
-use super::entry::Id;
 use super::member::{self, Introduction};
 use super::name::Name;
+use super::segment::Id;
 use crate::os::file::{self, Inode};
 use crate::os::{Errno, lock, pid};
 use crate::queue::layout::{ID_AT, OWNER, SENDER};

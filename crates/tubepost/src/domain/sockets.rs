@@ -13,8 +13,9 @@
 //!
 //! **What if it dies here?** Making: the lock goes, and the names are swept by gc. Closing: whoever comes next counts again.
 
-use super::entry::{self, Id, Plan, Segment};
+use super::entry::{self, Plan};
 use super::name::Name;
+use super::segment::{Id, Segment};
 use super::{Domain, access, failed};
 use crate::error::Error;
 use crate::os::map::Map;

@@ -1,7 +1,8 @@
 //! What exists, told to people and programs.
 
-use super::entry::{self, Id, Segment};
+use super::entry;
 use super::name::Name;
+use super::segment::{Id, Segment};
 use super::{Domain, doorway, failed, sockets};
 use crate::error::Error;
 use crate::format::Format;

@@ -26,7 +26,7 @@
 //!
 //! **What if it dies here?** Then it looks no more: the words of the dead don't count, and the kernel lets go of locks.
 
-use super::entry::Segment;
+use super::segment::Segment;
 use crate::os::{Errno, cpu, lock};
 use crate::queue::layout::{ROWS, Row};
 use crate::queue::rows::RowOf;

@@ -18,7 +18,8 @@
 //! **What if it dies here?** The sender: it has sent, unless it said "withdraw"; then its token is one that is missing. The owner: its way is shut, and what it had
 //! said is still there to be read. If it did not say "collected", it never had the message.
 
-use super::outlet::{Connection, Outlet};
+use super::connection::Connection;
+use super::outlet::Outlet;
 use super::packet::{Head, Kind};
 use super::waiting::Waiters;
 use crate::error::Fate;
@@ -53,7 +54,7 @@ impl Outlet {
             done => done?,
         }
         let spin = at.spin();
-        let is_told = || super::outlet::is_readable(line.as_fd());
+        let is_told = || super::connection::is_readable(line.as_fd());
         if spin.is_zero() || !poll(spin, deadline, is_told) {
             match at.sleep_until_told(&line, deadline) {
                 Ok(()) => {}
@@ -113,7 +114,7 @@ impl<'a> Collection<'a> {
             }
             self.sent = true;
         }
-        let is_told = || super::outlet::is_readable(line.as_fd()).then_some(Ok(()));
+        let is_told = || super::connection::is_readable(line.as_fd()).then_some(Ok(()));
         let path = outlet.segment().path();
         let done = match is_told() {
             Some(done) => done,
@@ -204,7 +205,7 @@ impl Connection {
     /// Sleeps until the owner says something, or hangs up.
     fn sleep_until_told(&self, line: &OwnedFd, deadline: Option<Instant>) -> Result<(), Refusal> {
         loop {
-            if super::outlet::is_readable(line.as_fd()) {
+            if super::connection::is_readable(line.as_fd()) {
                 return Ok(());
             }
             let longest = self.look()?;

@@ -13,8 +13,8 @@
 use super::line::{Found, Line};
 use super::packet::{ANY, Kind};
 use crate::domain::access;
-use crate::domain::entry::Segment;
 use crate::domain::member::Peer;
+use crate::domain::segment::Segment;
 use crate::domain::sockets::Sockets;
 use crate::memory::packet::Body;
 use crate::os::{Errno, packet, tokens};

@@ -27,6 +27,7 @@
 //!   messages that nobody collected.
 
 pub(crate) mod collected;
+pub(crate) mod connection;
 pub(crate) mod desk;
 pub(crate) mod inlet;
 pub(crate) mod line;

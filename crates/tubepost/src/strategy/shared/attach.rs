@@ -2,8 +2,9 @@
 
 use super::Attachment;
 use crate::domain::access::Right;
-use crate::domain::entry::{self, Segment};
+use crate::domain::entry;
 use crate::domain::name::Name;
+use crate::domain::segment::Segment;
 use crate::domain::{Domain, cleanup};
 use crate::error::Error;
 use crate::format::Format;

@@ -5,7 +5,7 @@
 
 use super::Attachment;
 use super::outlet::Outlet;
-use crate::domain::entry::Segment;
+use crate::domain::segment::Segment;
 use crate::error::{Closed, Error, Fate};
 use crate::queue::chunks::Ticket;
 use crate::queue::collected::Withdrawal;
