@@ -2,11 +2,14 @@
 
 use super::segment::Segment;
 use crate::queue::chunks::{Chunk, NoChunk, Use};
+use crate::queue::layout::Kind;
 use crate::queue::mapped::Letter;
 use crate::queue::segments::Segments;
 use crate::queue::slots::{Member, Place};
 use crate::queue::{cells, in_hand, takes};
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use crate::sync::wait::Bell;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
+use std::sync::atomic::compiler_fence;
 
 /// How many messages there are, and where.
 #[derive(Clone, Copy, Debug, Default)]
@@ -206,6 +209,43 @@ impl Segment {
         self.wake_receivers();
     }
 
+    /// Whether a claim here may be a plain store; see `strategy::shared::alone`.
+    pub(crate) fn has_one_sender(&self) -> bool {
+        let choice = &self.geometry.choice;
+        let ring = self.geometry.areas.is_none() && choice.capacity > 0 && !choice.kernel;
+        ring && matches!(choice.kind, Kind::Link { .. })
+    }
+
+    /// Whether somebody closes it. The caller has just published, and found out whether it has to fence.
+    #[inline(always)]
+    pub(crate) fn is_ending(&self) -> bool {
+        compiler_fence(SeqCst);
+        self.header().bells.ending.load(Acquire) != 0
+    }
+
+    /// Whether it ends behind this position, the last one that its only sender has claimed.
+    pub(crate) fn ends_behind(&self, position: u64) -> bool {
+        self.decide_end(position.wrapping_add(1)) > position
+    }
+
+    /// The tail, for everybody, of a link that is closed: what is first said to be.
+    fn decide_end(&self, tail: u64) -> u64 {
+        let decided = self.header().life.end.compare_exchange(0, tail.wrapping_add(1), AcqRel, Acquire);
+        decided.map_or_else(|end| end.wrapping_sub(1), |_| tail)
+    }
+
+    /// Closes the queue for senders. Gives the tail.
+    fn close_slots(&self) -> u64 {
+        let header = self.header();
+        let close = || self.slots.close(header.tail.hint.load(Acquire));
+        if !self.has_one_sender() {
+            return close();
+        }
+        header.bells.ending.store(1, SeqCst);
+        Bell::everybody_sees(&header.bells.fence);
+        self.decide_end(close())
+    }
+
     /// Closes the queue for senders and receivers, and says what was never collected.
     pub(super) fn close_for_good(&self) -> u64 {
         if self.geometry.choice.kernel {
@@ -220,7 +260,7 @@ impl Segment {
             return in_hand::count(&self.chunks, Use::Buried) + handoff.bury();
         }
         let header = self.header();
-        let tail = self.slots.close(header.tail.hint.load(Acquire));
+        let tail = self.close_slots();
         let dead = |member| self.is_dead(member);
         self.give_back();
         let unfreed = self.unfreed();

@@ -367,6 +367,21 @@ impl<W: Words> Slots<W> {
         seen.ahead_of(place.turn) < 0 && !seen.is_closed() && self.try_claim(place, seen, me)
     }
 
+    /// Claims this very position, if it is the next one and free, by a plain store: nobody else may be claiming here.
+    #[inline(always)]
+    pub(crate) fn claim_alone(&self, position: u64, me: Member) -> Option<Place> {
+        let place = self.place(position);
+        let seen = self.claim_at(place);
+        let free = seen.ahead_of(place.turn) < 0
+            && !seen.is_closed()
+            && self.state_at(place) == State::free(place.turn);
+        if free {
+            let mine = Claim::new(place.turn, me);
+            self.words.claim(place.index).store(mine.0, Ordering::Release);
+        }
+        free.then_some(place)
+    }
+
     #[inline]
     fn try_claim(&self, place: Place, seen: Claim, me: Member) -> bool {
         let mine = Claim::new(place.turn, if planted!(ClaimWithoutOwner) { 0 } else { me });

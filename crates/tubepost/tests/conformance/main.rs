@@ -8,6 +8,7 @@
 //! | `order` | one order, per sender as sent, every message exactly once |
 //! | `capacity` | exactly n wait, never more, never fewer; `len` and its kin |
 //! | `fixed`, `variable` | every size, alignment and length arrives whole; too long is refused, not cut |
+//! | `alone` | a link in use is closed: every message is accounted for, whichever of several threads sent it |
 //! | `calls` | the words mean what they mean in crossbeam-channel; the message comes back in the error |
 //! | `envelope` | who sent it, which one it is, what `stat` and `list` say, ids are never used again |
 //! | `large` | up to 1 MiB and beyond; memory comes with the messages and goes without them |
@@ -38,6 +39,7 @@
 mod stage;
 
 mod agreement;
+mod alone;
 mod answers;
 mod asking;
 mod batches;

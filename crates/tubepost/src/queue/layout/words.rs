@@ -63,6 +63,8 @@ pub(crate) struct Life {
     pub(crate) uncollected: AtomicU64,
     /// Of a process that joined: 1, it left in an orderly way.
     pub(crate) left: AtomicU64,
+    /// Of a link with a capacity: 0 until it is closed, then 1 + its tail.
+    pub(crate) end: AtomicU64,
 }
 
 /// Who sleeps; see `sync::wait`. One line, read by everybody, written when somebody sleeps.
@@ -78,6 +80,8 @@ pub(crate) struct Bells {
     pub(crate) joined: AtomicU32,
     /// For which reasons some door may be armed; see `sync::doors`.
     pub(crate) doors: AtomicU32,
+    /// Of a link with a capacity: not 0 if somebody closes it. Its sender looks here after each message.
+    pub(crate) ending: AtomicU32,
 }
 
 /// How far things have got.

@@ -28,6 +28,7 @@
 //! the kernel lets go of its lock, and whoever notices buries the mailbox (`domain::cleanup`). One
 //! that competes: see `queue::takes` and `queue::in_hand`.
 
+mod alone;
 pub(crate) mod attach;
 pub(crate) mod batch;
 pub(crate) mod calls;
@@ -61,9 +62,10 @@ use crate::domain::stat::{self, Stat};
 use crate::error::{Closed, Error};
 use crate::os::cpu::Company;
 use crate::os::{clock, cpu, pid};
-use crate::queue::layout::{OWNER, RECEIVES, ROWS};
+use crate::queue::layout::{OWNER, RECEIVES, ROWS, SENDER};
 use crate::queue::runs::{RUN, Run};
 use crate::queue::slots::{Member, Place, Unpublished};
+use crate::sync::sole::Sole;
 use crate::sync::wait::{Bell, Quiet, SLICE};
 use crate::sync::watch::{self, Bereaved};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -109,6 +111,8 @@ pub(crate) struct Attachment {
     doorway: Doorway,
     /// Of a link's way back: the way there.
     other_way: OnceLock<Weak<Attachment>>,
+    /// Of a link's way there: its threads, one at a time; see `alone`.
+    alone: Option<Sole>,
 }
 
 impl Bereaved for Attachment {
@@ -122,10 +126,13 @@ impl Bereaved for Attachment {
 
 impl Attachment {
     fn new(segment: Segment, member: Member, spin: Duration) -> Arc<Attachment> {
-        if !cpu::register_for_barriers() {
+        let reachable = cpu::register_for_barriers();
+        if !reachable {
             Bell::pin(&segment.header().bells.fence);
         }
+        let sends_alone = member == SENDER && segment.has_one_sender();
         Arc::new(Attachment {
+            alone: sends_alone.then(|| Sole::new(reachable)),
             segment,
             member,
             spin,

@@ -86,6 +86,9 @@ impl Outlet {
         if !at.segment.slots.words.fits(bytes.len()) {
             return self.post_chunk::<AWAITED>(bytes);
         }
+        if let Some(sole) = &at.alone {
+            return self.post_alone::<AWAITED>(sole, bytes);
+        }
         match self.claim_next() {
             Some(place) => Ok(self.put::<AWAITED>(place, bytes)),
             None => Ok(self.put::<AWAITED>(self.claim_later()?, bytes)),
@@ -94,7 +97,7 @@ impl Outlet {
 
     /// Writes a message to a claimed place, and publishes it.
     #[inline(always)]
-    fn put<const AWAITED: bool>(&self, place: Place, bytes: &[u8]) -> Place {
+    pub(super) fn put<const AWAITED: bool>(&self, place: Place, bytes: &[u8]) -> Place {
         let words = &self.at.segment.slots.words;
         planted!(PublishBeforeCopy => {
             self.publish::<AWAITED>(place);
@@ -169,6 +172,7 @@ impl Outlet {
     /// Claims a place if there is one now.
     #[inline]
     fn claim(&self) -> Result<Place, Refusal> {
+        let _held = self.hold_claims()?;
         self.claim_next().map_or_else(|| self.claim_later(), Ok)
     }
 
@@ -183,7 +187,7 @@ impl Outlet {
     }
 
     #[inline(never)]
-    fn claim_later(&self) -> Result<Place, Refusal> {
+    pub(super) fn claim_later(&self) -> Result<Place, Refusal> {
         let at = &*self.at;
         if at.segment.geometry.areas.is_some() {
             return self.claim_in_segments();
