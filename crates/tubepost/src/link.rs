@@ -5,6 +5,7 @@ use crate::domain::cleanup;
 use crate::domain::member::Peer;
 use crate::domain::name::Name;
 use crate::domain::party::Parties;
+use crate::domain::segment::Segment;
 use crate::error::{
     Error, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
@@ -64,11 +65,17 @@ pub struct Link<M: Message + ?Sized, R: Message + ?Sized = M> {
 /// let options = tubepost::Link::<str>::options().bounded(16).max_message(512);
 /// ```
 #[must_use]
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LinkOptions<M: Message + ?Sized, R: Message + ?Sized = M> {
     there: Options<M>,
     back: Options<R>,
     insists: Insists,
+}
+
+impl<M: Message + ?Sized, R: Message + ?Sized> Clone for LinkOptions<M, R> {
+    fn clone(&self) -> Self {
+        LinkOptions { there: self.there.clone(), back: self.back.clone(), insists: self.insists }
+    }
 }
 
 impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
@@ -224,21 +231,40 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         let joined = Arc::clone(&process.joined);
         let there_first = joined.me.name < companion.peer.name;
         let first = there_first.then(|| self.way_there(&joined, &companion, false)).transpose()?;
-        let (inlet, made) = self.way_back(&joined, &companion, false).inspect_err(|_| {
+        let like = |first| self.like(first);
+        let others = first.as_ref().map_or_else(|| self.clone(), |(first, _)| like(&first.at.segment));
+        let (inlet, made) = others.way_back(&joined, &companion, false).inspect_err(|_| {
             if let Some((outlet, true)) = &first {
-                let _ = cleanup::put_away(&outlet.at.segment); // it was made in vain
+                made_in_vain(&outlet.at.segment);
             }
         })?;
         let (outlet, _) = match first {
             Some(first) => first,
-            None => self.way_there(&joined, &companion, false).inspect_err(|_| {
+            None => like(inlet.segment()).way_there(&joined, &companion, false).inspect_err(|_| {
                 if made {
-                    let _ = cleanup::put_away(inlet.segment());
+                    made_in_vain(inlet.segment());
                 }
             })?,
         };
         let sender = Sender::new(strategy::Outlet::Shared(outlet));
         Ok(Link { sender, receiver: Receiver::of(inlet), companion, joined })
+    }
+
+    /// What the second way is to be, if it is not there: what the first one is, where nothing else was chosen.
+    /// Whoever made that one may not have come to the second one.
+    fn like(&self, first: &Segment) -> Self {
+        let (choice, mut like) = (&first.geometry.choice, self.clone());
+        if !self.insists.capacity {
+            like = match first.geometry.capacity() {
+                Some(capacity) => like.bounded(capacity),
+                None => like.unbounded(),
+            };
+        }
+        if !self.insists.max_message && choice.variable {
+            like = like.max_message(choice.longest());
+        }
+        like.insists = self.insists;
+        like
     }
 
     /// The way there, made if it is not there. Whether it was made.
@@ -257,7 +283,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
             }
             let (outlet, made) = Outlet::link(wish, plan, &companion.ends(&joined.me, true), self.insists)?;
             companion.ring_by(&outlet);
-            if made && outlet.at.segment.is_over() {
+            if outlet.at.segment.is_over() {
                 let _ = cleanup::bury(&outlet.at.segment); // nobody is there any more
             }
             let _ = companion.out.set(outlet.clone());
@@ -304,6 +330,13 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     }
 }
 
+/// One way of two is there, and the other one is something else: that was refused. Who came to this one meanwhile is
+/// told that it is over.
+fn made_in_vain(segment: &Segment) {
+    cleanup::finish(segment);
+    let _ = cleanup::put_away(segment);
+}
+
 /// The choices for one way, with those of the process.
 fn planned<M: Message + ?Sized>(options: &Options<M>, joined: &Joined) -> Options<M> {
     let mut planned = options.clone().domain(&joined.domain).member(joined.me.name.as_str());
@@ -334,7 +367,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
 
     /// Whether the other process left this link in an orderly way, and did not die.
     pub fn peer_has_left(&self) -> bool {
-        self.receiver.inlet().sharing().at.has_left()
+        self.joined.ours().is_ok() && self.receiver.inlet().sharing().at.has_left()
     }
 
     /// As [`Sender::send`].

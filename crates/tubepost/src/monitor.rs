@@ -50,6 +50,7 @@ pub struct Monitor {
 
 impl Monitor {
     pub(crate) fn of(joined: &Joined, peer: &Name) -> Result<Monitor, Error> {
+        joined.ours()?;
         let (at, before) = match joined.ring_at(peer) {
             Ok(at) => (Some(Sender::new(Outlet::Shared(at))), End::NotThere),
             Err(Error::OwnerGone { .. }) => (None, End::Died),

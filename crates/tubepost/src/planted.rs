@@ -93,6 +93,16 @@ mod chosen {
         DoorNotRung,
         /// The door of a dead one stays.
         DoorKept,
+        /// Who sends to a link that was found empty does not send the note that was asked for.
+        NoteForgotten,
+        /// An inbox asks for a note, and does not look again before it waits for that.
+        NoLookAfterAsking,
+        /// Whoever has the name of a process that is asked about is taken for it.
+        LifeUnchecked,
+        /// A link whose sender is dead is swept, whatever waits in it.
+        UnreceivedSwept,
+        /// A link's segment has its name before it says who is at its ends.
+        NamedBeforeEnds,
     }
 
     const NAMES: &[(&str, Planted)] = &[
@@ -123,6 +133,11 @@ mod chosen {
         ("run-freed-first", Planted::RunFreedFirst),
         ("door-not-rung", Planted::DoorNotRung),
         ("door-kept", Planted::DoorKept),
+        ("note-forgotten", Planted::NoteForgotten),
+        ("no-look-after-asking", Planted::NoLookAfterAsking),
+        ("life-unchecked", Planted::LifeUnchecked),
+        ("unreceived-swept", Planted::UnreceivedSwept),
+        ("named-before-ends", Planted::NamedBeforeEnds),
     ];
 
     /// What all of them are called.

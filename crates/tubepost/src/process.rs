@@ -238,6 +238,11 @@ pub(crate) fn note_of(id: Id) -> u64 {
 }
 
 impl Joined {
+    /// In a forked child there is nothing of this: what its parent had mapped is not there.
+    pub(crate) fn ours(&self) -> Result<(), Error> {
+        if self.notes.inlet().segment().is_ours() { Ok(()) } else { Err(Error::Forked) }
+    }
+
     pub(crate) fn companions(&self) -> MutexGuard<'_, HashMap<Name, Arc<Companion>>> {
         self.companions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,6 +267,7 @@ impl Joined {
 
     /// What there is in common with a living process, or one that is gone and left something for us.
     pub(crate) fn companion(&self, peer: &Name) -> Result<Arc<Companion>, Error> {
+        self.ours()?;
         if *peer == self.me.name {
             return Err(Error::BadOption {
                 what: "the other end of a link",

@@ -155,6 +155,7 @@ impl Doors for Segment {
         if reason == doors::MESSAGES
             && let Some(herald) = self.herald()
             && doors::take_herald(word)
+            && !planted!(NoteForgotten)
         {
             herald();
         }

@@ -109,7 +109,10 @@ pub(crate) fn link(
         };
         let path = domain.file(name);
         match file::publish(fd.as_fd(), &path) {
-            Ok(()) => return Ok((segment, true)),
+            Ok(()) => {
+                planted!(NamedBeforeEnds => let _ = member::register_ends(&segment.rows, ends););
+                return Ok((segment, true));
+            }
             Err(Errno::EXIST) => built = Some((fd, segment)),
             Err(errno) => return Err(failed("to create", &path, errno)),
         }
@@ -162,7 +165,9 @@ fn build(
         segment.slots.words.set_nowhere();
     }
     if let Some(ends) = ends {
-        member::register_ends(&segment.rows, ends).map_err(trouble)?;
+        if !planted!(NamedBeforeEnds) {
+            member::register_ends(&segment.rows, ends).map_err(trouble)?;
+        }
         segment.header().tail.rows.store(u64::from(SENDER) + 1, Release);
         segment.arm_herald(); // whoever receives does not know of it yet
     } else if geometry.choice.owned {

@@ -66,6 +66,7 @@ impl Party {
         };
         let inode = file::facts(&fd).ok()?.inode;
         match self.inode.get() {
+            _ if planted!(LifeUnchecked) => {}
             Some(known) if *known != inode => return Some(true),
             Some(_) => {}
             None => {

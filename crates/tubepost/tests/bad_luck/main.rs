@@ -19,6 +19,7 @@
 //! | `crowd` | ten thousand mailboxes |
 //! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
+//! | `companions` | links: other users, a fork, a thousand of them, kills among processes that all have links |
 //! | `connections` | the kernel strategy: other users, rubbish by connections, lost tokens, no descriptors |
 //! | `doors` | what tasks and event loops are woken by: no descriptors, forks, long paths, what the dead leave |
 //! | `forks` | a process that forks in the middle |
@@ -28,6 +29,7 @@
 mod stage;
 
 mod citizen;
+mod companions;
 mod connections;
 mod crowd;
 mod doors;
@@ -59,6 +61,7 @@ fn role() {
         forks::ROLES,
         intruders::ROLES,
         leftovers::ROLES,
+        companions::ROLES,
         connections::ROLES,
         meddling::ROLES,
         memory::ROLES,

@@ -9,14 +9,14 @@ use crate::citizen::dialogue;
 use crate::stage::{Child, Place, is_root, skip};
 
 /// Users and groups that need no entry anywhere: the kernel knows numbers only.
-const ANN: u32 = 41_001;
-const BEN: u32 = 41_002;
-const EVE: u32 = 41_003;
-const GROUP: u32 = 41_100;
-const NO_GROUP: u32 = 41_200;
+pub const ANN: u32 = 41_001;
+pub const BEN: u32 = 41_002;
+pub const EVE: u32 = 41_003;
+pub const GROUP: u32 = 41_100;
+pub const NO_GROUP: u32 = 41_200;
 
 /// A directory with this owner, group and mode, gone when the test is.
-struct Directory(PathBuf);
+pub struct Directory(PathBuf);
 
 impl Directory {
     fn new(owner: u32, group: u32, mode: u32) -> Directory {
@@ -31,8 +31,12 @@ impl Directory {
     }
 
     /// A domain as the documentation says that a group shares one.
-    fn shared() -> Directory {
+    pub fn shared() -> Directory {
         Directory::new(0, GROUP, 0o3770)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     fn user(&self, user: u32, group: u32) -> Child {
@@ -48,7 +52,7 @@ impl Drop for Directory {
 }
 
 /// Whether these tests can run.
-fn users(test: &str) -> bool {
+pub fn users(test: &str) -> bool {
     if !is_root() {
         skip(test, "needs root, to become several users");
     }

@@ -17,6 +17,7 @@
 //! | `holding` | who holds for longer than promised is fenced off, if somebody waits, and told |
 //! | `loans` | what a sender writes where it will be read; no memory is lost with it |
 //! | `links` | processes that name each other: one link for each two, an inbox for all, a monitor |
+//! | `linking` | links whose other end is gone, how soon that is told; links of any type |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
@@ -59,6 +60,7 @@ mod holding;
 mod killed;
 mod large;
 mod letters;
+mod linking;
 mod links;
 mod loans;
 mod notes;

@@ -87,13 +87,7 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attac
 /// Whether it is alive and carries what is wished for.
 pub(crate) fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
     let name = || wish.name.to_string();
-    if segment.geometry.choice.kind != wish.kind {
-        let is = spell(segment.geometry.choice.kind);
-        return Err(Error::WrongKind { name: name(), is, wanted: spell(wish.kind) });
-    }
-    let theirs = String::from_utf8_lossy(&segment.format()).into_owned();
-    let theirs = Format::decode(segment.geometry.choice.variable, &theirs)
-        .map_err(|what| Error::Damaged { name: name(), what })?;
+    let theirs = theirs(wish, segment)?;
     if segment.is_over() {
         let _ = cleanup::bury(segment); // it may not be ours to remove
         return Err(if segment.geometry.choice.owned {
@@ -102,14 +96,32 @@ pub(crate) fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
             Error::NoSuchName { name: name(), domain: wish.domain.path().into() }
         });
     }
-    if theirs != *wish.format {
-        return Err(Error::WrongFormat {
-            name: name(),
-            theirs: theirs.to_string(),
-            ours: wish.format.to_string(),
-        });
+    carries(wish, &theirs)
+}
+
+/// Whether it carries what is wished for, alive or not.
+pub(super) fn agree_on_format(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
+    carries(wish, &theirs(wish, segment)?)
+}
+
+/// What it carries, if it is of the right kind.
+fn theirs(wish: &Wish<'_>, segment: &Segment) -> Result<Format, Error> {
+    let name = || wish.name.to_string();
+    if segment.geometry.choice.kind != wish.kind {
+        let is = spell(segment.geometry.choice.kind);
+        return Err(Error::WrongKind { name: name(), is, wanted: spell(wish.kind) });
     }
-    Ok(())
+    let theirs = String::from_utf8_lossy(&segment.format()).into_owned();
+    Format::decode(segment.geometry.choice.variable, &theirs)
+        .map_err(|what| Error::Damaged { name: name(), what })
+}
+
+fn carries(wish: &Wish<'_>, theirs: &Format) -> Result<(), Error> {
+    if *theirs == *wish.format {
+        return Ok(());
+    }
+    let (theirs, ours) = (theirs.to_string(), wish.format.to_string());
+    Err(Error::WrongFormat { name: wish.name.to_string(), theirs, ours })
 }
 
 /// What people call it.

@@ -8,7 +8,7 @@
 //! any owner. Whoever notices puts the segment away; of two that died `gc` does, or nobody needs to: their names come never
 //! again.
 
-use super::attach::{Wish, agree};
+use super::attach::{Wish, agree_on_format};
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::{Attachment, GRIEF, Pace, closed};
@@ -48,7 +48,8 @@ fn attach(
     Ok((Attachment::new(segment, member, wish.spin), made))
 }
 
-/// Whether it is what is wanted: who comes second has to want the same.
+/// Whether it is what is wanted: who comes second has to want the same. That nobody receives there any more is no
+/// matter: then there may be something to receive from the other way, and who sends is told.
 pub(crate) fn agree_on_link(
     wish: &Wish<'_>,
     plan: &Plan<'_>,
@@ -68,7 +69,7 @@ pub(crate) fn agree_on_link(
         });
         return Err(Error::WrongFormat { name: wish.name.to_string(), theirs, ours });
     }
-    agree(wish, segment)
+    agree_on_format(wish, segment)
 }
 
 impl Outlet {
@@ -121,7 +122,8 @@ impl Inlet {
         if deserted { self.deserted() } else { Refusal::Waiting }
     }
 
-    /// Ends a link that was found empty if nobody is there to send more; else this end will be told when that comes to pass.
+    /// Ends a link that was found empty if nobody is there to send more; else this end will be told when that comes
+    /// to pass.
     pub(crate) fn end_if_deserted(&self) -> bool {
         let deserted = self.at.watch_sender() && !self.may_take();
         if deserted {
