@@ -20,6 +20,8 @@
 //! | [`given_here`] | capacity zero: short messages in the cells of their receivers | in order |
 //! | [`calls`] | questions and answers: who answers, giving up, a second server | in order |
 //! | [`segments`] | an unbounded queue: segments that come, go, and lose their memory under who looks | store buffers |
+//! | [`linking`] | setting up a link from both sides at once, by lives of processes | in order |
+//! | [`notes`] | an inbox: notes of what comes in a link that was found empty, and its end | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
@@ -42,8 +44,10 @@ mod explorer;
 mod fencing;
 mod given_here;
 mod handoff;
+mod linking;
 mod memory;
 mod names;
+mod notes;
 mod segments;
 mod slots;
 mod sole;
