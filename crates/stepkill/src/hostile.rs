@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use attack::Prey;
+use attack::{Prey, Strays};
 use dice::Dice;
 use victims::PARTS;
 
@@ -42,6 +42,7 @@ struct Run {
     seed: u64,
     totals: Arc<Totals>,
     prey: Mutex<Vec<Prey>>,
+    strays: Mutex<Strays>,
     /// How often which call had which outcome.
     tally: Mutex<BTreeMap<(String, String), u64>>,
     over: AtomicBool,
@@ -64,6 +65,7 @@ pub fn run(writes: u64, seed: u64, totals: &Arc<Totals>) -> Vec<(String, u64)> {
         seed,
         totals: Arc::clone(totals),
         prey: Mutex::new(prey),
+        strays: Mutex::default(),
         tally: Mutex::default(),
         over: AtomicBool::new(false),
         started: AtomicU64::new(0),
@@ -107,14 +109,24 @@ fn told(tally: &BTreeMap<(String, String), u64>) {
 impl Run {
     /// Writes, and kills now and then; gives the number of writes, and of mailboxes that were written to.
     fn attack(&self, writes: u64, stages: &[Stage]) -> (u64, u64) {
-        let mut dice = Dice::new(self.seed);
+        let (mut dice, domain) = (Dice::new(self.seed), Path::new(&self.directory).join("domain"));
         let (mut written, mut mailboxes, mut killed) = (0, 0, Instant::now());
         while written < writes && !self.is_enough() {
             {
                 let mut prey = self.prey.lock().expect("nobody panics in there");
-                let count = prey.len() as u64;
-                let one = &mut prey[dice.below(count) as usize];
-                mailboxes += u64::from(one.look());
+                let mut strays = self.strays.lock().expect("nobody panics in there");
+                let stray = dice.below(4) == 0;
+                let stray = if stray { strays.one(&domain, &mut dice) } else { None };
+                let (one, fresh) = match stray {
+                    Some(stray) => stray,
+                    None => {
+                        let count = prey.len() as u64;
+                        let one = &mut prey[dice.below(count) as usize];
+                        let fresh = one.look();
+                        (one, fresh)
+                    }
+                };
+                mailboxes += u64::from(fresh);
                 let (burst, pause) = match dice.below(4) {
                     0 => (200, 0),
                     1 => (40, 0),
@@ -223,6 +235,9 @@ impl Run {
             if note.contains(prey.kind.name) || why.contains(prey.kind.name) {
                 eprintln!("  last writes to {}: {}", prey.kind.name, prey.told());
             }
+        }
+        if note.contains(boxes::LINKS.name) {
+            eprintln!("  last writes to {}", self.strays.lock().expect("nobody panics in there").told());
         }
     }
 }

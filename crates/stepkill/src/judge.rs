@@ -64,14 +64,6 @@ pub struct Judge {
 
 /// Plays the survivor's part.
 pub fn play(domain: &str, case: Case, way: u32) {
-    die_with_parent();
-    std::panic::set_hook(Box::new(|info| {
-        let text = info.payload();
-        let text = text.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| info.payload().downcast_ref::<&str>().copied()).unwrap_or("a panic");
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        println!("wrong: {} ({place})", text.replace('\n', " "));
-    }));
     let domain = Domain::open(domain).expect("the tracer's domain");
     let Case { world, effects, pair, heir } = case;
     let ledger = ledger_for(world, Ledger::new(effects));
@@ -94,8 +86,21 @@ pub fn play(domain: &str, case: Case, way: u32) {
         mortals,
         asleep,
     };
+    listen(|line| judge.hear(line));
+}
+
+/// Hears one line at a time until something is wrong.
+pub fn listen(mut hear: impl FnMut(&str)) {
+    die_with_parent();
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.payload();
+        let text = text.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| info.payload().downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        println!("wrong: {} ({place})", text.replace('\n', " "));
+    }));
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        let done = catch_unwind(AssertUnwindSafe(|| judge.hear(&line)));
+        let done = catch_unwind(AssertUnwindSafe(|| hear(&line)));
         if done.is_err() {
             break;
         }
@@ -427,22 +432,27 @@ impl Judge {
     fn is_clean(&mut self) {
         (self.out, self.inbox) = (None, None);
         crate::dead_letters::are_buried(&self.domain);
-        let files: Vec<_> = std::fs::read_dir(self.domain.path()).expect("our own").flatten().collect();
-        assert!(files.is_empty(), "left in the domain: {files:?}");
-        let domain = self.domain.path().to_str().expect("a plain name").to_owned();
-        let end = Instant::now() + SLACK;
-        loop {
-            let descriptors = std::fs::read_dir("/proc/self/fd").expect("proc").flatten();
-            let links = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-            let open = links.filter(|link| link.to_string_lossy().contains(&domain)).count();
-            let maps = std::fs::read_to_string("/proc/self/maps").expect("proc");
-            let mapped = maps.lines().filter(|line| line.contains(&domain)).count();
-            if open == 0 && mapped == 0 {
-                return;
-            }
-            assert!(Instant::now() < end, "left: {open} descriptors, {mapped} mappings");
-            std::thread::sleep(Duration::from_millis(1));
+        nothing_is_left(&self.domain);
+    }
+}
+
+/// No names are left in a domain, and this process has no descriptors or mappings of it.
+pub fn nothing_is_left(domain: &Domain) {
+    let files: Vec<_> = std::fs::read_dir(domain.path()).expect("our own").flatten().collect();
+    assert!(files.is_empty(), "left in the domain: {files:?}");
+    let domain = domain.path().to_str().expect("a plain name").to_owned();
+    let end = Instant::now() + SLACK;
+    loop {
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("proc").flatten();
+        let links = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        let open = links.filter(|link| link.to_string_lossy().contains(&domain)).count();
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("proc");
+        let mapped = maps.lines().filter(|line| line.contains(&domain)).count();
+        if open == 0 && mapped == 0 {
+            return;
         }
+        assert!(Instant::now() < end, "left: {open} descriptors, {mapped} mappings");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

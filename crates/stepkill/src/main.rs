@@ -14,6 +14,7 @@ mod judge;
 mod layout;
 mod ledger;
 mod letters;
+mod linked;
 mod lockstep;
 mod mail;
 mod meeting;
@@ -59,7 +60,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // What it starts itself is watched with it; a part has scenes of its own.
-    let own = ["judge", "walker", "soaked", "asker", "victim", "guardian", "list", "help", "--help", "-h"];
+    let own = [
+        "judge", "walker", "soaked", "asker", "mortal", "victim", "guardian", "list", "help", "--help", "-h",
+    ];
     if words.first().is_some_and(|word| !own.contains(word)) {
         guardian::start();
     }
@@ -73,7 +76,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["judge", kind, domain, way] => {
-            judge::play(domain, subject::case(kind).expect("a kind"), number(way));
+            let case = subject::case(kind).expect("a kind");
+            let play = if case.world.linked.is_some() { linked::play } else { judge::play };
+            play(domain, case, number(way));
             ExitCode::SUCCESS
         }
         ["walker", operation, domain, tag, kind] => {
@@ -84,6 +89,10 @@ fn main() -> ExitCode {
         }
         ["asker", domain, number, length] => {
             asking::play(domain, crate::number(number), crate::number(length) as usize);
+            ExitCode::SUCCESS
+        }
+        ["mortal", domain, name, peer] => {
+            linked::mortal::play(domain, name, peer);
             ExitCode::SUCCESS
         }
         ["planted"] => planted::run(),

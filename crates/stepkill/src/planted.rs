@@ -57,6 +57,10 @@ const ALL: &[Planted] = &[
     ("run-freed-first", Stops("recv-many"), "doubled"),
     ("door-not-rung", Sleeps("awaited-send-at-door"), "nobody woke"),
     ("door-kept", Kills("wait-at-door"), "left in the domain"),
+    ("note-forgotten", Stops("link-inbox-in-vain"), "sent to it, and it was told"),
+    ("life-unchecked", Stops("link-join-dead"), "the link is not over"),
+    ("unreceived-swept", Kills("link-gc"), "it left something"),
+    ("named-before-ends", Stops("link-make"), "gc removed"),
 ];
 
 /// What the ledger says where somebody lived, published, and was robbed of it.

@@ -79,7 +79,10 @@ impl View {
             });
             all.filter(|(_, word)| *word != 0).collect()
         };
-        Snapshot(self.files.iter().map(|(name, seen)| (name.clone(), words(seen))).collect())
+        let mut files: Vec<_> = self.files.iter().collect();
+        files.sort_by_key(|(_, seen)| seen.inode);
+        let named = |(age, (name, seen)): (usize, (&String, &Seen))| (stable(age, name), words(seen));
+        Snapshot(files.into_iter().enumerate().map(named).collect())
     }
 
     /// Which words are others than they were then: the same for two processes that came to the same
@@ -98,6 +101,15 @@ impl View {
             }
         }
         hasher.finish()
+    }
+}
+
+/// The name of a file but for what is another one each time: a link's tells lives apart by numbers drawn by lot. As
+/// old as they are, files have the same ages each time.
+fn stable(age: usize, name: &str) -> String {
+    match name.match_indices('~').nth(1) {
+        Some((end, _)) if end > 0 && !name.starts_with('~') => format!("{}~{age}", &name[..end]),
+        _ => name.to_owned(),
     }
 }
 

@@ -49,6 +49,45 @@ pub struct World {
     pub worn: bool,
     /// Messages are questions, and these ask what waits.
     pub asks: Option<Askers>,
+    /// There is no mailbox, but processes that join; the messages that wait are the survivor's to the walker.
+    pub linked: Option<Linked>,
+}
+
+/// What there is of processes and links before the operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Linked {
+    pub before: Before,
+    /// By their names the walker comes before the survivor: its way there is set up first.
+    pub goes_first: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// The survivor has joined.
+    Nobody,
+    /// So had one of the walker's name, who sent to the survivor, and died.
+    Namesake,
+    /// So has the walker.
+    Joined,
+    /// The survivor has set up the link.
+    Met,
+    /// Both have it.
+    Linked,
+    /// And the survivor's inbox found it empty.
+    Asked,
+    /// A third one is dead that had a link with the walker …
+    Bereft,
+    /// … or with the survivor, and sent it something.
+    Left,
+    /// Two walkers have joined.
+    Two,
+}
+
+impl Linked {
+    /// What the survivor is called.
+    pub fn survivor(self) -> &'static str {
+        if self.goes_first { "yonder" } else { "before" }
+    }
 }
 
 /// Who ask what waits, where messages are questions.
@@ -203,9 +242,19 @@ impl Walker {
 
     /// What is walked through. Does not come back: whatever it holds then, it dies with.
     pub fn act(&self, operate: impl FnOnce() -> Result<Came, Error>) -> ! {
+        self.act_and(operate, |came| came)
+    }
+
+    /// The same, and does something more that is not walked through.
+    pub fn act_and(
+        &self,
+        operate: impl FnOnce() -> Result<Came, Error>,
+        more: impl FnOnce(Result<Came, Error>) -> Result<Came, Error>,
+    ) -> ! {
         mark();
         let came = operate();
         mark();
+        let came = more(came);
         println!("{}", came.unwrap_or_else(|error| Came::Refused(format!("{error:?}"))));
         std::process::exit(0)
     }

@@ -58,3 +58,19 @@ fn a_message_stays_when_its_receiver_has_no_memory() {
 fn a_caller_that_dies_while_it_is_answered_leaves_no_cell() {
     finds_nothing(&["changes", "call-reply-to-dead"], 40);
 }
+
+/// A process stood still between the two ways of a link that it had said all about, and another one came to it that
+/// left that open: what it made of the second way was the usual, and the first one, going on, was refused. Then it
+/// took the first way's name away without an end: who received there polled until its deadline. Now the second way is
+/// what the first one is, and what was made in vain is over.
+#[test]
+fn who_sets_up_a_link_first_is_not_refused() {
+    finds_nothing(&["quick", "link-make"], 150);
+}
+
+/// What a process had sent before it died was not received by who came to the link afterwards, for the way there was
+/// over.
+#[test]
+fn what_a_dead_one_sent_comes_through_a_link_made_afterwards() {
+    finds_nothing(&["quick", "link-gc"], 40);
+}

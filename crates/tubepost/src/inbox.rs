@@ -173,13 +173,11 @@ impl List {
                 ready.companion.listed.store(false, SeqCst);
                 self.joined.hear_of_ends(inlet.sharing());
                 inlet.segment().arm_herald();
-                if !planted!(NoLookAfterAsking) {
-                    done = attempt(&receiver);
-                }
+                done = attempt(&receiver);
                 if matches!(done, Err(TryRecvError::Empty)) {
                     if inlet.sharing().end_if_deserted() {
                         self.joined.forget(&ready.companion);
-                    } else if !planted!(NoLookAfterAsking) {
+                    } else {
                         // Of one that died before it was watched nobody tells: this may be the last it sent.
                         done = attempt(&receiver);
                     }

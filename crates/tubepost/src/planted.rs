@@ -95,8 +95,6 @@ mod chosen {
         DoorKept,
         /// Who sends to a link that was found empty does not send the note that was asked for.
         NoteForgotten,
-        /// An inbox asks for a note, and does not look again before it waits for that.
-        NoLookAfterAsking,
         /// Whoever has the name of a process that is asked about is taken for it.
         LifeUnchecked,
         /// A link whose sender is dead is swept, whatever waits in it.
@@ -134,7 +132,6 @@ mod chosen {
         ("door-not-rung", Planted::DoorNotRung),
         ("door-kept", Planted::DoorKept),
         ("note-forgotten", Planted::NoteForgotten),
-        ("no-look-after-asking", Planted::NoLookAfterAsking),
         ("life-unchecked", Planted::LifeUnchecked),
         ("unreceived-swept", Planted::UnreceivedSwept),
         ("named-before-ends", Planted::NamedBeforeEnds),

@@ -3,15 +3,15 @@
 //! Most writes are aimed: at words that mean something, with values that nearly do. A burst goes to one mailbox
 //! at once; a trickle leaves the victims time to run into each of its writes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::FallocateFlags;
 
-use super::boxes::Kind;
+use super::boxes::{Kind, LINKS, STRAYS};
 use super::dice::Dice;
 use super::mapping::Mapping;
 use crate::layout::{CALL, CELL, ENTRY, Layout, ROW, Segments};
@@ -22,6 +22,8 @@ const HEADER: u64 = 0x2C8;
 const FEW: u64 = 12;
 /// So many of the last writes are told when something went wrong.
 const REMEMBERED: usize = 40;
+/// So many processes and links are written to at one time.
+const MOST: usize = 12;
 /// Values that are kept to be written again when they are old.
 const STALE: usize = 64;
 
@@ -53,7 +55,8 @@ impl Prey {
         let Ok(facts) = file.metadata() else { return false };
         let Ok(mapping) = Mapping::of(&file) else { return false };
         let layout = Layout::of(|at| mapping.read(at));
-        assert_eq!(layout.capacity, self.kind.capacity, "nobody else writes to a mailbox of this name");
+        let same = layout.capacity == self.kind.capacity || self.kind.name == LINKS.name;
+        assert!(same, "nobody else writes to a mailbox of this name");
         self.inode = facts.ino();
         self.mapped = Some((file, mapping, layout));
         self.stale.clear();
@@ -99,6 +102,47 @@ impl Prey {
     pub fn told(&self) -> String {
         let writes = self.last.iter().map(|(at, from, to)| format!("{at:#x}: {from:#x} -> {to:#x}"));
         writes.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Processes that joined, and their links.
+#[derive(Default)]
+pub struct Strays {
+    /// Those that were found last.
+    prey: VecDeque<Prey>,
+    /// All that were found: what they are is read as long as it is as it should be.
+    known: BTreeSet<u64>,
+}
+
+impl Strays {
+    /// One of them; now and then one that was not found before, which is told.
+    pub fn one(&mut self, domain: &Path, dice: &mut Dice) -> Option<(&mut Prey, bool)> {
+        let fresh = (self.prey.len() < MOST || dice.below(4) == 0) && self.find(domain);
+        let count = self.prey.len() as u64;
+        let at = if fresh { count.checked_sub(1)? } else { dice.below(count.max(1)) };
+        self.prey.get_mut(at as usize).map(|prey| (prey, fresh))
+    }
+
+    fn find(&mut self, domain: &Path) -> bool {
+        for file in std::fs::read_dir(domain).into_iter().flatten().flatten() {
+            let (name, Ok(facts)) = (file.file_name(), file.metadata()) else { continue };
+            if name.to_string_lossy().starts_with(STRAYS) && self.known.insert(facts.ino()) {
+                let mut prey = Prey::new(&LINKS, file.path());
+                if prey.look() {
+                    self.prey.push_back(prey);
+                    if self.prey.len() > MOST {
+                        self.prey.pop_front();
+                    }
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    pub fn told(&self) -> String {
+        let told = self.prey.iter().map(|prey| format!("{}: {}", prey.path.display(), prey.told()));
+        told.collect::<Vec<_>>().join("; ")
     }
 }
 

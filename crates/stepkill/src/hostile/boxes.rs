@@ -102,6 +102,11 @@ pub const ALL: &[Kind] = &[
     Kind { name: "owned-wide", owned: true, capacity: 1 << 18, carries: Carries::Word, ..LINE },
 ];
 
+/// What processes that joined and their links are called in what is told: their names are others each time …
+pub const LINKS: Kind = Kind { name: "links", capacity: 3, longest: 3000, ..LINE };
+/// … but begin so.
+pub const STRAYS: &str = "peer-";
+
 impl Kind {
     pub fn options<M: Message + ?Sized>(&self, domain: &Domain) -> Options<M> {
         let options = Mailbox::<M>::options().domain(domain).member("victim");

@@ -5,6 +5,7 @@
 //! begins with `violation`. What is being done just now stands in a file, for whoever finds the process dead.
 
 mod asking;
+mod linking;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,7 +32,8 @@ const CLOSED: u32 = 5;
 const MEMORY: u64 = 2 << 30;
 
 /// The parts that there are, and how many processes play each.
-pub const PARTS: [(&str, u64); 5] = [("send", 3), ("receive", 3), ("own", 2), ("keep", 1), ("look", 1)];
+pub const PARTS: [(&str, u64); 6] =
+    [("send", 3), ("receive", 3), ("own", 2), ("link", 3), ("keep", 1), ("look", 1)];
 
 /// How often which call had which outcome.
 type Tally = BTreeMap<(&'static str, String), u64>;
@@ -71,6 +73,7 @@ pub fn play(directory: &str, part: &str, own: u32, seed: u64) {
         match part {
             "keep" => victim.keep(),
             "look" => victim.look(kind),
+            "link" => victim.link_some(),
             _ => match kind.carries {
                 Carries::Bytes => victim.session::<[u8]>(part, kind),
                 Carries::Text => victim.session::<str>(part, kind),

@@ -6,6 +6,7 @@ mod calling;
 mod endless;
 mod existing;
 mod holding;
+mod linking;
 mod meeting;
 mod receiving;
 mod recovery;
@@ -27,6 +28,7 @@ pub const SMALL: World = World {
     ceiling: None,
     worn: false,
     asks: None,
+    linked: None,
 };
 /// The same, of messages that need chunks.
 pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
@@ -71,6 +73,7 @@ pub fn all() -> Vec<Operation> {
         endless::ALL,
         waiting::ALL,
         calling::ALL,
+        linking::ALL,
     ]
     .concat()
 }
@@ -106,7 +109,7 @@ pub fn together(name: &str) -> Option<Together> {
 
 /// The operation of this name, also one that only pairs have, or that others sleep for.
 pub fn find(name: &str) -> Option<Operation> {
-    let only_pairs = recovery::ONLY_PAIRS.iter().chain(calling::ONLY_TWO).copied();
+    let only_pairs = recovery::ONLY_PAIRS.iter().chain(calling::ONLY_TWO).chain(linking::ONLY_TWO).copied();
     let awaited = awaited::ALL.iter().map(|(operation, _)| *operation);
     all().into_iter().chain(only_pairs).chain(awaited).find(|operation| operation.name == name)
 }

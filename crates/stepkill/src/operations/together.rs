@@ -82,4 +82,6 @@ pub const ALL: &[(&str, &str, &[&str])] = &[
     ("call", "call-recv", &[]),
     ("call-reply-long", "call-gc", &[]),
     ("call", "call-gc", &[]),
+    // Who finds the other one dead says so.
+    ("link-with-bob", "link-with-alice", &["Closed", "OwnerGone", "NoSuchName"]),
 ];
