@@ -331,11 +331,7 @@ impl<M: Message + ?Sized> Options<M> {
                 "unbounded on the kernel strategy",
                 "a number, for the kernel holds only so much; unbounded is on the shared strategy",
             ),
-            Some(0) => refused(
-                "the capacity",
-                "0 on the kernel strategy",
-                "at least 1 there; 0 is on the shared strategy",
-            ),
+            Some(0) => room::capacity(Some(1), longest).map(|_| 0), // one that waits to be taken
             given => room::capacity(given.filter(|_| self.chosen), longest),
         }
     }

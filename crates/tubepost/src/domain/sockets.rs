@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::os::map::Map;
 use crate::os::{Errno, door, file, lock, packet, tokens};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ const TRIES: u32 = 100;
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub(crate) listener: OwnedFd,
-    pub(crate) credit: OwnedFd,
+    pub(crate) credit: Arc<OwnedFd>,
 }
 
 fn called(id: Id, what: &str) -> String {
@@ -88,7 +89,7 @@ impl Segment {
             })
             .inspect_err(|_| self.take_sockets())
             .map_err(trouble)?;
-        Ok(Sockets { listener, credit })
+        Ok(Sockets { listener, credit: Arc::new(credit) })
     }
 
     /// Takes both names away.

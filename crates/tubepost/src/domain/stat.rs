@@ -133,6 +133,8 @@ pub struct Stat {
     pub dead_letters: u64,
     /// … and how many came back too often, or were rejected, and went nowhere.
     pub discarded: u64,
+    /// Of the kernel strategy, how many connections were shut for what came by them, or for being too many of one user.
+    pub shut: u64,
     /// How many bytes of memory it occupies.
     pub bytes: u64,
     /// How many of those are for messages that don't fit their places, or are in hand; where the capacity has no limit, for
@@ -295,6 +297,7 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         received: count.received,
         dead_letters: segment.header().dead_letters.load(Relaxed),
         discarded: segment.header().discarded.load(Relaxed),
+        shut: segment.header().sockets.shut.load(Relaxed),
         bytes: facts.map_or(segment.geometry.reserved(), |facts| facts.occupied),
         chunk_bytes,
         chunk_waste: chunk_bytes.saturating_sub(segment.chunks.occupied()),

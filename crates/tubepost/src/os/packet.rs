@@ -304,6 +304,11 @@ pub(crate) fn footprint(length: usize) -> Result<u64, Errno> {
     if done == 0 { Ok(u64::try_from(bytes).unwrap_or(0)) } else { Err(last()) }
 }
 
+/// How many bytes came by it and were not received.
+pub(crate) fn waiting(socket: BorrowedFd<'_>) -> u64 {
+    rustix::io::ioctl_fionread(socket).unwrap_or(0)
+}
+
 /// A socket that is connected to nothing.
 pub(crate) fn scratch() -> Result<OwnedFd, Errno> {
     fresh()

@@ -298,7 +298,7 @@ impl Geometry {
     /// The cells behind the rows: of receivers that wait, of calls; gives their end.
     fn lay_out_cells(&mut self) -> u64 {
         self.cells_at = self.rows_at + ROWS * ROW;
-        let rendezvous = self.choice.capacity == 0;
+        let rendezvous = self.choice.capacity == 0 && !self.choice.kernel;
         self.calls_at = self.cells_at + if rendezvous { u64::from(CELLS) * CELL } else { 0 };
         self.calls_at + if self.choice.answered() { CALLS * CALL_CELL } else { 0 }
     }

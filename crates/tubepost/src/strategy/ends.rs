@@ -410,7 +410,7 @@ impl Inlet {
 /// A message of a task's that waits to be collected. Dropped: it was collected, or is withdrawn.
 pub(crate) enum Collection<'a> {
     Shared(shared::tasks::Collection<'a>),
-    Kernel(kernel::collected::Collection<'a>),
+    Kernel(kernel::collected::Collection),
 }
 
 impl<'a> Collection<'a> {

@@ -65,6 +65,7 @@ pub const ROWS: &[Row] = &[
     kernel(1),
     kernel(7),
     kernel(64),
+    Row { strategy: Strategy::Kernel, capacity: Capacity::Zero, owned: Owned::ByProcess },
 ];
 
 /// Runs a test on every row; a failure is preceded by the row's name.
@@ -179,6 +180,16 @@ impl Row {
             println!("passed over on {self}: {what}; it is about memory that both share");
         }
         shares
+    }
+
+    /// Whether a receiver that waits is bound to take what it is given, also if it stands still, and those who wait longest are
+    /// served first. On the kernel strategy it says that it has a message, or it has none. If not, that is told: which test, or what in it.
+    pub fn binds_who_waits(&self, what: &str) -> bool {
+        let binds = self.strategy == Strategy::Shared;
+        if !binds {
+            println!("passed over on {self}: {what}; who waits there is not bound, and has no turn");
+        }
+        binds
     }
 
     /// Whether messages are answered. If not, that is told.

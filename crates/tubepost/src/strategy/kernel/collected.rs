@@ -13,7 +13,8 @@
 //!   it is not: it is withdrawn, and the token put back
 //! ```
 //!
-//! The kernel decides which came first, so the owner may stand still meanwhile, or be busy.
+//! The kernel decides which came first, so the owner may stand still meanwhile, or be busy. The token of somebody who can't open the pipe the owner puts back
+//! itself, when it finds the message withdrawn.
 //!
 //! **What if it dies here?** The sender: it has sent, unless it said "withdraw"; then its token is one that is missing. The owner: its way is shut, and what it had
 //! said is still there to be read. If it did not say "collected", it never had the message.
@@ -25,13 +26,14 @@ use super::waiting::Waiters;
 use crate::error::Fate;
 use crate::os::{Errno, packet};
 use crate::strategy::Refusal;
+use crate::strategy::shared::batch::Patience;
 use crate::strategy::shared::collected::Uncollected;
 use crate::strategy::shared::pending::Wait;
 use crate::strategy::shared::tasks;
 use crate::sync::wait::poll;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{Shutdown, shutdown};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::PoisonError;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -42,13 +44,23 @@ const SPARE: usize = 4;
 impl Outlet {
     /// Sends, and waits until the owner has the message.
     pub(crate) fn send_collected(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Uncollected> {
-        let at = self.connection();
-        self.may_send_so_much(bytes.len()).map_err(Uncollected::from)?;
-        if at.is_a_strangers() {
-            return Err(super::outlet::not_offered("a synchronous send of another user").into());
+        self.may_send_so_much(bytes.len())?;
+        if self.connection().meets() {
+            return self.meet(bytes, &[], Patience::Until(deadline)).map_err(Uncollected::from);
         }
+        self.send_awaited(bytes, &[], deadline)
+    }
+
+    /// The same with descriptors, and where nothing waits.
+    pub(super) fn send_awaited(
+        &self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Option<Instant>,
+    ) -> Result<(), Uncollected> {
+        let at = self.connection();
         let line = at.spare_line()?;
-        let post = || self.post_by(&line, Kind::Awaited, bytes, &[]);
+        let post = || self.post_by(&line, Kind::Awaited, bytes, descriptors);
         match post() {
             Err(Refusal::Waiting) => self.wait_for_room(deadline, post)?,
             done => done?,
@@ -77,8 +89,9 @@ impl Outlet {
 }
 
 /// A message of a task's. Dropped: it was collected, or is withdrawn.
-pub(crate) struct Collection<'a> {
-    outlet: &'a Outlet,
+#[derive(Debug)]
+pub(crate) struct Collection {
+    outlet: Outlet,
     room: Wait,
     told: Wait,
     waiters: Waiters,
@@ -86,19 +99,23 @@ pub(crate) struct Collection<'a> {
     sent: bool,
 }
 
-impl<'a> Collection<'a> {
-    pub(crate) fn by(outlet: &'a Outlet) -> Collection<'a> {
+impl Collection {
+    pub(crate) fn by(outlet: &Outlet) -> Collection {
         let (room, told) = (tasks::for_room(), tasks::for_room());
-        Collection { outlet, room, told, waiters: Waiters::default(), line: None, sent: false }
+        Collection {
+            outlet: outlet.clone(),
+            room,
+            told,
+            waiters: Waiters::default(),
+            line: None,
+            sent: false,
+        }
     }
 
     /// Sends when there is room, and comes back when it was collected.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), Uncollected>> {
-        let (outlet, at) = (self.outlet, self.outlet.connection());
-        outlet.may_send_so_much(bytes.len()).map_err(Uncollected::from)?;
-        if at.is_a_strangers() {
-            return Poll::Ready(Err(super::outlet::not_offered("a synchronous send of another user").into()));
-        }
+        let (outlet, at) = (&self.outlet, self.outlet.connection());
+        outlet.may_send_so_much(bytes.len())?;
         let line = match self.line.take() {
             Some(line) => &*self.line.insert(line),
             None => &*self.line.insert(at.spare_line()?),
@@ -139,7 +156,7 @@ impl<'a> Collection<'a> {
     }
 }
 
-impl Drop for Collection<'_> {
+impl Drop for Collection {
     fn drop(&mut self) {
         if self.sent
             && self.outlet.segment().is_ours()
@@ -230,7 +247,9 @@ impl Connection {
         if is_collected(line) {
             return Ok(());
         }
-        self.put_back(super::packet::ANY);
+        if !self.is_a_strangers() {
+            self.put_back(super::packet::ANY);
+        }
         Err(Uncollected::Refused(Refusal::Waiting))
     }
 }

@@ -1,6 +1,6 @@
 //! A connection as its sender sees it: the credit, whether there is room, whether anybody is there.
 
-use super::packet::{ANY, Head, Kind};
+use super::packet::{ANY, Head, Kind, NO_GRANTS};
 use super::room;
 use super::waiting::Waiters;
 use crate::domain::cleanup;
@@ -48,11 +48,11 @@ pub(super) struct Connection {
     pub(super) looked: AtomicU64,
 }
 
-/// Connects to the owner, and says who that is.
-pub(super) fn introduce(segment: &Segment, room: u64, name: &str) -> Result<OwnedFd, Errno> {
+/// Connects to the owner, and says who that is; `grants`: [`ANY`], or [`NO_GRANTS`].
+pub(super) fn introduce(segment: &Segment, room: u64, name: &str, grants: u64) -> Result<OwnedFd, Errno> {
     let socket = segment.connect()?;
     packet::widen(socket.as_fd(), room);
-    let hello = Head { kind: Kind::Hello, length: name.len() as u32, token: ANY, descriptors: 0 };
+    let hello = Head { kind: Kind::Hello, length: name.len() as u32, token: grants, descriptors: 0 };
     packet::send(socket.as_fd(), &hello.encode(), name.as_bytes(), &[])?;
     Ok(socket)
 }
@@ -65,7 +65,8 @@ impl Connection {
 
     /// One more connection to the owner.
     pub(super) fn another_line(&self) -> Result<OwnedFd, Errno> {
-        introduce(&self.segment, room::wanted(self.segment.geometry.choice.max_message, 1), &self.name)
+        let room = room::wanted(self.segment.geometry.choice.max_message, 1);
+        introduce(&self.segment, room, &self.name, NO_GRANTS)
     }
 
     #[cold]
@@ -110,6 +111,9 @@ impl Connection {
     }
 
     pub(super) fn put_back(&self, token: u64) {
+        if self.meets() {
+            return;
+        }
         match &self.credit {
             Some(credit) => drop(tokens::put(credit.as_fd(), ANY)),
             None => {

@@ -9,9 +9,12 @@
 //! ```
 //!
 //! So of each connection at most one message lies here. It still waits as it did in its connection: its token is put in when it is given to the caller.
+//! Where the capacity is zero there are no tokens in messages: they are numbered as they are found here.
+//!
+//! [`strangers`](super::strangers) has what is different for those who can't open the pipe.
 
 use super::line::{Found, Line};
-use super::packet::{ANY, Kind};
+use super::packet::{ANY, Head, Kind};
 use crate::domain::access;
 use crate::domain::member::Peer;
 use crate::domain::segment::Segment;
@@ -28,10 +31,6 @@ use std::time::{Duration, Instant};
 
 /// Tokens that are missing for so long without any message belonged to somebody who hung up.
 pub(crate) const MOMENT: Duration = Duration::from_millis(30);
-/// Another user has at most so many connections.
-const MOST_LINES: usize = 64;
-/// Of n tokens another user has at most this part.
-const SHARE: u64 = 4;
 /// So many connections are accepted in one go: as many as can wait for that.
 const MOST_ACCEPTED: u32 = 4096;
 /// Events taken at a time.
@@ -49,6 +48,7 @@ pub(super) struct Letter {
     pub(super) descriptors: Vec<OwnedFd>,
     pub(super) seq: u64,
     pub(super) sender: Peer,
+    pub(super) user: u32,
     pub(super) before: u8,
 }
 
@@ -72,11 +72,11 @@ pub(super) enum Next {
 
 #[derive(Debug)]
 pub(super) struct Desk {
-    sockets: Sockets,
+    pub(super) sockets: Sockets,
     epoll: OwnedFd,
-    lines: HashMap<u64, Line>,
+    pub(super) lines: HashMap<u64, Line>,
     /// Messages that were taken out of their connections, in their order.
-    here: BTreeMap<(u64, u64), Fresh>,
+    pub(super) here: BTreeMap<(u64, u64), Fresh>,
     /// The connection that had the last message, the token of the next one, and of the next to put in.
     current: u64,
     expected: u64,
@@ -91,8 +91,8 @@ pub(super) struct Desk {
     pub(super) shelf: Vec<Letter>,
     pub(super) held: HashMap<u64, Letter>,
     pub(super) next_hand: u64,
-    longest: usize,
-    capacity: u64,
+    pub(super) longest: usize,
+    pub(super) capacity: u64,
     /// A connection was hung up, or tokens went elsewhere; and since when they are missing.
     suspicious: bool,
     missing_since: Option<Instant>,
@@ -149,7 +149,10 @@ impl Desk {
         if self.here.first_key_value().is_some_and(|((token, _), _)| *token <= self.expected) {
             return self.first_here();
         }
-        if let Some(fresh) = self.read(self.current, segment) {
+        // Where nobody waits in a queue each sender has its turn.
+        if self.capacity > 0
+            && let Some(fresh) = self.read(self.current, segment)
+        {
             if fresh.token <= self.expected {
                 return Some(Next::Fresh(self.came(fresh)));
             }
@@ -198,45 +201,69 @@ impl Desk {
 
     /// The next message of a connection of which none lies here.
     #[inline]
-    fn read(&mut self, number: u64, segment: &Segment) -> Option<Fresh> {
-        {
-            let line = self.lines.get_mut(&number).filter(|line| !line.kept)?;
-            let mut descriptors = Vec::new();
-            match line.read(&mut self.room, &mut descriptors, self.longest) {
-                Found::Nothing => None,
-                Found::Message(head) => {
-                    let body = Body::Here(std::mem::take(&mut self.room));
-                    let awaited = head.kind == Kind::Awaited;
-                    let lost = head.descriptors > descriptors.len() as u64;
-                    Some(Fresh { line: number, token: head.token, awaited, body, descriptors, lost })
+    pub(super) fn read(&mut self, number: u64, segment: &Segment) -> Option<Fresh> {
+        let line = self.lines.get_mut(&number).filter(|line| !line.kept)?;
+        let mut descriptors = Vec::new();
+        let (head, body) = match line.read(&mut self.room, &mut descriptors, self.longest) {
+            Found::Message(head) => (head, Body::Here(std::mem::take(&mut self.room))),
+            Found::Long(head) => (head, Body::there(&line.socket, head.length as usize)),
+            Found::Nothing | Found::Withdraw => {
+                // Withdrawn is what was collected before.
+                if line.asks {
+                    self.grant(number);
                 }
-                Found::Long(head) => {
-                    let body = Body::there(&line.socket, head.length as usize);
-                    let awaited = head.kind == Kind::Awaited;
-                    Some(Fresh { line: number, token: head.token, awaited, body, descriptors, lost: false })
-                }
-                Found::Withdraw => None, // it was collected before
-                Found::HungUp => {
-                    self.drop_line(number);
-                    None
-                }
-                Found::Rubbish => {
-                    segment.header().sockets.shut.fetch_add(1, Relaxed);
-                    self.drop_line(number);
-                    None
-                }
+                return None;
             }
+            Found::HungUp => {
+                self.drop_line(number, segment);
+                return None;
+            }
+            Found::Rubbish => {
+                self.shut(number, segment);
+                return None;
+            }
+        };
+        if (!line.trusted || self.capacity == 0) && !self.may_send(number, head) {
+            self.shut(number, segment);
+            return None;
+        }
+        let token = if self.capacity > 0 { head.token } else { self.number() };
+        let lost = !body.is_there() && head.descriptors > descriptors.len() as u64;
+        Some(Fresh { line: number, token, awaited: head.kind == Kind::Awaited, body, descriptors, lost })
+    }
+
+    /// Where messages have no tokens: the order in which they are found.
+    fn number(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// Whether a message may be sent so: where nothing waits, only such as are awaited; of a stranger, for a token that it was given.
+    #[cold]
+    fn may_send(&mut self, number: u64, head: Head) -> bool {
+        if self.capacity == 0 {
+            head.kind == Kind::Awaited
+        } else {
+            self.may_a_stranger_send(number, head.token)
         }
     }
 
-    fn drop_line(&mut self, number: u64) {
+    /// What comes by it is not what should.
+    #[cold]
+    pub(super) fn shut(&mut self, number: u64, segment: &Segment) {
+        segment.header().sockets.shut.fetch_add(1, Relaxed);
+        self.drop_line(number, segment);
+    }
+
+    pub(super) fn drop_line(&mut self, number: u64, segment: &Segment) {
+        self.read_what_its_token_is_for(number, segment);
         let Some(line) = self.lines.remove(&number) else { return };
         packet::shut(line.socket.as_fd());
         let _ = epoll::delete(&self.epoll, &line.socket);
-        for _ in line.granted.into_iter().flatten() {
+        if line.granted.is_some() {
             self.put_token();
         }
-        self.suspicious = true;
+        self.suspicious = self.capacity > 0;
         self.hear_again();
     }
 
@@ -256,6 +283,9 @@ impl Desk {
                     LISTENER => self.accept(segment),
                     NUDGE => {}
                     number => {
+                        if self.has_enough_of(number) {
+                            continue;
+                        }
                         if let Some(fresh) = self.read(number, segment) {
                             self.keep(fresh);
                         }
@@ -286,9 +316,8 @@ impl Desk {
             let Ok(who) = packet::who(socket.as_fd()) else { continue };
             let (owner, group) = segment.belongs_to();
             let trusted = [0, geteuid().as_raw()].contains(&who.user);
-            let theirs = self.lines.values().filter(|line| line.who.user == who.user).count();
             if !access::lets_send(segment.mode(), owner, group, who.user, &who.groups)
-                || !trusted && theirs >= MOST_LINES
+                || !trusted && self.has_enough_lines(who.user)
             {
                 segment.header().sockets.shut.fetch_add(1, Relaxed);
                 packet::shut(socket.as_fd());
@@ -301,7 +330,9 @@ impl Desk {
             }
             self.next_line += 1;
             self.lines.insert(number, Line::new(socket, who, trusted));
-            self.grant(number);
+            if self.has_enough_of(number) {
+                continue;
+            }
             if let Some(fresh) = self.read(number, segment) {
                 self.keep(fresh);
             }
@@ -322,56 +353,22 @@ impl Desk {
         let _ = epoll::modify(&self.epoll, &self.sockets.listener, data, flags);
     }
 
-    /// Gives who can't open the pipe a token, if it has none and its user not more than its share.
-    fn grant(&mut self, number: u64) {
-        let Some(line) = self.lines.get(&number) else { return };
-        let user = line.who.user;
-        if !line.granted.as_ref().is_some_and(Vec::is_empty) {
-            return;
-        }
-        let theirs: usize = self
-            .lines
-            .values()
-            .filter(|it| it.who.user == user)
-            .filter_map(|it| it.granted.as_ref())
-            .map(Vec::len)
-            .sum();
-        let unread =
-            self.here.values().filter(|it| self.lines.get(&it.line).is_some_and(|it| it.who.user == user));
-        if (theirs + unread.count()) as u64 >= (self.capacity / SHARE).max(1) {
-            return;
-        }
-        let Ok(token) = tokens::take(self.sockets.credit.as_fd()) else { return };
-        let said = line.say(Kind::Grant, token);
-        match self.lines.get_mut(&number).and_then(|line| line.granted.as_mut()) {
-            Some(granted) if said => granted.push(token),
-            _ => self.put_token(),
-        }
-    }
-
-    /// Gives tokens to all who have none and can't take one.
-    #[cold]
-    fn grant_all(&mut self) {
-        let needy: Vec<u64> = self
-            .lines
-            .iter()
-            .filter(|(_, line)| line.granted.as_ref().is_some_and(Vec::is_empty))
-            .map(|(number, _)| *number)
-            .collect();
-        needy.into_iter().for_each(|number| self.grant(number));
-    }
-
     /// Tells the sender of a message that it is collected. `false`: it was withdrawn, and its token with it.
-    pub(super) fn claim(&mut self, fresh: &mut Fresh) -> bool {
-        let Some(line) = self.lines.get_mut(&fresh.line) else { return true };
+    pub(super) fn claim(&mut self, fresh: &mut Fresh, segment: &Segment) -> bool {
+        let meets = self.capacity == 0;
+        let Some(line) = self.lines.get_mut(&fresh.line) else { return !meets };
         if line.say(Kind::Collected, 0) {
             return true;
         }
         fresh.body.fetch(); // what follows is behind it
-        // Who wants it back said so before it stopped listening. Else it is dead, and has sent.
+        // Who wants it back said so before it stopped listening. Else it is dead, and has sent; but not where it takes two to send.
         let withdrawn = matches!(line.read(&mut Vec::new(), &mut Vec::new(), self.longest), Found::Withdraw);
-        self.drop_line(fresh.line);
-        !withdrawn
+        let ours_to_put_in = withdrawn && !line.trusted && !meets;
+        self.drop_line(fresh.line, segment);
+        if ours_to_put_in {
+            self.put_token();
+        }
+        !withdrawn && !meets
     }
 
     /// Who sent it.
@@ -379,17 +376,27 @@ impl Desk {
         self.lines.get(&line).map_or(Peer { pid: 0, name: String::new() }, Line::peer)
     }
 
+    /// The same, by the kernel's word.
+    pub(super) fn user(&self, line: u64) -> u32 {
+        self.lines.get(&line).map_or(u32::MAX, |line| line.who.user)
+    }
+
     /// A message is in the caller's hand: another one may be sent.
     #[inline]
     pub(super) fn received(&mut self, fresh: &Fresh) {
+        if self.capacity == 0 {
+            return;
+        }
         self.put_token();
-        if self.lines.get(&fresh.line).is_some_and(|line| line.granted.is_some()) {
-            self.grant(fresh.line);
+        if let Some(line) = self.lines.get(&fresh.line)
+            && !line.trusted
+        {
+            self.grant_to(line.who.user);
         }
     }
 
     #[inline]
-    fn put_token(&mut self) {
+    pub(super) fn put_token(&mut self) {
         let _ = tokens::put(self.sockets.credit.as_fd(), self.next_token); // there is room for more than all
         self.next_token += 1;
     }
@@ -410,11 +417,6 @@ impl Desk {
         tokens::count(&self.sockets.credit) + self.granted() == 0
     }
 
-    /// Tokens of those who can't open the pipe.
-    fn granted(&self) -> u64 {
-        self.lines.values().filter_map(|line| line.granted.as_ref()).map(Vec::len).sum::<usize>() as u64
-    }
-
     /// Whether something lies here that no descriptor tells of.
     pub(super) fn has_any(&self) -> bool {
         !self.here.is_empty() || !self.back.is_empty()
@@ -424,6 +426,9 @@ impl Desk {
     #[cold]
     pub(super) fn idle(&mut self, longest: Duration) -> Duration {
         self.grant_all();
+        if self.capacity == 0 {
+            return longest;
+        }
         if !self.suspicious && self.replaced == 0 {
             return longest;
         }
@@ -460,16 +465,22 @@ impl Desk {
         // Whoever has a token was connected before.
         self.accept(segment);
         let mut count = (self.back.len() + self.shelf.len()) as u64;
+        let mut granted = self.all_granted();
         for (number, line) in &mut self.lines {
             packet::shut(line.socket.as_fd());
+            if self.capacity == 0 {
+                continue; // what nobody took was not sent
+            }
             let here = self.here.values().filter(|it| it.line == *number && !it.body.is_there());
             count += here.count() as u64;
             loop {
                 match line.read(&mut self.room, &mut Vec::new(), self.longest) {
-                    Found::Message(_) => count += 1,
+                    Found::Message(head) if line.trusted || granted.remove(&(line.who.user, head.token)) => {
+                        count += 1;
+                    }
                     Found::Long(_) => line.receive_normally(),
                     Found::Withdraw => count = count.saturating_sub(1),
-                    Found::Nothing | Found::HungUp | Found::Rubbish => break,
+                    Found::Message(_) | Found::Nothing | Found::HungUp | Found::Rubbish => break,
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! eventfd; who wakes takes the nudge away before it looks, and nudges the next one. The same descriptor of `epoll` is what an event loop is given.
 
 use super::desk::{Desk, Next};
+use super::meeting::{Meeting, Present};
 use super::taken::Taken;
 use super::waiting::Waiters;
 use crate::domain::cleanup;
@@ -45,6 +46,8 @@ pub(crate) struct Inlet {
     sleepers: AtomicU32,
     /// Tasks that wait.
     waiters: Waiters,
+    /// Where nothing is stored.
+    meeting: Option<Meeting>,
     closed: AtomicBool,
     /// The coarse clock when the name was last looked for, and before which dead letters are not tried.
     looked: AtomicU64,
@@ -59,6 +62,7 @@ impl Inlet {
         let for_desk = rustix::io::fcntl_dupfd_cloexec(&epoll, 0).map_err(trouble)?;
         let nudge = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(trouble)?;
         let (segment, sockets) = sockets::create_with_sockets(wish.domain, wish.name, plan)?;
+        let meeting = (segment.geometry.choice.capacity == 0).then(|| Meeting::by(&sockets.credit));
         let desk = match Desk::new(sockets, for_desk, nudge.as_fd(), &segment) {
             Ok(desk) => desk,
             Err(errno) => {
@@ -75,6 +79,7 @@ impl Inlet {
             nudge,
             sleepers: AtomicU32::new(0),
             waiters: Waiters::default(),
+            meeting,
             closed: AtomicBool::new(false),
             looked: AtomicU64::new(clock::coarse()),
             full_until: AtomicU64::new(0),
@@ -91,6 +96,11 @@ impl Inlet {
 
     pub(super) fn dead_letters(&self) -> Option<&DeadLetters> {
         self.rules.dead_letters.as_ref()
+    }
+
+    /// Whether nothing is stored: sender and receiver meet.
+    pub(super) fn meets(&self) -> bool {
+        self.meeting.is_some()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -166,10 +176,16 @@ impl Inlet {
     }
 
     fn next(&self, deadline: Option<Instant>, twice: bool) -> Result<Taken<'_>, Refusal> {
+        let mut present = None;
         loop {
             match self.take_to(twice) {
                 Err(Refusal::Waiting) => {}
                 done => return done,
+            }
+            if let Some(present) = &present {
+                Present::renew(present);
+            } else {
+                present = self.meeting.as_ref().map(Meeting::come);
             }
             let spin = if cpu::company() == Company::Likely { self.spin } else { Duration::ZERO };
             let found = Cell::new(None);
@@ -233,7 +249,9 @@ impl Inlet {
             }
         }
         self.put_all_away();
-        Ok(self.desk().idle(SLICE))
+        let mut desk = self.desk();
+        desk.shut_the_greedy(&self.segment);
+        Ok(desk.idle(SLICE))
     }
 
     /// Tries again to put away what is only for the dead letters.
@@ -342,7 +360,7 @@ impl Inlet {
 
     /// How many messages wait.
     pub(crate) fn length(&self) -> u64 {
-        if self.segment.is_ours() { self.desk().waiting() } else { 0 }
+        if self.segment.is_ours() && self.meeting.is_none() { self.desk().waiting() } else { 0 }
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -1,6 +1,6 @@
 //! A connection as its owner sees it.
 
-use super::packet::{Head, Kind, LONGEST_NAME};
+use super::packet::{Head, Kind, LONGEST_NAME, NO_GRANTS};
 use crate::domain::member::Peer;
 use crate::os::Errno;
 use crate::os::packet::{self, HEAD, Who};
@@ -21,8 +21,11 @@ pub(super) struct Line {
     long: bool,
     /// Its first message lies in the owner's memory.
     pub(super) kept: bool,
-    /// It can't open the pipe, and has so many tokens that it did not use so far.
-    pub(super) granted: Option<Vec<u64>>,
+    /// Its user can open the pipe.
+    pub(super) trusted: bool,
+    /// Else: whether it asks for tokens, and the one that it was given and did not use so far.
+    pub(super) asks: bool,
+    pub(super) granted: Option<u64>,
 }
 
 /// What was found in a connection.
@@ -49,7 +52,9 @@ impl Line {
             name: None,
             long: false,
             kept: false,
-            granted: (!trusted).then(Vec::new),
+            trusted,
+            asks: false,
+            granted: None,
         }
     }
 
@@ -99,10 +104,9 @@ impl Line {
                 Kind::Hello if self.name.is_none() && room.len() <= LONGEST_NAME => {
                     let name = String::from_utf8_lossy(room);
                     self.name = Some(name.chars().filter(|it| !it.is_control()).collect());
+                    self.asks = !self.trusted && head.token != NO_GRANTS;
                 }
-                Kind::Message | Kind::Awaited
-                    if self.name.is_some() && room.len() <= longest && self.may_send(head.token) =>
-                {
+                Kind::Message | Kind::Awaited if self.name.is_some() && room.len() <= longest => {
                     self.long = room.len() >= LONG;
                     return Found::Message(head);
                 }
@@ -127,14 +131,7 @@ impl Line {
         let is_message = matches!(head.kind, Kind::Message | Kind::Awaited);
         self.long = size >= LONG;
         let fits = is_message && head.descriptors == 0 && self.long && size <= longest && self.name.is_some();
-        (fits && self.may_send(head.token)).then_some(Found::Long(head))
-    }
-
-    /// Whether a message may be sent for this token: of those who can't open the pipe, only for one that was granted.
-    fn may_send(&mut self, token: u64) -> bool {
-        let Some(granted) = &mut self.granted else { return true };
-        let at = granted.iter().position(|it| *it == token);
-        at.map(|at| granted.swap_remove(at)).is_some()
+        fits.then_some(Found::Long(head))
     }
 
     /// Says something to the sender. One who does not listen does not hear it.

@@ -16,7 +16,9 @@
 //! **Whom to believe.** Who is at the other end, the kernel says. What comes is checked: what does not keep the protocol, is too long, or has
 //! other descriptors than it says, shuts that connection, and what is in it is dropped. Only processes of the owner's user (and those who may do
 //! everything) can open the pipe. Others get their tokens from the owner by their connection, one at a time, out of the same n and at most a quarter of them
-//! for each user.
+//! for each user ([`strangers`]).
+//!
+//! **Capacity zero** has no credit, and each message is done when its receiver says so: [`meeting`].
 //!
 //! **What if it dies here?**
 //! - A sender with a token: nobody has it then. When a connection was hung up, everything was taken, and tokens are missing for
@@ -31,8 +33,10 @@ pub(crate) mod connection;
 pub(crate) mod desk;
 pub(crate) mod inlet;
 pub(crate) mod line;
+pub(crate) mod meeting;
 pub(crate) mod outlet;
 pub(crate) mod packet;
 pub(crate) mod room;
+pub(crate) mod strangers;
 pub(crate) mod taken;
 pub(crate) mod waiting;

@@ -1,7 +1,7 @@
 //! A sender's end: a connection to the owner, and a view of the entry.
 
 use super::connection::{Connection, introduce};
-use super::packet::{Head, Kind, LONGEST_NAME};
+use super::packet::{ANY, Head, Kind, LONGEST_NAME};
 use super::room;
 use super::waiting::Waiters;
 use crate::domain::access::Right;
@@ -54,7 +54,7 @@ impl Outlet {
             let name = &wish.member[..end];
             let choice = &segment.geometry.choice;
             let room = room::wanted(choice.max_message, choice.capacity);
-            let socket = match introduce(&segment, room, name) {
+            let socket = match introduce(&segment, room, name, ANY) {
                 Ok(socket) => socket,
                 // It ended while we came in, or is about to.
                 Err(Errno::NOENT | Errno::CONNREFUSED | Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
@@ -119,6 +119,9 @@ impl Outlet {
     #[inline]
     pub(crate) fn try_send(&self, bytes: &[u8]) -> Result<(), Refusal> {
         self.may_send_so_much(bytes.len())?;
+        if self.at.meets() {
+            return self.meet(bytes, &[], Patience::None);
+        }
         self.post_by(&self.at.socket, Kind::Message, bytes, &[])
     }
 
@@ -132,7 +135,8 @@ impl Outlet {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), Refusal> {
         let at = &*self.at;
-        let Some(token) = at.take_token()? else { return Err(at.full()) };
+        let token = if at.meets() { Some(ANY) } else { at.take_token()? };
+        let Some(token) = token else { return Err(at.full()) };
         if at.segment.is_closing() {
             at.put_back(token);
             return Err(Refusal::Closed(at.buried()));
@@ -160,6 +164,9 @@ impl Outlet {
             }
             .into());
         }
+        if self.at.meets() {
+            return self.meet(bytes, descriptors, patience);
+        }
         let post = || self.post_by(&self.at.socket, Kind::Message, bytes, descriptors);
         match (post(), patience) {
             (Err(Refusal::Waiting), Patience::Until(deadline)) => self.wait_for_room(deadline, post),
@@ -170,6 +177,10 @@ impl Outlet {
     /// Sends, waiting for room until the deadline.
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Refusal> {
+        if self.at.meets() {
+            self.may_send_so_much(bytes.len())?;
+            return self.meet(bytes, &[], Patience::Until(deadline));
+        }
         match self.try_send(bytes) {
             Err(Refusal::Waiting) => self.wait_for_room(deadline, || self.try_send(bytes)),
             done => done,
@@ -231,6 +242,9 @@ impl Outlet {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<(), Refusal>> {
+        if self.at.meets() {
+            return self.poll_meet(wait, context, bytes);
+        }
         let attempt = || match self.try_send(bytes) {
             Err(Refusal::Waiting) => None,
             done => Some(done),
@@ -307,7 +321,7 @@ impl Outlet {
 
     pub(crate) fn length(&self) -> u64 {
         let at = &*self.at;
-        if !at.segment.is_ours() {
+        if !at.segment.is_ours() || at.meets() {
             return 0;
         }
         let Some(credit) = &at.credit else { return at.segment.count().waiting };
@@ -342,15 +356,5 @@ impl Outlet {
         }
         let made = at.make_descriptor().map_err(|errno| failed("to wait for", &at.segment.path(), errno))?;
         Ok(at.descriptor.get_or_init(|| made).as_fd())
-    }
-}
-
-/// What is missing on this strategy.
-#[cold]
-pub(super) fn not_offered(what: &'static str) -> Error {
-    Error::BadOption {
-        what,
-        given: "of a mailbox of the kernel strategy".into(),
-        allowed: "only of the shared strategy so far".into(),
     }
 }

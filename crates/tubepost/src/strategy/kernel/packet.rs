@@ -10,7 +10,7 @@
 //!
 //! | kind | from | what |
 //! |---|---|---|
-//! | 1 hello | sender | the first one; the rest is what the sender is called |
+//! | 1 hello | sender | the first one; the rest is what the sender is called. Token 0: it asks for no tokens here |
 //! | 2 message | sender | the rest is the message |
 //! | 3 awaited | sender | the same, and the sender waits until it is collected |
 //! | 4 grant | owner | a token for who can't open the pipe |
@@ -21,6 +21,9 @@ use crate::os::packet::HEAD;
 
 /// The longest name of a sender in bytes.
 pub(crate) const LONGEST_NAME: usize = crate::queue::layout::MAX_MEMBER_NAME;
+
+/// In a hello: the connection is for awaited messages only, and asks for no tokens.
+pub(crate) const NO_GRANTS: u64 = 0;
 
 /// A token that is put back by somebody who could not use it says no more when it was taken.
 pub(crate) const ANY: u64 = u64::MAX - 1;

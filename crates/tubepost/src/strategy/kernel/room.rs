@@ -63,7 +63,7 @@ fn needed(each: u64, hello: u64, number: u64) -> u64 {
 pub(crate) fn longest(capacity: Option<u64>) -> u64 {
     let Some(capacity) = capacity else { return LONGEST };
     let fits = |longest: &u64| {
-        Room::of(*longest, capacity.clamp(1, MOST)).is_ok_and(|room| room.holds() >= capacity)
+        Room::of(*longest, capacity.clamp(1, MOST)).is_ok_and(|room| room.holds() >= capacity.max(1))
     };
     let lengths = std::iter::successors(Some(USUAL), |longest| (*longest > LEAST).then_some(longest / 2));
     lengths.into_iter().find(fits).unwrap_or(LEAST)

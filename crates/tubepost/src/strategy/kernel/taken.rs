@@ -1,6 +1,6 @@
 //! A message between its connection and its receiver: consumed, kept in hand, or put back.
 
-use super::desk::{Desk, Letter, Next};
+use super::desk::{Desk, Fresh, Letter, Next};
 use super::inlet::Inlet;
 use crate::domain::member::Peer;
 use crate::error::Error;
@@ -33,23 +33,35 @@ impl<'a> Taken<'a> {
         let desk = &mut *self.desk;
         let letter = match self.next.take()? {
             Next::Back(letter) => letter,
-            Next::Fresh(fresh) => {
-                desk.received(&fresh);
-                desk.seq += 1;
-                Letter {
-                    body: fresh.body,
-                    descriptors: fresh.descriptors,
-                    seq: desk.seq - 1,
-                    sender: nobody(),
-                    before: 0,
-                }
-            }
+            Next::Fresh(fresh) => desk.deliver(fresh, nobody(), u32::MAX),
         };
         let kept = keep(desk, letter);
         if kept.is_none() {
             segment.header().sockets.received.fetch_add(1, Relaxed);
         }
         kept
+    }
+
+    /// What came by a connection has a sender, and stays with its owner from now on.
+    fn is_delivered(&mut self) {
+        self.next = match self.next.take() {
+            Some(Next::Fresh(fresh)) => {
+                let (sender, user) = (self.desk.sender(fresh.line), self.desk.user(fresh.line));
+                Some(Next::Back(self.desk.deliver(fresh, sender, user)))
+            }
+            other => other,
+        };
+    }
+}
+
+impl Desk {
+    /// A message is in the caller's hand.
+    #[inline]
+    fn deliver(&mut self, fresh: Fresh, sender: Peer, user: u32) -> Letter {
+        self.received(&fresh);
+        self.seq += 1;
+        let seq = self.seq - 1;
+        Letter { body: fresh.body, descriptors: fresh.descriptors, seq, sender, user, before: 0 }
     }
 }
 
@@ -79,7 +91,7 @@ impl Arrival for Taken<'_> {
     #[inline]
     fn claim(&mut self) -> bool {
         let Some(Next::Fresh(fresh)) = &mut self.next else { return true };
-        if std::mem::take(&mut fresh.awaited) && !self.desk.claim(fresh) {
+        if std::mem::take(&mut fresh.awaited) && !self.desk.claim(fresh, self.inlet.segment()) {
             self.next = None;
             return false;
         }
@@ -158,21 +170,7 @@ impl Arrival for Taken<'_> {
     }
 
     fn hold(mut self, _: bool) -> Result<Hand, Refusal> {
-        if let Some(Next::Fresh(fresh)) = &self.next {
-            let (line, desk) = (fresh.line, &mut *self.desk);
-            let (sender, seq) = (desk.sender(line), desk.seq);
-            if let Some(Next::Fresh(fresh)) = self.next.take() {
-                desk.received(&fresh);
-                desk.seq += 1;
-                self.next = Some(Next::Back(Letter {
-                    body: fresh.body,
-                    descriptors: fresh.descriptors,
-                    seq,
-                    sender,
-                    before: 0,
-                }));
-            }
-        }
+        self.is_delivered();
         let segment = self.inlet.segment();
         let kept = self.leave(|desk, letter| {
             let number = desk.next_hand;
@@ -189,6 +187,16 @@ impl Arrival for Taken<'_> {
         let error = match unfit {
             // It stays. (One that comes again counts as delivered.)
             Unfit::TooShort { length, room } => {
+                // Where nothing waits it was taken from its sender all the same.
+                if self.inlet.meets() {
+                    if !self.claim() {
+                        return Refusal::Waiting;
+                    }
+                    if let Some(Next::Fresh(fresh)) = &mut self.next {
+                        fresh.body.fetch();
+                    }
+                    self.is_delivered();
+                }
                 if let Some(Next::Back(letter)) = &mut self.next {
                     letter.before = letter.before.saturating_add(1);
                 }
@@ -203,6 +211,7 @@ impl Arrival for Taken<'_> {
         };
         let inlet = self.inlet;
         if inlet.dead_letters().is_some() {
+            self.is_delivered();
             let mut put = None;
             self.leave(|_, letter| {
                 put = Some(letter);

@@ -30,6 +30,15 @@ impl From<Error> for Uncollected {
     }
 }
 
+impl From<Uncollected> for Refusal {
+    fn from(uncollected: Uncollected) -> Refusal {
+        match uncollected {
+            Uncollected::Refused(refusal) => refusal,
+            Uncollected::Closed(closed, _) => Refusal::Closed(closed),
+        }
+    }
+}
+
 impl From<Refusal> for Uncollected {
     fn from(refusal: Refusal) -> Uncollected {
         match refusal {

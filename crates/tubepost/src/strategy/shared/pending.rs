@@ -30,8 +30,9 @@ struct Waiting {
     ticket: Option<Ticket>,
     /// Where nothing waits: the message that this task offers meanwhile.
     offer: Option<Offer>,
-    /// On the kernel strategy, instead.
+    /// On the kernel strategy, instead of either.
     here: Option<kernel::waiting::Ticket>,
+    collection: Option<kernel::collected::Collection>,
 }
 
 impl Wait {
@@ -57,8 +58,13 @@ impl Wait {
         &mut self.now_waiting().here
     }
 
+    pub(in crate::strategy) fn collection_here(&mut self) -> &mut Option<kernel::collected::Collection> {
+        &mut self.now_waiting().collection
+    }
+
     fn now_waiting(&mut self) -> &mut Waiting {
-        self.waiting.get_or_insert_with(|| Box::new(Waiting { ticket: None, offer: None, here: None }))
+        let nothing = || Waiting { ticket: None, offer: None, here: None, collection: None };
+        self.waiting.get_or_insert_with(|| Box::new(nothing()))
     }
 
     /// Waits until `attempt`, which came to nothing a moment ago, gives something. `look` is asked before each wait, as by
