@@ -29,6 +29,8 @@ struct Shown<'a> {
     /// Of these, what was moved to dead letters, and what nobody wanted and went nowhere.
     dead_letters: u64,
     discarded: u64,
+    /// Of the kernel strategy: connections that were shut for rubbish, or for limits.
+    shut: u64,
     bytes: u64,
     /// Of these, what messages have that don't fit their places, or are in hand; how much of that is
     /// empty now; and the most that it can become.
@@ -66,6 +68,7 @@ impl<'a> Shown<'a> {
             received: stat.received,
             dead_letters: stat.dead_letters,
             discarded: stat.discarded,
+            shut: stat.shut,
             bytes: stat.bytes,
             chunk_bytes: stat.chunk_bytes,
             chunk_waste: stat.chunk_waste,
@@ -162,7 +165,11 @@ fn received(stat: &Stat) -> String {
 fn large(stat: &Stat) -> String {
     let most = grouped(stat.ceiling);
     if stat.strategy == Strategy::Kernel {
-        return format!("the kernel holds up to {most} bytes before they are received");
+        let mut text = format!("the kernel holds up to {most} bytes before they are received");
+        if stat.shut > 0 {
+            let _ = write!(text, "; {} connections were shut for rubbish or limits", grouped(stat.shut));
+        }
+        return text;
     }
     match (stat.chunk_bytes, stat.chunk_waste) {
         (0, _) => format!("none of at most {most} bytes"),

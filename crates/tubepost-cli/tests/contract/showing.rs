@@ -7,7 +7,7 @@ use tubepost::{Domain, Mailbox};
 use crate::scene::{Scene, fields, plant, skip, until};
 
 /// Everything the contract names, sorted.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "bytes",
     "capacity",
     "ceiling",
@@ -26,6 +26,7 @@ const FIELDS: [&str; 19] = [
     "owner",
     "received",
     "sent",
+    "shut",
     "strategy",
 ];
 

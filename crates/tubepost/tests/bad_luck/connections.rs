@@ -1,8 +1,7 @@
-//! The kernel strategy: other users, rubbish by a connection, too many of them, no descriptors, tokens that somebody took along.
+//! The kernel strategy: rubbish by a connection, too many of them, no descriptors, tokens that somebody took along.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,60 +12,14 @@ use rustix::net::{
 };
 use tubepost::{Domain, Mailbox, Receiver, Sender, Strategy, TrySendError};
 
-use crate::stage::{
-    Child, Cue, Dice, PATIENCE, Place, Role, become_member, descriptors, eventually, is_root, limit_files,
-    skip,
-};
+use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, descriptors, eventually, limit_files};
 
 pub const ROLES: &[Role] = &[
-    ("stranger", stranger),
     ("poster", poster),
     ("narrow", narrow),
     ("connected to by rubbish", connected_to_by_rubbish),
     ("given descriptors", given_descriptors),
 ];
-
-const BEN: u32 = 41_012;
-const GROUP: u32 = 41_110;
-
-/// Another user, who does what it is told; the arguments are domain, user, group.
-fn stranger(cue: &mut Cue) {
-    become_member(cue.number(1) as u32, cue.number(2) as u32);
-    let path = PathBuf::from(cue.arg(0));
-    let mut senders: Vec<Sender<[u8]>> = Vec::new();
-    let mut sockets = Vec::new();
-    loop {
-        let line = cue.hear();
-        let domain = Domain::open(&path).expect("it is in the group");
-        cue.say(match line.split(' ').collect::<Vec<_>>()[..] {
-            ["open"] => match Sender::<[u8]>::options().domain(&domain).open("box") {
-                Ok(sender) => {
-                    senders.push(sender);
-                    "open".to_owned()
-                }
-                Err(error) => crate::citizen::kind(&error),
-            },
-            ["send", text] => match senders[0].send_timeout(text.as_bytes(), PATIENCE) {
-                Ok(()) => "sent".to_owned(),
-                Err(error) => error.to_string(),
-            },
-            ["try", text] => match senders[0].try_send(text.as_bytes()) {
-                Ok(()) => "sent".to_owned(),
-                Err(error) if error.is_full() => "full".to_owned(),
-                Err(error) => error.to_string(),
-            },
-            ["raw"] => match raw(&path) {
-                Ok(socket) => {
-                    sockets.push(socket);
-                    "connected".to_owned()
-                }
-                Err(errno) => format!("{errno:?}"),
-            },
-            ["pipe"] => format!("{:?}", pipe(&path).map(drop)),
-            _ => panic!("the stranger does not know {line:?}"),
-        });
-    }
-}
 
 /// Sends one message and ends; the arguments are domain and message.
 fn poster(cue: &mut Cue) {
@@ -110,139 +63,24 @@ fn beside(domain: &Path, what: &str) -> PathBuf {
 }
 
 /// A connection to the only mailbox there.
-fn raw(domain: &Path) -> Result<OwnedFd, rustix::io::Errno> {
+pub fn raw(domain: &Path) -> Result<OwnedFd, rustix::io::Errno> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     connect(&socket, &SocketAddrUnix::new(beside(domain, "~post"))?)?;
     Ok(socket)
 }
 
-fn pipe(domain: &Path) -> Result<OwnedFd, rustix::io::Errno> {
+pub fn pipe(domain: &Path) -> Result<OwnedFd, rustix::io::Errno> {
     rustix::fs::open(beside(domain, "~credit"), OFlags::RDWR | OFlags::NONBLOCK, Mode::empty())
 }
 
 /// A packet as docs/format.md tells it.
-fn packet(kind: u32, length: u32, token: u64, rest: &[u8]) -> Vec<u8> {
+pub fn packet(kind: u32, length: u32, token: u64, rest: &[u8]) -> Vec<u8> {
     [&kind.to_ne_bytes()[..], &length.to_ne_bytes(), &token.to_ne_bytes(), &0u64.to_ne_bytes(), rest].concat()
 }
 
-/// A domain that a group shares, gone when the test is.
-struct Shared(PathBuf);
-
-impl Shared {
-    fn new() -> Shared {
-        let path = Place::unused();
-        fs::create_dir(&path).expect("fresh");
-        chown(&path, Some(0), Some(GROUP)).expect("root may");
-        fs::set_permissions(&path, Permissions::from_mode(0o3770)).expect("root may");
-        Shared(path)
-    }
-
-    fn own(&self, n: u64, mode: u32) -> Receiver<[u8]> {
-        let domain = Domain::open(&self.0).expect("ours");
-        let options = Mailbox::<[u8]>::options().domain(&domain).strategy(Strategy::Kernel);
-        options.bounded(n).max_message(1000).mode(mode).own("box").expect("a free name")
-    }
-
-    fn stranger(&self) -> Child {
-        let path = self.0.to_str().expect("our own path");
-        Child::start("stranger", &[path, &BEN.to_string(), &GROUP.to_string()])
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn users(test: &str) -> bool {
-    if !is_root() {
-        skip(test, "needs root, to become several users");
-    }
-    is_root()
-}
-
 /// Receives until nothing comes for a while.
-fn receive_all<T: tubepost::Message + ?Sized>(inbox: &Receiver<T>) -> Vec<T::Received> {
+pub fn receive_all<T: tubepost::Message + ?Sized>(inbox: &Receiver<T>) -> Vec<T::Received> {
     std::iter::from_fn(|| inbox.recv_timeout(Duration::from_millis(100)).ok()).collect()
-}
-
-#[test]
-fn the_kernel_keeps_those_out_whom_the_mode_does() {
-    if !users("the_kernel_keeps_those_out_whom_the_mode_does") {
-        return;
-    }
-    for (mode, opens, connects) in
-        [(0o600, "Denied", "PERM|ACCESS"), (0o640, "Denied", "PERM|ACCESS"), (0o620, "open", "connected")]
-    {
-        let shared = Shared::new();
-        let _inbox = shared.own(8, mode);
-        let mut stranger = shared.stranger();
-        assert_eq!(stranger.ask("open"), opens, "mode {mode:o}");
-        let connected = stranger.ask("raw");
-        let fits = connects.split('|').any(|word| connected.to_uppercase().contains(&word.to_uppercase()));
-        assert!(fits, "mode {mode:o}: {connected}");
-        assert_eq!(
-            stranger.ask("pipe"),
-            "Err(Os { code: 13, kind: PermissionDenied, message: \"Permission denied\" })"
-        );
-    }
-}
-
-/// Another user has a share of the places at most, whatever it does; its messages come, with its process id by the kernel's word.
-#[test]
-fn a_stranger_sends_and_hoards_its_share_only() {
-    if !users("a_stranger_sends_and_hoards_its_share_only") {
-        return;
-    }
-    let shared = Shared::new();
-    let inbox = shared.own(8, 0o620);
-    let mut stranger = shared.stranger();
-    assert_eq!(stranger.ask("open"), "open");
-    for at in 0..20 {
-        stranger.say(format!("send {at}"));
-        let envelope = inbox.recv_envelope_timeout(PATIENCE).expect("it is sent");
-        assert_eq!(envelope.message, at.to_string().as_bytes());
-        assert_eq!(envelope.sender.pid, stranger.pid());
-        stranger.expect("sent");
-    }
-    (0..10).for_each(|_| assert_eq!(stranger.ask("open"), "open"));
-    assert!(inbox.try_recv().is_err_and(|error| error.is_empty()));
-    let domain = Domain::open(&shared.0).expect("ours");
-    let out = Sender::<[u8]>::options().domain(&domain).open("box").expect("it exists");
-    let ours = (0..8).take_while(|_| out.try_send(b"ours").is_ok()).count();
-    assert!((6..=8).contains(&ours), "{ours} of 8 places are for us");
-    stranger.kill();
-    assert_eq!(receive_all(&inbox).len(), ours);
-    let all = (0..9).take_while(|_| out.try_send(b"ours").is_ok()).count();
-    assert_eq!(all, 8, "what the stranger had is free again");
-}
-
-/// The owner's ends of connections to what listens in there, as the kernel lists them; and those that listen.
-fn connections_at(directory: &Path) -> usize {
-    let listed = fs::read_to_string("/proc/net/unix").expect("/proc");
-    listed.lines().filter(|line| line.contains(directory.to_str().expect("our own path"))).count()
-}
-
-#[test]
-fn a_stranger_has_so_many_connections_and_others_none_less() {
-    if !users("a_stranger_has_so_many_connections_and_others_none_less") {
-        return;
-    }
-    let shared = Shared::new();
-    let inbox = shared.own(8, 0o620);
-    let mut stranger = shared.stranger();
-    let before = connections_at(&shared.0);
-    for _ in 0..100 {
-        assert_eq!(stranger.ask("raw"), "connected");
-        assert!(inbox.try_recv().is_err());
-    }
-    let now = connections_at(&shared.0);
-    assert_eq!(now, before + 64, "the others were hung up");
-    let domain = Domain::open(&shared.0).expect("ours");
-    let out = Sender::<[u8]>::options().domain(&domain).open("box").expect("it exists");
-    out.send(b"ours").expect("the owner lives");
-    assert_eq!(inbox.recv_timeout(PATIENCE), Ok(b"ours".to_vec()));
 }
 
 /// Whatever comes by a connection: that connection is shut, and nobody else notices.

@@ -20,7 +20,9 @@
 //! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
 //! | `companions` | links: other users, a fork, a thousand of them, kills among processes that all have links |
-//! | `connections` | the kernel strategy: other users, rubbish by connections, lost tokens, no descriptors |
+//! | `connections` | the kernel strategy: rubbish by connections, lost tokens, no descriptors |
+//! | `strangers` | the kernel strategy: what another user's processes may have |
+//! | `each_call` | the kernel strategy: killed at each system call of a send and of a receive |
 //! | `doors` | what tasks and event loops are woken by: no descriptors, forks, long paths, what the dead leave |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
@@ -33,6 +35,7 @@ mod companions;
 mod connections;
 mod crowd;
 mod doors;
+mod each_call;
 mod endless;
 mod forks;
 mod holding;
@@ -49,6 +52,7 @@ mod rubbish;
 mod scarcity;
 mod stops;
 mod storms;
+mod strangers;
 mod walks;
 
 /// Not a test: other processes of this suite start here.
@@ -56,6 +60,7 @@ mod walks;
 fn role() {
     stage::enter(&[
         citizen::ROLES,
+        each_call::ROLES,
         endless::ROLES,
         doors::ROLES,
         forks::ROLES,
@@ -70,5 +75,6 @@ fn role() {
         scarcity::ROLES,
         stops::ROLES,
         storms::ROLES,
+        strangers::ROLES,
     ]);
 }

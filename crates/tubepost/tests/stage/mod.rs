@@ -19,7 +19,7 @@ pub use dice::Dice;
 pub use os::*;
 pub use place::Place;
 pub use role::{Child, Cue, Role, enter};
-pub use step::{Walk, go_on_from_there, kill_there, mark, walk};
+pub use step::{Walk, go_on_from_there, kill_there, mark, walk, walk_calls};
 
 /// How long anything may take before a test calls it a hang. Only failing tests wait this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Kills at a chosen instruction: ptrace walks a role one instruction at a time between two marks that it sets.
+//! Kills at a chosen instruction, or at a chosen system call: ptrace walks a role step by step between two marks that it sets.
 #![allow(unsafe_code)]
 
 use std::io::Error;
@@ -24,12 +24,21 @@ pub enum Walk {
 /// Walks a thread of a role that is about to set its first mark once it hears `go`: at most `steps`
 /// instructions. `Err`: this system does not let us.
 pub fn walk(child: &mut Child, thread: u32, steps: u64) -> Result<Walk, String> {
+    walk_by(libc::PTRACE_SINGLESTEP, child, thread, steps)
+}
+
+/// The same; each system call is two steps: it stands just before it, then just behind it.
+pub fn walk_calls(child: &mut Child, thread: u32, steps: u64) -> Result<Walk, String> {
+    walk_by(libc::PTRACE_SYSCALL, child, thread, steps)
+}
+
+fn walk_by(request: libc::c_uint, child: &mut Child, thread: u32, steps: u64) -> Result<Walk, String> {
     // The role waits for a line from us, so that it is seized before its first mark.
     ptrace(libc::PTRACE_SEIZE, thread, 0).map_err(|error| format!("ptrace: {error}"))?;
     child.say("go");
     assert_eq!(next_stop(thread), libc::SIGUSR1, "the first mark");
     for step in 0..steps {
-        ptrace(libc::PTRACE_SINGLESTEP, thread, 0).expect("it stands still");
+        ptrace(request, thread, 0).expect("it stands still");
         match next_stop(thread) {
             libc::SIGTRAP => {}
             libc::SIGUSR1 => {
@@ -37,7 +46,7 @@ pub fn walk(child: &mut Child, thread: u32, steps: u64) -> Result<Walk, String> 
                 return Ok(Walk::Through(step));
             }
             // Whatever else was meant for it, SIGCHLD say, it shall have.
-            other => ptrace(libc::PTRACE_SINGLESTEP, thread, other).expect("it stands still"),
+            other => ptrace(request, thread, other).expect("it stands still"),
         }
     }
     Ok(Walk::Stands)

@@ -457,11 +457,6 @@ impl Desk {
 
     /// Takes no more, hangs up, and counts what was never received.
     pub(super) fn close(&mut self, segment: &Segment) -> u64 {
-        while let Ok(token) = tokens::take(self.sockets.credit.as_fd()) {
-            if token == crate::domain::sockets::END {
-                break;
-            }
-        }
         // Whoever has a token was connected before.
         self.accept(segment);
         let mut count = (self.back.len() + self.shelf.len()) as u64;

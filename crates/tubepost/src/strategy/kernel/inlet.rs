@@ -384,6 +384,7 @@ impl Inlet {
         self.clear_nudge();
         let mut desk = self.desk();
         desk.look_around(&self.segment);
+        desk.shut_the_greedy(&self.segment);
         let any = desk.has_any();
         if any {
             self.nudge();

@@ -9,10 +9,11 @@
 //! - tokens: a quarter of the places, at least one, of what was granted and what lies on the desk;
 //! - bytes in the owner's memory: no more tokens while what is there of this user's messages, on the desk or in hand, is [that much](Desk::most_bytes)
 //!   or more: the longest message, or a quarter of what n of the longest have, whichever is more. So with what was granted before it is at most twice that;
-//! - bytes in its connections: the same, for more can't have been granted. Whoever has more there is shut. (They are memory that the kernel charges to the
-//!   sender's own sockets.)
+//! - bytes in its connections: the same, for more can't have been granted. Those of who has more there are shut. (They are memory that the kernel charges to
+//!   the sender's own sockets.)
 //!
-//! Where the capacity is zero nothing is granted, and of this user no further connection is read while so much lies on the desk.
+//! Where the capacity is zero nothing is granted. Each connection has one message at most, and of this user none is read while the longest or more
+//! lies on the desk.
 //!
 //! **What if it dies here?** Its connections are hung up. The token of one goes back into the pipe when everything was read that may have been sent for it: what
 //! came by the user's other connections.
@@ -152,12 +153,16 @@ impl Desk {
             let bytes = packet::waiting(line.socket.as_fd());
             if bytes > 0 {
                 *all.entry(line.who.user).or_default() += bytes;
-                full.push((*number, line.who.user));
+                full.push((*number, bytes, line.who.user));
             }
         }
-        // Each connection may have a head, a hello and a withdrawal more.
-        let most = self.most_bytes() + (MOST_LINES * (3 * packet::HEAD + LONGEST_NAME)) as u64;
-        full.retain(|(_, user)| all.get(user).is_some_and(|bytes| *bytes > most));
-        full.into_iter().for_each(|(number, _)| self.shut(number, segment));
+        // Each connection may have the head of a message, a hello and a withdrawal more.
+        let besides = (3 * packet::HEAD + LONGEST_NAME) as u64;
+        let (alone, together) = match self.capacity {
+            0 => (self.most_bytes() + besides, u64::MAX),
+            _ => (u64::MAX, self.most_bytes() + MOST_LINES as u64 * besides),
+        };
+        full.retain(|(_, bytes, user)| *bytes > alone || all.get(user).is_some_and(|all| *all > together));
+        full.into_iter().for_each(|(number, ..)| self.shut(number, segment));
     }
 }
