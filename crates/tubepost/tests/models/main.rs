@@ -22,6 +22,9 @@
 //! | [`segments`] | an unbounded queue: segments that come, go, and lose their memory under who looks | store buffers |
 //! | [`linking`] | setting up a link from both sides at once, by lives of processes | in order |
 //! | [`notes`] | an inbox: notes of what comes in a link that was found empty, and its end | in order |
+//! | [`credit`] | the kernel strategy: tokens, and the order of messages | in order |
+//! | [`acknowledged`] | the same: a message that is awaited, and withdrawn | in order |
+//! | [`meeting`] | the same: who waits where nothing is stored | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
@@ -36,15 +39,18 @@
 //! visibility matters, the model has store buffers ([`memory`]).
 
 mod alone;
+mod acknowledged;
 mod calls;
 mod chunks;
 mod close;
+mod credit;
 mod doors;
 mod explorer;
 mod fencing;
 mod given_here;
 mod handoff;
 mod linking;
+mod meeting;
 mod memory;
 mod names;
 mod notes;
