@@ -45,6 +45,7 @@ mod meddling;
 mod memory;
 mod names;
 mod namespaces;
+mod packets;
 mod permissions;
 mod quiet;
 mod removed;

@@ -133,6 +133,14 @@ impl Credit {
                 && (!s.lines[*line].is_empty() || s.at[*line] == At::Dead)
         };
         let Some(looking) = s.looking else {
+            let early =
+                (0..SENDERS).filter(|line| s.here[*line].is_some_and(|(token, _)| token <= s.expected));
+            if let Some(line) = early.min_by_key(|line| s.here[*line]) {
+                let letter = t.here[line].take().expect("it is there");
+                t.current = line;
+                self.receive(&mut t, letter);
+                return out.add(|| format!("receives {letter:?}, which was taken too early"), t);
+            }
             if let Some(&letter) = s.lines[s.current].first().filter(|_| s.here[s.current].is_none())
                 && (letter.0 <= s.expected || self.planted == Planted::OneConnection)
             {
