@@ -179,7 +179,7 @@ impl<M: Message + ?Sized> Options<M> {
     /// How messages travel: through memory that both share, by default; or the kernel copies them.
     ///
     /// With [`Strategy::Kernel`] the peers share no memory: one that goes wrong, or means harm, spoils nothing but its own connection. That costs system calls. It is for
-    /// mailboxes that a process [owns](Self::own), with a capacity of at least 1. So much has to fit a socket's buffer: if nothing is chosen, messages of up to
+    /// mailboxes that a process [owns](Self::own), with a capacity. So much has to fit a socket's buffer: if nothing is chosen, messages of up to
     /// 64 KiB, and as many as fit, at most 1024. Senders find out by themselves.
     ///
     /// ```
