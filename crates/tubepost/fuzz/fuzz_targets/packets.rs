@@ -1,5 +1,6 @@
 #![no_main]
-//! Arbitrary packets to a mailbox of the kernel strategy: the first byte says whether to one with a queue. The rest is told in the file that a test has, too.
+//! Arbitrary packets to a mailbox of the kernel strategy: the first byte says whether to one with a queue. The rest
+//! is told in the file that a test has, too.
 
 use std::sync::OnceLock;
 

@@ -2,7 +2,8 @@
 //!
 //! - A strategy moves bytes; it knows nothing of types. What it lends to a receiver is a
 //!   [`Payload`](crate::memory::payload::Payload) that is copied out once.
-//! - `try_` never sleeps. Everything else sleeps only in `sync::wait`, ends at its deadline,
+//! - `try_` never sleeps (but where nothing is stored and the kernel copies: while a receiver that said it waits is
+//!   to take the message, for 100 ms at most). Everything else sleeps only in `sync::wait`, ends at its deadline,
 //!   at close and at the owner's death, and never lets EINTR out.
 //! - No lock that another process may hold is ever waited for without a bound.
 //! - Nothing that may block, allocate or run a caller's code happens between a claim and its

@@ -1,5 +1,6 @@
-//! The kernel strategy: a process is killed just before and just behind each system call of a send, and of a receive. What was sent comes, in
-//! its order and once; no place is lost for ever; an owner's death leaves nothing, and the number of what was never collected is right.
+//! The kernel strategy: a process is killed just before and just behind each system call of a send, and of a receive.
+//! What was sent comes, in its order and once; no place is lost for ever; an owner's death leaves nothing, and the
+//! number of what was never collected is right.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
@@ -59,8 +60,8 @@ fn own(domain: &Domain, n: u64) -> Receiver<u64> {
     options.spin(Duration::ZERO).own("box").expect("a free name")
 }
 
-/// Walks a role to each step of its call in turn, until it comes through. `stage` runs meanwhile, is told when it is over, and looks
-/// at what is left.
+/// Walks a role to each step of its call in turn, until it comes through. `stage` runs meanwhile, is told when it is
+/// over, and looks at what is left.
 fn at_each_step(
     n: u64,
     call: &str,

@@ -1,5 +1,6 @@
-//! Arbitrary packets, by several connections, to a mailbox of the kernel strategy; and a sender that keeps the protocol, of which nothing
-//! may be lost, changed or kept waiting. For a test, and for `cargo fuzz`, whose target includes this file.
+//! Arbitrary packets, by several connections, to a mailbox of the kernel strategy; and a sender that keeps the
+//! protocol, of which nothing may be lost, changed or kept waiting. For a test, and for `cargo fuzz`, whose target
+//! includes this file.
 //!
 //! ```text
 //! per step   a byte says which of four connections, and what: a packet as it should be but for some bytes, or arbitrary ones, or hanging up

@@ -1,4 +1,5 @@
-//! A message of the kernel strategy whose sender waits until it is collected, or takes it back; also where nothing waits.
+//! A message of the kernel strategy whose sender waits until it is collected, or takes it back; also where nothing
+//! waits.
 //!
 //! ```text
 //! sender                                    owner
@@ -17,8 +18,8 @@
 //! 3. Where nothing waits nobody has a message of one who died before "collected" was said.
 //!
 //! # What if it dies here?
-//! The sender: what it said before is still there for the owner to read, and "collected" can't be said any more. The owner: what it said is still there for the
-//! sender, and the connection is hung up.
+//! The sender: what it said before is still there for the owner to read, and "collected" can't be said any more. The
+//! owner: what it said is still there for the sender, and the connection is hung up.
 
 use crate::explorer::{Model, Steps, breaks, holds};
 
@@ -230,7 +231,8 @@ impl Model for Acknowledged {
         }
     }
 
-    /// Also if the owner stands still for ever, which is no other thing than not being scheduled: then it is as good as dead.
+    /// Also if the owner stands still for ever, which is no other thing than not being scheduled: then it is as good
+    /// as dead.
     fn done(&self, s: &State) -> bool {
         let sender =
             matches!(s.sender, Sender::Collected | Sender::Withdrawn | Sender::NotCollected | Sender::Dead);

@@ -1,5 +1,5 @@
-//! The credit of the kernel strategy: a pipe with a token for each message that may be sent, connections, and an owner that takes messages in the order
-//! of their tokens.
+//! The credit of the kernel strategy: a pipe with a token for each message that may be sent, connections, and an
+//! owner that takes messages in the order of their tokens.
 //!
 //! ```text
 //! sender                owner
@@ -10,15 +10,18 @@
 //!                         more than n there: takes the surplus out
 //! ```
 //!
-//! "For a moment" says nothing about time here: it may pass at any time. So whoever stands still with a token may be taken for dead.
+//! "For a moment" says nothing about time here: it may pass at any time. So whoever stands still with a token may be
+//! taken for dead.
 //!
 //! # Invariants
-//! 1. No more than n messages are under way while nobody is taken for dead; else no more than n and those that were replaced.
+//! 1. No more than n messages are under way while nobody is taken for dead; else no more than n and those that
+//!    were replaced.
 //! 2. Of two messages of which one was sent before the other's token was taken, that one is received first.
 //! 3. Each is received once, and when all is over there are n tokens.
 //!
 //! # What if it dies here?
-//! With a token: see above. Behind the send: its message is in the connection, which is read to its end before it counts as hung up.
+//! With a token: see above. Behind the send: its message is in the connection, which is read to its end before it
+//! counts as hung up.
 
 use crate::explorer::{Model, Steps, breaks, holds};
 
@@ -75,8 +78,8 @@ struct State {
     /// The connections that the owner knows, and one message of each that it took too early.
     here: [Option<Letter>; SENDERS],
     open: [bool; SENDERS],
-    /// The connection that had the last message; and those that have anything, as the kernel said at one moment, and that it did not look into so far: a
-    /// bit each.
+    /// The connection that had the last message; and those that have anything, as the kernel said at one moment, and
+    /// that it did not look into so far: a bit each.
     current: usize,
     looking: Option<u8>,
     expected: u8,

@@ -7,15 +7,18 @@
 //!   collected, or withdrawn               leaves, and takes it out if it is there still
 //! ```
 //!
-//! A sender that may wait offers without a token. Whether an offer is collected or withdrawn is one step here: `acknowledged` has how.
+//! A sender that may wait offers without a token. Whether an offer is collected or withdrawn is one step here:
+//! `acknowledged` has how.
 //!
 //! # Invariants
 //! 1. There are no more tokens than receivers that wait, and none when none does.
 //! 2. A try succeeds only if its message was received; each message is received once.
-//! 3. A receiver that sleeps has its token there, or somebody has taken it since it last put one in; and it can leave at any time, whoever stands still.
+//! 3. A receiver that sleeps has its token there, or somebody has taken it since it last put one in; and it can
+//!    leave at any time, whoever stands still.
 //!
 //! # What if it dies here?
-//! A sender with a token, or stopped with it: the receiver puts another one in when it next looks. Its offer: nobody collects it, for it can't be told.
+//! A sender with a token, or stopped with it: the receiver puts another one in when it next looks. Its offer: nobody
+//! collects it, for it can't be told.
 
 use crate::explorer::{Model, Steps, breaks, holds};
 

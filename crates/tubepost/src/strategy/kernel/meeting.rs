@@ -1,7 +1,7 @@
 //! Capacity zero: a send is done when its receiver says that it has the message.
 //!
-//! Nothing is stored, so every message is an awaited one ([`collected`](super::collected)): it goes by a connection of its own, without a token, and the
-//! sender waits for "collected", or withdraws it.
+//! Nothing is stored, so every message is an awaited one ([`collected`](super::collected)): it goes by a connection
+//! of its own, without a token, and the sender waits for "collected", or withdraws it.
 //!
 //! ```text
 //! send                              try_send                              a thread that receives
@@ -11,15 +11,17 @@
 //!   too late: withdraws               withdraws: nobody waits               takes its token out, if it is there still
 //! ```
 //!
-//! **Tokens are a hint** here: there is at most one for each thread that waits to receive. Who takes one and tries in vain does not put it back;
-//! the receiver does, before it sleeps again. What counts is who was first at the connection, the owner's "collected" or the sender's withdrawal, and the
-//! kernel decides that. So whoever stands still with a token, or while a token of its is there, keeps nobody beyond a deadline.
+//! **Tokens are a hint** here: there is at most one for each thread that waits to receive. Who takes one and tries in
+//! vain does not put it back; the receiver does, before it sleeps again. What counts is who was first at the
+//! connection, the owner's "collected" or the sender's withdrawal, and the kernel decides that. So whoever stands
+//! still with a token, or while a token of its is there, keeps nobody beyond a deadline.
 //!
-//! **Two senders and one who waits.** One gets the token. If the other comes without one (it may wait) and is faster, the first one's message is not
-//! taken: it is withdrawn 100 ms later, and that try found nobody.
+//! **Two senders and one who waits.** One gets the token. If the other comes without one (it may wait) and is faster,
+//! the first one's message is not taken: it is withdrawn 100 ms later, and that try found nobody.
 //!
-//! **What if it dies here?** A sender with a token: the receiver puts another one in before it sleeps again, within a second. A sender whose message was not taken:
-//! it has sent nothing; the owner can't say "collected" any more, and drops it. The owner: what it did not say "collected" to was not sent, and does not count.
+//! **What if it dies here?** A sender with a token: the receiver puts another one in before it sleeps again, within a
+//! second. A sender whose message was not taken: it has sent nothing; the owner can't say "collected" any more, and
+//! drops it. The owner: what it did not say "collected" to was not sent, and does not count.
 
 use super::collected::Collection;
 use super::connection::Connection;

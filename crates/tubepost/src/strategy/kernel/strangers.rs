@@ -1,22 +1,24 @@
 //! Processes of other users than the owner's: what they may have of a mailbox, and how they get it.
 //!
-//! They can't open the pipe, so the owner takes tokens out of it for them, one at a time for each sender, and says which by its connection (a *grant*).
-//! A message of theirs is for a token that was granted to its user and was not used so far, by whichever of that user's connections: an awaited
-//! message goes by one of its own, which asks for no tokens.
+//! They can't open the pipe, so the owner takes tokens out of it for them, one at a time for each sender, and says
+//! which by its connection (a *grant*). A message of theirs is for a token that was granted to its user and was not
+//! used so far, by whichever of that user's connections: an awaited message goes by one of its own, which asks for no
+//! tokens.
 //!
 //! **Limits**, for each user:
 //! - [`MOST_LINES`] connections;
 //! - tokens: a quarter of the places, at least one, of what was granted and what lies on the desk;
-//! - bytes in the owner's memory: no more tokens while what is there of this user's messages, on the desk or in hand, is [that much](Desk::most_bytes)
-//!   or more: the longest message, or a quarter of what n of the longest have, whichever is more. So with what was granted before it is at most twice that;
-//! - bytes in its connections: the same, for more can't have been granted. Those of who has more there are shut. (They are memory that the kernel charges to
-//!   the sender's own sockets.)
+//! - bytes in the owner's memory: no more tokens while what is there of this user's messages, on the desk or in hand,
+//!   is [that much](Desk::most_bytes) or more: the longest message, or a quarter of what n of the longest have,
+//!   whichever is more. So with what was granted before it is at most twice that;
+//! - bytes in its connections: the same, for more can't have been granted. Those of who has more there are shut.
+//!   (They are memory that the kernel charges to the sender's own sockets.)
 //!
-//! Where the capacity is zero nothing is granted. Each connection has one message at most, and of this user none is read while the longest or more
-//! lies on the desk.
+//! Where the capacity is zero nothing is granted. Each connection has one message at most, and of this user none is
+//! read while the longest or more lies on the desk.
 //!
-//! **What if it dies here?** Its connections are hung up. The token of one goes back into the pipe when everything was read that may have been sent for it: what
-//! came by the user's other connections.
+//! **What if it dies here?** Its connections are hung up. The token of one goes back into the pipe when everything
+//! was read that may have been sent for it: what came by the user's other connections.
 
 use super::desk::Desk;
 use super::line::Line;
