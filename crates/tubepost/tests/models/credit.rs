@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! sender                owner
-//!   take a token          take the message that is expected, if the last connection has it; or ask which connections have
-//!                         anything, look into these, and take the first of what is there
+//!   take a token          take the message that is expected, if the last connection has it, and none before it is late;
+//!                         or ask which connections have anything, look into these, and take the first of what is there
 //!   send, with it         put a new token in: the message is the caller's
 //!                         nothing anywhere, somebody hung up, tokens missing for a moment: puts in as many
 //!                         more than n there: takes the surplus out
@@ -48,6 +48,8 @@ enum Planted {
     OneConnection,
     /// It looks into one connection after the other, and not into those that had anything at one moment.
     EachInTurn,
+    /// The message that is expected is taken although one before it is late.
+    LateForgotten,
     /// A connection that was hung up is not read to its end.
     HungUpUnread,
 }
@@ -83,9 +85,13 @@ struct State {
     current: usize,
     looking: Option<u8>,
     expected: u8,
+    /// Tokens below that which may still come; less than none, if they were taken out.
+    late: i8,
     next: u8,
     suspicious: bool,
     replaced: u8,
+    /// How many ever were.
+    ever_replaced: u8,
     /// Messages by their bits: received; and for each, which were sent and not received when its token was taken.
     received: u8,
     before: [u8; SENDERS * EACH as usize],
@@ -111,9 +117,15 @@ impl State {
 
 impl Credit {
     fn receive(&self, t: &mut State, (token, number): Letter) {
-        t.out_of_order |= t.before[number as usize] & !t.received != 0;
+        // Once somebody was taken for dead it may come back behind others.
+        t.out_of_order |= t.ever_replaced == 0 && t.before[number as usize] & !t.received != 0;
         t.received |= 1 << number;
-        t.expected = t.expected.max(token + 1);
+        if token >= t.expected {
+            t.late += (token - t.expected) as i8;
+            t.expected = token + 1;
+        } else {
+            t.late -= 1;
+        }
         t.looking = None;
         if self.planted != Planted::PutEarly {
             self.put(t);
@@ -135,9 +147,10 @@ impl Credit {
                 && s.open[*line]
                 && (!s.lines[*line].is_empty() || s.at[*line] == At::Dead)
         };
+        let in_turn = s.late <= 0 || self.planted == Planted::LateForgotten;
         let Some(looking) = s.looking else {
-            let early =
-                (0..SENDERS).filter(|line| s.here[*line].is_some_and(|(token, _)| token <= s.expected));
+            let early = (0..SENDERS)
+                .filter(|line| in_turn && s.here[*line].is_some_and(|(token, _)| token <= s.expected));
             if let Some(line) = early.min_by_key(|line| s.here[*line]) {
                 let letter = t.here[line].take().expect("it is there");
                 t.current = line;
@@ -145,7 +158,7 @@ impl Credit {
                 return out.add(|| format!("receives {letter:?}, which was taken too early"), t);
             }
             if let Some(&letter) = s.lines[s.current].first().filter(|_| s.here[s.current].is_none())
-                && (letter.0 <= s.expected || self.planted == Planted::OneConnection)
+                && (in_turn && letter.0 <= s.expected || self.planted == Planted::OneConnection)
             {
                 t.lines[s.current].remove(0);
                 self.receive(&mut t, letter);
@@ -188,6 +201,7 @@ impl Credit {
         if t.pipe.len() > N && self.planted != Planted::SurplusKept {
             t.pipe.remove(0);
             t.replaced = t.replaced.saturating_sub(1);
+            t.late -= 1;
             return out.add(|| "takes a token out that is one too many".into(), t);
         }
         let may = t.suspicious && self.planted != Planted::NeverReplaced;
@@ -196,10 +210,13 @@ impl Credit {
             (0..missing).for_each(|_| self.put(&mut t));
             if may {
                 t.replaced += missing as u8;
+                t.ever_replaced += missing as u8;
+                t.late = 0;
             }
             out.add(|| format!("a moment has passed: puts {missing} in"), t);
         } else if t.pipe.len() == N {
             t.suspicious = false;
+            return out.add(|| "finds nothing, and that all is there".into(), t);
         }
         out.add(|| "finds nothing".into(), idle);
     }
@@ -219,9 +236,11 @@ impl Model for Credit {
             current: 0,
             looking: None,
             expected: 0,
+            late: 0,
             next: N as u8,
             suspicious: false,
             replaced: 0,
+            ever_replaced: 0,
             received: 0,
             before: [0; SENDERS * EACH as usize],
             out_of_order: false,
@@ -340,7 +359,12 @@ mod tests {
     }
 
     #[test]
+    fn a_late_one_comes_before_what_is_sent_after_it() {
+        breaks("late forgotten", &credit(Planted::LateForgotten), "sent earlier");
+    }
+
+    #[test]
     fn what_was_sent_before_a_death_is_received() {
-        breaks("hung up unread", &credit(Planted::HungUpUnread), "stuck");
+        breaks("hung up unread", &credit(Planted::HungUpUnread), "sent earlier");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! take    what was given back
-//!         the first of what lies here, if it is the one that is expected
-//!         the next one of the connection that had the last one, if that is it
+//!         the first of what lies here, if it is the one that is expected, and none before it is late
+//!         the next one of the connection that had the last one, likewise
 //!         look around: accept; one message of each connection that has any and none here
 //!         the first of what lies here
 //! ```
@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 
 /// Tokens that are missing for so long without any message belonged to somebody who hung up.
 pub(crate) const MOMENT: Duration = Duration::from_millis(30);
+/// After so many messages in a row from one connection the others are looked at.
+const STREAK: u32 = 64;
 /// So many connections are accepted in one go: as many as can wait for that.
 const MOST_ACCEPTED: u32 = 4096;
 /// Events taken at a time.
@@ -80,6 +82,10 @@ pub(super) struct Desk {
     /// The connection that had the last message, the token of the next one, and of the next to put in.
     current: u64,
     expected: u64,
+    /// So many tokens below that are still somewhere: whose message may come, and is to come before what is behind it. Less than none: tokens that will
+    /// never come by their numbers, for they were granted, put back, or taken out.
+    pub(super) late: i64,
+    streak: u32,
     next_token: u64,
     next_line: u64,
     pub(super) seq: u64,
@@ -122,6 +128,8 @@ impl Desk {
             here: BTreeMap::new(),
             current: FIRST_LINE,
             expected: 0,
+            late: 0,
+            streak: 0,
             next_token: choice.capacity,
             next_line: FIRST_LINE,
             seq: 0,
@@ -146,11 +154,14 @@ impl Desk {
             self.tell_back(segment);
             return Some(Next::Back(letter));
         }
-        if self.here.first_key_value().is_some_and(|((token, _), _)| *token <= self.expected) {
+        let in_turn = self.late <= 0 && self.streak < STREAK;
+        self.streak += 1;
+        if in_turn && self.here.first_key_value().is_some_and(|((token, _), _)| *token <= self.expected) {
             return self.first_here();
         }
         // Where nobody waits in a queue each sender has its turn.
-        if self.capacity > 0
+        if in_turn
+            && self.capacity > 0
             && let Some(fresh) = self.read(self.current, segment)
         {
             if fresh.token <= self.expected {
@@ -158,6 +169,7 @@ impl Desk {
             }
             self.keep(fresh);
         }
+        self.streak = 0;
         self.look_around(segment);
         let first = self.first_here();
         if first.is_none() && (self.suspicious || self.replaced > 0) {
@@ -178,8 +190,12 @@ impl Desk {
     #[inline]
     fn came(&mut self, fresh: Fresh) -> Fresh {
         self.current = fresh.line;
-        if fresh.token < ANY {
-            self.expected = self.expected.max(fresh.token + 1);
+        if (self.expected..ANY).contains(&fresh.token) {
+            let skipped = i64::try_from(fresh.token - self.expected).unwrap_or(i64::MAX);
+            self.late = self.late.saturating_add(skipped);
+            self.expected = fresh.token + 1;
+        } else {
+            self.late -= 1;
         }
         self.missing_since = None;
         fresh
@@ -195,7 +211,7 @@ impl Desk {
 
     /// One that was taken stays: it is the next one.
     pub(super) fn put_back(&mut self, fresh: Fresh) {
-        self.expected = self.expected.max(fresh.token.min(ANY - 1));
+        self.late += 1; // it comes again
         self.keep(fresh);
     }
 
@@ -364,6 +380,7 @@ impl Desk {
         // Who wants it back said so before it stopped listening. Else it is dead, and has sent; but not where it takes two to send.
         let withdrawn = matches!(line.read(&mut Vec::new(), &mut Vec::new(), self.longest), Found::Withdraw);
         let ours_to_put_in = withdrawn && !line.trusted && !meets;
+        self.late += i64::from(withdrawn && line.trusted); // its token comes again
         self.drop_line(fresh.line, segment);
         if ours_to_put_in {
             self.put_token();
@@ -437,7 +454,9 @@ impl Desk {
             // Others may be taking them meanwhile.
             let too_many =
                 (self.capacity..there).map_while(|_| tokens::take(self.sockets.credit.as_fd()).ok());
-            self.replaced = self.replaced.saturating_sub(too_many.count() as u64);
+            let taken = too_many.count() as u64;
+            self.late -= taken as i64;
+            self.replaced = self.replaced.saturating_sub(taken);
         }
         if there >= self.capacity {
             self.suspicious = false;
@@ -452,6 +471,7 @@ impl Desk {
         (there..self.capacity).for_each(|_| self.put_token());
         self.replaced += self.capacity - there;
         self.missing_since = None;
+        self.late = 0;
         longest // still suspicious: whose token it was may come back with it
     }
 

@@ -75,7 +75,9 @@ impl Desk {
     pub(super) fn may_a_stranger_send(&mut self, number: u64, token: u64) -> bool {
         let Some(user) = self.lines.get(&number).map(|line| line.who.user) else { return false };
         let mut theirs = self.lines.values_mut().filter(|line| line.who.user == user);
-        theirs.find(|line| line.granted == Some(token)).and_then(|line| line.granted.take()).is_some()
+        let used = theirs.find(|line| line.granted == Some(token)).and_then(|line| line.granted.take());
+        self.late += i64::from(used.is_some());
+        used.is_some()
     }
 
     /// Tokens that were granted and not used.
@@ -124,7 +126,10 @@ impl Desk {
         }
         let said = line.say(Kind::Grant, token);
         match self.lines.get_mut(&number) {
-            Some(line) if said => line.granted = Some(token),
+            Some(line) if said => {
+                line.granted = Some(token);
+                self.late -= 1; // nobody waits for what a stranger does with it
+            }
             _ => self.put_token(),
         }
     }
