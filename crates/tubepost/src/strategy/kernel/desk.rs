@@ -380,7 +380,7 @@ impl Desk {
         // Who wants it back said so before it stopped listening. Else it is dead, and has sent; but not where it takes two to send.
         let withdrawn = matches!(line.read(&mut Vec::new(), &mut Vec::new(), self.longest), Found::Withdraw);
         let ours_to_put_in = withdrawn && !line.trusted && !meets;
-        self.late += i64::from(withdrawn && line.trusted); // its token comes again
+        self.late += i64::from(withdrawn && line.trusted && !meets); // its token comes again
         self.drop_line(fresh.line, segment);
         if ours_to_put_in {
             self.put_token();
