@@ -38,8 +38,8 @@
 //! stores that the model shows at their visible moment; where the delay between a store and its
 //! visibility matters, the model has store buffers ([`memory`]).
 
-mod alone;
 mod acknowledged;
+mod alone;
 mod calls;
 mod chunks;
 mod close;
