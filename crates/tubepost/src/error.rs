@@ -317,6 +317,17 @@ pub enum Error {
         /// The mailbox.
         name: String,
     },
+    /// This process was handed no end of a pair under this name, or it can't be taken.
+    #[error(
+        "no end of a pair called {name:?} can be taken here: {why}; a parent process hands one to a child by `Hand::hand` of the \
+         command that it starts, and the child takes it once"
+    )]
+    NotHanded {
+        /// The name under which it was looked for.
+        name: String,
+        /// What was found instead.
+        why: String,
+    },
     /// The system refused something it usually grants.
     #[error("{doing} {} failed: {}", path.display(), std::io::Error::from_raw_os_error(*errno))]
     Os {

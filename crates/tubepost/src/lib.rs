@@ -50,6 +50,8 @@
 //! - **Tasks**: each call that waits has an `_async` form, for any executor; dropped, it has done nothing.
 //! - **Event loops**: [`Receiver::doorbell`] and [`Sender::doorbell`] give a descriptor that is readable when there is something to do.
 //!   **Several mailboxes at once**: [`Select`].
+//! - **Processes that one starts**: [`pair`](pair()) is a [`Link`] without a name; [`Hand`] gives the other end to a child process, also to
+//!   one in a sandbox, and [`inherited`] takes it there.
 //! - **Work for several processes**: [`Options::create`], then [`Receiver::open`] in each.
 //! - **What exists**: a [`Domain`] lists it, tells about it, and cleans up after the dead.
 //! - **What goes wrong**: [`Error`] says what to do.
@@ -122,6 +124,8 @@ mod mailbox;
 #[cfg(not(loom))]
 mod monitor;
 #[cfg(not(loom))]
+mod pair;
+#[cfg(not(loom))]
 mod process;
 #[cfg(not(loom))]
 mod receiver;
@@ -180,6 +184,8 @@ pub use loan::Loan;
 pub use mailbox::{Mailbox, Options};
 #[cfg(not(loom))]
 pub use monitor::{End, Monitor};
+#[cfg(not(loom))]
+pub use pair::{Endpoint, Hand, Handing, inherited, inherited_as, pair};
 #[cfg(not(loom))]
 pub use process::{Process, ProcessOptions};
 #[cfg(not(loom))]

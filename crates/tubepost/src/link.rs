@@ -2,7 +2,7 @@
 
 use crate::companion::Companion;
 use crate::domain::cleanup;
-use crate::domain::member::Peer;
+use crate::domain::member::{self, Peer};
 use crate::domain::name::Name;
 use crate::domain::party::Parties;
 use crate::domain::segment::Segment;
@@ -13,7 +13,7 @@ use crate::mailbox::{Mailbox, Options};
 use crate::message::Message;
 use crate::os::arrivals::Arrivals;
 use crate::process::{Joined, Process};
-use crate::queue::layout::Kind;
+use crate::queue::layout::{Kind, SENDER};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::strategy;
@@ -21,7 +21,7 @@ use crate::strategy::shared::inlet::Inlet;
 use crate::strategy::shared::link::{Insists, agree_on_link};
 use crate::strategy::shared::outlet::Outlet;
 use crate::sync::wait::SLICE;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The link between this process and another one: `M` goes there, `R` comes back.
@@ -55,9 +55,20 @@ use std::time::{Duration, Instant};
 pub struct Link<M: Message + ?Sized, R: Message + ?Sized = M> {
     sender: Sender<M>,
     receiver: Receiver<R>,
-    companion: Arc<Companion>,
-    joined: Arc<Joined>,
+    between: Between,
 }
+
+/// Who is at the ends of a link.
+#[derive(Clone, Debug)]
+enum Between {
+    /// Processes that joined; this one does not leave as long as it has links.
+    Named { companion: Arc<Companion>, _joined: Arc<Joined> },
+    /// A pair's: what the other one says of itself, once it did.
+    Nameless(OnceLock<Peer>),
+}
+
+/// What is known of a process that did not take its end of a pair so far.
+static NOBODY: Peer = Peer { pid: 0, name: String::new() };
 
 /// The choices to make before a link exists; who comes second may leave them out, or has to choose the same.
 ///
@@ -247,7 +258,22 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
             })?,
         };
         let sender = Sender::new(strategy::Outlet::Shared(outlet));
-        Ok(Link { sender, receiver: Receiver::of(inlet), companion, joined })
+        let between = Between::Named { companion, _joined: joined };
+        Ok(Link { sender, receiver: Receiver::of(inlet), between })
+    }
+
+    /// The choices for the way there and the way back.
+    pub(crate) fn ways(&self) -> (&Options<M>, &Options<R>) {
+        (&self.there, &self.back)
+    }
+
+    /// The same, as the other end sees it.
+    pub(crate) fn mirrored(&self) -> LinkOptions<R, M> {
+        LinkOptions { there: self.back.clone(), back: self.there.clone(), insists: self.insists }
+    }
+
+    pub(crate) fn insists(&self) -> Insists {
+        self.insists
     }
 
     /// What the second way is to be, if it is not there: what the first one is, where nothing else was chosen.
@@ -350,9 +376,28 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
         LinkOptions { there: Mailbox::options(), back: Mailbox::options(), insists: Insists::default() }
     }
 
-    /// The process at the other end.
+    /// An end of a pair.
+    pub(crate) fn of_pair(outlet: Outlet, inlet: Inlet) -> Link<M, R> {
+        Link {
+            sender: Sender::new(strategy::Outlet::Shared(outlet)),
+            receiver: Receiver::of(Arc::new(strategy::Inlet::Shared(inlet))),
+            between: Between::Nameless(OnceLock::new()),
+        }
+    }
+
+    /// The process at the other end. (Of a [pair](crate::pair()) it has the pid 0 and no name until somebody takes that end.)
     pub fn peer(&self) -> &Peer {
-        &self.companion.is
+        match &self.between {
+            Between::Named { companion, .. } => &companion.is,
+            Between::Nameless(known) => known.get().unwrap_or_else(|| {
+                let segment = &self.receiver.inlet().sharing().at.segment;
+                let row = if segment.is_ours() { segment.rows.get(SENDER).ok() } else { None };
+                match row.map(member::peer).filter(|peer| peer.pid != 0) {
+                    Some(peer) => known.get_or_init(|| peer),
+                    None => &NOBODY,
+                }
+            }),
+        }
     }
 
     /// The end of this process to send by, with all that a sender has.
@@ -440,8 +485,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Clone for Link<M, R> {
         Link {
             sender: self.sender.clone(),
             receiver: self.receiver.clone(),
-            companion: Arc::clone(&self.companion),
-            joined: Arc::clone(&self.joined),
+            between: self.between.clone(),
         }
     }
 }

@@ -12,6 +12,8 @@
 //!
 //! **What if it dies here?** See above: each of these may be done by anybody, any number of times.
 //!
+//! Of a pair, which has no directory, the other end has a copy of the socket to ring by (`bond`).
+//!
 //! Who can't ring, for want of a descriptor or of permission, leaves it: who waits looks once a second.
 
 use super::segment::{Id, Segment};
@@ -69,12 +71,18 @@ impl Segment {
         let called = self.called(member).ok_or(Errno::NOMEM);
         self.rows.get(member).into_iter().for_each(|row| doors::build(&row.door));
         called
-            .and_then(|called| door::open(directory, &called.name(), self.is_shared()))
+            .and_then(|called| match self.bound() {
+                Some(bound) => bound.open_door(member),
+                None => door::open(directory, &called.name(), self.is_shared()),
+            })
             .map_err(|errno| failed("to make a socket to be woken by in", directory, errno))
     }
 
     /// Takes away what a member is rung by.
     pub(crate) fn take_door(&self, member: Member) {
+        if let Some(bound) = self.bound() {
+            return bound.take_door(member);
+        }
         if let Ok(row) = self.rows.get(member)
             && doors::is_there(&row.door)
             && let Some(called) = self.called(member)
@@ -111,8 +119,15 @@ impl Segment {
     pub(crate) fn ring_door(&self, member: Member) -> Result<(), Error> {
         let called = self.called(member).ok_or(Errno::NOMEM);
         called
-            .and_then(|called| door::ring(self.domain.path(), &called.name(), self.is_shared()))
+            .and_then(|called| self.ring_at(member, &called))
             .map_err(|errno| failed("to ring a socket in", self.domain.path(), errno))
+    }
+
+    fn ring_at(&self, member: Member, called: &Called) -> Result<(), Errno> {
+        match self.bound() {
+            Some(bound) => bound.ring(member),
+            None => door::ring(self.domain.path(), &called.name(), self.is_shared()),
+        }
     }
 
     /// Members that there may be.
@@ -138,8 +153,9 @@ impl Segment {
             // Before it is taken: then this is who armed it.
             let Some(called) = self.called(member) else { return };
             if doors::take(&row.door, seen, reason) {
-                let rung = door::ring(self.domain.path(), &called.name(), self.is_shared());
-                if rung == Err(Errno::CONNREFUSED) && self.is_dead(member) {
+                let rung = self.ring_at(member, &called);
+                if self.bound().is_none()
+                    && rung == Err(Errno::CONNREFUSED) && self.is_dead(member) {
                     door::remove(self.domain.path(), &called.name());
                 }
                 return;

@@ -155,15 +155,7 @@ fn build(
     let mode = if geometry.choice.kernel { access::entry_mode } else { access::file_mode };
     file::permit(fd.as_fd(), mode(plan.mode), plan.group)
         .map_err(|errno| failed("to make files for that group in", directory, errno))?;
-    let facts = file::facts(&fd).map_err(trouble)?;
-    let map = Map::new(fd.as_fd(), geometry.total as usize).map_err(trouble)?;
-    reserve_first(&map, &geometry).map_err(trouble)?;
-    rows::set_format(&map, &geometry, plan.format.as_bytes());
-    geometry.describe(rows::header(&map), Id::fresh().words(), plan.mode);
-    let segment = Segment::new(domain, name, facts, map, geometry);
-    if geometry.areas.is_some() {
-        segment.slots.words.set_nowhere();
-    }
+    let segment = fill(fd.as_fd(), domain, name, plan).map_err(trouble)?;
     if let Some(ends) = ends {
         if !planted!(NamedBeforeEnds) {
             member::register_ends(&segment.rows, ends).map_err(trouble)?;
@@ -176,6 +168,26 @@ fn build(
         segment.becomes(OWNER, fd.as_fd());
     }
     Ok((fd, segment))
+}
+
+/// Makes a segment of a file of which nobody else knows so far. Nobody is a member of it yet.
+pub(super) fn fill(
+    fd: BorrowedFd<'_>,
+    domain: &Domain,
+    name: &Name,
+    plan: &Plan<'_>,
+) -> Result<Segment, Errno> {
+    let geometry = plan.geometry;
+    let facts = file::facts(fd)?;
+    let map = Map::new(fd, geometry.total as usize)?;
+    reserve_first(&map, &geometry)?;
+    rows::set_format(&map, &geometry, plan.format.as_bytes());
+    geometry.describe(rows::header(&map), Id::fresh().words(), plan.mode);
+    let segment = Segment::new(domain, name, facts, map, geometry);
+    if geometry.areas.is_some() {
+        segment.slots.words.set_nowhere();
+    }
+    Ok(segment)
 }
 
 /// Makes sure of what has memory from the start in an unbounded mailbox, and is not at its beginning.
@@ -208,7 +220,20 @@ pub(super) fn open_as(
         Err(Errno::ISDIR | Errno::NXIO) => return Err(damaged("it is not a regular file")),
         Err(errno) => return Err(failed("to open", &path, errno)),
     };
-    let facts = file::facts(&fd).map_err(|errno| failed("to inspect", &path, errno))?;
+    let segment = read(fd.as_fd(), domain, name, map)?;
+    Ok((fd, segment))
+}
+
+/// The segment in an open file, checked, mapped in this way.
+pub(super) fn read(
+    fd: BorrowedFd<'_>,
+    domain: &Domain,
+    name: &Name,
+    map: impl FnOnce(BorrowedFd<'_>, usize) -> Result<Map, Errno>,
+) -> Result<Segment, Error> {
+    let path = domain.file(name);
+    let damaged = |what: &str| Error::Damaged { name: name.to_string(), what: what.into() };
+    let facts = file::facts(fd).map_err(|errno| failed("to inspect", &path, errno))?;
     if !facts.is_file {
         return Err(damaged("it is not a regular file"));
     }
@@ -216,15 +241,15 @@ pub(super) fn open_as(
         return Err(damaged(&format!("it has only {} bytes", facts.length.min(facts.occupied))));
     }
     let length = usize::try_from(facts.length).map_err(|_| damaged("it is larger than memory"))?;
-    let map = map(fd.as_fd(), length).map_err(|errno| failed("to map", &path, errno))?;
+    let map = map(fd, length).map_err(|errno| failed("to map", &path, errno))?;
     // The first page may be a hole, and the file system full.
     map.reserve(0, length.min(4096)).map_err(|errno| failed("to read", &path, errno))?;
     let geometry = Geometry::read(rows::header(&map), name.as_str(), facts.length, facts.occupied)?;
     reserve_first(&map, &geometry).map_err(|errno| failed("to read", &path, errno))?;
     let mut segment = Segment::new(domain, name, facts, map, geometry);
     if geometry.areas.is_some() {
-        let byte = visits::look(fd.as_fd()).map_err(|errno| failed("to look into", &path, errno))?;
+        let byte = visits::look(fd).map_err(|errno| failed("to look into", &path, errno))?;
         segment.looks = Some(byte);
     }
-    Ok((fd, segment))
+    Ok(segment)
 }

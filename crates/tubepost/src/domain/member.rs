@@ -180,6 +180,11 @@ pub(crate) fn register_ends(rows: &Rows, ends: &Introductions<'_>) -> Result<(),
     Ok(())
 }
 
+/// The end of a pair that came into being later says who it is; see `domain::pair`.
+pub(super) fn introduce_end(row: &Row, end: &Introduction<'_>) {
+    introduce(row, end);
+}
+
 /// Makes the description behind `fd` a member: finds a row, locks it, fills it in.
 /// `unfreed` is the first position whose place is not free again, `put_in_order` frees what a dead member
 /// had and says where it is named last, and `used` is the mark below which rows have been taken.

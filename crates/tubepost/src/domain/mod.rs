@@ -5,6 +5,7 @@
 //! kept: it is reached by path, and what is found is compared with what is meant.
 
 pub(crate) mod access;
+pub(crate) mod bond;
 pub(crate) mod cleanup;
 pub(crate) mod contents;
 pub(crate) mod doorway;
@@ -12,6 +13,7 @@ pub(crate) mod entry;
 pub(crate) mod meeting;
 pub(crate) mod member;
 pub(crate) mod name;
+pub(crate) mod pair;
 pub(crate) mod party;
 pub(crate) mod segment;
 pub(crate) mod sockets;
@@ -136,9 +138,14 @@ impl Domain {
         Ok(Domain { path: path.into() })
     }
 
+    /// What stands for a domain where there is none: nothing is looked for in it.
+    pub(crate) fn nowhere() -> Domain {
+        Domain { path: Path::new(NOWHERE).into() }
+    }
+
     /// How much memory its file system has; 0 if that has no limit.
     pub(crate) fn memory(&self) -> u64 {
-        file::size(&self.path)
+        if self.path.as_os_str() == NOWHERE { 0 } else { file::size(&self.path) }
     }
 
     /// The file that an object of this name is, if it exists.
@@ -146,6 +153,9 @@ impl Domain {
         self.path.join(name.file())
     }
 }
+
+/// Where that is which has no name, as people are told. (No domain: their paths are absolute.)
+pub(crate) const NOWHERE: &str = "the memory of a pair";
 
 fn default_path() -> PathBuf {
     format!("/dev/shm/tubepost-{}", rustix::process::geteuid().as_raw()).into()
@@ -157,6 +167,10 @@ const PAGE: u64 = 4096;
 /// Says how much memory was wanted and what there is, if that is what the system said.
 pub(crate) fn no_memory(wanted: u64, path: &Path, errno: Errno) -> Error {
     match errno {
+        // No file system of its own, so nobody says how much that has left.
+        _ if path.as_os_str() == NOWHERE => {
+            Error::Os { doing: "to get", path: path.into(), errno: errno.raw_os_error() }
+        }
         Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG | Errno::FAULT => {
             let available = file::available(path);
             if available >= wanted {

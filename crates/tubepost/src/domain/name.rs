@@ -43,6 +43,11 @@ impl Name {
         (!file.contains('/')).then(|| file.replace(',', "/")).and_then(|name| Name::new(&name).ok())
     }
 
+    /// What a pair is called, for people: nothing can be found by it.
+    pub(crate) fn of_pair(called: &str) -> Name {
+        Name(called.into())
+    }
+
     /// The direction of the link from one process to another; `tag` tells their lives apart from earlier ones.
     /// No mailbox can be called so.
     pub(crate) fn of_link(from: &Name, to: &Name, tag: &str) -> Name {

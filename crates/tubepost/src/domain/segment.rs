@@ -1,6 +1,7 @@
 //! A segment: an object of a domain, mapped; what it is, who waits at it, and whether it is over.
 
 use super::access::{self, Right};
+use super::bond::Bound;
 use super::entry;
 use super::member;
 use super::name::Name;
@@ -101,6 +102,8 @@ pub(crate) struct Segment {
     pub(super) looks: Option<u64>,
     /// Of a link: who is at its ends.
     parties: Option<Parties>,
+    /// Of a pair: how its ends find each other.
+    pub(super) bound: Option<Bound>,
     /// Of a link: tells its receiver that something has come, if that one asked for it.
     herald: OnceLock<Herald>,
     pub(super) facts: file::Facts,
@@ -133,6 +136,7 @@ impl Segment {
             visits: OnceLock::new(),
             looks: None,
             parties: matches!(geometry.choice.kind, Kind::Link { .. }).then(|| Parties::of(name)).flatten(),
+            bound: None,
             herald: OnceLock::new(),
             geometry,
             epoch: map.epoch(),
@@ -248,6 +252,9 @@ impl Segment {
 
     /// A new descriptor of this very object, by its name.
     fn reopen(&self) -> Reopened {
+        if let Some(bound) = &self.bound {
+            return bound.descriptor().map_or(Reopened::Unknown, Reopened::Here);
+        }
         let fd = match file::open_or_look_at(&self.path(), self.geometry.choice.kernel) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Reopened::Nameless,
@@ -270,6 +277,9 @@ impl Segment {
 
     /// Whether the member is known to be dead or gone.
     pub(crate) fn is_dead(&self, member: Member) -> bool {
+        if let Some(bound) = &self.bound {
+            return member::is_dead(&self.rows, member, || Some(bound.asked()));
+        }
         if let Some(parties) = &self.parties {
             return parties.is_dead(&self.domain, &self.rows, member);
         }
@@ -281,6 +291,9 @@ impl Segment {
         if self.is_retired() || !self.geometry.choice.owned && self.is_closed() {
             return true;
         }
+        if self.bound.is_some() {
+            return self.is_dead(OWNER);
+        }
         match self.reopen() {
             found if !self.geometry.choice.owned => matches!(found, Reopened::Nameless),
             Reopened::Here(_) if self.parties.is_some() => self.is_dead(OWNER),
@@ -290,7 +303,25 @@ impl Segment {
         }
     }
 
-    /// Of a link: who is at its ends.
+    /// Whether it is a direction of a link, with two ends.
+    pub(crate) fn is_link(&self) -> bool {
+        self.parties.is_some() || self.bound.is_some()
+    }
+
+    /// Of a pair: how its ends find each other.
+    pub(crate) fn bound(&self) -> Option<&Bound> {
+        self.bound.as_ref()
+    }
+
+    /// What the system says of its file now.
+    pub(super) fn facts_now(&self) -> Option<file::Facts> {
+        match &self.bound {
+            Some(bound) => file::facts(bound.asked()).ok(),
+            None => file::facts_at(&self.path()).ok(),
+        }
+    }
+
+    /// Of a link with a name: who is at its ends.
     pub(crate) fn parties(&self) -> Option<&Parties> {
         self.parties.as_ref()
     }
@@ -335,8 +366,11 @@ impl Segment {
         access::permits(self.mode(), self.facts.owner, self.facts.group, right)
     }
 
-    /// Whether only processes of our own user can write to it.
+    /// Whether only processes of our own user can write to it. (Of a pair nobody knows: a child may have become another's.)
     pub(crate) fn is_ours_alone(&self) -> bool {
+        if self.bound.is_some() {
+            return false;
+        }
         file::facts_at(self.domain.path())
             .is_ok_and(|directory| access::is_ours_alone(&self.facts, &directory))
     }
@@ -351,6 +385,14 @@ impl Segment {
     /// nobody else can be doing the same. An error: another is at it and does not finish, or we
     /// may not.
     pub(crate) fn retire(&self, agreed: impl Fn() -> bool) -> Result<(), Error> {
+        if self.bound.is_some() {
+            // No name to take away, nobody to do it twice.
+            if agreed() {
+                self.mark_retired();
+                self.wake_all();
+            }
+            return Ok(());
+        }
         for _ in 0..TRIES {
             let found = self.reopen();
             if matches!(found, Reopened::Nameless) {

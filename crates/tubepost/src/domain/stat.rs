@@ -6,7 +6,7 @@ use super::segment::{Id, Segment};
 use super::{Domain, doorway, failed, sockets};
 use crate::error::Error;
 use crate::format::Format;
-use crate::os::{Errno, file};
+use crate::os::Errno;
 use crate::queue::layout;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -265,7 +265,7 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
     let format = Format::decode(choice.variable, &text)
         .map_err(|what| Error::Damaged { name: segment.name.to_string(), what })?;
     let count = segment.count();
-    let facts = file::facts_at(&segment.path()).ok();
+    let facts = segment.facts_now();
     let chunk_bytes = segment.chunks.backed();
     let owner = if choice.owned {
         let owner = segment.owner();

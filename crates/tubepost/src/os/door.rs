@@ -6,7 +6,7 @@ use super::{Errno, file};
 use rustix::fs::{Mode, OFlags, chmod};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, recv, sendto,
-    socket_with,
+    socket_with, socketpair,
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -86,6 +86,18 @@ pub(crate) fn drain(socket: BorrowedFd<'_>) -> bool {
             Err(_) => return was,
         }
     }
+}
+
+/// A socket that nobody can find by a name, and the one by which it is rung.
+pub(crate) fn unnamed() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (door, bell) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    Ok((door, bell))
+}
+
+/// Makes readable what this rings. Never waits; one that is full was told already.
+pub(crate) fn ring_by(bell: BorrowedFd<'_>) -> Result<(), Errno> {
+    full_is_told(rustix::net::send(bell, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(drop))
 }
 
 fn nameless() -> Result<OwnedFd, Errno> {

@@ -94,12 +94,15 @@ pub(crate) fn open_or_look_at(path: &Path, may_look: bool) -> Result<OwnedFd, Er
     }
 }
 
+/// Whether a file is longer than this process may make one: the system would end us by a signal.
+pub(super) fn is_beyond_limit(length: u64) -> bool {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|most| length > most)
+}
+
 /// A file of `length` bytes in `directory` that has no name yet; the first `reserved` bytes
 /// are backed by memory. It vanishes with its last user unless [`publish`]ed.
 pub(crate) fn make_nameless(directory: &Path, length: u64, reserved: u64) -> Result<OwnedFd, Errno> {
-    // Past this limit the system would end us by a signal.
-    if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|most| length > most)
-    {
+    if is_beyond_limit(length) {
         return Err(Errno::FBIG);
     }
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;

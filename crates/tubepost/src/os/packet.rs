@@ -54,6 +54,12 @@ fn fresh() -> Result<OwnedFd, Errno> {
     socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
 }
 
+/// A connection of which nobody else has either end.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
 /// A socket to connect to, that is called so. Who may write to the name may connect.
 pub(crate) fn offer(directory: &Path, name: &str, mode: u32, group: Option<u32>) -> Result<OwnedFd, Errno> {
     let socket = fresh()?;
@@ -294,8 +300,7 @@ pub(crate) fn shut(socket: BorrowedFd<'_>) {
 /// How much room for what is under way a packet with so many bytes behind its head takes. `MSGSIZE`, `NOBUFS`: the kernel carries
 /// none that long.
 pub(crate) fn footprint(length: usize) -> Result<u64, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (here, _there) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    let (here, _there) = pair()?;
     widen(here.as_fd(), 4 * length as u64 + (1 << 16));
     send(here.as_fd(), &[0; HEAD], &vec![0; length], &[])?;
     let mut bytes: libc::c_int = 0;

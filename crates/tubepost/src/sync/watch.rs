@@ -33,7 +33,7 @@ pub(crate) trait Bereaved: Send + Sync {
 
 /// Somebody who waits without a thread.
 pub(crate) trait Visited: Send + Sync {
-    /// The descriptor has become readable.
+    /// The descriptor has become readable, or nobody is at its other end any more.
     fn is_readable(&self);
     /// It is time to look again. Whether anybody waits there.
     fn look_again(&self) -> bool;
@@ -112,10 +112,19 @@ pub(crate) fn attend(who: Weak<dyn Visited>) -> Result<Visit, Errno> {
 
 /// Has it visited also whenever this descriptor becomes readable.
 pub(crate) fn listen(visit: Visit, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    listen_for(visit, fd, epoll::EventFlags::IN)
+}
+
+/// Has it visited also when nobody is at the other end of this connection any more.
+pub(crate) fn listen_for_end(visit: Visit, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    listen_for(visit, fd, epoll::EventFlags::RDHUP)
+}
+
+fn listen_for(visit: Visit, fd: BorrowedFd<'_>, what: epoll::EventFlags) -> Result<(), Errno> {
     let mut watch = ours()?;
     let watch = watch.as_mut().filter(|watch| watch.epoch == visit.epoch).ok_or(Errno::AGAIN)?;
     let data = epoll::EventData::new_u64(visit.number);
-    epoll::add(&watch.epoll, fd, data, epoll::EventFlags::IN | epoll::EventFlags::ET)
+    epoll::add(&watch.epoll, fd, data, what | epoll::EventFlags::ET)
 }
 
 /// It is visited no more; the descriptor is about to be closed.

@@ -115,7 +115,7 @@ impl Inlet {
     #[cold]
     pub(super) fn empty_or_deserted(&self) -> Refusal {
         let at = &self.at;
-        let deserted = at.segment.parties().is_some()
+        let deserted = at.segment.is_link()
             && (at.has_left() || at.may_be_deserted(&self.pace))
             && at.segment.is_dead(SENDER)
             && !self.may_take();
@@ -159,11 +159,17 @@ impl Attachment {
 
     /// Of a link's receiver, before it sleeps: whether there is nobody to wait for. Else it will be told.
     pub(super) fn watch_sender(self: &Arc<Self>) -> bool {
-        if self.segment.parties().is_none() {
+        if !self.segment.is_link() {
             return false;
         }
         if self.has_left() {
             return true;
+        }
+        if let Some(bound) = self.segment.bound()
+            && !bound.is_due()
+            && self.grief.load(Relaxed) == 0
+        {
+            return false;
         }
         let watched = self.watches_owner.load(Relaxed);
         if !watched && self.watch(SENDER) {
@@ -186,7 +192,7 @@ impl Attachment {
 
     /// Of a link's sender, which has just left it: the receiver is to see.
     pub(super) fn tell_deserted(&self) {
-        if self.member == SENDER && self.segment.parties().is_some() {
+        if self.member == SENDER && self.segment.is_link() {
             self.segment.tell_news();
         }
     }

@@ -44,6 +44,7 @@ pub(crate) mod loaned;
 mod offer;
 pub(crate) mod outlet;
 mod overdue;
+pub(crate) mod pair;
 pub(crate) mod pending;
 #[cfg(feature = "tokio")]
 mod reactor;
@@ -177,6 +178,9 @@ impl Attachment {
         let Ok(row) = self.segment.rows.get(member) else { return false };
         let pid = row.pid.load(Relaxed) as u32;
         let weak: Weak<Attachment> = Arc::downgrade(self);
+        if let Some(bound) = self.segment.bound() {
+            bound.tell(weak.clone());
+        }
         pid::means_here(row.namespace.load(Relaxed))
             && watch::watch(pid, weak, || !self.segment.is_dead(member))
     }
