@@ -122,6 +122,12 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         self
     }
 
+    /// How long a blocking call polls before it sleeps, where this is for a [pair](crate::pair()): 30 µs by default. (Links between processes
+    /// that joined have what their process has.)
+    pub fn spin(self, spin: Duration) -> Self {
+        self.both(|there| there.spin(spin), |back| back.spin(spin))
+    }
+
     /// What variable-length messages are, in a few words: the other end has to say the same.
     pub fn format(self, label: impl Into<String>) -> Self {
         let label = label.into();
@@ -482,10 +488,6 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
 
 impl<M: Message + ?Sized, R: Message + ?Sized> Clone for Link<M, R> {
     fn clone(&self) -> Self {
-        Link {
-            sender: self.sender.clone(),
-            receiver: self.receiver.clone(),
-            between: self.between.clone(),
-        }
+        Link { sender: self.sender.clone(), receiver: self.receiver.clone(), between: self.between.clone() }
     }
 }

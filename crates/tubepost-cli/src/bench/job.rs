@@ -34,6 +34,8 @@ pub enum What {
     Call,
     /// Between two processes that name each other.
     Link,
+    /// Between two processes that have no name for each other.
+    Pair,
     /// Sent to, and received by, a process with so many links.
     #[value(name = "inbox-1")]
     #[serde(rename = "inbox-1")]

@@ -96,7 +96,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
 }
 
 fn spinning_latency() -> Group {
-    use What::{CacheLine, Copy, Link, Mailbox, Pipe, SystemMailbox, UnixSocket};
+    use What::{CacheLine, Copy, Link, Mailbox, Pair, Pipe, SystemMailbox, UnixSocket};
     let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Spin, Place::TwoCores, bytes, limit);
     let line = Some((CacheLine, 8));
     let entries = vec![
@@ -106,6 +106,7 @@ fn spinning_latency() -> Group {
         row(SystemMailbox, 8, line),
         row(SystemMailbox, 56, line),
         row(Link, 8, line),
+        row(Pair, 8, line),
         row(Copy, 64, None),
         row(Mailbox, 64, Some((Copy, 64))),
         row(Copy, 1024, None),

@@ -141,6 +141,15 @@ impl Bench {
                     }
                 }
             }
+            (What::Pair, _) => {
+                far.begin(job)?;
+                far.ready()?; // it has a place for its end
+                let ends = links::give_end::<T>(&self.domain, job.mode)?;
+                far.ready()?;
+                let found = round_trips(ends, BOTH_WAYS, job.time, job.rest)?;
+                far.done()?;
+                Ok(found)
+            }
             (What::Inbox1 | What::Inbox10 | What::Inbox100 | What::Inbox1000, _) => {
                 let crowd = Crowd::of(&self.domain, job.what.links())?;
                 round_trips(crowd, ONE_CALL, job.time, job.rest)
@@ -293,6 +302,11 @@ impl Bench {
                     Measure::Latency => answer(ends, near),
                     Measure::Stream => collect(ends.1, job, near),
                 }
+            }
+            (What::Pair, _) => {
+                let place = links::place_for_end(&self.domain)?;
+                near.ready()?;
+                answer(links::take_end::<T>(&place, job.mode)?, near)
             }
             // The near one does it alone.
             (What::AsyncReady | What::RecvReady, _) => Ok(()),

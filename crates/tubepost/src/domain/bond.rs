@@ -175,7 +175,9 @@ impl Bond {
         for _ in 0..TRIES {
             descriptors.clear();
             match hear(self.socket(), &mut descriptors) {
-                Ok(Some(Some(Said::Door { way, member }))) if (member == OWNER) == (self.maker == (way == 0)) => {
+                Ok(Some(Some(Said::Door { way, member })))
+                    if (member == OWNER) == (self.maker == (way == 0)) =>
+                {
                     if let (Some(bell), []) = (descriptors.pop(), &descriptors[..]) {
                         *bells[way].of(member) = Some(bell);
                     }

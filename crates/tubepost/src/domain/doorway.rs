@@ -154,8 +154,7 @@ impl Segment {
             let Some(called) = self.called(member) else { return };
             if doors::take(&row.door, seen, reason) {
                 let rung = self.ring_at(member, &called);
-                if self.bound().is_none()
-                    && rung == Err(Errno::CONNREFUSED) && self.is_dead(member) {
+                if self.bound().is_none() && rung == Err(Errno::CONNREFUSED) && self.is_dead(member) {
                     door::remove(self.domain.path(), &called.name());
                 }
                 return;

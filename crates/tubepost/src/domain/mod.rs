@@ -21,7 +21,7 @@ pub(crate) mod stat;
 pub(crate) mod visits;
 
 use crate::error::Error;
-use crate::os::{Errno, file, lock, map::Map};
+use crate::os::{Errno, file, lock, map::Map, memfd};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -143,9 +143,13 @@ impl Domain {
         Domain { path: Path::new(NOWHERE).into() }
     }
 
+    fn is_nowhere(&self) -> bool {
+        self.path.as_os_str() == NOWHERE
+    }
+
     /// How much memory its file system has; 0 if that has no limit.
     pub(crate) fn memory(&self) -> u64 {
-        if self.path.as_os_str() == NOWHERE { 0 } else { file::size(&self.path) }
+        if self.is_nowhere() { memfd::memory().map_or(0, |(all, _)| all) } else { file::size(&self.path) }
     }
 
     /// The file that an object of this name is, if it exists.
@@ -164,15 +168,19 @@ fn default_path() -> PathBuf {
 /// What is wanted at least where memory is wanted at all.
 const PAGE: u64 = 4096;
 
+/// How much memory there is yet where this is.
+pub(crate) fn available(path: &Path) -> u64 {
+    match path.as_os_str() == NOWHERE {
+        true => memfd::memory().map_or(0, |(_, left)| left),
+        false => file::available(path),
+    }
+}
+
 /// Says how much memory was wanted and what there is, if that is what the system said.
 pub(crate) fn no_memory(wanted: u64, path: &Path, errno: Errno) -> Error {
     match errno {
-        // No file system of its own, so nobody says how much that has left.
-        _ if path.as_os_str() == NOWHERE => {
-            Error::Os { doing: "to get", path: path.into(), errno: errno.raw_os_error() }
-        }
         Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG | Errno::FAULT => {
-            let available = file::available(path);
+            let available = available(path);
             if available >= wanted {
                 // Something else is short; the system's own words say more than two numbers that fit.
                 let doing = match errno {

@@ -90,8 +90,12 @@ pub(crate) fn take(socket: OwnedFd, name: &Name, me: &str) -> Result<[Segment; 2
     let mut descriptors = Vec::new();
     match hear(socket.as_fd(), &mut descriptors) {
         Ok(Some(Some(Said::Pair))) => {}
-        Ok(Some(_)) if descriptors.is_empty() => return Err(wrong("what came is not what a pair consists of")),
-        Ok(Some(_)) => return Err(wrong("what came is not what a pair consists of, or descriptors are short here")),
+        Ok(Some(_)) if descriptors.is_empty() => {
+            return Err(wrong("what came is not what a pair consists of"));
+        }
+        Ok(Some(_)) => {
+            return Err(wrong("what came is not what a pair consists of, or descriptors are short here"));
+        }
         Ok(None) | Err(Errno::AGAIN) => return Err(wrong("it was taken already")),
         Err(errno) => return Err(failed("to take over", Path::new(NOWHERE), errno)),
     }

@@ -7,7 +7,7 @@ use super::member;
 use super::name::Name;
 use super::party::Parties;
 use super::visits::Visits;
-use super::{Domain, failed};
+use super::{Domain, available, failed};
 use crate::error::Error;
 use crate::os::{Errno, file, fork, lock, map::Map};
 use crate::queue::calls::Calls;
@@ -168,7 +168,7 @@ impl Segment {
     /// If this ceiling is no limit, for its file system has no more than that: how much that still has.
     pub(crate) fn memory_below(&self, ceiling: u64) -> Option<u64> {
         let all = self.domain.memory();
-        (all > 0 && all <= ceiling).then(|| file::available(self.domain.path()))
+        (all > 0 && all <= ceiling).then(|| available(self.domain.path()))
     }
 
     /// The text that describes the messages.

@@ -1,7 +1,9 @@
 //! Memory that is a file without a name, of a length that nobody can change any more.
 
 use super::{Errno, file};
-use rustix::fs::{MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create};
+use rustix::fs::{
+    MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create,
+};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What no user of it can do, nor undo.
@@ -22,6 +24,17 @@ pub(crate) fn make(length: u64, reserved: u64) -> Result<OwnedFd, Errno> {
     file::reserve(fd.as_fd(), 0, reserved)?;
     fcntl_add_seals(&fd, SEALS)?;
     Ok(fd)
+}
+
+/// How many bytes there could be in such files at all, and how many more there can be now, as far as the system says.
+pub(crate) fn memory() -> Option<(u64, u64)> {
+    // SAFETY: sysinfo is numbers, for which zero is a value; the kernel writes there and nowhere else.
+    let info = unsafe {
+        let mut info: libc::sysinfo = std::mem::zeroed();
+        (libc::sysinfo(&raw mut info) == 0).then_some(info)
+    }?;
+    let unit = u64::from(info.mem_unit);
+    Some((info.totalram.saturating_mul(unit), info.freeram.saturating_add(info.bufferram).saturating_mul(unit)))
 }
 
 /// Whether its length is what it is for good. (Of what is no such file: no.)
@@ -51,7 +64,8 @@ mod tests {
 
     #[test]
     fn other_files_are_not_sealed() {
-        let open = memfd_create("open", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).expect("a descriptor");
+        let open =
+            memfd_create("open", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).expect("a descriptor");
         assert!(!is_sealed(&open));
         fcntl_add_seals(&open, SealFlags::SHRINK).expect("it may be sealed");
         assert!(!is_sealed(&open), "one seal is not all");

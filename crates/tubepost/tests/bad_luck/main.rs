@@ -12,6 +12,7 @@
 //! | `memory` | a full file system or a ceiling in the middle of long messages; memory that is given back |
 //! | `permissions` | other users: modes, shared domains, squatters |
 //! | `namespaces` | containers: pid, user, mount, ipc and time namespaces, read-only mounts |
+//! | `sandboxes` | pairs with a process that has no file system, no privileges, and can open nothing; what is no end of a pair |
 //! | `storms` | many processes that make, use and remove one name, killed at random |
 //! | `stops` | processes that stand still in the middle of a call |
 //! | `holding` | messages held in hand for ever |
@@ -50,6 +51,7 @@ mod permissions;
 mod quiet;
 mod removed;
 mod rubbish;
+mod sandboxes;
 mod scarcity;
 mod stops;
 mod storms;
@@ -73,6 +75,7 @@ fn role() {
         memory::ROLES,
         quiet::ROLES,
         rubbish::ROLES,
+        sandboxes::ROLES,
         scarcity::ROLES,
         stops::ROLES,
         storms::ROLES,

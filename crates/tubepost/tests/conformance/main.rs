@@ -18,6 +18,7 @@
 //! | `loans` | what a sender writes where it will be read; no memory is lost with it |
 //! | `links` | processes that name each other: one link for each two, an inbox for all, a monitor |
 //! | `linking` | links whose other end is gone, how soon that is told; links of any type |
+//! | `pairs` | links without a name: a process and one that it started, whoever dies; nothing leaks to others |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
@@ -66,6 +67,7 @@ mod loans;
 mod notes;
 mod order;
 mod overtaken;
+mod pairs;
 mod ready;
 mod removal;
 mod rendezvous;
@@ -85,6 +87,7 @@ fn role() {
         cast::ROLES,
         holding::ROLES,
         links::ROLES,
+        pairs::ROLES,
         loans::ROLES,
         order::ROLES,
         killed::ROLES,

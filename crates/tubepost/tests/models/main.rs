@@ -26,6 +26,7 @@
 //! | [`acknowledged`] | the same: a message that is awaited, and withdrawn | in order |
 //! | [`meeting`] | the same: who waits where nothing is stored | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
+//! | [`pairs`] | ends without a name: who has one, when it is dead, who is told | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
 //! Each module has tests for the sound protocol, and for the same protocol with one rule left out:
@@ -54,6 +55,7 @@ mod meeting;
 mod memory;
 mod names;
 mod notes;
+mod pairs;
 mod segments;
 mod slots;
 mod sole;

@@ -25,6 +25,46 @@ pub fn signal(pid: u32, signal: i32) {
     assert_eq!(done, 0, "signal {signal} to {pid}");
 }
 
+/// A role that is to outlive who started it, after all.
+pub fn outlive_parent() {
+    // SAFETY: as below.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
+}
+
+/// Has no file system any more: the root is this directory, which is to be empty.
+pub fn leave_files_behind(directory: &str) -> std::io::Result<()> {
+    std::os::unix::fs::chroot(directory)?;
+    std::env::set_current_dir("/")
+}
+
+/// From here on this thread, and those that it starts, can open nothing and make no connection.
+pub fn refuse_opening() {
+    let refused = [
+        libc::SYS_open,
+        libc::SYS_openat,
+        libc::SYS_openat2,
+        libc::SYS_creat,
+        libc::SYS_connect,
+        libc::SYS_bind,
+        libc::SYS_statfs,
+        libc::SYS_execve,
+    ];
+    let op = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
+    for call in refused {
+        filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 0, 1));
+        filter.push(op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0, 0));
+    }
+    filter.push(op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0));
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: plain structures, valid for the length of each call.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let done = libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program);
+        assert_eq!(done, 0, "seccomp filter: {}", std::io::Error::last_os_error());
+    }
+}
+
 /// A role does not outlive the test thread that started it.
 pub fn die_with_parent() {
     // SAFETY: PR_SET_PDEATHSIG takes a number and touches no memory of ours.

@@ -118,16 +118,43 @@ impl Child {
         Child::start_by(command, role, args)
     }
 
-    fn start_by(mut command: Command, role: &str, args: &[&str]) -> Child {
-        let mut process = command
+    /// By whatever starts a command with what else it is to have.
+    pub fn start_handing(
+        role: &str,
+        args: &[&str],
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<std::process::Child>,
+    ) -> Child {
+        Child::start_through(Command::new(exe()), role, args, spawn)
+    }
+
+    /// By the same, what it says being said by this process; who started this one hears it, also later on.
+    pub fn start_with_our_voice(
+        role: &str,
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<std::process::Child>,
+    ) -> std::process::Child {
+        let mut command = Command::new(exe());
+        command.args(["--exact", "role", "--nocapture"]).env(ROLE, role).env(ARGS, "");
+        spawn(command.stdin(Stdio::null())).expect("this binary can be started again")
+    }
+
+    fn start_by(command: Command, role: &str, args: &[&str]) -> Child {
+        Child::start_through(command, role, args, Command::spawn)
+    }
+
+    fn start_through(
+        mut command: Command,
+        role: &str,
+        args: &[&str],
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<std::process::Child>,
+    ) -> Child {
+        command
             .args(["--exact", "role", "--nocapture"])
             .env(ROLE, role)
             .env(ARGS, args.join(BETWEEN_ARGS))
             .env_remove("TUBEPOST_DOMAIN")
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this binary can be started again");
+            .stdout(Stdio::piped());
+        let mut process = spawn(&mut command).expect("this binary can be started again");
         let stdout = BufReader::new(process.stdout.take().expect("piped"));
         let (sayer, lines) = mpsc::channel();
         std::thread::spawn(move || {

@@ -88,8 +88,7 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attac
 pub(crate) fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
     let name = || wish.name.to_string();
     let theirs = theirs(wish, segment)?;
-    // (Of a pair each end is told in due course, also what a dead one has sent.)
-    if segment.bound().is_none() && segment.is_over() {
+    if segment.is_over() {
         let _ = cleanup::bury(segment); // it may not be ours to remove
         return Err(if segment.geometry.choice.owned {
             Error::OwnerGone { name: name(), pid: segment.owner().pid }

@@ -21,6 +21,15 @@ pub(crate) struct Way<'a> {
 
 /// Makes a pair: both ends here, and the other one.
 pub(crate) fn make(there: &Way<'_>, back: &Way<'_>) -> Result<(Outlet, Inlet, OwnedFd), Error> {
+    if there.plan.geometry.choice.kernel {
+        return Err(Error::BadOption {
+            what: "the strategy",
+            given: "kernel for a pair".into(),
+            allowed:
+                "shared: so far only links with a name and mailboxes that a process owns travel by the kernel"
+                    .into(),
+        });
+    }
     let (segments, other) = pair::make(there.wish.name, there.plan, back.plan)?;
     let (outlet, inlet) = ends(segments, there.wish.spin);
     Ok((outlet, inlet, other))
