@@ -46,6 +46,7 @@ const VARIABLE: &str = "TUBEPOST_PAIR";
 /// # Errors
 ///
 /// [`Error::BadOption`] if a message of these types needs a label; [`Error::Os`] if descriptors or memory are short.
+#[expect(clippy::type_complexity, reason = "two ends, each of the type that it is used as")]
 pub fn pair<M: Message + ?Sized, R: Message + ?Sized>() -> Result<(Link<M, R>, Endpoint<R, M>), Error> {
     Link::options().pair()
 }
@@ -148,6 +149,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     /// # drop(plugin);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[expect(clippy::type_complexity, reason = "two ends, each of the type that it is used as")]
     pub fn pair(&self) -> Result<(Link<M, R>, Endpoint<R, M>), Error> {
         let name = Name::of_pair(PAIR);
         let (outlet, inlet, socket) = self.both_ways(&name, pair::make)?;

@@ -34,7 +34,10 @@ pub(crate) fn memory() -> Option<(u64, u64)> {
         (libc::sysinfo(&raw mut info) == 0).then_some(info)
     }?;
     let unit = u64::from(info.mem_unit);
-    Some((info.totalram.saturating_mul(unit), info.freeram.saturating_add(info.bufferram).saturating_mul(unit)))
+    Some((
+        info.totalram.saturating_mul(unit),
+        info.freeram.saturating_add(info.bufferram).saturating_mul(unit),
+    ))
 }
 
 /// Whether its length is what it is for good. (Of what is no such file: no.)

@@ -318,23 +318,30 @@ fn an_end_that_nobody_gets_is_a_dead_one() {
 
 #[test]
 fn whoever_started_it_dies() {
-    let mut host = Child::start("host", &[]);
-    // The orphan's words come by the same pipe.
-    for line in ["taken", "1", "waiting"] {
-        host.expect(line);
+    // Also where a fork of it has copies of all its descriptors, until this test is done.
+    for how in ["alone", "forked"] {
+        let mut host = Child::start("host", &[how]);
+        // The orphan's words come by the same pipe.
+        for line in ["taken", "1", "waiting"] {
+            host.expect(line);
+        }
+        let begin = Instant::now();
+        host.kill();
+        host.expect("Closed(Closed { uncollected: 0 })");
+        let within = if how == "alone" { TOLD } else { LOOKED };
+        assert!(begin.elapsed() < within, "told after {:?}", begin.elapsed());
     }
-    let begin = Instant::now();
-    host.kill();
-    host.expect("Closed(Closed { uncollected: 0 })");
-    assert!(begin.elapsed() < TOLD, "told after {:?}", begin.elapsed());
 }
 
 /// Starts one that outlives it.
-fn host(_: &mut Cue) {
+fn host(cue: &mut Cue) {
     let (link, endpoint) = tubepost::pair::<u64, u64>().expect("descriptors are left");
     link.send(1).expect("there is room");
     let spawn = |command: &mut Command| command.hand(endpoint).expect("a socket").spawn();
     let mut orphan = Child::start_with_our_voice("orphan", spawn);
+    if cue.arg(0) == "forked" {
+        fork(|| drop(cue.hear()));
+    }
     orphan.wait().expect("our own child");
 }
 

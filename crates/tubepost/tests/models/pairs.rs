@@ -156,7 +156,8 @@ impl Pairs {
             At::Waiting => {
                 if state.is_hung_up() && !state.told && self.planted != Planted::NotTold {
                     next.told = true;
-                    next.at[HOST] = if self.planted == Planted::HangUpIsDeath { At::Over } else { At::Asking };
+                    next.at[HOST] =
+                        if self.planted == Planted::HangUpIsDeath { At::Over } else { At::Asking };
                     out.add(|| "is told of a hang-up".into(), next);
                 } else if (self.looks || state.told) && self.planted != Planted::HangUpIsDeath {
                     next.at[HOST] = At::Asking;
