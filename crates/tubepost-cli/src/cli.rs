@@ -214,7 +214,7 @@ Examples:
   tubepost bench mailbox latency 8       only rows that are all of this
   tubepost bench --json > figures.json
 
-WHAT is any of: mailbox, system-mailbox, unbounded, rendezvous, batch, loan, async, async-ready, recv-ready, collected, call, link, inbox-1, inbox-10, inbox-100, inbox-1000,
+WHAT is any of: mailbox, system-mailbox, unbounded, rendezvous, batch, loan, async, async-ready, recv-ready, collected, call, link, pair, inbox-1, inbox-10, inbox-100, inbox-1000,
 cache-line, copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets, kernel-mailbox; latency,
 stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length: 8, 56, 64, 1024, 65536, 1048576.
 Words about the same thing widen the choice, others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
