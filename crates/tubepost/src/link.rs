@@ -396,7 +396,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
         match &self.between {
             Between::Named { companion, .. } => &companion.is,
             Between::Nameless(known) => known.get().unwrap_or_else(|| {
-                let segment = &self.receiver.inlet().sharing().at.segment;
+                let segment = self.receiver.inlet().segment();
                 let row = if segment.is_ours() { segment.rows.get(SENDER).ok() } else { None };
                 match row.map(member::peer).filter(|peer| peer.pid != 0) {
                     Some(peer) => known.get_or_init(|| peer),
