@@ -391,7 +391,27 @@ impl<'a> Handing<'a> {
     ///
     /// As for [`Command::spawn`].
     pub fn spawn(self) -> io::Result<Child> {
-        self.command.spawn()
+        self.spawn_by(Command::spawn)
+    }
+
+    /// Starts the process in another way, by [`Command::output`], say, or by what an executor has for that. This process has the ends until that
+    /// comes back.
+    ///
+    /// # Errors
+    ///
+    /// What that gives.
+    ///
+    /// ```
+    /// use std::process::Command;
+    /// use tubepost::Hand;
+    ///
+    /// let (host, plugin) = tubepost::pair::<str, u64>()?;
+    /// let ended = Command::new("true").hand(plugin)?.spawn_by(Command::status)?;
+    /// assert!(ended.success() && host.recv().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_by<T>(self, start: impl FnOnce(&mut Command) -> io::Result<T>) -> io::Result<T> {
+        start(self.command)
     }
 }
 
