@@ -115,6 +115,7 @@ Examples:
   tubepost link alice bob                    in one terminal
   tubepost link bob alice                    in another: what is typed in one is printed in the other
   ./sensor | tubepost link sensor monitor    what a program writes, and the monitor's answers on standard output
+  tubepost link alice bob --strategy kernel  the kernel copies what is said: alice and bob share no memory for it
 
 It joins under the name ME, waits for PEER to join, and ends when that one does: with exit code 0 if it ended, 5 if
 it died. When standard input ends it sends nothing more, and goes on receiving.")]
@@ -215,7 +216,7 @@ Examples:
   tubepost bench --json > figures.json
 
 WHAT is any of: mailbox, system-mailbox, unbounded, rendezvous, batch, loan, async, async-ready, recv-ready, collected, call, link, pair, inbox-1, inbox-10, inbox-100, inbox-1000,
-cache-line, copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets, kernel-mailbox; latency,
+cache-line, copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets, kernel-mailbox, kernel-link; latency,
 stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length: 8, 56, 64, 1024, 65536, 1048576.
 Words about the same thing widen the choice, others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
     Bench {
@@ -340,7 +341,8 @@ pub struct Link {
     pub me: String,
     /// The other process
     pub peer: String,
-    /// How messages travel, if this is the first to use the link: so far only through shared memory [default: shared]
+    /// How messages travel, both ways: through shared memory, or copied by the kernel. Whoever uses the link first decides;
+    /// another choice than that is refused [default: as it is; else shared]
     #[arg(long, value_enum, value_name = "shared|kernel")]
     pub strategy: Option<How>,
     /// Give up (exit code 4) when it has not joined for so long

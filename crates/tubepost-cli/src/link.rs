@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tubepost::{Domain, Process, TryRecvError};
 
-use crate::cli::{How, Link};
+use crate::cli::Link;
 use crate::ending::{Ending, Reason};
 use crate::exit::{Failure, complain};
 use crate::output;
@@ -19,12 +19,6 @@ const FOR_EVER: Duration = Duration::from_secs(u64::MAX);
 type Lines = tubepost::Link<[u8]>;
 
 pub fn run(domain: &Domain, args: &Link) -> Result<(), Failure> {
-    if args.strategy == Some(How::Kernel) {
-        return Err(Failure::failed(
-            "links go through shared memory so far; for a sender that is not trusted, own a mailbox: `tubepost recv NAME --own \
-             --strategy kernel`",
-        ));
-    }
     let ending = Ending::install()?;
     let process = Process::options().domain(domain).join(&args.me)?;
     let told = Arc::new(OnceLock::new());
@@ -48,7 +42,11 @@ pub fn leave_when_told(ending: Ending, process: &Process, told: &Arc<OnceLock<Re
 }
 
 fn talk(process: &Process, args: &Link) -> Result<(), Failure> {
-    let link = Lines::options().connect(process, &args.peer, args.timeout.unwrap_or(FOR_EVER))?;
+    let options = match args.strategy {
+        Some(strategy) => Lines::options().strategy(strategy.into()),
+        None => Lines::options(),
+    };
+    let link = options.connect(process, &args.peer, args.timeout.unwrap_or(FOR_EVER))?;
     let sending = link.clone();
     std::thread::spawn(move || {
         if let Err(failure) = send_lines(&sending) {

@@ -3,7 +3,7 @@
 use crate::domain::member::{Introduction, Peer};
 use crate::domain::party::{Introductions, Party, introduction};
 use crate::process::note_of;
-use crate::strategy::{self, shared::outlet::Outlet};
+use crate::strategy::{self, Inlet, shared::outlet::Outlet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
@@ -16,8 +16,8 @@ pub(crate) struct Companion {
     pub(crate) namespace: u64,
     /// Where it is sent notes.
     pub(crate) rung: OnceLock<Outlet>,
-    pub(crate) out: OnceLock<Outlet>,
-    pub(crate) back: OnceLock<Arc<strategy::Inlet>>,
+    pub(crate) out: OnceLock<strategy::Outlet>,
+    pub(crate) back: OnceLock<Arc<Inlet>>,
     /// Whether some inbox has it in its list.
     pub(crate) listed: AtomicBool,
 }
@@ -40,14 +40,19 @@ impl Companion {
 
     /// Both directions are there: what one learns of the other process, the other one does.
     pub(crate) fn join_ways(&self) {
-        if let (Some(out), Some(back)) = (self.out.get(), self.back.get()) {
-            back.sharing().at.tells(&out.at);
+        // Of the kernel strategy the connection is hung up.
+        if let (Some(strategy::Outlet::Shared(out)), Some(back)) = (self.out.get(), self.back.get())
+            && let Inlet::Shared(back) = &**back
+        {
+            back.at.tells(&out.at);
         }
     }
 
-    /// Has the other one told by notes of what is sent there.
-    pub(crate) fn ring_by(&self, out: &Outlet) {
-        if let Some(rung) = self.rung.get().cloned() {
+    /// Has the other one told by notes of what is sent there, where no descriptor tells it.
+    pub(crate) fn ring_by(&self, out: &strategy::Outlet) {
+        if let strategy::Outlet::Shared(out) = out
+            && let Some(rung) = self.rung.get().cloned()
+        {
             let note = note_of(out.at.segment.id());
             out.at.segment.set_herald(move || rung.note(note));
         }

@@ -2,7 +2,8 @@
 //!
 //! A list says in which links there may be something; they take turns. A link that was found empty is *armed*: for the next message in
 //! it its sender sends a note (`process`), and is in the list again. So a wait costs what is ready, however many
-//! links there are.
+//! links there are. Of the kernel strategy nobody but this process's watch thread sends that note, when the link's descriptor
+//! is readable: the sender shares no memory with anybody for that.
 //!
 //! **Nothing is missed.** Whoever finds a link empty takes it off the list, arms it, and looks once more. That a
 //! sender died is told by a note too, by this process to itself; who died before it was watched may have left
@@ -171,11 +172,10 @@ impl List {
             let mut done = attempt(&receiver);
             if matches!(done, Err(TryRecvError::Empty)) {
                 ready.companion.listed.store(false, SeqCst);
-                self.joined.hear_of_ends(inlet.sharing());
-                inlet.segment().arm_herald();
+                self.joined.hear_of(inlet);
                 done = attempt(&receiver);
                 if matches!(done, Err(TryRecvError::Empty)) {
-                    if inlet.sharing().end_if_deserted() {
+                    if inlet.end_if_deserted() {
                         self.joined.forget(&ready.companion);
                     } else {
                         // Of one that died before it was watched nobody tells: this may be the last it sent.
@@ -251,6 +251,7 @@ impl<M: Message + ?Sized> Inbox<M> {
             ready: Mutex::default(),
             looked: Mutex::new(Instant::now()),
         };
+        list.joined.hear_of_newcomers();
         list.put_all();
         Ok(Inbox { list: Arc::new(list), _of: PhantomData })
     }

@@ -6,6 +6,7 @@ use crate::domain::member::{self, Peer};
 use crate::domain::name::Name;
 use crate::domain::party::Parties;
 use crate::domain::segment::Segment;
+use crate::domain::stat::Strategy;
 use crate::error::{
     Error, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
@@ -16,10 +17,9 @@ use crate::process::{Joined, Process};
 use crate::queue::layout::{Kind, SENDER};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
-use crate::strategy;
-use crate::strategy::shared::inlet::Inlet;
+use crate::strategy::kernel::link::Sending;
 use crate::strategy::shared::link::{Insists, agree_on_link};
-use crate::strategy::shared::outlet::Outlet;
+use crate::strategy::{Inlet, Outlet, shared};
 use crate::sync::wait::SLICE;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ pub struct Link<M: Message + ?Sized, R: Message + ?Sized = M> {
 #[derive(Clone, Debug)]
 enum Between {
     /// Processes that joined; this one does not leave as long as it has links.
-    Named { companion: Arc<Companion>, _joined: Arc<Joined> },
+    Named { companion: Arc<Companion>, joined: Arc<Joined> },
     /// A pair's: what the other one says of itself, once it did.
     Nameless(OnceLock<Peer>),
 }
@@ -96,6 +96,29 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         back: impl FnOnce(Options<R>) -> Options<R>,
     ) -> Self {
         LinkOptions { there: there(self.there), back: back(self.back), insists: self.insists }
+    }
+
+    /// How messages travel, both ways; see [`Options::strategy`]. Like all that is chosen here, the first one to use the link decides.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-link-strategy-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Link, Process, Strategy};
+    ///
+    /// let alice = Process::options().domain(&domain).join("alice")?;
+    /// let bob = Process::options().domain(&domain).join("bob")?; // as a rule in another process
+    /// let questions = Link::<str>::options().strategy(Strategy::Kernel).bounded(8).open(&alice, "bob")?;
+    /// questions.send("by sealed envelope")?;
+    /// let answers = bob.link::<str>("alice")?; // whatever it is
+    /// assert_eq!(answers.recv()?, "by sealed envelope");
+    /// assert!(Link::<str>::options().strategy(Strategy::Shared).open(&bob, "alice").is_err());
+    /// # drop((alice, bob, questions, answers));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.insists.strategy = true;
+        self.both(|there| there.strategy(strategy), |back| back.strategy(strategy))
     }
 
     /// So many messages can wait, each way; see [`Options::bounded`].
@@ -211,7 +234,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         let companion = process.joined.companion(&Name::new(peer)?)?;
         self.none_back(&process.joined, &companion, false)?;
         let (outlet, _) = self.way_there(&process.joined, &companion, true)?;
-        Ok(Sender::new(strategy::Outlet::Shared(outlet)))
+        Ok(Sender::new(outlet))
     }
 
     /// The receiving end of a link that leads only here.
@@ -243,29 +266,29 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         Ok(Receiver::of(inlet))
     }
 
-    /// Both ways, the same one first whoever begins: that decides.
+    /// Both ways, the same one first whoever begins: that decides, and what it is the other one becomes.
     pub(crate) fn set_up(&self, process: &Process, companion: Arc<Companion>) -> Result<Link<M, R>, Error> {
         let joined = Arc::clone(&process.joined);
-        let there_first = joined.me.name < companion.peer.name;
-        let first = there_first.then(|| self.way_there(&joined, &companion, false)).transpose()?;
-        let like = |first| self.like(first);
-        let others = first.as_ref().map_or_else(|| self.clone(), |(first, _)| like(&first.at.segment));
-        let (inlet, made) = others.way_back(&joined, &companion, false).inspect_err(|_| {
-            if let Some((outlet, true)) = &first {
-                made_in_vain(&outlet.at.segment);
-            }
-        })?;
-        let (outlet, _) = match first {
-            Some(first) => first,
-            None => like(inlet.segment()).way_there(&joined, &companion, false).inspect_err(|_| {
+        let like = |first: &Segment| self.like(first);
+        let (outlet, inlet) = if joined.me.name < companion.peer.name {
+            let (outlet, made) = self.way_there(&joined, &companion, false)?;
+            let back = like(outlet.segment()).way_back(&joined, &companion, false).inspect_err(|_| {
+                if made {
+                    made_in_vain(outlet.segment());
+                }
+            });
+            (outlet, back?.0)
+        } else {
+            let (inlet, made) = self.way_back(&joined, &companion, false)?;
+            let there = like(inlet.segment()).way_there(&joined, &companion, false).inspect_err(|_| {
                 if made {
                     made_in_vain(inlet.segment());
                 }
-            })?,
+            });
+            (there?.0, inlet)
         };
-        let sender = Sender::new(strategy::Outlet::Shared(outlet));
-        let between = Between::Named { companion, _joined: joined };
-        Ok(Link { sender, receiver: Receiver::of(inlet), between })
+        let between = Between::Named { companion, joined };
+        Ok(Link { sender: Sender::new(outlet), receiver: Receiver::of(inlet), between })
     }
 
     /// The choices for the way there and the way back.
@@ -286,7 +309,13 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     /// Whoever made that one may not have come to the second one.
     fn like(&self, first: &Segment) -> Self {
         let (choice, mut like) = (&first.geometry.choice, self.clone());
-        if !self.insists.capacity {
+        if !self.insists.strategy && choice.kernel {
+            like = like.strategy(Strategy::Kernel);
+        }
+        // The kernel may not hold as many of what is longer.
+        let lengths = [M::FIXED, R::FIXED].map(|fixed| fixed.map_or(0, |(size, _)| size as u64));
+        let fits = !choice.kernel || lengths.iter().all(|length| *length <= choice.longest());
+        if !self.insists.capacity && fits {
             like = match first.geometry.capacity() {
                 Some(capacity) => like.bounded(capacity),
                 None => like.unbounded(),
@@ -307,16 +336,20 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         one_way: bool,
     ) -> Result<(Outlet, bool), Error> {
         let name = Parties::name(&joined.me, &companion.peer);
-        planned(&self.there, joined).plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
+        let options = planned(&self.there, joined);
+        options.plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
             let _one_at_a_time = joined.companions();
             if let Some(outlet) = companion.out.get() {
-                agree_on_link(wish, plan, self.insists, &outlet.at.segment)?;
+                agree_on_link(wish, plan, self.insists, outlet.segment())?;
                 return Ok((outlet.clone(), false));
             }
-            let (outlet, made) = Outlet::link(wish, plan, &companion.ends(&joined.me, true), self.insists)?;
+            let post = companion.rung.get().map(|rung| rung.at.segment.id());
+            let sending = Sending { me: &joined.me, post, spin: wish.spin };
+            let ends = companion.ends(&joined.me, true);
+            let (outlet, made) = Outlet::link(wish, plan, &ends, self.insists, &sending)?;
             companion.ring_by(&outlet);
-            if outlet.at.segment.is_over() {
-                let _ = cleanup::bury(&outlet.at.segment); // nobody is there any more
+            if outlet.segment().is_over() {
+                let _ = cleanup::bury(outlet.segment()); // nobody is there any more
             }
             let _ = companion.out.set(outlet.clone());
             companion.join_ways();
@@ -330,16 +363,18 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         joined: &Joined,
         companion: &Arc<Companion>,
         one_way: bool,
-    ) -> Result<(Arc<strategy::Inlet>, bool), Error> {
+    ) -> Result<(Arc<Inlet>, bool), Error> {
         let name = Parties::name(&companion.peer, &joined.me);
-        planned(&self.back, joined).plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
+        let options = planned(&self.back, joined);
+        options.plan_as(Kind::Link { one_way }, &name, true, |wish, plan| {
             let _one_at_a_time = joined.companions();
             if let Some(inlet) = companion.back.get() {
                 agree_on_link(wish, plan, self.insists, inlet.segment())?;
                 return Ok((Arc::clone(inlet), false));
             }
-            let (inlet, made) = Inlet::link(wish, plan, &companion.ends(&joined.me, false), self.insists)?;
-            let inlet = Arc::new(strategy::Inlet::Shared(inlet));
+            let ends = companion.ends(&joined.me, false);
+            let (inlet, made) = Inlet::link(wish, plan, &ends, self.insists, &joined.post)?;
+            let inlet = Arc::new(inlet);
             let _ = companion.back.set(Arc::clone(&inlet));
             joined.note(companion);
             companion.join_ways();
@@ -383,10 +418,10 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
     }
 
     /// An end of a pair.
-    pub(crate) fn of_pair(outlet: Outlet, inlet: Inlet) -> Link<M, R> {
+    pub(crate) fn of_pair(outlet: shared::outlet::Outlet, inlet: shared::inlet::Inlet) -> Link<M, R> {
         Link {
-            sender: Sender::new(strategy::Outlet::Shared(outlet)),
-            receiver: Receiver::of(Arc::new(strategy::Inlet::Shared(inlet))),
+            sender: Sender::new(Outlet::Shared(outlet)),
+            receiver: Receiver::of(Arc::new(Inlet::Shared(inlet))),
             between: Between::Nameless(OnceLock::new()),
         }
     }
@@ -418,7 +453,12 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
 
     /// Whether the other process left this link in an orderly way, and did not die.
     pub fn peer_has_left(&self) -> bool {
-        self.joined.ours().is_ok() && self.receiver.inlet().sharing().at.has_left()
+        let segment = self.receiver.inlet().segment();
+        match &self.between {
+            // It says so in the link, if it had opened its end, and where it had joined.
+            Between::Named { joined, .. } => joined.ours().is_ok() && (segment.sender_has_left()),
+            Between::Nameless(_) => segment.is_ours() && segment.sender_has_left(),
+        }
     }
 
     /// As [`Sender::send`].

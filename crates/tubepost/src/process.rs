@@ -10,11 +10,11 @@
 
 use crate::companion::Companion;
 use crate::domain::Domain;
-use crate::domain::cleanup;
 use crate::domain::member;
 use crate::domain::name::Name;
 use crate::domain::party::{Parties, Party};
 use crate::domain::segment::Id;
+use crate::domain::{cleanup, failed};
 use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::link::{Link, LinkOptions};
@@ -23,11 +23,11 @@ use crate::message::Message;
 use crate::monitor::Monitor;
 use crate::queue::layout::{Kind, MAX_MEMBER_NAME, OWNER, SENDER};
 use crate::receiver::Receiver;
-use crate::strategy;
+use crate::strategy::kernel::post::Post;
 use crate::strategy::shared::attach::Opened;
 use crate::strategy::shared::attach::Wish;
-use crate::strategy::shared::inlet::Inlet;
 use crate::strategy::shared::outlet::Outlet;
+use crate::strategy::{self, Inlet, shared};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -135,10 +135,17 @@ impl ProcessOptions {
         self.pass_on(&mut options);
         options.places = FIRST_NOTES;
         options.common.domain.clone_from(&self.common.domain);
-        let notes = options.plan_as(Kind::Process, &name, true, Inlet::own)?;
+        let (notes, listener) = options.plan_as(Kind::Process, &name, true, shared::inlet::Inlet::join)?;
+        let domain = notes.at.segment.domain.clone();
+        let me = Party::new(&name, notes.at.segment.id());
+        let post = Post::new(&notes.at, &me, listener).map_err(|errno| {
+            let _ = notes.close(); // it has not joined
+            failed("to get a descriptor for the links of", &domain.file(&name), errno)
+        })?;
         let joined = Joined {
-            domain: notes.at.segment.domain.clone(),
-            me: Party::new(&name, notes.at.segment.id()),
+            domain,
+            me,
+            post,
             options: self.clone(),
             notes: Receiver::new(strategy::Inlet::Shared(notes)),
             companions: Mutex::default(),
@@ -224,6 +231,8 @@ pub(crate) struct Joined {
     pub(crate) me: Party,
     pub(crate) options: ProcessOptions,
     pub(crate) notes: Receiver<u64>,
+    /// Where those connect who have a link of the kernel strategy with it.
+    pub(crate) post: Arc<Post>,
     /// All its links, by the name of what comes in.
     companions: Mutex<HashMap<Name, Arc<Companion>>>,
     /// The same, by what notes call them.
@@ -336,8 +345,8 @@ impl Joined {
             }
             // What can't be opened now is found again in a second.
             let spin = self.options.common.spin;
-            let Ok(inlet) = Inlet::of_made_link(&self.domain, &name, spin) else { continue };
-            let row = inlet.at.segment.rows.get(SENDER);
+            let Ok(inlet) = Inlet::of_made_link(&self.domain, &name, spin, &self.post) else { continue };
+            let row = inlet.segment().rows.get(SENDER);
             let Ok((namespace, is)) = row.map(|row| (row.namespace.load(Acquire), member::peer(row))) else {
                 continue;
             };
@@ -352,25 +361,46 @@ impl Joined {
                     listed: AtomicBool::new(false),
                 })
             });
-            let _ = companion.back.set(Arc::new(strategy::Inlet::Shared(inlet)));
+            let _ = companion.back.set(Arc::new(inlet));
             self.note(companion);
         }
     }
 
-    /// Has this process told by a note to itself when whoever sends here dies.
-    pub(crate) fn hear_of_ends(&self, back: &Inlet) {
-        let segment = &back.at.segment;
-        if segment.herald().is_some() {
-            return;
-        }
+    /// By what this process sends notes to itself.
+    fn own(&self) -> Option<Outlet> {
         if self.own.get().is_none()
             && let Ok(own) = self.ring_at(&self.me.name)
         {
             let _ = self.own.set(own);
         }
-        if let Some(own) = self.own.get().cloned() {
-            let note = note_of(segment.id());
-            segment.set_herald(move || own.note(note));
+        self.own.get().cloned()
+    }
+
+    /// Has this process told by a note when there is something in a link that was found empty, or its sender dies. Look again after this.
+    pub(crate) fn hear_of(&self, back: &Inlet) {
+        let (segment, note) = (back.segment(), note_of(back.id()));
+        match back {
+            Inlet::Shared(_) => {
+                if segment.herald().is_none()
+                    && let Some(own) = self.own()
+                {
+                    segment.set_herald(move || own.note(note));
+                }
+                segment.arm_herald();
+            }
+            Inlet::Kernel(inlet) => {
+                if let Some(own) = self.own() {
+                    inlet.tell(move || own.note(note));
+                }
+            }
+        }
+    }
+
+    /// Has this process told by a note of links that others use first.
+    pub(crate) fn hear_of_newcomers(&self) {
+        if let Some(own) = self.own() {
+            self.post.set_herald(move |link| own.note(link));
+            self.post.attend();
         }
     }
 
@@ -418,15 +448,16 @@ impl Joined {
         notes.header().life.left.store(1, std::sync::atomic::Ordering::Release);
         for companion in self.companions().values() {
             if let Some(out) = companion.out.get() {
-                out.at.leave_link();
-                if out.at.segment.is_over() {
-                    let _ = cleanup::bury(&out.at.segment); // who received is gone; it may not be ours to remove
+                out.leave_link();
+                if out.segment().is_over() {
+                    let _ = cleanup::bury(out.segment()); // who received is gone; it may not be ours to remove
                 }
             }
             if let Some(back) = companion.back.get() {
                 let _ = back.close();
             }
         }
+        self.post.close();
         let _ = self.notes.close();
     }
 }

@@ -34,6 +34,8 @@ pub enum What {
     Call,
     /// Between two processes that name each other.
     Link,
+    /// The same, copied by the kernel.
+    KernelLink,
     /// Between two processes that have no name for each other.
     Pair,
     /// Sent to, and received by, a process with so many links.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use tubepost::{Domain, Inbox, Link, LinkOptions, Mailbox, Process, Receiver, Sender, Strategy};
 
-use super::job::{Mode, places};
+use super::job::{Mode, What, places};
 use super::mailbox::{Ends, Input, Numbered, Output, spin};
 use super::measure::{Exchange, Measured};
 use crate::exit::Failure;
@@ -19,8 +19,10 @@ pub fn join(domain: &Domain, name: &str, mode: Mode) -> Measured<Process> {
 }
 
 /// Both ends that this process has of its link with another one.
-pub fn ends<T: Numbered>(me: &Process, peer: &str) -> Measured<Ends<T>> {
-    let options: LinkOptions<T::Of> = Link::options().bounded(places(T::BYTES)).max_message(T::BYTES);
+pub fn ends<T: Numbered>(me: &Process, peer: &str, what: What) -> Measured<Ends<T>> {
+    let strategy = if what == What::KernelLink { Strategy::Kernel } else { Strategy::Shared };
+    let options: LinkOptions<T::Of> = Link::options().strategy(strategy);
+    let options = options.bounded(places(T::BYTES)).max_message(T::BYTES);
     Ok(ends_of(&options.open(me, peer)?))
 }
 

@@ -172,11 +172,14 @@ fn other_streams() -> Group {
 
 /// The kernel strategy, held against a bare socket of the same kind.
 fn by_kernel_latency() -> Group {
-    use What::{KernelMailbox, Packets};
-    let row = |what, mode, bytes, limit| entry(what, Measure::Latency, mode, Place::TwoCores, bytes, limit);
+    use What::{KernelLink, KernelMailbox, Packets};
+    let row = |what, bytes, limit| entry(what, Measure::Latency, Mode::Block, Place::TwoCores, bytes, limit);
     let rows = |bytes| {
         let limit = Some((Packets, bytes));
-        [row(Packets, Mode::Block, bytes, None), row(KernelMailbox, Mode::Block, bytes, limit)]
+        let link = (bytes <= 1024).then(|| row(KernelLink, bytes, limit));
+        let mut rows = vec![row(Packets, bytes, None), row(KernelMailbox, bytes, limit)];
+        rows.extend(link);
+        rows
     };
     Group {
         title: "latency one way, copied by the kernel, blocking, a CPU each",

@@ -124,11 +124,11 @@ impl Bench {
                 far.begin(job)?;
                 stream(ring, job, far)
             }
-            (What::Link, measure) => {
+            (What::Link | What::KernelLink, measure) => {
                 let me = links::join(&self.domain, links::NEAR, job.mode)?;
                 far.begin(job)?;
                 far.ready()?;
-                let ends = links::ends::<T>(&me, links::FAR)?;
+                let ends = links::ends::<T>(&me, links::FAR, job.what)?;
                 match measure {
                     Measure::Latency => {
                         let found = round_trips(ends, BOTH_WAYS, job.time, job.rest)?;
@@ -295,9 +295,9 @@ impl Bench {
                 echo(TaskEnds::new(out, inbox)?)?;
                 near.done(None)
             }
-            (What::Link, measure) => {
+            (What::Link | What::KernelLink, measure) => {
                 let me = links::join(&self.domain, links::FAR, job.mode)?;
-                let ends = links::ends::<T>(&me, links::NEAR)?;
+                let ends = links::ends::<T>(&me, links::NEAR, job.what)?;
                 match measure {
                     Measure::Latency => answer(ends, near),
                     Measure::Stream => collect(ends.1, job, near),

@@ -14,23 +14,71 @@ fn start(scene: &Scene, args: &[&str]) -> Running {
     running
 }
 
+/// Both sides say the same about how messages travel, or nothing.
+const STRATEGIES: [&[&str]; 2] = [&[], &["--strategy", "kernel"]];
+
+/// Alice, who waits for bob, and bob.
+fn talking(scene: &Scene, strategy: &[&str]) -> (Running, Running) {
+    let alice = start(scene, &[&["link", "alice", "bob"], strategy].concat());
+    let bob = start(scene, &[&["link", "bob", "alice"], strategy].concat());
+    (alice, bob)
+}
+
 #[test]
 fn lines_go_both_ways_until_one_ends() {
-    let scene = Scene::new();
-    let mut alice = start(&scene, &["link", "alice", "bob"]); // waits for bob
-    let mut bob = start(&scene, &["link", "bob", "alice"]);
-    alice.input().write_all(b"good morning\nis it?\n").expect("it reads");
-    assert_eq!((bob.line(), bob.line()), ("good morning".into(), "is it?".into()));
-    bob.input().write_all(b"it is\n").expect("it reads");
-    assert_eq!(alice.line(), "it is");
-    let kinds = |name: &str| scene.find(name).map(|row| row["kind"].as_str().map(str::to_owned));
-    assert_eq!(kinds("alice~bob"), Some(Some("link".into())));
-    scene.run(&["stat", "bob~alice"]).code(0).quietly();
+    for strategy in STRATEGIES {
+        let scene = Scene::new();
+        let (mut alice, mut bob) = talking(&scene, strategy);
+        alice.input().write_all(b"good morning\nis it?\n").expect("it reads");
+        assert_eq!((bob.line(), bob.line()), ("good morning".into(), "is it?".into()));
+        bob.input().write_all(b"it is\n").expect("it reads");
+        assert_eq!(alice.line(), "it is");
+        for name in ["alice~bob", "bob~alice"] {
+            let row = scene.find(name).expect("it is listed");
+            let expected = if strategy.is_empty() { "shared" } else { "kernel" };
+            assert_eq!((&row["kind"], &row["strategy"]), (&"link".into(), &expected.into()));
+        }
+        scene.run(&["stat", "bob~alice"]).code(0).quietly();
 
-    // The end of the input is not the end.
-    alice.close_input();
-    bob.input().write_all(b"still there?\n").expect("it reads");
-    assert_eq!(alice.line(), "still there?");
+        // The end of the input is not the end.
+        alice.close_input();
+        bob.input().write_all(b"still there?\n").expect("it reads");
+        assert_eq!(alice.line(), "still there?");
+        bob.signal(Signal::TERM);
+        bob.end().code(143).quietly();
+        alice.end().code(0).quietly();
+        nothing_is_left(&scene);
+    }
+}
+
+#[test]
+fn who_is_killed_is_told_apart_from_who_ends() {
+    for strategy in STRATEGIES {
+        let scene = Scene::new();
+        let (alice, mut bob) = talking(&scene, strategy);
+        let mut alice = alice;
+        bob.input().write_all(b"last words\n").expect("it reads");
+        assert_eq!(alice.line(), "last words");
+        bob.signal(Signal::KILL);
+        alice.end().code(5).complains(&["bob", "died"]);
+        bob.end();
+        scene.run(&["gc"]).code(0);
+        nothing_is_left(&scene);
+    }
+}
+
+#[test]
+fn who_does_not_choose_a_strategy_takes_what_is_there() {
+    let scene = Scene::new();
+    // An inbox sets up no link of its own.
+    let mut bob = start(&scene, &["inbox", "bob"]);
+    let mut alice = start(&scene, &["link", "alice", "bob", "--strategy", "kernel"]);
+    alice.input().write_all(b"by sealed envelope\n").expect("it reads");
+    assert_eq!(bob.line(), "alice\tby sealed envelope");
+    scene.run(&["tell", "carol", "bob", "as usual"]).code(0).quietly();
+    assert_eq!(bob.line(), "carol\tas usual");
+    alice.input().write_all(b"and another\n").expect("it reads");
+    assert_eq!(bob.line(), "alice\tand another");
     bob.signal(Signal::TERM);
     bob.end().code(143).quietly();
     alice.end().code(0).quietly();
@@ -38,16 +86,18 @@ fn lines_go_both_ways_until_one_ends() {
 }
 
 #[test]
-fn who_is_killed_is_told_apart_from_who_ends() {
+fn two_choices_of_a_strategy_are_refused_with_both() {
     let scene = Scene::new();
-    let mut alice = start(&scene, &["link", "alice", "bob"]);
-    let mut bob = start(&scene, &["link", "bob", "alice"]);
-    bob.input().write_all(b"last words\n").expect("it reads");
-    assert_eq!(alice.line(), "last words");
-    bob.signal(Signal::KILL);
-    alice.end().code(5).complains(&["bob", "died"]);
-    bob.end();
-    scene.run(&["gc"]).code(0);
+    // Both use it at once: one of them is the first.
+    let alice = start(&scene, &["link", "alice", "bob", "--strategy", "kernel"]);
+    let bob = scene.start_fed(&["link", "bob", "alice", "--strategy", "shared"]);
+    for mut running in [alice, bob] {
+        let (code, said) = (running.wait(), running.complaints());
+        match code {
+            1 => assert!(said.contains("kernel") && said.contains("shared"), "{said}"),
+            code => assert_eq!((code, said.as_str()), (0, ""), "the other one is left alone"),
+        }
+    }
     nothing_is_left(&scene);
 }
 
@@ -101,7 +151,6 @@ fn who_is_not_there_is_waited_for_by_link_only() {
     scene.create("box", &[]);
     scene.run(&["tell", "me", "box", "hello"]).code(1).complains(&["a mailbox", "a process"]);
     scene.run(&["rm", "box"]).code(0);
-    scene.run(&["link", "me", "nobody", "--strategy", "kernel"]).code(1).complains(&["shared memory"]);
     scene.run(&["link", "me", "me"]).code(2).complains(&["itself"]);
     nothing_is_left(&scene);
 }

@@ -91,7 +91,7 @@ impl Domain {
         }
         if segment.parties().is_some() {
             // Its rows are no members'. Of a sender that is gone, what it sent stays for who receives.
-            if segment.is_dead(SENDER) && (segment.waiting() == 0 || planted!(UnreceivedSwept)) {
+            if segment.is_dead(SENDER) && (segment.is_empty_for_sure() || planted!(UnreceivedSwept)) {
                 finish(&segment);
                 put_away(&segment)?;
                 swept.removed.push(name.to_string());

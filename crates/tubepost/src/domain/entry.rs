@@ -88,36 +88,99 @@ pub(super) fn create_with<R>(
     }
 }
 
-/// Opens the direction of a link that has this name, or makes it. Whether it was made.
+/// A direction of a link.
+pub(crate) struct Linked {
+    pub(crate) segment: Segment,
+    /// Of the kernel strategy, the pipe beside it; nothing if it is over.
+    pub(crate) credit: Option<OwnedFd>,
+    pub(crate) made: bool,
+}
+
+impl Linked {
+    /// What is there.
+    pub(crate) fn open(domain: &Domain, name: &Name) -> Result<Linked, Error> {
+        let (_, segment) = open(domain, name)?;
+        let credit = match segment.geometry.choice.kernel {
+            true => match segment.credit() {
+                Ok(credit) => Some(credit),
+                Err(Errno::NOENT) => None,
+                Err(errno) => return Err(failed("to open the credit of", &segment.path(), errno)),
+            },
+            false => None,
+        };
+        Ok(Linked { segment, credit, made: false })
+    }
+}
+
+/// Opens the direction of a link that has this name, or makes it.
 pub(crate) fn link(
     domain: &Domain,
     name: &Name,
     plan: &Plan<'_>,
     ends: &Introductions<'_>,
-) -> Result<(Segment, bool), Error> {
+) -> Result<Linked, Error> {
     let mut built = None;
     for _ in 0..TRIES {
-        match open(domain, name) {
-            Ok((_, there)) if there.is_retired() => cleanup::bury(&there)?,
-            Ok((_, there)) => return Ok((there, false)),
+        match Linked::open(domain, name) {
+            Ok(there) if there.segment.is_retired() => cleanup::bury(&there.segment)?,
+            Ok(there) => return Ok(there),
             Err(Error::NoSuchName { .. }) => {}
             Err(other) => return Err(other),
         }
-        let (fd, segment) = match built.take() {
+        let unpublished = match built.take() {
             Some(built) => built,
-            None => build(domain, name, plan, Some(ends))?,
+            None => Unpublished::build(domain, name, plan, ends)?,
         };
         let path = domain.file(name);
-        match file::publish(fd.as_fd(), &path) {
+        match file::publish(unpublished.fd.as_fd(), &path) {
             Ok(()) => {
-                planted!(NamedBeforeEnds => let _ = member::register_ends(&segment.rows, ends););
-                return Ok((segment, true));
+                let linked = unpublished.published();
+                planted!(NamedBeforeEnds => let _ = member::register_ends(&linked.segment.rows, ends););
+                return Ok(linked);
             }
-            Err(Errno::EXIST) => built = Some((fd, segment)),
+            Err(Errno::EXIST) => built = Some(unpublished),
             Err(errno) => return Err(failed("to create", &path, errno)),
         }
     }
     Err(Error::Busy { name: name.to_string() })
+}
+
+/// A direction of a link that has no name so far.
+struct Unpublished {
+    fd: OwnedFd,
+    /// Nothing once it has a name.
+    linked: Option<Linked>,
+    _making: Option<OwnedFd>,
+}
+
+impl Unpublished {
+    fn build(
+        domain: &Domain,
+        name: &Name,
+        plan: &Plan<'_>,
+        ends: &Introductions<'_>,
+    ) -> Result<Unpublished, Error> {
+        let kernel = plan.geometry.choice.kernel;
+        let making = kernel.then(|| domain.hold_making()).transpose()?;
+        let (fd, segment) = build(domain, name, plan, Some(ends))?;
+        let credit = kernel.then(|| segment.make_links_credit(plan.group)).transpose()?;
+        let linked = Linked { segment, credit, made: true };
+        Ok(Unpublished { fd, linked: Some(linked), _making: making })
+    }
+
+    fn published(mut self) -> Linked {
+        self.linked.take().expect("it is taken here only")
+    }
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        if let Some(linked) = &self.linked
+            && linked.credit.is_some()
+        {
+            linked.segment.take_sockets();
+        }
+    }
 }
 
 /// Buries what a dead owner left under the name; an error if a living one has it.
@@ -152,7 +215,8 @@ fn build(
         _ => failed("to create a file in", directory, errno),
     };
     let fd = file::make_nameless(directory, geometry.total, geometry.reserved()).map_err(trouble)?;
-    let mode = if geometry.choice.kernel { access::entry_mode } else { access::file_mode };
+    // Of a link both ends count in it.
+    let mode = if geometry.choice.kernel && ends.is_none() { access::entry_mode } else { access::file_mode };
     file::permit(fd.as_fd(), mode(plan.mode), plan.group)
         .map_err(|errno| failed("to make files for that group in", directory, errno))?;
     let segment = fill(fd.as_fd(), domain, name, plan).map_err(trouble)?;

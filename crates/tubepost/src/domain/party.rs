@@ -12,6 +12,7 @@
 //! **What if it dies here?** There is nothing to do half: a verdict is looked up anew each time.
 
 use super::Domain;
+use super::entry;
 use super::member::{self, Introduction};
 use super::name::Name;
 use super::segment::Id;
@@ -22,6 +23,7 @@ use crate::queue::rows::Rows;
 use crate::queue::slots::Member;
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// How much of an id is in a tag, in hexadecimal digits.
 const DIGITS: usize = 12;
@@ -34,6 +36,14 @@ pub(crate) struct Party {
     life: String,
     /// Its segment's file, once it was found.
     inode: OnceLock<Inode>,
+}
+
+/// Who a process is by the kernel's word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) user: u32,
+    /// If that can be known.
+    pub(crate) pid: Option<u32>,
 }
 
 /// Both ends of one direction of a link.
@@ -55,6 +65,26 @@ impl Party {
     /// Whether it is the same life of the same process.
     pub(crate) fn is(&self, other: &Party) -> bool {
         self.name == other.name && self.life == other.life
+    }
+
+    /// What tells its life from others, as a number …
+    pub(crate) fn life(&self) -> u64 {
+        u64::from_str_radix(&self.life, 16).unwrap_or(0)
+    }
+
+    /// … and whose life has that number.
+    pub(crate) fn of_life(name: Name, life: u64) -> Party {
+        let digits = format!("{:0DIGITS$x}", life & ((1 << (4 * DIGITS)) - 1));
+        Party::named(name, &digits)
+    }
+
+    /// Who it is by the kernel's word: its user, and its number where that means the same there as here. Nothing: it is over.
+    pub(crate) fn identity(&self, domain: &Domain) -> Option<Identity> {
+        let (_, segment) = entry::open(domain, &self.name).ok()?;
+        let row = segment.rows.get(OWNER).ok()?;
+        let here = pid::means_here(row.namespace.load(Relaxed));
+        let (user, pid) = (segment.belongs_to().0, here.then(|| row.pid.load(Relaxed) as u32));
+        self.is(&Party::new(&self.name, segment.id())).then_some(Identity { user, pid })
     }
 
     /// Whether it is over. Nothing: the system would not say.

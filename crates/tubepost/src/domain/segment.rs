@@ -14,7 +14,7 @@ use crate::queue::calls::Calls;
 use crate::queue::cells;
 use crate::queue::chunks::Chunks;
 use crate::queue::handoff::Handoff;
-use crate::queue::layout::{Geometry, Header, Kind, OWNER, RETIRED};
+use crate::queue::layout::{Geometry, Header, Kind, OWNER, RETIRED, SENDER};
 use crate::queue::mapped::Mapped;
 use crate::queue::rows::{self, HeaderOf, Rows};
 use crate::queue::slots::{Member, Slots};
@@ -321,6 +321,11 @@ impl Segment {
         }
     }
 
+    /// Of a link: whether the sending process left it in an orderly way.
+    pub(crate) fn sender_has_left(&self) -> bool {
+        self.rows.get(SENDER).is_ok_and(|row| !member::is_active(row))
+    }
+
     /// Of a link with a name: who is at its ends.
     pub(crate) fn parties(&self) -> Option<&Parties> {
         self.parties.as_ref()
@@ -407,7 +412,7 @@ impl Segment {
                     self.mark_retired();
                     self.wake_all();
                     self.take_doors_of_the_dead();
-                    if self.geometry.choice.kernel {
+                    if self.geometry.choice.kernel || self.geometry.choice.kind == Kind::Process {
                         self.take_sockets();
                     }
                     match file::remove(&path) {

@@ -1,4 +1,5 @@
 //! What stands beside a mailbox of the kernel strategy: the socket that senders connect to, and the pipe with the credit.
+//! Beside a direction of a link there is the pipe; the socket is that of the receiving process, one for all its links, and stands beside its segment.
 //!
 //! Both are called after the mailbox's id, as no mailbox can be: `~`, the id, `~post` or `~credit`. They are there before the
 //! mailbox has its name, and go with it. A gc that ran just between would take them for those of none: so whoever makes them has a
@@ -7,6 +8,11 @@
 //! The pipe is for processes of the owner's user (and those who may do everything): it holds one token for each message that may be
 //! sent now. Each token is a number that is greater than those before. So as long as anybody has it open, it also tells how many messages were never
 //! collected: those whose token is not there.
+//!
+//! The pipe of a link is there for both ends, whoever made it: for other users than its maker's if the link's mode lets them in.
+//! They can spoil what is theirs.
+//!
+//! The socket of a process comes after its name, so that nobody needs a lock to join: who is faster than that comes again.
 //!
 //! **Closing.** `closing` is set, then the tokens are counted; a sender looks at `closing` after it took one. So whoever sends after the
 //! count is refused. Then [`END`] is put in, which whoever takes it puts back: it wakes all who wait for a token.
@@ -36,7 +42,8 @@ const TRIES: u32 = 100;
 /// What an owner has, beside the entry.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    pub(crate) listener: OwnedFd,
+    /// Nothing: of a link, it is the process's.
+    pub(crate) listener: Option<OwnedFd>,
     pub(crate) credit: Arc<OwnedFd>,
 }
 
@@ -77,19 +84,35 @@ pub(crate) fn open_to_look_at(domain: &Domain, name: &Name) -> Result<Segment, E
 impl Segment {
     /// Makes both for a mailbox that has no name so far. Who may send may connect.
     pub(crate) fn make_sockets(&self, group: Option<u32>) -> Result<Sockets, Error> {
+        let made = self.make_credit().and_then(|credit| {
+            Ok(Sockets { listener: Some(self.make_post(group)?), credit: Arc::new(credit) })
+        });
         let trouble = |errno| failed("to make a socket and a pipe in", self.domain.path(), errno);
+        made.inspect_err(|_| self.take_sockets()).map_err(trouble)
+    }
+
+    /// The pipe of a link that has no name so far.
+    pub(super) fn make_links_credit(&self, group: Option<u32>) -> Result<OwnedFd, Error> {
+        let mode = access::file_mode(self.mode());
+        let pipe = self.domain.path().join(called(self.id(), CREDIT));
+        let made = self.make_credit().and_then(|credit| tokens::permit(&pipe, mode, group).map(|()| credit));
+        let trouble = |errno| failed("to make a pipe in", self.domain.path(), errno);
+        made.inspect_err(|_| self.take_sockets()).map_err(trouble)
+    }
+
+    fn make_credit(&self) -> Result<OwnedFd, Errno> {
         let capacity = self.geometry.choice.capacity;
         let pipe = self.domain.path().join(called(self.id(), CREDIT));
         // Room for END, and for what is put back.
-        let credit = tokens::make(&pipe, capacity as usize + 64).map_err(trouble)?;
+        let credit = tokens::make(&pipe, capacity as usize + 64)?;
+        (0..capacity).try_for_each(|token| tokens::put(credit.as_fd(), token))?;
+        Ok(credit)
+    }
+
+    /// The socket that those connect to who may send.
+    pub(crate) fn make_post(&self, group: Option<u32>) -> Result<OwnedFd, Errno> {
         let senders = access::socket_mode(self.mode());
-        let listener = packet::offer(self.domain.path(), &called(self.id(), POST), senders, group)
-            .and_then(|listener| {
-                (0..capacity).try_for_each(|token| tokens::put(credit.as_fd(), token)).map(|()| listener)
-            })
-            .inspect_err(|_| self.take_sockets())
-            .map_err(trouble)?;
-        Ok(Sockets { listener, credit: Arc::new(credit) })
+        packet::offer(self.domain.path(), &called(self.id(), POST), senders, group)
     }
 
     /// Takes both names away.
@@ -99,9 +122,9 @@ impl Segment {
         }
     }
 
-    /// A connection to the owner.
-    pub(crate) fn connect(&self) -> Result<OwnedFd, Errno> {
-        packet::reach(self.domain.path(), &called(self.id(), POST))
+    /// A connection to the owner of this mailbox, or to the process that has a segment of this id.
+    pub(crate) fn connect_to(&self, id: Id) -> Result<OwnedFd, Errno> {
+        packet::reach(self.domain.path(), &called(id, POST))
     }
 
     /// The credit, if it is for us.
@@ -114,6 +137,15 @@ impl Segment {
         let capacity = self.geometry.choice.capacity;
         let there = self.credit().ok().filter(|pipe| tokens::is_the_same(pipe.as_fd()));
         there.map_or(0, |pipe| capacity.saturating_sub(tokens::count(pipe)))
+    }
+
+    /// Whether nothing waits in a direction of a link. Of one that nobody has open there is no telling.
+    pub(super) fn is_empty_for_sure(&self) -> bool {
+        if !self.geometry.choice.kernel {
+            return self.waiting() == 0;
+        }
+        let known = self.credit().is_ok_and(|pipe| tokens::is_the_same(pipe.as_fd()));
+        known && self.count().waiting == 0
     }
 
     /// Whether somebody has begun to close it.
@@ -139,7 +171,9 @@ impl Segment {
         {
             let _ = tokens::put(credit.as_fd(), END); // it may be full of them
         }
-        drop(self.connect()); // the owner hears that
+        if self.parties().is_none() {
+            drop(self.connect_to(self.id())); // the owner hears that
+        }
     }
 }
 

@@ -292,7 +292,7 @@ pub(crate) fn receive_there(socket: BorrowedFd<'_>, rest: &mut [MaybeUninit<u8>]
     }
 }
 
-/// No more comes by it, and none is taken from it.
+/// No more comes by it, and none is taken from it. (Of one to connect to: nobody can from now on.)
 pub(crate) fn shut(socket: BorrowedFd<'_>) {
     let _ = shutdown(socket, Shutdown::Both); // who is gone is gone
 }

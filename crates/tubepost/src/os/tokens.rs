@@ -3,7 +3,7 @@
 //! What is in it stays there as long as anybody has it open, and goes with the last one.
 
 use super::Errno;
-use rustix::fs::{FileType, Mode, OFlags, mknodat, open};
+use rustix::fs::{FileType, Gid, Mode, OFlags, chmod, chown, mknodat, open};
 use rustix::io::{ioctl_fionread, read, write};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,6 +26,14 @@ pub(crate) fn make(path: &Path, tokens: usize) -> Result<OwnedFd, Errno> {
         let _ = super::file::remove(path);
     }
     made
+}
+
+/// Lets others in than those of its user.
+pub(crate) fn permit(path: &Path, mode: u32, group: Option<u32>) -> Result<(), Errno> {
+    if let Some(group) = group {
+        chown(path, None, Some(Gid::from_raw(group)))?;
+    }
+    chmod(path, Mode::from_raw_mode(mode))
 }
 
 /// Opens a pipe that may be there.

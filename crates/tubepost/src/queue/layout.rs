@@ -406,8 +406,9 @@ impl Geometry {
         if ![MAILBOX, PROCESS, LINK].contains(&number) {
             return Err(damaged(format!("it is of kind {number}, of which nothing is known here")));
         }
-        // By the kernel go those of mailboxes that processes own.
-        let by_kernel = flags & BY_KERNEL == 0 || (number, flags & PROCESS_OWNED) == (MAILBOX, PROCESS_OWNED);
+        // By the kernel go those of mailboxes that processes own, and of links.
+        let has_sockets = [MAILBOX, LINK].contains(&number) && flags & PROCESS_OWNED != 0;
+        let by_kernel = flags & BY_KERNEL == 0 || has_sockets;
         let known = flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY | BY_KERNEL) == 0;
         let Some(kind) = Kind::of(number, flags).filter(|_| known && by_kernel) else {
             return Err(damaged(format!("it has flags {flags:#x}, which mean nothing here")));

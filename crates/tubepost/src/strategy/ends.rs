@@ -222,14 +222,6 @@ impl Inlet {
         Ok(Inlet::Shared(shared::inlet::Inlet::own(wish, plan)?.obeying(rules)))
     }
 
-    /// What shares memory for sure, as links do.
-    pub(crate) fn sharing(&self) -> &shared::inlet::Inlet {
-        match self {
-            Inlet::Shared(inlet) => inlet,
-            Inlet::Kernel(_) => unreachable!("a link shares memory"),
-        }
-    }
-
     /// What is of the kernel strategy for sure.
     pub(crate) fn kernel(&self) -> &kernel::inlet::Inlet {
         match self {

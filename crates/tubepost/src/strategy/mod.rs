@@ -13,6 +13,7 @@
 mod arrival;
 mod ends;
 pub(crate) mod kernel;
+mod link;
 pub(crate) mod shared;
 
 pub(crate) use arrival::{Arrival, Hand, With};

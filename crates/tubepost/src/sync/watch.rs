@@ -127,6 +127,18 @@ fn listen_for(visit: Visit, fd: BorrowedFd<'_>, what: epoll::EventFlags) -> Resu
     epoll::add(&watch.epoll, fd, data, what | epoll::EventFlags::ET)
 }
 
+/// Has it visited once, as soon as this descriptor is readable.
+pub(crate) fn listen_once(visit: Visit, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut watch = ours()?;
+    let watch = watch.as_mut().filter(|watch| watch.epoch == visit.epoch).ok_or(Errno::AGAIN)?;
+    let (data, flags) =
+        (epoll::EventData::new_u64(visit.number), epoll::EventFlags::IN | epoll::EventFlags::ONESHOT);
+    match epoll::modify(&watch.epoll, fd, data, flags) {
+        Err(Errno::NOENT) => epoll::add(&watch.epoll, fd, data, flags),
+        done => done,
+    }
+}
+
 /// It is visited no more; the descriptor is about to be closed.
 pub(crate) fn part(visit: Visit, fd: BorrowedFd<'_>) {
     if let Some(mut watch) = patiently()

@@ -24,6 +24,7 @@
 //! | `connections` | the kernel strategy: rubbish by connections, lost tokens, no descriptors |
 //! | `strangers` | the kernel strategy: what another user's processes may have |
 //! | `each_call` | the kernel strategy: killed at each system call of a send and of a receive |
+//! | `posts` | its links: who claims to be somebody else, rubbish, two users, what the dead leave |
 //! | `doors` | what tasks and event loops are woken by: no descriptors, forks, long paths, what the dead leave |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
@@ -48,6 +49,7 @@ mod names;
 mod namespaces;
 mod packets;
 mod permissions;
+mod posts;
 mod quiet;
 mod removed;
 mod rubbish;
@@ -73,6 +75,7 @@ fn role() {
         connections::ROLES,
         meddling::ROLES,
         memory::ROLES,
+        posts::ROLES,
         quiet::ROLES,
         rubbish::ROLES,
         sandboxes::ROLES,

@@ -18,6 +18,7 @@
 //! | `loans` | what a sender writes where it will be read; no memory is lost with it |
 //! | `links` | processes that name each other: one link for each two, an inbox for all, a monitor |
 //! | `linking` | links whose other end is gone, how soon that is told; links of any type |
+//! | `links_by_kernel` | links of which the kernel copies the messages: what only they can |
 //! | `pairs` | links without a name: a process and one that it started, whoever dies; nothing leaks to others |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
@@ -63,6 +64,7 @@ mod large;
 mod letters;
 mod linking;
 mod links;
+mod links_by_kernel;
 mod loans;
 mod notes;
 mod order;

@@ -27,6 +27,7 @@
 //! | [`meeting`] | the same: who waits where nothing is stored | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`pairs`] | ends without a name: who has one, when it is dead, who is told | in order |
+//! | [`posts`] | links of the kernel strategy: who comes, and how a receiver knows that no more does | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
 //! Each module has tests for the sound protocol, and for the same protocol with one rule left out:
@@ -56,6 +57,7 @@ mod memory;
 mod names;
 mod notes;
 mod pairs;
+mod posts;
 mod segments;
 mod slots;
 mod sole;

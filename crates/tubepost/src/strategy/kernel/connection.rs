@@ -5,7 +5,7 @@ use super::room;
 use super::waiting::Waiters;
 use crate::domain::cleanup;
 use crate::domain::failed;
-use crate::domain::segment::Segment;
+use crate::domain::segment::{Id, Segment};
 use crate::domain::sockets::END;
 use crate::error::{Closed, Error};
 use crate::os::cpu::{self, Company};
@@ -46,18 +46,63 @@ pub(super) struct Connection {
     pub(super) name: String,
     /// The coarse clock when the kernel was last asked about the owner.
     pub(super) looked: AtomicU64,
+    pub(super) call: Call,
 }
 
-/// Connects to the owner, and says who that is; `grants`: [`ANY`], or [`NO_GRANTS`].
-pub(super) fn introduce(segment: &Segment, room: u64, name: &str, grants: u64) -> Result<OwnedFd, Errno> {
-    let socket = segment.connect()?;
+/// Where to connect to, and what to say there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    /// Whose socket it is: the mailbox's, or, of a link, the receiving process's.
+    pub(super) post: Id,
+    pub(super) kind: Kind,
+    pub(super) token: u64,
+    /// Of a link, which one.
+    pub(super) link: u64,
+}
+
+impl Call {
+    /// To the owner of a mailbox.
+    pub(super) fn owner(of: &Segment) -> Call {
+        Call { post: of.id(), kind: Kind::Hello, token: ANY, link: 0 }
+    }
+}
+
+/// Connects to the owner, and says who that is.
+pub(super) fn introduce(segment: &Segment, call: &Call, room: u64, name: &str) -> Result<OwnedFd, Errno> {
+    let socket = segment.connect_to(call.post)?;
     packet::widen(socket.as_fd(), room);
-    let hello = Head { kind: Kind::Hello, length: name.len() as u32, token: grants, descriptors: 0 };
+    let (kind, length) = (call.kind, name.len() as u32);
+    let hello = Head { kind, length, token: call.token, descriptors: call.link };
     packet::send(socket.as_fd(), &hello.encode(), name.as_bytes(), &[])?;
     Ok(socket)
 }
 
 impl Connection {
+    pub(super) fn new(
+        segment: Segment,
+        socket: OwnedFd,
+        credit: Option<OwnedFd>,
+        name: &str,
+        spin: Duration,
+        call: Call,
+    ) -> Connection {
+        Connection {
+            segment,
+            socket,
+            credit,
+            granted: Mutex::new(Vec::new()),
+            grants: AtomicUsize::new(0),
+            spin,
+            death: OnceLock::new(),
+            descriptor: OnceLock::new(),
+            waiters: Waiters::default(),
+            spare_lines: Mutex::default(),
+            name: name.into(),
+            looked: AtomicU64::new(0),
+            call,
+        }
+    }
+
     /// Whether it is of a user who can't open the pipe.
     pub(super) fn is_a_strangers(&self) -> bool {
         self.credit.is_none()
@@ -66,7 +111,16 @@ impl Connection {
     /// One more connection to the owner.
     pub(super) fn another_line(&self) -> Result<OwnedFd, Errno> {
         let room = room::wanted(self.segment.geometry.choice.max_message, 1);
-        introduce(&self.segment, room, &self.name, NO_GRANTS)
+        let mut call = self.call;
+        if call.kind == Kind::Hello {
+            call.token = NO_GRANTS;
+        }
+        introduce(&self.segment, &call, room, &self.name)
+    }
+
+    /// No more is sent from here.
+    pub(super) fn hang_up(&self) {
+        packet::shut(self.socket.as_fd());
     }
 
     #[cold]

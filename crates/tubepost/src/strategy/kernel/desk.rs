@@ -15,6 +15,7 @@
 
 use super::line::{Found, Line};
 use super::packet::{ANY, Head, Kind};
+use super::post::Pigeonhole;
 use crate::domain::access;
 use crate::domain::member::Peer;
 use crate::domain::segment::Segment;
@@ -26,6 +27,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::process::geteuid;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 
@@ -106,6 +108,10 @@ pub(super) struct Desk {
     replaced: u64,
     /// No connection can be accepted for want of a descriptor.
     deaf: bool,
+    /// Of a link: where its connections come in.
+    hole: Option<Arc<Pigeonhole>>,
+    /// Of a link: whether its tokens tell anything. Not if nobody had them any more.
+    tells: bool,
 }
 
 impl Desk {
@@ -119,8 +125,11 @@ impl Desk {
         let add = |fd: BorrowedFd<'_>, number| {
             epoll::add(&epoll, fd, epoll::EventData::new_u64(number), epoll::EventFlags::IN)
         };
-        add(sockets.listener.as_fd(), LISTENER)?;
+        if let Some(listener) = &sockets.listener {
+            add(listener.as_fd(), LISTENER)?;
+        }
         add(nudge, NUDGE)?;
+        let tells = sockets.listener.is_some() || tokens::is_the_same(sockets.credit.as_fd());
         Ok(Desk {
             sockets,
             epoll,
@@ -144,7 +153,14 @@ impl Desk {
             missing_since: None,
             replaced: 0,
             deaf: false,
+            hole: None,
+            tells,
         })
+    }
+
+    /// Connections come in there.
+    pub(super) fn receive_at(&mut self, hole: Arc<Pigeonhole>) {
+        self.hole = Some(hole);
     }
 
     /// The next message, if there is one.
@@ -280,12 +296,16 @@ impl Desk {
             self.put_token();
         }
         self.suspicious = self.capacity > 0;
+        if let Some(hole) = &self.hole {
+            hole.was_hung_up();
+        }
         self.hear_again();
     }
 
     /// Has a look at all that has anything.
     #[cold]
     pub(super) fn look_around(&mut self, segment: &Segment) {
+        self.take_in(segment, false);
         let mut events = Vec::with_capacity(EVENTS);
         for _ in 0..=self.lines.len() / EVENTS + 1 {
             events.clear();
@@ -318,7 +338,8 @@ impl Desk {
     pub(super) fn accept(&mut self, segment: &Segment) {
         // Not for ever: somebody may connect as fast as this accepts.
         for _ in 0..MOST_ACCEPTED {
-            let socket = match packet::accept(self.sockets.listener.as_fd()) {
+            let Some(listener) = &self.sockets.listener else { return self.take_in(segment, true) };
+            let socket = match packet::accept(listener.as_fd()) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
@@ -339,19 +360,33 @@ impl Desk {
                 packet::shut(socket.as_fd());
                 continue;
             }
-            let number = self.next_line;
-            let data = epoll::EventData::new_u64(number);
-            if epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN).is_err() {
-                continue; // no memory: as if it had not been accepted
-            }
-            self.next_line += 1;
-            self.lines.insert(number, Line::new(socket, who, trusted));
-            if self.has_enough_of(number) {
-                continue;
-            }
-            if let Some(fresh) = self.read(number, segment) {
-                self.keep(fresh);
-            }
+            self.admit(Line::new(socket, who, trusted), segment);
+        }
+    }
+
+    /// Takes in what came by the process's socket. `all`: also what waits there still.
+    fn take_in(&mut self, segment: &Segment, all: bool) {
+        let Some(hole) = &self.hole else { return };
+        for came in hole.take(all) {
+            // Who may send by this link can open the pipe.
+            self.admit(Line::new(came.socket, came.who, true).called(came.name), segment);
+        }
+    }
+
+    /// Takes its first message.
+    fn admit(&mut self, line: Line, segment: &Segment) {
+        let number = self.next_line;
+        let data = epoll::EventData::new_u64(number);
+        if epoll::add(&self.epoll, &line.socket, data, epoll::EventFlags::IN).is_err() {
+            return; // no memory: as if it had not been accepted
+        }
+        self.next_line += 1;
+        self.lines.insert(number, line);
+        if self.has_enough_of(number) {
+            return;
+        }
+        if let Some(fresh) = self.read(number, segment) {
+            self.keep(fresh);
         }
     }
 
@@ -366,7 +401,9 @@ impl Desk {
     fn listen(&mut self, wanted: bool) {
         let flags = if wanted { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(LISTENER);
-        let _ = epoll::modify(&self.epoll, &self.sockets.listener, data, flags);
+        if let Some(listener) = &self.sockets.listener {
+            let _ = epoll::modify(&self.epoll, listener, data, flags);
+        }
     }
 
     /// Tells the sender of a message that it is collected. `false`: it was withdrawn, and its token with it.
@@ -427,11 +464,12 @@ impl Desk {
     /// How many messages wait.
     pub(super) fn waiting(&self) -> u64 {
         let given = tokens::count(&self.sockets.credit) + self.granted();
-        self.capacity.saturating_sub(given) + (self.back.len() + self.shelf.len()) as u64
+        let fresh = if self.tells { self.capacity.saturating_sub(given) } else { self.here.len() as u64 };
+        fresh + (self.back.len() + self.shelf.len()) as u64
     }
 
     pub(super) fn is_full(&self) -> bool {
-        tokens::count(&self.sockets.credit) + self.granted() == 0
+        self.tells && tokens::count(&self.sockets.credit) + self.granted() == 0
     }
 
     /// Whether something lies here that no descriptor tells of.

@@ -4,12 +4,15 @@
 //! eventfd; who wakes takes the nudge away before it looks, and nudges the next one. The same descriptor of `epoll` is what an event loop is given.
 
 use super::desk::{Desk, Next};
+use super::link::Way;
 use super::meeting::{Meeting, Present};
+use super::post::Pigeonhole;
 use super::taken::Taken;
 use super::waiting::Waiters;
 use crate::domain::cleanup;
 use crate::domain::entry::Plan;
 use crate::domain::segment::Segment;
+use crate::domain::sockets::Sockets;
 use crate::domain::stat::{self, Stat};
 use crate::domain::{failed, sockets};
 use crate::error::{Closed, Error};
@@ -26,7 +29,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -52,27 +55,77 @@ pub(crate) struct Inlet {
     /// The coarse clock when the name was last looked for, and before which dead letters are not tried.
     looked: AtomicU64,
     full_until: AtomicU64,
+    /// Of a link.
+    pub(super) way: Option<Way>,
+}
+
+const DESCRIPTORS: &str = "to get a descriptor to receive by, for";
+
+/// What an owner's threads wait at.
+struct Descriptors {
+    epoll: OwnedFd,
+    nudge: OwnedFd,
+}
+
+impl Descriptors {
+    /// The second one is the desk's.
+    fn new() -> Result<(Descriptors, OwnedFd), Errno> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let for_desk = rustix::io::fcntl_dupfd_cloexec(&epoll, 0)?;
+        let nudge = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok((Descriptors { epoll, nudge }, for_desk))
+    }
 }
 
 impl Inlet {
     /// Creates a mailbox that this process owns.
     pub(crate) fn own(wish: &Wish<'_>, plan: &Plan<'_>, rules: Rules) -> Result<Inlet, Error> {
-        let trouble = |errno| failed("to get a descriptor for a mailbox in", wish.domain.path(), errno);
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(trouble)?;
-        let for_desk = rustix::io::fcntl_dupfd_cloexec(&epoll, 0).map_err(trouble)?;
-        let nudge = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(trouble)?;
+        let trouble = |errno| failed(DESCRIPTORS, wish.domain.path(), errno);
+        let (descriptors, for_desk) = Descriptors::new().map_err(trouble)?;
         let (segment, sockets) = sockets::create_with_sockets(wish.domain, wish.name, plan)?;
-        let meeting = (segment.geometry.choice.capacity == 0).then(|| Meeting::by(&sockets.credit));
-        let desk = match Desk::new(sockets, for_desk, nudge.as_fd(), &segment) {
+        let desk = match Desk::new(sockets, for_desk, descriptors.nudge.as_fd(), &segment) {
             Ok(desk) => desk,
             Err(errno) => {
                 let _ = segment.retire(|| true); // nobody can have sent anything that is lost with it
                 return Err(trouble(errno));
             }
         };
-        Ok(Inlet {
+        Ok(Inlet::new(segment, wish.spin, rules, desk, descriptors, None))
+    }
+
+    /// The receiving end of a link, with what `way` gives for it.
+    pub(super) fn with_hole(
+        segment: Segment,
+        spin: Duration,
+        credit: OwnedFd,
+        way: impl FnOnce(&Segment, OwnedFd) -> Option<(Way, Arc<Pigeonhole>)>,
+    ) -> Result<Inlet, Error> {
+        let path = segment.path();
+        let trouble = |errno| failed(DESCRIPTORS, &path, errno);
+        let (descriptors, for_desk) = Descriptors::new().map_err(trouble)?;
+        let nudge = rustix::io::fcntl_dupfd_cloexec(&descriptors.nudge, 0).map_err(trouble)?;
+        let sockets = Sockets { listener: None, credit: Arc::new(credit) };
+        let mut desk = Desk::new(sockets, for_desk, descriptors.nudge.as_fd(), &segment).map_err(trouble)?;
+        let Some((way, hole)) = way(&segment, nudge) else {
+            return Err(Error::Damaged { name: segment.name.to_string(), what: "it is no link".into() });
+        };
+        desk.receive_at(hole);
+        Ok(Inlet::new(segment, spin, Rules::default(), desk, descriptors, Some(way)))
+    }
+
+    fn new(
+        segment: Segment,
+        spin: Duration,
+        rules: Rules,
+        desk: Desk,
+        Descriptors { epoll, nudge }: Descriptors,
+        way: Option<Way>,
+    ) -> Inlet {
+        let meets = segment.geometry.choice.capacity == 0;
+        let meeting = meets.then(|| Meeting::by(&desk.sockets.credit));
+        Inlet {
             segment,
-            spin: wish.spin,
+            spin,
             rules,
             desk: Mutex::new(desk),
             epoll,
@@ -83,7 +136,8 @@ impl Inlet {
             closed: AtomicBool::new(false),
             looked: AtomicU64::new(clock::coarse()),
             full_until: AtomicU64::new(0),
-        })
+            way,
+        }
     }
 
     pub(crate) fn segment(&self) -> &Segment {
@@ -108,7 +162,7 @@ impl Inlet {
     }
 
     #[cold]
-    fn ended(&self) -> Refusal {
+    pub(super) fn ended(&self) -> Refusal {
         Refusal::Closed(cleanup::finish(&self.segment))
     }
 
@@ -130,7 +184,11 @@ impl Inlet {
             }
             let mut desk = self.desk();
             let letter = match desk.take(&self.segment) {
-                None => return Err(Refusal::Waiting),
+                None => {
+                    drop(desk);
+                    self.nothing()?;
+                    continue;
+                }
                 Some(Next::Back(letter)) if self.rules.is_worn(letter.before) => letter,
                 Some(Next::Fresh(fresh)) if fresh.lost => {
                     // It is consumed: what it lost nobody has any more.
@@ -240,7 +298,8 @@ impl Inlet {
             return Err(self.ended());
         }
         let now = clock::coarse();
-        if now.wrapping_sub(self.looked.load(Relaxed)) >= SLICE.as_nanos() as u64 {
+        let again = now.wrapping_sub(self.looked.load(Relaxed)) >= SLICE.as_nanos() as u64;
+        if again {
             self.looked.store(now, Relaxed);
             self.desk().hear_again();
             if self.segment.is_nameless() {
@@ -249,9 +308,15 @@ impl Inlet {
             }
         }
         self.put_all_away();
-        let mut desk = self.desk();
-        desk.shut_the_greedy(&self.segment);
-        Ok(desk.idle(SLICE))
+        let longest = {
+            let mut desk = self.desk();
+            desk.shut_the_greedy(&self.segment);
+            desk.idle(SLICE)
+        };
+        Ok(match &self.way {
+            Some(way) => self.look_after_sender(way, again)?.min(longest),
+            None => longest,
+        })
     }
 
     /// Tries again to put away what is only for the dead letters.
@@ -276,7 +341,12 @@ impl Inlet {
     /// Whoever leaves the desk, and something on it, wakes another one.
     #[inline]
     pub(super) fn pass_on(&self, desk: &Desk) {
-        if desk.has_any() && (self.sleepers.load(SeqCst) > 0 || self.waiters.number() > 0) {
+        let others = || {
+            self.sleepers.load(SeqCst) > 0
+                || self.waiters.number() > 0
+                || self.way.as_ref().is_some_and(Way::is_told)
+        };
+        if desk.has_any() && others() {
             self.nudge();
         }
     }
@@ -285,8 +355,9 @@ impl Inlet {
         let _ = rustix::io::write(&self.nudge, &1u64.to_ne_bytes()); // a full one is readable
     }
 
-    fn clear_nudge(&self) {
-        if !self.closed.load(SeqCst) {
+    pub(super) fn clear_nudge(&self) {
+        let stays = self.closed.load(SeqCst) || self.way.as_ref().is_some_and(Way::grieves);
+        if !stays {
             let _ = rustix::io::read(&self.nudge, &mut [0; 8][..]);
         }
     }
@@ -386,10 +457,11 @@ impl Inlet {
         desk.look_around(&self.segment);
         desk.shut_the_greedy(&self.segment);
         let any = desk.has_any();
+        drop(desk);
         if any {
             self.nudge();
         }
-        any
+        any || !matches!(self.nothing(), Err(Refusal::Waiting))
     }
 
     /// Ends the mailbox: nothing is received from now on, nobody can send, the name is free.
@@ -408,6 +480,9 @@ impl Inlet {
             cleanup::finish_by(segment, || count)
         };
         self.nudge(); // for good
+        if let Some(way) = &self.way {
+            way.forget(segment);
+        }
         segment.mark_retired();
         segment.wake_all();
         let _ = segment.retire(|| true); // if another is at it: it does the same

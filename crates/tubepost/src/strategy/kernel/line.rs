@@ -58,6 +58,11 @@ impl Line {
         }
     }
 
+    /// One that said before what its sender is called.
+    pub(super) fn called(self, name: String) -> Line {
+        Line { name: Some(name), ..self }
+    }
+
     pub(super) fn peer(&self) -> Peer {
         Peer { pid: self.who.pid, name: self.name.clone().unwrap_or_default() }
     }

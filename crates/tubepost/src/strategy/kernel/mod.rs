@@ -20,6 +20,9 @@
 //!
 //! **Capacity zero** has no credit, and each message is done when its receiver says so: [`meeting`].
 //!
+//! **Links** are the same each way, but that the socket is the process's, one for all its links ([`post`], [`link`]). Both ends can open the pipe, whoever's
+//! process they are of: what they can spoil is theirs.
+//!
 //! **What if it dies here?**
 //! - A sender with a token: nobody has it then. When a connection was hung up, everything was taken, and tokens are missing for
 //!   a [moment](desk::MOMENT) without any message, the owner puts in as many. Should one come late whose sender stood still for so long, there is one too many, and the
@@ -33,9 +36,11 @@ pub(crate) mod connection;
 pub(crate) mod desk;
 pub(crate) mod inlet;
 pub(crate) mod line;
+pub(crate) mod link;
 pub(crate) mod meeting;
 pub(crate) mod outlet;
 pub(crate) mod packet;
+pub(crate) mod post;
 pub(crate) mod room;
 pub(crate) mod strangers;
 pub(crate) mod taken;

@@ -1,9 +1,8 @@
 //! A sender's end: a connection to the owner, and a view of the entry.
 
-use super::connection::{Connection, introduce};
+use super::connection::{Call, Connection, introduce};
 use super::packet::{ANY, Head, Kind, LONGEST_NAME};
 use super::room;
-use super::waiting::Waiters;
 use crate::domain::access::Right;
 use crate::domain::failed;
 use crate::domain::segment::Segment;
@@ -18,9 +17,8 @@ use crate::strategy::shared::pending::Wait;
 use crate::sync::wait::poll;
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -54,7 +52,8 @@ impl Outlet {
             let name = &wish.member[..end];
             let choice = &segment.geometry.choice;
             let room = room::wanted(choice.max_message, choice.capacity);
-            let socket = match introduce(&segment, room, name, ANY) {
+            let call = Call::owner(&segment);
+            let socket = match introduce(&segment, &call, room, name) {
                 Ok(socket) => socket,
                 // It ended while we came in, or is about to.
                 Err(Errno::NOENT | Errno::CONNREFUSED | Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
@@ -70,24 +69,14 @@ impl Outlet {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(trouble(errno)),
             };
-            return Ok(Outlet {
-                at: Arc::new(Connection {
-                    segment,
-                    socket,
-                    credit,
-                    granted: Mutex::new(Vec::new()),
-                    grants: AtomicUsize::new(0),
-                    spin: wish.spin,
-                    death: OnceLock::new(),
-                    descriptor: OnceLock::new(),
-                    waiters: Waiters::default(),
-                    spare_lines: Mutex::default(),
-                    name: name.into(),
-                    looked: AtomicU64::new(0),
-                }),
-            });
+            let connection = Connection::new(segment, socket, credit, name, wish.spin, call);
+            return Ok(Outlet::by(connection));
         }
         Err(Error::Busy { name: wish.name.to_string() })
+    }
+
+    pub(super) fn by(connection: Connection) -> Outlet {
+        Outlet { at: Arc::new(connection) }
     }
 
     pub(super) fn connection(&self) -> &Connection {

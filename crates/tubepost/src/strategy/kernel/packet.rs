@@ -16,6 +16,7 @@
 //! | 4 grant | owner | a token for who can't open the pipe |
 //! | 5 collected | owner | the message that was awaited was received |
 //! | 6 withdraw | sender | it awaits it no more, and wants it back, if it was not collected so far |
+//! | 7 link | sender | instead of hello, where a process has one socket for all its links: the rest is what the sending process is called; the token is which life of that it is (`domain::party`), and in place of the descriptors there is which link (the first word of its id) |
 
 use crate::os::packet::HEAD;
 
@@ -38,6 +39,7 @@ pub(crate) enum Kind {
     Grant = 4,
     Collected = 5,
     Withdraw = 6,
+    Link = 7,
 }
 
 /// The head of a packet.
@@ -72,6 +74,7 @@ impl Head {
             4 => Kind::Grant,
             5 => Kind::Collected,
             6 => Kind::Withdraw,
+            7 => Kind::Link,
             _ => return None,
         };
         let head = Head { kind, length: half(4), token: word(8), descriptors: word(16) };
@@ -91,7 +94,7 @@ mod tests {
         for length in [0, 5, HEAD, HEAD + 4, HEAD + 6] {
             assert_eq!(Head::decode(&bytes, length), None, "{length}");
         }
-        for kind in [0, 7, u8::MAX] {
+        for kind in [0, 8, u8::MAX] {
             let mut bytes = bytes;
             bytes[0] = kind;
             assert_eq!(Head::decode(&bytes, HEAD + 5), None, "kind {kind}");

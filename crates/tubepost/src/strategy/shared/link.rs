@@ -13,15 +13,13 @@ use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::{Attachment, GRIEF, Pace, closed};
 use crate::domain::cleanup;
-use crate::domain::entry::{self, Plan};
-use crate::domain::name::Name;
-use crate::domain::party::Introductions;
+use crate::domain::entry::Plan;
+use crate::domain::failed;
 use crate::domain::segment::Segment;
-use crate::domain::{Domain, member};
 use crate::error::Error;
-use crate::queue::layout::{Kind, OWNER, SENDER};
-use crate::queue::slots::Member;
+use crate::queue::layout::{Geometry, Kind, OWNER, SENDER};
 use crate::strategy::Refusal;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -31,21 +29,7 @@ use std::time::Duration;
 pub(crate) struct Insists {
     pub(crate) capacity: bool,
     pub(crate) max_message: bool,
-}
-
-/// Makes one direction of a link, or comes to it. Whether it was made.
-fn attach(
-    wish: &Wish<'_>,
-    plan: &Plan<'_>,
-    ends: &Introductions<'_>,
-    insists: Insists,
-    member: Member,
-) -> Result<(Arc<Attachment>, bool), Error> {
-    let (segment, made) = entry::link(wish.domain, wish.name, plan, ends)?;
-    if !made {
-        agree_on_link(wish, plan, insists, &segment)?;
-    }
-    Ok((Attachment::new(segment, member, wish.spin), made))
+    pub(crate) strategy: bool,
 }
 
 /// Whether it is what is wanted: who comes second has to want the same. That nobody receives there any more is no
@@ -59,14 +43,21 @@ pub(crate) fn agree_on_link(
     let (theirs, ours) = (&segment.geometry.choice, &plan.geometry.choice);
     let same = theirs.kind == ours.kind
         && (theirs.capacity == ours.capacity || !insists.capacity)
-        && (theirs.max_message == ours.max_message || !insists.max_message);
+        && (theirs.max_message == ours.max_message || !insists.max_message)
+        && (theirs.kernel == ours.kernel || !insists.strategy);
     if !same {
-        let [theirs, ours] = [segment.geometry, plan.geometry].map(|geometry| {
-            let ways =
-                if geometry.choice.kind == (Kind::Link { one_way: true }) { "one way" } else { "two ways" };
+        let spell = |geometry: &Geometry, is_chosen: bool| {
+            let choice = &geometry.choice;
+            let ways = if choice.kind == (Kind::Link { one_way: true }) { "one way" } else { "two ways" };
             let capacity = geometry.capacity().map_or("unbounded".into(), |n| format!("capacity {n}"));
-            format!("messages of at most {} bytes, {capacity}, {ways}", geometry.choice.longest())
-        });
+            let strategy = match choice.kernel {
+                _ if !is_chosen => "",
+                true => ", the kernel strategy",
+                false => ", the shared strategy",
+            };
+            format!("messages of at most {} bytes, {capacity}, {ways}{strategy}", choice.longest())
+        };
+        let (theirs, ours) = (spell(&segment.geometry, true), spell(&plan.geometry, insists.strategy));
         return Err(Error::WrongFormat { name: wish.name.to_string(), theirs, ours });
     }
     agree_on_format(wish, segment)
@@ -81,34 +72,27 @@ impl Outlet {
         }
     }
 
-    /// The sending end of a direction of a link, made if it is not there.
-    pub(crate) fn link(
-        wish: &Wish<'_>,
-        plan: &Plan<'_>,
-        ends: &Introductions<'_>,
-        insists: Insists,
-    ) -> Result<(Outlet, bool), Error> {
-        let (at, made) = attach(wish, plan, ends, insists, SENDER)?;
-        Ok((Outlet::of_link(at), made))
+    /// The sending end of a direction of a link.
+    pub(crate) fn at_link(segment: Segment, spin: Duration) -> Outlet {
+        Outlet::of_link(Attachment::new(segment, SENDER, spin))
     }
 }
 
 impl Inlet {
-    /// The receiving end of a direction of a link, made if it is not there.
-    pub(crate) fn link(
-        wish: &Wish<'_>,
-        plan: &Plan<'_>,
-        ends: &Introductions<'_>,
-        insists: Insists,
-    ) -> Result<(Inlet, bool), Error> {
-        let (at, made) = attach(wish, plan, ends, insists, OWNER)?;
-        Ok((Inlet::of_link(at), made))
+    /// The receiving end of a direction of a link.
+    pub(crate) fn at_link(segment: Segment, spin: Duration) -> Inlet {
+        Inlet::of_link(Attachment::new(segment, OWNER, spin))
     }
 
-    /// The receiving end of what somebody else has made, whatever it is.
-    pub(crate) fn of_made_link(domain: &Domain, name: &Name, spin: Duration) -> Result<Inlet, Error> {
-        let (_, segment) = entry::open(domain, name)?;
-        Ok(Inlet::of_link(Attachment::new(segment, OWNER, spin)))
+    /// A process joins: where it is sent notes.
+    pub(crate) fn join(wish: &Wish<'_>, plan: &Plan<'_>) -> Result<(Inlet, OwnedFd), Error> {
+        let inlet = Inlet::own(wish, plan)?;
+        let segment = &inlet.at.segment;
+        let post = segment.make_post(plan.group).map_err(|errno| {
+            let _ = inlet.close(); // it has not joined
+            failed("to make a socket in", wish.domain.path(), errno)
+        })?;
+        Ok((inlet, post))
     }
 
     /// What a receiver that never waits is told where nothing is there.
@@ -147,7 +131,7 @@ impl Inlet {
 impl Attachment {
     /// Of a link: whether the sending process left it in an orderly way.
     pub(crate) fn has_left(&self) -> bool {
-        self.segment.rows.get(SENDER).is_ok_and(|row| !member::is_active(row))
+        self.segment.sender_has_left()
     }
 
     /// Whether a receiver that found nothing should ask whether its sender lives: if it was told of a death, or has
