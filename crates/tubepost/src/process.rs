@@ -6,7 +6,10 @@
 //!
 //! All links of a process are kept here, so that there is one for each pair, whatever handles there are.
 //!
-//! **What if it dies here?** Others see that it is gone and put its segment away; its links: see `strategy::shared::link`.
+//! Beside the segment is a socket: who has a link of the kernel strategy with this process connects there (`strategy::kernel::post`).
+//!
+//! **What if it dies here?** Others see that it is gone and put its segment away, and the socket's name with it; its links: see
+//! `strategy::shared::link`, `strategy::kernel::link`.
 
 use crate::companion::Companion;
 use crate::domain::Domain;

@@ -44,7 +44,7 @@ fn only_shared(what: &'static str) -> Error {
     Error::BadOption {
         what,
         given: "of a mailbox of the kernel strategy".into(),
-        allowed: "only of the shared strategy; own the mailbox with that".into(),
+        allowed: "only of the shared strategy; own the mailbox, or set up the link, with that".into(),
     }
 }
 
@@ -123,7 +123,7 @@ impl Outlet {
             Outlet::Shared(_) => Err(Error::BadOption {
                 what: "descriptors with a message",
                 given: "of a mailbox of the shared strategy".into(),
-                allowed: "only of the kernel strategy; own the mailbox with that".into(),
+                allowed: "only of the kernel strategy; own the mailbox, or set up the link, with that".into(),
             }
             .into()),
         }

@@ -22,7 +22,6 @@ use crate::explorer::{Model, Steps, breaks, holds};
 
 const SENDER: usize = 0;
 const WATCH: usize = 1;
-const RECEIVER: usize = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Planted {
