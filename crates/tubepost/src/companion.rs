@@ -4,7 +4,7 @@ use crate::domain::member::{Introduction, Peer};
 use crate::domain::party::{Introductions, Party, introduction};
 use crate::process::note_of;
 use crate::strategy::{self, Inlet, shared::outlet::Outlet};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::sync::{Arc, OnceLock};
 
 /// What a process has in common with another one.
@@ -63,6 +63,11 @@ impl Companion {
     /// Whether something may come from there.
     pub(crate) fn has_back(&self) -> bool {
         self.back.get().is_some_and(|inlet| !inlet.segment().is_closed())
+    }
+
+    /// Whether it left in an orderly way.
+    pub(crate) fn has_left(&self) -> bool {
+        self.rung.get().is_some_and(|rung| rung.at.segment.header().life.left.load(Acquire) != 0)
     }
 
     pub(crate) fn lives(&self) -> bool {
