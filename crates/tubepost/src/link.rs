@@ -314,7 +314,8 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         }
         // The kernel may not hold as many of what is longer.
         let lengths = [M::FIXED, R::FIXED].map(|fixed| fixed.map_or(0, |(size, _)| size as u64));
-        let fits = !choice.kernel || lengths.iter().all(|length| *length <= choice.longest());
+        let alike = M::FIXED.is_some() == R::FIXED.is_some();
+        let fits = !choice.kernel || alike && lengths.iter().all(|length| *length <= choice.longest());
         if !self.insists.capacity && fits {
             like = match first.geometry.capacity() {
                 Some(capacity) => like.bounded(capacity),
