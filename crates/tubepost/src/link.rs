@@ -457,7 +457,9 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
         let segment = self.receiver.inlet().segment();
         match &self.between {
             // It says so in the link, if it had opened its end, and where it had joined.
-            Between::Named { joined, .. } => joined.ours().is_ok() && (segment.sender_has_left()),
+            Between::Named { companion, joined } => {
+                joined.ours().is_ok() && (segment.sender_has_left() || companion.has_left())
+            }
             Between::Nameless(_) => segment.is_ours() && segment.sender_has_left(),
         }
     }
