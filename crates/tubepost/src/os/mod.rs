@@ -22,6 +22,7 @@ pub(crate) mod map;
 pub(crate) mod memfd;
 pub(crate) mod packet;
 pub(crate) mod pid;
+pub(crate) mod sealed;
 pub(crate) mod thread;
 pub(crate) mod timer;
 pub(crate) mod tokens;

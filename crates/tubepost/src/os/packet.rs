@@ -283,6 +283,23 @@ pub(crate) fn peek(socket: BorrowedFd<'_>, head: &mut [u8; HEAD]) -> Result<usiz
     take(socket, head, &mut [], None, libc::MSG_PEEK | libc::MSG_TRUNC).map(|came| came.length)
 }
 
+/// The packet that comes next, which stays, with descriptors of its own for what comes with it.
+pub(crate) fn peek_whole(
+    socket: BorrowedFd<'_>,
+    head: &mut [u8; HEAD],
+    rest: &mut Vec<u8>,
+    most: usize,
+    descriptors: &mut Vec<OwnedFd>,
+) -> Result<Came, Errno> {
+    rest.clear();
+    rest.reserve_exact(most);
+    let room = &mut rest.spare_capacity_mut()[..most];
+    let came = take(socket, head, room, Some(descriptors), libc::MSG_PEEK)?;
+    // SAFETY: as in `receive`.
+    unsafe { rest.set_len(came.length.saturating_sub(HEAD).min(most)) };
+    Ok(came)
+}
+
 /// Receives the packet that was looked at; all of `rest`, which is as long as it, is initialised in any case.
 pub(crate) fn receive_there(socket: BorrowedFd<'_>, rest: &mut [MaybeUninit<u8>]) {
     let mut head = [0; HEAD];

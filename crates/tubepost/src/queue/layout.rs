@@ -57,6 +57,8 @@ const ONE_WAY: u64 = 4;
 
 /// `flags`: messages don't travel through this memory, but by the kernel's sockets.
 const BY_KERNEL: u64 = 8;
+/// `flags`: but by areas that each sender has with the owner; also has [`BY_KERNEL`], for its sockets.
+const SEALED: u64 = 16;
 
 /// `life`: in use.
 pub(crate) const OPEN: u64 = 1;
@@ -173,6 +175,8 @@ pub(crate) struct Choice {
     pub(crate) owned: bool,
     /// Messages don't travel through this memory: it only tells of the mailbox.
     pub(crate) kernel: bool,
+    /// … and they go by areas of their own: see `queue::sealed`.
+    pub(crate) sealed: bool,
     pub(crate) format_length: u64,
     /// The most memory that chunks may have.
     pub(crate) ceiling: u64,
@@ -369,7 +373,7 @@ impl Geometry {
     /// Writes the identity of a new segment.
     pub(crate) fn describe(&self, header: &Header, id: [u64; 2], mode: u32) {
         let choice = &self.choice;
-        let kernel = if choice.kernel { BY_KERNEL } else { 0 };
+        let kernel = if choice.kernel { BY_KERNEL } else { 0 } | if choice.sealed { SEALED } else { 0 };
         let owned = if choice.owned { PROCESS_OWNED } else { 0 };
         let flags = if choice.variable { VARIABLE } else { 0 } | owned | choice.kind.flags() | kernel;
         header.version.store(VERSION, Relaxed);
@@ -409,7 +413,8 @@ impl Geometry {
         // By the kernel go those of mailboxes that processes own, and of links.
         let has_sockets = [MAILBOX, LINK].contains(&number) && flags & PROCESS_OWNED != 0;
         let by_kernel = flags & BY_KERNEL == 0 || has_sockets;
-        let known = flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY | BY_KERNEL) == 0;
+        let sealed = flags & SEALED == 0 || number == MAILBOX && flags & BY_KERNEL != 0;
+        let known = flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY | BY_KERNEL | SEALED) == 0 && sealed;
         let Some(kind) = Kind::of(number, flags).filter(|_| known && by_kernel) else {
             return Err(damaged(format!("it has flags {flags:#x}, which mean nothing here")));
         };
@@ -422,6 +427,7 @@ impl Geometry {
             variable: flags & VARIABLE != 0,
             owned: flags & PROCESS_OWNED != 0,
             kernel: flags & BY_KERNEL != 0,
+            sealed: flags & SEALED != 0,
             format_length: header.format_length.load(Relaxed),
             ceiling: header.ceiling.load(Relaxed),
             answers: header.answers.load(Relaxed),

@@ -32,6 +32,8 @@ pub(crate) mod mapped;
 pub(crate) mod rows;
 pub(crate) mod runs;
 #[cfg(not(loom))]
+pub(crate) mod sealed;
+#[cfg(not(loom))]
 pub(crate) mod segments;
 pub(crate) mod slots;
 pub(crate) mod takes;

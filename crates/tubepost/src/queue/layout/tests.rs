@@ -19,6 +19,7 @@ fn lay_out(
         variable,
         owned: true,
         kernel: false,
+        sealed: false,
         format_length,
         ceiling,
         answers: 0,

@@ -52,6 +52,8 @@ pub(crate) struct Sockets {
     pub(crate) shut: AtomicU64,
     /// 1: somebody closes it. (Also written by whoever does.)
     pub(crate) closing: AtomicU64,
+    /// Of the sealed strategy: messages that waited when the owner last looked at all.
+    pub(crate) waiting: AtomicU64,
 }
 
 /// How it ended.
