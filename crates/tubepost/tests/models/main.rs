@@ -28,6 +28,7 @@
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`pairs`] | ends without a name: who has one, when it is dead, who is told | in order |
 //! | [`posts`] | links of the kernel strategy: who comes, and how a receiver knows that no more does | in order |
+//! | [`sealed`] | the sealed strategy: words of one writer each: notes, withdrawing, closing | store buffers |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
 //! Each module has tests for the sound protocol, and for the same protocol with one rule left out:
@@ -58,6 +59,7 @@ mod names;
 mod notes;
 mod pairs;
 mod posts;
+mod sealed;
 mod segments;
 mod slots;
 mod sole;
