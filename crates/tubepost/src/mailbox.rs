@@ -25,6 +25,10 @@ use std::time::Duration;
 const CAPACITY: u64 = 1024;
 /// The longest message of variable length, unless told otherwise.
 const LONGEST: u64 = 1 << 20;
+/// How many messages of each sender wait on the sealed strategy, at most …
+const MOST_SEALED: u64 = 1 << 16;
+/// … and how many bytes a sender's messages have that wait, unless told otherwise, or one needs more.
+const AREA: u64 = 1 << 20;
 /// How long a blocking call polls before it sleeps, unless told otherwise. Waking a sleeper
 /// costs 2 to 50 µs; polling about as long as that never costs more than twice the best.
 const SPIN: Duration = Duration::from_micros(30);
@@ -195,6 +199,26 @@ impl<M: Message + ?Sized> Options<M> {
     /// # std::fs::remove_dir(&dir).unwrap();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// With [`Strategy::Sealed`] each sender has memory with the owner that nobody else sees, and that only it writes to. A hostile one spoils nothing but its own
+    /// messages, and there is no system call for each. `n` is for each sender ([`Sender`](crate::Sender) with its clones): as many messages wait as their bytes fit
+    /// [`ceiling`](Self::ceiling), which is allocated for each, 1 MiB by default. Else as with the kernel's; senders are received from in turn.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-strategy-sealed-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Mailbox, Sender, Strategy};
+    ///
+    /// let inbox = Mailbox::<u64>::options().domain(&domain).strategy(Strategy::Sealed).bounded(2).own("votes")?;
+    /// let [ann, ben] = [(); 2].map(|()| Sender::<u64>::options().domain(&domain).open("votes").unwrap());
+    /// (0..2).try_for_each(|_| ann.try_send(1))?;
+    /// assert!(ann.try_send(1).is_err_and(|error| error.is_full()));
+    /// ben.try_send(2)?; // its places are its own
+    /// assert_eq!([inbox.recv()?, inbox.recv()?, inbox.recv()?].iter().sum::<u64>(), 4);
+    /// # drop(inbox);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
         self
@@ -304,15 +328,20 @@ impl<M: Message + ?Sized> Options<M> {
 
     /// How many messages wait on the kernel strategy, if what was chosen is possible there.
     fn kernels_capacity(&self, owned: bool, answered: bool, longest: u64) -> Result<u64, Error> {
+        let (strategy, sealed) = (self.strategy, self.strategy == Strategy::Sealed);
         let refused = |what, given: &str, allowed: &str| {
-            Err(Error::BadOption { what, given: given.into(), allowed: allowed.into() })
+            Err(Error::BadOption {
+                what,
+                given: given.replace("kernel", &strategy.to_string()),
+                allowed: allowed.into(),
+            })
         };
         const WHAT: &str = "the strategy";
         if !owned {
             return refused(
                 WHAT,
                 "kernel for a mailbox of the system",
-                "kernel for one that a process owns, for its sockets end with it; else shared",
+                "this one where a process owns it, for its sockets end with it; else shared",
             );
         }
         if answered {
@@ -329,9 +358,20 @@ impl<M: Message + ?Sized> Options<M> {
             None => refused(
                 "the capacity",
                 "unbounded on the kernel strategy",
-                "a number, for the kernel holds only so much; unbounded is on the shared strategy",
+                "a number, for there is only so much room; unbounded is on the shared strategy",
             ),
-            Some(0) => room::capacity(Some(1), longest).map(|_| 0), // one that waits to be taken
+            Some(0) if !sealed => room::capacity(Some(1), longest).map(|_| 0), // one that waits to be taken
+            Some(0) => refused(
+                "the capacity",
+                "0 on the kernel strategy",
+                "at least 1 there; 0 is on the others",
+            ),
+            Some(given) if sealed && given > MOST_SEALED => Err(Error::BadOption {
+                what: "the capacity of the sealed strategy",
+                given: given.to_string(),
+                allowed: format!("at most {MOST_SEALED} messages of each sender"),
+            }),
+            Some(given) if sealed => Ok(given),
             given => room::capacity(given.filter(|_| self.chosen), longest),
         }
     }
@@ -354,8 +394,11 @@ impl<M: Message + ?Sized> Options<M> {
         owned: bool,
         act: impl FnOnce(&Wish<'_>, &Plan<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let kernel = self.strategy == Strategy::Kernel;
-        let usual = || if kernel { room::longest(self.capacity.filter(|_| self.chosen)) } else { LONGEST };
+        let (sealed, kernel) = (self.strategy == Strategy::Sealed, self.strategy != Strategy::Shared);
+        let usual = || match self.strategy {
+            Strategy::Shared | Strategy::Sealed => LONGEST,
+            Strategy::Kernel => room::longest(self.capacity.filter(|_| self.chosen)),
+        };
         let (max_message, align) = match M::FIXED {
             Some((size, align)) => {
                 if let Some(given) = self.max_message {
@@ -388,7 +431,10 @@ impl<M: Message + ?Sized> Options<M> {
             true => self.kernels_capacity(owned, M::ANSWER.is_some(), max_message)?,
             false => self.capacity.unwrap_or(UNBOUNDED),
         };
-        let usual = || usual_ceiling(capacity, max_message.max(answers), domain.memory());
+        let usual = || match self.strategy {
+            Strategy::Sealed => AREA.max(max_message.next_power_of_two()),
+            _ => usual_ceiling(capacity, max_message.max(answers), domain.memory()),
+        };
         let geometry = Geometry::new(Choice {
             kind,
             capacity,
@@ -398,6 +444,7 @@ impl<M: Message + ?Sized> Options<M> {
             variable: format.is_variable(),
             owned,
             kernel,
+            sealed,
             format_length: text.len() as u64,
             ceiling: self.ceiling.unwrap_or_else(usual),
             answers,

@@ -117,7 +117,8 @@ impl Segment {
     /// Of the kernel strategy: its owner counts, and the tokens tell what waits.
     fn count_outside(&self) -> Count {
         let words = &self.header().sockets;
-        let waiting = self.waiting_outside() + words.back.load(Acquire);
+        let seen = if self.geometry.choice.sealed { words.waiting.load(Acquire) } else { 0 };
+        let waiting = self.waiting_outside().saturating_add(seen).saturating_add(words.back.load(Acquire));
         Count { waiting, held: words.held.load(Acquire), received: words.received.load(Acquire) }
     }
 

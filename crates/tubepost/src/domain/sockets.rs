@@ -28,7 +28,7 @@ use crate::os::map::Map;
 use crate::os::{Errno, door, file, lock, packet, tokens};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::time::Duration;
 
 /// No number of a message: the mailbox is closed.
@@ -44,7 +44,30 @@ const TRIES: u32 = 100;
 pub(crate) struct Sockets {
     /// Nothing: of a link, it is the process's.
     pub(crate) listener: Option<OwnedFd>,
-    pub(crate) credit: Arc<OwnedFd>,
+    /// Not of the sealed strategy, where the areas tell how much waits.
+    pub(crate) credit: Option<Arc<OwnedFd>>,
+}
+
+impl Sockets {
+    pub(crate) fn credit(&self) -> Option<&Arc<OwnedFd>> {
+        self.credit.as_ref()
+    }
+
+    /// How many tokens there are.
+    pub(crate) fn tokens(&self) -> u64 {
+        self.credit.as_ref().map_or(0, tokens::count)
+    }
+
+    pub(crate) fn take_token(&self) -> Result<u64, Errno> {
+        self.credit.as_ref().map_or(Err(Errno::AGAIN), |credit| tokens::take(credit.as_fd()))
+    }
+
+    #[inline]
+    pub(crate) fn put_token(&self, token: u64) {
+        if let Some(credit) = &self.credit {
+            let _ = tokens::put(credit.as_fd(), token); // there is room for more than all
+        }
+    }
 }
 
 fn called(id: Id, what: &str) -> String {
@@ -84,9 +107,11 @@ pub(crate) fn open_to_look_at(domain: &Domain, name: &Name) -> Result<Segment, E
 impl Segment {
     /// Makes both for a mailbox that has no name so far. Who may send may connect.
     pub(crate) fn make_sockets(&self, group: Option<u32>) -> Result<Sockets, Error> {
-        let made = self.make_credit().and_then(|credit| {
-            Ok(Sockets { listener: Some(self.make_post(group)?), credit: Arc::new(credit) })
-        });
+        let credit = match self.geometry.choice.sealed {
+            true => Ok(None),
+            false => self.make_credit().map(|credit| Some(Arc::new(credit))),
+        };
+        let made = credit.and_then(|credit| Ok(Sockets { listener: Some(self.make_post(group)?), credit }));
         let trouble = |errno| failed("to make a socket and a pipe in", self.domain.path(), errno);
         made.inspect_err(|_| self.take_sockets()).map_err(trouble)
     }
@@ -132,8 +157,11 @@ impl Segment {
         tokens::join(&self.domain.path().join(called(self.id(), CREDIT)))
     }
 
-    /// How many messages wait, as far as can be told: those whose tokens are not there.
+    /// How many messages wait, as far as can be told to all: those whose tokens are not there.
     pub(crate) fn waiting_outside(&self) -> u64 {
+        if self.geometry.choice.sealed {
+            return 0; // each sender knows its own
+        }
         let capacity = self.geometry.choice.capacity;
         let there = self.credit().ok().filter(|pipe| tokens::is_the_same(pipe.as_fd()));
         there.map_or(0, |pipe| capacity.saturating_sub(tokens::count(pipe)))
@@ -146,6 +174,15 @@ impl Segment {
         }
         let known = self.credit().is_ok_and(|pipe| tokens::is_the_same(pipe.as_fd()));
         known && self.count().waiting == 0
+    }
+
+    /// A message that waited, of the sealed strategy, was taken: for those who only look. Only the owner writes there.
+    #[inline]
+    pub(crate) fn one_less_waits(&self) {
+        if self.geometry.choice.sealed {
+            let word = &self.header().sockets.waiting;
+            word.store(word.load(Relaxed).saturating_sub(1), Relaxed);
+        }
     }
 
     /// Whether somebody has begun to close it.

@@ -7,7 +7,7 @@ use super::{Domain, doorway, failed, sockets};
 use crate::error::Error;
 use crate::format::Format;
 use crate::os::Errno;
-use crate::queue::layout;
+use crate::queue::{layout, sealed};
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -41,6 +41,8 @@ pub enum Strategy {
     Shared,
     /// The kernel copies them: sender and receiver share no memory.
     Kernel,
+    /// Through memory that each sender shares with the owner alone, and that only one of both can write to.
+    Sealed,
 }
 
 impl fmt::Display for Strategy {
@@ -48,6 +50,7 @@ impl fmt::Display for Strategy {
         f.write_str(match self {
             Strategy::Shared => "shared",
             Strategy::Kernel => "kernel",
+            Strategy::Sealed => "sealed",
         })
     }
 }
@@ -144,7 +147,7 @@ pub struct Stat {
     /// use has at most twice its message's length, or a page.
     pub chunk_waste: u64,
     /// The most that `chunk_bytes` can become; of the kernel strategy, how many bytes the kernel holds before they are
-    /// received.
+    /// received; of the sealed strategy, how many bytes each sender's area has.
     pub ceiling: u64,
 }
 
@@ -282,7 +285,11 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         },
         name: segment.name.to_string(),
         id: segment.id(),
-        strategy: if choice.kernel { Strategy::Kernel } else { Strategy::Shared },
+        strategy: match (choice.sealed, choice.kernel) {
+            (true, _) => Strategy::Sealed,
+            (false, true) => Strategy::Kernel,
+            (false, false) => Strategy::Shared,
+        },
         owner,
         capacity: segment.geometry.capacity(),
         depth: count.waiting,
@@ -301,7 +308,9 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         bytes: facts.map_or(segment.geometry.reserved(), |facts| facts.occupied),
         chunk_bytes,
         chunk_waste: chunk_bytes.saturating_sub(segment.chunks.occupied()),
-        ceiling: if choice.kernel {
+        ceiling: if choice.sealed {
+            sealed::Shape::of(choice).posted() as u64
+        } else if choice.kernel {
             choice.capacity.saturating_mul(choice.longest())
         } else {
             choice.ceiling

@@ -43,7 +43,7 @@ pub(crate) enum Inlet {
 fn only_shared(what: &'static str) -> Error {
     Error::BadOption {
         what,
-        given: "of a mailbox of the kernel strategy".into(),
+        given: "of a mailbox of the kernel or the sealed strategy".into(),
         allowed: "only of the shared strategy; own the mailbox, or set up the link, with that".into(),
     }
 }

@@ -22,8 +22,9 @@
 use super::connection::Connection;
 use super::outlet::Outlet;
 use super::packet::{Head, Kind};
+use super::posting::{Awaited, Back, Posting, found};
 use super::waiting::Waiters;
-use crate::error::Fate;
+use crate::error::{Error, Fate};
 use crate::os::{Errno, packet};
 use crate::strategy::Refusal;
 use crate::strategy::shared::batch::Patience;
@@ -44,8 +45,12 @@ const SPARE: usize = 4;
 impl Outlet {
     /// Sends, and waits until the owner has the message.
     pub(crate) fn send_collected(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Uncollected> {
+        let at = self.connection();
         self.may_send_so_much(bytes.len())?;
-        if self.connection().meets() {
+        if let Some(posting) = &at.posting {
+            return posting.send_collected(at, bytes, deadline);
+        }
+        if at.meets() {
             return self.meet(bytes, &[], Patience::Until(deadline)).map_err(Uncollected::from);
         }
         self.send_awaited(bytes, &[], deadline)
@@ -97,6 +102,8 @@ pub(crate) struct Collection {
     waiters: Waiters,
     line: Option<OwnedFd>,
     sent: bool,
+    /// Of the sealed strategy, instead.
+    awaited: Option<Awaited>,
 }
 
 impl Collection {
@@ -109,11 +116,16 @@ impl Collection {
             waiters: Waiters::default(),
             line: None,
             sent: false,
+            awaited: None,
         }
     }
 
     /// Sends when there is room, and comes back when it was collected.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), Uncollected>> {
+        if self.outlet.connection().posting.is_some() {
+            self.outlet.may_send_so_much(bytes.len())?;
+            return self.poll_sealed(context, bytes);
+        }
         let (outlet, at) = (&self.outlet, self.outlet.connection());
         outlet.may_send_so_much(bytes.len())?;
         let line = match self.line.take() {
@@ -158,11 +170,81 @@ impl Collection {
 
 impl Drop for Collection {
     fn drop(&mut self) {
+        let at = self.outlet.connection();
+        if let (Some(posting), Some(awaited)) = (&at.posting, &self.awaited)
+            && self.outlet.segment().is_ours()
+        {
+            posting.withdraw(at, awaited); // collected, withdrawn, or it is closed
+        }
         if self.sent
             && self.outlet.segment().is_ours()
             && let Some(line) = &self.line
         {
             let _ = self.outlet.connection().withdraw(line); // collected, withdrawn, or it is closed
+        }
+    }
+}
+
+impl Collection {
+    /// The same, of the sealed strategy.
+    fn poll_sealed(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<(), Uncollected>> {
+        let outlet = self.outlet.clone();
+        let at = outlet.connection();
+        let Some(posting) = &at.posting else { return Poll::Pending };
+        if self.awaited.is_none() {
+            let attempt = || found(posting.try_send_awaited(at, bytes));
+            self.awaited = Some(match attempt() {
+                Some(done) => done?,
+                None => ready!(outlet.poll_at_descriptor(&mut self.room, context, attempt))?,
+            });
+        }
+        let Some(awaited) = &self.awaited else { return Poll::Pending };
+        let decided = || posting.is_collected(at, awaited);
+        let done = match decided() {
+            Some(done) => done,
+            None => ready!(outlet.poll_at_descriptor(&mut self.told, context, decided)),
+        };
+        self.told.leave();
+        let done = match (done, decided()) {
+            (Ok(true), _) | (_, Some(Ok(true))) => Ok(()),
+            (Ok(false), _) => Err(Uncollected::Refused(Refusal::Waiting)),
+            (Err(Refusal::Closed(closed)), _) => Err(Uncollected::Closed(closed, Fate::NotCollected)),
+            (Err(other), _) => match posting.withdraw(at, awaited) {
+                Back::Collected => Ok(()),
+                Back::Withdrawn | Back::Unknown => Err(other.into()),
+            },
+        };
+        self.awaited = None;
+        Poll::Ready(done)
+    }
+}
+
+impl Posting {
+    /// Sends, and waits until the owner has the message.
+    fn send_collected(
+        &self,
+        at: &Connection,
+        bytes: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<(), Uncollected> {
+        let awaited = match self.try_send_awaited(at, bytes) {
+            Err(Refusal::Waiting) => self.wait(at, deadline, || found(self.try_send_awaited(at, bytes)))?,
+            done => done?,
+        };
+        match self.wait(at, deadline, || self.is_collected(at, &awaited)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Uncollected::Refused(Refusal::Waiting)),
+            Err(Refusal::Closed(closed)) => Err(Uncollected::Closed(closed, Fate::NotCollected)),
+            Err(Refusal::Waiting) => match self.withdraw(at, &awaited) {
+                Back::Collected => Ok(()),
+                Back::Withdrawn => Err(Uncollected::Refused(Refusal::Waiting)),
+                Back::Unknown => Err(Error::Busy { name: at.segment.name.to_string() }.into()),
+            },
+            Err(other) => Err(other.into()),
         }
     }
 }

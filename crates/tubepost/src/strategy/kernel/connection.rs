@@ -1,6 +1,7 @@
 //! A connection as its sender sees it: the credit, whether there is room, whether anybody is there.
 
 use super::packet::{ANY, Head, Kind, NO_GRANTS};
+use super::posting::Posting;
 use super::room;
 use super::waiting::Waiters;
 use crate::domain::cleanup;
@@ -28,6 +29,8 @@ const GRIEF: u32 = 100;
 pub(super) struct Connection {
     pub(super) segment: Segment,
     pub(super) socket: OwnedFd,
+    /// Of the sealed strategy: the areas.
+    pub(super) posting: Option<Posting>,
     /// The pipe, if it is for us …
     pub(super) credit: Option<OwnedFd>,
     /// … else the tokens that the owner sent, and how many there are.
@@ -69,11 +72,22 @@ impl Call {
 
 /// Connects to the owner, and says who that is.
 pub(super) fn introduce(segment: &Segment, call: &Call, room: u64, name: &str) -> Result<OwnedFd, Errno> {
+    introduce_with(segment, call, room, name, None)
+}
+
+/// The same with the sender's area, where it has one.
+pub(super) fn introduce_with(
+    segment: &Segment,
+    call: &Call,
+    room: u64,
+    name: &str,
+    area: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd, Errno> {
     let socket = segment.connect_to(call.post)?;
     packet::widen(socket.as_fd(), room);
     let (kind, length) = (call.kind, name.len() as u32);
-    let hello = Head { kind, length, token: call.token, descriptors: call.link };
-    packet::send(socket.as_fd(), &hello.encode(), name.as_bytes(), &[])?;
+    let hello = Head { kind, length, token: call.token, descriptors: call.link + u64::from(area.is_some()) };
+    packet::send(socket.as_fd(), &hello.encode(), name.as_bytes(), area.as_slice())?;
     Ok(socket)
 }
 
@@ -99,6 +113,7 @@ impl Connection {
             spare_lines: Mutex::default(),
             name: name.into(),
             looked: AtomicU64::new(0),
+            posting: None,
             call,
         }
     }
@@ -129,7 +144,12 @@ impl Connection {
     }
 
     pub(super) fn spin(&self) -> Duration {
-        if cpu::company() == Company::Likely { self.spin } else { Duration::ZERO }
+        match cpu::company() {
+            Company::Likely => self.spin,
+            // What is in memory comes without the kernel's help.
+            Company::Unsure if self.posting.is_some() => self.spin,
+            _ => Duration::ZERO,
+        }
     }
 
     /// A token, if there is one.
@@ -226,8 +246,15 @@ impl Connection {
     /// It is over: how many were never collected. Whoever may write there buries it.
     #[cold]
     pub(super) fn buried(&self) -> Closed {
+        let closed = self.buried_for_all();
+        self.posting.as_ref().map_or(closed, |posting| posting.told(self, closed))
+    }
+
+    fn buried_for_all(&self) -> Closed {
         let segment = &self.segment;
-        for _ in 0..GRIEF {
+        // What waits in areas only their two sides can count: none of others is to do it instead of the owner.
+        let grief = if self.posting.is_some() { 10 * GRIEF } else { GRIEF };
+        for _ in 0..grief {
             let counted = segment.header().life.uncollected.load(Acquire);
             if segment.is_over() {
                 let _ = cleanup::bury(segment); // it may not be ours to remove
@@ -236,6 +263,9 @@ impl Connection {
                 return Closed { uncollected: counted - 1 };
             }
             std::thread::sleep(Duration::from_millis(1)); // whoever closes it is just counting
+        }
+        if self.posting.is_some() && !segment.is_over() {
+            return Closed { uncollected: 0 }; // it is stopped
         }
         cleanup::finish(segment)
     }
@@ -301,6 +331,9 @@ impl Connection {
                 add(self.socket.as_fd(), epoll::EventFlags::RDHUP)?;
             }
             None => add(self.socket.as_fd(), epoll::EventFlags::IN | epoll::EventFlags::RDHUP)?,
+        }
+        if let Some(posting) = &self.posting {
+            add(posting.bell()?.as_fd(), epoll::EventFlags::IN)?;
         }
         if let Some(death) = self.death() {
             add(death, epoll::EventFlags::IN)?;

@@ -13,6 +13,7 @@
 //!
 //! [`strangers`](super::strangers) has what is different for those who can't open the pipe.
 
+use super::lanes::Lanes;
 use super::line::{Found, Line};
 use super::packet::{ANY, Head, Kind};
 use super::post::Pigeonhole;
@@ -22,6 +23,7 @@ use crate::domain::segment::Segment;
 use crate::domain::sockets::Sockets;
 use crate::memory::packet::Body;
 use crate::os::{Errno, packet, tokens};
+use crate::queue::sealed::Shape;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::process::geteuid;
@@ -77,8 +79,10 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) sockets: Sockets,
-    epoll: OwnedFd,
+    pub(super) epoll: OwnedFd,
     pub(super) lines: HashMap<u64, Line>,
+    /// Of the sealed strategy: where its messages come by.
+    pub(super) lanes: Option<Lanes>,
     /// Messages that were taken out of their connections, in their order.
     pub(super) here: BTreeMap<(u64, u64), Fresh>,
     /// The connection that had the last message, the token of the next one, and of the next to put in.
@@ -107,7 +111,7 @@ pub(super) struct Desk {
     /// So many were put in instead of missing ones, which may still come.
     replaced: u64,
     /// No connection can be accepted for want of a descriptor.
-    deaf: bool,
+    pub(super) deaf: bool,
     /// Of a link: where its connections come in.
     hole: Option<Arc<Pigeonhole>>,
     /// Of a link: whether its tokens tell anything. Not if nobody had them any more.
@@ -129,11 +133,12 @@ impl Desk {
             add(listener.as_fd(), LISTENER)?;
         }
         add(nudge, NUDGE)?;
-        let tells = sockets.listener.is_some() || tokens::is_the_same(sockets.credit.as_fd());
+        let tells = sockets.listener.is_some() || sockets.credit.as_ref().is_some_and(|credit| tokens::is_the_same(credit.as_fd()));
         Ok(Desk {
             sockets,
             epoll,
             lines: HashMap::new(),
+            lanes: choice.sealed.then(|| Lanes::new(Shape::of(choice))),
             here: BTreeMap::new(),
             current: FIRST_LINE,
             expected: 0,
@@ -163,12 +168,15 @@ impl Desk {
         self.hole = Some(hole);
     }
 
-    /// The next message, if there is one.
+    /// The next message, if there is one. `closely`: whoever asks looks again at once.
     #[inline]
-    pub(super) fn take(&mut self, segment: &Segment) -> Option<Next> {
+    pub(super) fn take(&mut self, segment: &Segment, closely: bool) -> Option<Next> {
         if let Some((_, letter)) = self.back.pop_first() {
             self.tell_back(segment);
             return Some(Next::Back(letter));
+        }
+        if self.lanes.is_some() {
+            return self.take_from_lanes(segment, closely);
         }
         let in_turn = self.late <= 0 && self.streak < STREAK;
         self.streak += 1;
@@ -289,6 +297,7 @@ impl Desk {
 
     pub(super) fn drop_line(&mut self, number: u64, segment: &Segment) {
         self.read_what_its_token_is_for(number, segment);
+        self.remove_lane(number);
         let Some(line) = self.lines.remove(&number) else { return };
         packet::shut(line.socket.as_fd());
         let _ = epoll::delete(&self.epoll, &line.socket);
@@ -318,6 +327,7 @@ impl Desk {
                 match event.data.u64() {
                     LISTENER => self.accept(segment),
                     NUDGE => {}
+                    number if self.lanes.is_some() => self.hear(number, segment),
                     number => {
                         if self.has_enough_of(number) {
                             continue;
@@ -382,6 +392,10 @@ impl Desk {
         }
         self.next_line += 1;
         self.lines.insert(number, line);
+        if self.lanes.is_some() {
+            self.hear(number, segment);
+            return;
+        }
         if self.has_enough_of(number) {
             return;
         }
@@ -394,11 +408,12 @@ impl Desk {
     pub(super) fn hear_again(&mut self) {
         if std::mem::take(&mut self.deaf) {
             self.listen(true);
+            self.hear_deferred();
         }
     }
 
     /// Whether to hear of new connections.
-    fn listen(&mut self, wanted: bool) {
+    pub(super) fn listen(&mut self, wanted: bool) {
         let flags = if wanted { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(LISTENER);
         if let Some(listener) = &self.sockets.listener {
@@ -408,6 +423,9 @@ impl Desk {
 
     /// Tells the sender of a message that it is collected. `false`: it was withdrawn, and its token with it.
     pub(super) fn claim(&mut self, fresh: &mut Fresh, segment: &Segment) -> bool {
+        if let Some(lanes) = &mut self.lanes {
+            return lanes.claim(fresh.line, fresh.token);
+        }
         let meets = self.capacity == 0;
         let Some(line) = self.lines.get_mut(&fresh.line) else { return !meets };
         if line.say(Kind::Collected, 0) {
@@ -438,6 +456,9 @@ impl Desk {
     /// A message is in the caller's hand: another one may be sent.
     #[inline]
     pub(super) fn received(&mut self, fresh: &Fresh) {
+        if let Some(lanes) = &mut self.lanes {
+            return lanes.consume(fresh.line);
+        }
         if self.capacity == 0 {
             return;
         }
@@ -451,7 +472,7 @@ impl Desk {
 
     #[inline]
     pub(super) fn put_token(&mut self) {
-        let _ = tokens::put(self.sockets.credit.as_fd(), self.next_token); // there is room for more than all
+        self.sockets.put_token(self.next_token);
         self.next_token += 1;
     }
 
@@ -463,13 +484,19 @@ impl Desk {
 
     /// How many messages wait.
     pub(super) fn waiting(&self) -> u64 {
-        let given = tokens::count(&self.sockets.credit) + self.granted();
+        if let Some(lanes) = &self.lanes {
+            return lanes.waiting() + (self.back.len() + self.shelf.len()) as u64;
+        }
+        let given = self.sockets.tokens() + self.granted();
         let fresh = if self.tells { self.capacity.saturating_sub(given) } else { self.here.len() as u64 };
         fresh + (self.back.len() + self.shelf.len()) as u64
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.tells && tokens::count(&self.sockets.credit) + self.granted() == 0
+        match &self.lanes {
+            Some(lanes) => lanes.is_full(),
+            None => self.tells && self.sockets.tokens() + self.granted() == 0,
+        }
     }
 
     /// Whether something lies here that no descriptor tells of.
@@ -480,6 +507,9 @@ impl Desk {
     /// There was nothing, however one looked. Puts in the tokens that somebody took along. How long to wait at most.
     #[cold]
     pub(super) fn idle(&mut self, longest: Duration) -> Duration {
+        if self.lanes.is_some() {
+            return longest;
+        }
         self.grant_all();
         if self.capacity == 0 {
             return longest;
@@ -487,11 +517,10 @@ impl Desk {
         if !self.suspicious && self.replaced == 0 {
             return longest;
         }
-        let there = tokens::count(&self.sockets.credit) + self.granted();
+        let there = self.sockets.tokens() + self.granted();
         if there > self.capacity {
             // Others may be taking them meanwhile.
-            let too_many =
-                (self.capacity..there).map_while(|_| tokens::take(self.sockets.credit.as_fd()).ok());
+            let too_many = (self.capacity..there).map_while(|_| self.sockets.take_token().ok());
             let taken = too_many.count() as u64;
             self.late -= taken as i64;
             self.replaced = self.replaced.saturating_sub(taken);
@@ -519,7 +548,12 @@ impl Desk {
         self.accept(segment);
         let mut count = (self.back.len() + self.shelf.len()) as u64;
         let mut granted = self.all_granted();
+        count += self.lanes.as_mut().map_or(0, Lanes::close);
         for (number, line) in &mut self.lines {
+            if self.lanes.is_some() {
+                packet::shut(line.socket.as_fd());
+                continue;
+            }
             packet::shut(line.socket.as_fd());
             if self.capacity == 0 {
                 continue; // what nobody took was not sent

@@ -51,6 +51,8 @@ pub(crate) struct Inlet {
     waiters: Waiters,
     /// Where nothing is stored.
     meeting: Option<Meeting>,
+    /// Somebody may wait at the descriptor, at any time.
+    watched: AtomicBool,
     closed: AtomicBool,
     /// The coarse clock when the name was last looked for, and before which dead letters are not tried.
     looked: AtomicU64,
@@ -104,7 +106,7 @@ impl Inlet {
         let trouble = |errno| failed(DESCRIPTORS, &path, errno);
         let (descriptors, for_desk) = Descriptors::new().map_err(trouble)?;
         let nudge = rustix::io::fcntl_dupfd_cloexec(&descriptors.nudge, 0).map_err(trouble)?;
-        let sockets = Sockets { listener: None, credit: Arc::new(credit) };
+        let sockets = Sockets { listener: None, credit: Some(Arc::new(credit)) };
         let mut desk = Desk::new(sockets, for_desk, descriptors.nudge.as_fd(), &segment).map_err(trouble)?;
         let Some((way, hole)) = way(&segment, nudge) else {
             return Err(Error::Damaged { name: segment.name.to_string(), what: "it is no link".into() });
@@ -122,7 +124,7 @@ impl Inlet {
         way: Option<Way>,
     ) -> Inlet {
         let meets = segment.geometry.choice.capacity == 0;
-        let meeting = meets.then(|| Meeting::by(&desk.sockets.credit));
+        let meeting = desk.sockets.credit.as_ref().filter(|_| meets).map(Meeting::by);
         Inlet {
             segment,
             spin,
@@ -133,6 +135,7 @@ impl Inlet {
             sleepers: AtomicU32::new(0),
             waiters: Waiters::default(),
             meeting,
+            watched: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             looked: AtomicU64::new(clock::coarse()),
             full_until: AtomicU64::new(0),
@@ -146,6 +149,13 @@ impl Inlet {
 
     pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, and all who connected are known.
+    fn desk_now(&self) -> MutexGuard<'_, Desk> {
+        let mut desk = self.desk();
+        desk.know_all(&self.segment);
+        desk
     }
 
     pub(super) fn dead_letters(&self) -> Option<&DeadLetters> {
@@ -163,18 +173,19 @@ impl Inlet {
 
     #[cold]
     pub(super) fn ended(&self) -> Refusal {
+        let _turn = self.desk(); // who just closes it counts
         Refusal::Closed(cleanup::finish(&self.segment))
     }
 
     /// Takes the next message if there is one.
     #[inline]
     fn take(&self) -> Result<Taken<'_>, Refusal> {
-        self.take_to(true)
+        self.take_to(true, false)
     }
 
-    /// The same; `twice`: its bytes are needed more than once, so they have to be here.
+    /// The same; `twice`: its bytes are needed more than once, so they have to be here; `closely`: whoever asks looks again at once.
     #[inline]
-    fn take_to(&self, twice: bool) -> Result<Taken<'_>, Refusal> {
+    fn take_to(&self, twice: bool, closely: bool) -> Result<Taken<'_>, Refusal> {
         if !self.segment.is_ours() {
             return Err(Error::Forked.into());
         }
@@ -183,7 +194,10 @@ impl Inlet {
                 return Err(self.ended());
             }
             let mut desk = self.desk();
-            let letter = match desk.take(&self.segment) {
+            let letter = match desk.take(&self.segment, closely) {
+                None if !closely && desk.looks_itself() && self.others_wait() && !desk.leave_lanes() => {
+                    continue;
+                }
                 None => {
                     drop(desk);
                     self.nothing()?;
@@ -215,7 +229,7 @@ impl Inlet {
     #[inline]
     pub(crate) fn try_recv<W: With>(&self, mut with: W) -> Result<W::Result, Refusal> {
         loop {
-            match with.message(self.take_to(W::HOLDS)?) {
+            match with.message(self.take_to(W::HOLDS, false)?) {
                 Err(Refusal::Waiting) => {} // its sender took it back
                 done => return done,
             }
@@ -236,7 +250,7 @@ impl Inlet {
     fn next(&self, deadline: Option<Instant>, twice: bool) -> Result<Taken<'_>, Refusal> {
         let mut present = None;
         loop {
-            match self.take_to(twice) {
+            match self.take_to(twice, false) {
                 Err(Refusal::Waiting) => {}
                 done => return done,
             }
@@ -245,9 +259,14 @@ impl Inlet {
             } else {
                 present = self.meeting.as_ref().map(Meeting::come);
             }
-            let spin = if cpu::company() == Company::Likely { self.spin } else { Duration::ZERO };
+            let spin = match cpu::company() {
+                Company::Likely => self.spin,
+                // What is in memory comes without the kernel's help.
+                Company::Unsure if self.segment.geometry.choice.sealed => self.spin,
+                _ => Duration::ZERO,
+            };
             let found = Cell::new(None);
-            let look = || match self.take_to(twice) {
+            let look = || match self.take_to(twice, true) {
                 Err(Refusal::Waiting) => false,
                 done => {
                     found.set(Some(done));
@@ -265,7 +284,7 @@ impl Inlet {
                 done => return done,
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return self.take_to(twice);
+                return self.take_to(twice, false);
             }
         }
     }
@@ -274,7 +293,7 @@ impl Inlet {
     #[cold]
     fn sleep(&self, deadline: Option<Instant>, twice: bool) -> Result<Taken<'_>, Refusal> {
         self.clear_nudge();
-        match self.take_to(twice) {
+        match self.take_to(twice, false) {
             Err(Refusal::Waiting) => {}
             done => return done,
         }
@@ -340,15 +359,20 @@ impl Inlet {
 
     /// Whoever leaves the desk, and something on it, wakes another one.
     #[inline]
-    pub(super) fn pass_on(&self, desk: &Desk) {
-        let others = || {
-            self.sleepers.load(SeqCst) > 0
-                || self.waiters.number() > 0
-                || self.way.as_ref().is_some_and(Way::is_told)
-        };
-        if desk.has_any() && others() {
+    pub(super) fn pass_on(&self, desk: &mut Desk) {
+        let any = desk.has_any();
+        if (any || desk.looks_itself()) && self.others_wait() && (any || !desk.leave_lanes()) {
             self.nudge();
         }
+    }
+
+    /// Whether somebody waits who does not look by himself.
+    #[inline]
+    fn others_wait(&self) -> bool {
+        self.sleepers.load(SeqCst) > 0
+            || self.waiters.number() > 0
+            || self.watched.load(SeqCst)
+            || self.way.as_ref().is_some_and(Way::is_told)
     }
 
     fn nudge(&self) {
@@ -398,7 +422,7 @@ impl Inlet {
     fn gather(&self, into: &mut impl Collect, most: usize) -> Result<usize, Refusal> {
         let mut number = 0;
         while number < most {
-            let Ok(mut taken) = self.take_to(false) else { break };
+            let Ok(mut taken) = self.take_to(false, false) else { break };
             if taken.claim() {
                 self.add(into, taken)?;
                 number += 1;
@@ -413,7 +437,7 @@ impl Inlet {
         context: &mut Context<'_>,
         with: &mut W,
     ) -> Poll<Result<W::Result, Refusal>> {
-        let mut attempt = || match self.take_to(W::HOLDS) {
+        let mut attempt = || match self.take_to(W::HOLDS, false) {
             Err(Refusal::Waiting) => None,
             Err(other) => Some(Err(other)),
             Ok(taken) => match with.message(taken) {
@@ -431,19 +455,31 @@ impl Inlet {
 
     /// How many messages wait.
     pub(crate) fn length(&self) -> u64 {
-        if self.segment.is_ours() && self.meeting.is_none() { self.desk().waiting() } else { 0 }
+        if self.segment.is_ours() && self.meeting.is_none() { self.desk_now().waiting() } else { 0 }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.segment.is_ours() && self.desk().is_full()
+        self.segment.is_ours() && self.desk_now().is_full()
     }
 
     pub(crate) fn stat(&self) -> Result<Stat, Error> {
-        if self.segment.is_ours() { stat::of(&self.segment) } else { Err(Error::Forked) }
+        if !self.segment.is_ours() {
+            return Err(Error::Forked);
+        }
+        let mut stat = stat::of(&self.segment)?;
+        if self.segment.geometry.choice.sealed {
+            let waiting = self.desk_now().waiting(); // what is told in the entry may be old
+            stat.sent = (stat.sent - stat.depth).saturating_add(waiting);
+            stat.depth = waiting;
+        }
+        Ok(stat)
     }
 
     /// A descriptor that is readable when there may be something to receive.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        if self.segment.geometry.choice.sealed {
+            self.watched.store(true, SeqCst);
+        }
         self.epoll.as_fd()
     }
 
@@ -456,7 +492,7 @@ impl Inlet {
         let mut desk = self.desk();
         desk.look_around(&self.segment);
         desk.shut_the_greedy(&self.segment);
-        let any = desk.has_any();
+        let any = desk.has_any() || !desk.leave_lanes();
         drop(desk);
         if any {
             self.nudge();

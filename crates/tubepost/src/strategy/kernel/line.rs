@@ -44,7 +44,60 @@ pub(super) enum Found {
     Rubbish,
 }
 
+/// What was heard by a connection of the sealed strategy.
+pub(super) enum Heard {
+    Nothing,
+    /// The first packet, which is still there: the sender's area, and what it is called.
+    Area(OwnedFd, String),
+    /// There is something in its area.
+    Note,
+    HungUp,
+    Rubbish,
+    /// There is no descriptor for what comes with it.
+    NoRoom,
+}
+
 impl Line {
+    /// What comes next, of the sealed strategy.
+    pub(super) fn hear(&self) -> Heard {
+        let (mut head, mut rest, mut descriptors) = ([0; HEAD], Vec::new(), Vec::new());
+        let socket = self.socket.as_fd();
+        let came = loop {
+            let came = match self.name {
+                None => packet::peek_whole(socket, &mut head, &mut rest, LONGEST_NAME, &mut descriptors),
+                Some(_) => packet::receive(socket, &mut head, &mut rest, 0, Some(&mut descriptors)),
+            };
+            match came {
+                Ok(came) => break came,
+                Err(Errno::AGAIN) => return Heard::Nothing,
+                Err(Errno::CONNRESET) => continue, // what it sent before is still there
+                Err(_) => return Heard::HungUp,
+            }
+        };
+        if came.length == 0 {
+            return Heard::HungUp;
+        }
+        let Some(head) = Head::decode(&head, came.length).filter(|_| !came.cut) else {
+            return Heard::Rubbish;
+        };
+        match (head.kind, &self.name) {
+            // Where one came, more than one was sent.
+            (Kind::Hello, None) if came.lost && descriptors.is_empty() => Heard::NoRoom,
+            (Kind::Hello, None) if head.descriptors == 1 && descriptors.len() == 1 && !came.lost => {
+                let name = String::from_utf8_lossy(&rest).chars().filter(|it| !it.is_control()).collect();
+                Heard::Area(descriptors.remove(0), name)
+            }
+            (Kind::Note, Some(_)) if descriptors.is_empty() && !came.lost => Heard::Note,
+            _ => Heard::Rubbish,
+        }
+    }
+
+    /// Its first packet, which was looked at, is dealt with.
+    pub(super) fn introduced(&mut self, name: String) {
+        let _ = packet::receive(self.socket.as_fd(), &mut [0; HEAD], &mut Vec::new(), LONGEST_NAME, None);
+        self.name = Some(name);
+    }
+
     pub(super) fn new(socket: OwnedFd, who: Who, trusted: bool) -> Line {
         Line {
             socket: Arc::new(socket),

@@ -23,6 +23,9 @@
 //! **Links** are the same each way, but that the socket is the process's, one for all its links ([`post`], [`link`]). Both ends can open the pipe, whoever's
 //! process they are of: what they can spoil is theirs.
 //!
+//! **Sealed.** The same connections, desk and ends serve the sealed strategy, where messages go by memory and notes by the connection: [`lane`] tells how. There is no pipe
+//! there, and no one order: each sender has places of its own ([`posting`]), and they are received from in turn ([`lanes`]).
+//!
 //! **What if it dies here?**
 //! - A sender with a token: nobody has it then. When a connection was hung up, everything was taken, and tokens are missing for
 //!   a [moment](desk::MOMENT) without any message, the owner puts in as many. Should one come late whose sender stood still for so long, there is one too many, and the
@@ -35,12 +38,15 @@ pub(crate) mod collected;
 pub(crate) mod connection;
 pub(crate) mod desk;
 pub(crate) mod inlet;
+pub(crate) mod lane;
+pub(crate) mod lanes;
 pub(crate) mod line;
 pub(crate) mod link;
 pub(crate) mod meeting;
 pub(crate) mod outlet;
 pub(crate) mod packet;
 pub(crate) mod post;
+pub(crate) mod posting;
 pub(crate) mod room;
 pub(crate) mod strangers;
 pub(crate) mod taken;

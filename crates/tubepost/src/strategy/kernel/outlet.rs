@@ -1,15 +1,17 @@
 //! A sender's end: a connection to the owner, and a view of the entry.
 
-use super::connection::{Call, Connection, introduce};
+use super::connection::{Call, Connection, introduce_with};
 use super::packet::{ANY, Head, Kind, LONGEST_NAME};
+use super::posting::{Posting, found};
 use super::room;
 use crate::domain::access::Right;
-use crate::domain::failed;
 use crate::domain::segment::Segment;
 use crate::domain::sockets;
 use crate::domain::stat::{self, Stat};
+use crate::domain::{failed, no_memory};
 use crate::error::{Closed, Error};
 use crate::os::{Errno, packet, tokens};
+use crate::queue::sealed::Shape;
 use crate::strategy::Refusal;
 use crate::strategy::shared::attach::{Wish, agree};
 use crate::strategy::shared::batch::{Batch, Patience};
@@ -51,9 +53,22 @@ impl Outlet {
             }
             let name = &wish.member[..end];
             let choice = &segment.geometry.choice;
-            let room = room::wanted(choice.max_message, choice.capacity);
+            let made = choice.sealed.then(|| Shape::of(choice)).map(|shape| {
+                Posting::new(shape).map_err(|errno| match errno {
+                    Errno::NOSPC | Errno::NOMEM | Errno::FBIG => {
+                        no_memory(shape.posted() as u64, wish.domain.path(), errno)
+                    }
+                    errno => failed("to make an area for a sender of", &path, errno),
+                })
+            });
+            let (posting, area) = made.transpose()?.unzip();
+            let room = match &posting {
+                Some(_) => 0,
+                None => room::wanted(choice.max_message, choice.capacity),
+            };
             let call = Call::owner(&segment);
-            let socket = match introduce(&segment, &call, room, name) {
+            let area = area.as_ref().map(AsFd::as_fd);
+            let socket = match introduce_with(&segment, &call, room, name, area) {
                 Ok(socket) => socket,
                 // It ended while we came in, or is about to.
                 Err(Errno::NOENT | Errno::CONNREFUSED | Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
@@ -64,12 +79,14 @@ impl Outlet {
                 Err(errno) => return Err(trouble(errno)),
             };
             let credit = match segment.credit() {
+                _ if posting.is_some() => None,
                 Ok(credit) => Some(credit),
                 Err(Errno::ACCESS | Errno::PERM) => None,
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(trouble(errno)),
             };
-            let connection = Connection::new(segment, socket, credit, name, wish.spin, call);
+            let mut connection = Connection::new(segment, socket, credit, name, wish.spin, call);
+            connection.posting = posting;
             return Ok(Outlet::by(connection));
         }
         Err(Error::Busy { name: wish.name.to_string() })
@@ -111,7 +128,10 @@ impl Outlet {
         if self.at.meets() {
             return self.meet(bytes, &[], Patience::None);
         }
-        self.post_by(&self.at.socket, Kind::Message, bytes, &[])
+        match &self.at.posting {
+            Some(posting) => posting.try_send(&self.at, bytes),
+            None => self.post_by(&self.at.socket, Kind::Message, bytes, &[]),
+        }
     }
 
     /// Sends by this connection if there is room now.
@@ -145,6 +165,14 @@ impl Outlet {
         patience: Patience,
     ) -> Result<(), Refusal> {
         self.may_send_so_much(bytes.len())?;
+        if self.at.posting.is_some() {
+            return Err(Error::BadOption {
+                what: "descriptors with a message",
+                given: "of a mailbox of the sealed strategy".into(),
+                allowed: "only of the kernel strategy; own the mailbox with that".into(),
+            }
+            .into());
+        }
         if descriptors.len() > packet::MOST_DESCRIPTORS {
             return Err(Error::BadOption {
                 what: "the number of descriptors with a message",
@@ -166,6 +194,10 @@ impl Outlet {
     /// Sends, waiting for room until the deadline.
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Refusal> {
+        if let Some(posting) = &self.at.posting {
+            self.may_send_so_much(bytes.len())?;
+            return posting.send(&self.at, bytes, deadline);
+        }
         if self.at.meets() {
             self.may_send_so_much(bytes.len())?;
             return self.meet(bytes, &[], Patience::Until(deadline));
@@ -234,10 +266,7 @@ impl Outlet {
         if self.at.meets() {
             return self.poll_meet(wait, context, bytes);
         }
-        let attempt = || match self.try_send(bytes) {
-            Err(Refusal::Waiting) => None,
-            done => Some(done),
-        };
+        let attempt = || found(self.try_send(bytes));
         if let Some(done) = attempt() {
             wait.leave();
             return Poll::Ready(done);
@@ -267,9 +296,13 @@ impl Outlet {
         &self,
         wait: &mut Wait,
         context: &mut Context<'_>,
-        attempt: impl FnMut() -> Option<Result<R, Refusal>>,
+        mut attempt: impl FnMut() -> Option<Result<R, Refusal>>,
     ) -> Poll<Result<R, Refusal>> {
         let at = (self.descriptor()?, &*self.at.segment.path());
+        let attempt = || match &self.at.posting {
+            Some(posting) => posting.attempt(&self.at, &mut attempt),
+            None => attempt(),
+        };
         self.at.waiters.poll(wait, at, context, attempt, || self.at.look())
     }
 
@@ -313,23 +346,42 @@ impl Outlet {
         if !at.segment.is_ours() || at.meets() {
             return 0;
         }
+        if let Some(posting) = &at.posting {
+            return posting.waiting(at);
+        }
         let Some(credit) = &at.credit else { return at.segment.count().waiting };
         let capacity = at.segment.geometry.choice.capacity;
         capacity.saturating_sub(tokens::count(credit)) + at.segment.header().sockets.back.load(Acquire)
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.at.segment.is_ours() && !self.at.has_token()
+        let at = &*self.at;
+        at.segment.is_ours()
+            && !at.posting.as_ref().map_or_else(|| at.has_token(), |posting| posting.has_room(at))
     }
 
     pub(crate) fn stat(&self) -> Result<Stat, Error> {
-        if self.at.segment.is_ours() { stat::of(&self.at.segment) } else { Err(Error::Forked) }
+        let at = &*self.at;
+        if !at.segment.is_ours() {
+            return Err(Error::Forked);
+        }
+        let mut stat = stat::of(&at.segment)?;
+        if let Some(posting) = &at.posting {
+            // What is told in the entry may be old.
+            let more = posting.waiting(at).saturating_sub(stat.depth);
+            stat.depth += more;
+            stat.sent = stat.sent.saturating_add(more);
+        }
+        Ok(stat)
     }
 
     /// Whether there seems to be room, or the mailbox is closed. In a forked child it says so at once.
     pub(crate) fn may_send(&self) -> bool {
         let at = &*self.at;
-        !at.segment.is_ours() || at.segment.is_closing() || at.segment.is_closed() || at.has_token()
+        if !at.segment.is_ours() || at.segment.is_closing() || at.segment.is_closed() {
+            return true;
+        }
+        at.posting.as_ref().map_or_else(|| at.has_token(), |posting| posting.has_room_or_tells(at))
     }
 
     /// What is done before a wait: how long that may be at most.

@@ -17,6 +17,8 @@
 //! | 5 collected | owner | the message that was awaited was received |
 //! | 6 withdraw | sender | it awaits it no more, and wants it back, if it was not collected so far |
 //! | 7 link | sender | instead of hello, where a process has one socket for all its links: the rest is what the sending process is called; the token is which life of that it is (`domain::party`), and in place of the descriptors there is which link (the first word of its id) |
+//! | 8 area | owner | its area for this sender comes with it (sealed strategy; there the sender's comes with hello) |
+//! | 9 note | both | there is something in memory that the other one waits for (sealed strategy) |
 
 use crate::os::packet::HEAD;
 
@@ -40,6 +42,8 @@ pub(crate) enum Kind {
     Collected = 5,
     Withdraw = 6,
     Link = 7,
+    Area = 8,
+    Note = 9,
 }
 
 /// The head of a packet.
@@ -75,6 +79,8 @@ impl Head {
             5 => Kind::Collected,
             6 => Kind::Withdraw,
             7 => Kind::Link,
+            8 => Kind::Area,
+            9 => Kind::Note,
             _ => return None,
         };
         let head = Head { kind, length: half(4), token: word(8), descriptors: word(16) };
@@ -94,7 +100,7 @@ mod tests {
         for length in [0, 5, HEAD, HEAD + 4, HEAD + 6] {
             assert_eq!(Head::decode(&bytes, length), None, "{length}");
         }
-        for kind in [0, 8, u8::MAX] {
+        for kind in [0, 10, u8::MAX] {
             let mut bytes = bytes;
             bytes[0] = kind;
             assert_eq!(Head::decode(&bytes, HEAD + 5), None, "kind {kind}");

@@ -26,7 +26,7 @@ use super::packet::{Kind, LONGEST_NAME};
 use crate::domain::segment::Segment;
 use crate::domain::sockets::END;
 use crate::memory::payload::Payload;
-use crate::os::{packet, tokens};
+use crate::os::packet;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 
@@ -119,9 +119,9 @@ impl Desk {
         {
             return;
         }
-        let Ok(token) = tokens::take(self.sockets.credit.as_fd()) else { return };
+        let Ok(token) = self.sockets.take_token() else { return };
         if token == END {
-            let _ = tokens::put(self.sockets.credit.as_fd(), END);
+            self.sockets.put_token(END);
             return;
         }
         let said = line.say(Kind::Grant, token);

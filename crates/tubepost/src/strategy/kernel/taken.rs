@@ -33,7 +33,10 @@ impl<'a> Taken<'a> {
         let desk = &mut *self.desk;
         let letter = match self.next.take()? {
             Next::Back(letter) => letter,
-            Next::Fresh(fresh) => desk.deliver(fresh, nobody(), u32::MAX),
+            Next::Fresh(fresh) => {
+                segment.one_less_waits();
+                desk.deliver(fresh, nobody(), u32::MAX)
+            }
         };
         let kept = keep(desk, letter);
         if kept.is_none() {
@@ -46,6 +49,7 @@ impl<'a> Taken<'a> {
     fn is_delivered(&mut self) {
         self.next = match self.next.take() {
             Some(Next::Fresh(fresh)) => {
+                self.inlet.segment().one_less_waits();
                 let (sender, user) = (self.desk.sender(fresh.line), self.desk.user(fresh.line));
                 Some(Next::Back(self.desk.deliver(fresh, sender, user)))
             }
@@ -81,7 +85,7 @@ impl Drop for Taken<'_> {
             }
             None => {}
         }
-        self.inlet.pass_on(&self.desk);
+        self.inlet.pass_on(&mut self.desk);
     }
 }
 
@@ -276,7 +280,7 @@ impl Inlet {
             }
         }
         desk.tell_back(segment);
-        self.pass_on(&desk);
+        self.pass_on(&mut desk);
     }
 
     /// The descriptors of a message in hand, which it has no more then.

@@ -46,6 +46,15 @@ impl Waiters {
         self.0.get().map_or(0, |all| all.number.load(SeqCst))
     }
 
+    /// Has them all look again.
+    pub(super) fn wake_all(&self) {
+        if let Some(all) = self.0.get()
+            && all.number.load(SeqCst) > 0
+        {
+            all.wake();
+        }
+    }
+
     fn all(&self, descriptor: BorrowedFd<'_>) -> Result<&Arc<All>, Errno> {
         if let Some(all) = self.0.get() {
             return Ok(all);
