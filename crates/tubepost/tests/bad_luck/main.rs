@@ -25,6 +25,7 @@
 //! | `strangers` | the kernel strategy: what another user's processes may have |
 //! | `each_call` | the kernel strategy: killed at each system call of a send and of a receive |
 //! | `posts` | its links: who claims to be somebody else, rubbish, two users, what the dead leave |
+//! | `sealed` | the sealed strategy: other users, areas that are none, rubbish in every word, floods, kills |
 //! | `doors` | what tasks and event loops are woken by: no descriptors, forks, long paths, what the dead leave |
 //! | `forks` | a process that forks in the middle |
 //! | `quiet` | what must not happen when all is well: system calls, CPU time, descriptors, memory |
@@ -55,6 +56,7 @@ mod removed;
 mod rubbish;
 mod sandboxes;
 mod scarcity;
+mod sealed;
 mod stops;
 mod storms;
 mod strangers;
@@ -80,6 +82,7 @@ fn role() {
         rubbish::ROLES,
         sandboxes::ROLES,
         scarcity::ROLES,
+        sealed::ROLES,
         stops::ROLES,
         storms::ROLES,
         strangers::ROLES,

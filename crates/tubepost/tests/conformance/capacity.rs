@@ -33,7 +33,7 @@ fn exactly_n() {
 #[test]
 fn exactly_n_from_two_senders() {
     on_every_row(|row| {
-        if !row.is_limited("exactly_n_from_two_senders") {
+        if !row.shares_places("exactly_n_from_two_senders") || !row.is_limited("exactly_n_from_two_senders") {
             return;
         }
         let place = Place::new();

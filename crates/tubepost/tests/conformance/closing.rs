@@ -39,6 +39,9 @@ impl End {
 #[test]
 fn everyone_is_told_the_same_number() {
     on_every_row_of_a_process(|row| {
+        if !row.shares_places("everyone_is_told_the_same_number") {
+            return;
+        }
         for end in ENDS {
             let place = Place::new();
             let mut owner = start_owner(&place, "box", row);
@@ -231,6 +234,9 @@ fn notice_of_a_kill_comes_soon() {
     let samples = std::cell::RefCell::new(&mut notices);
     let dice = std::cell::RefCell::new(&mut dice);
     on_every_row_of_a_process(|row: &Row| {
+        if !row.shares_places("notice_of_a_kill_comes_soon") {
+            return;
+        }
         let place = Place::new();
         let limited = row.is_limited("notice_of_a_kill_comes_soon: to one who waits for room");
         let first = if limited { "send 1" } else { "closed" };
