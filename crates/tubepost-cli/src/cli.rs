@@ -216,7 +216,7 @@ Examples:
   tubepost bench --json > figures.json
 
 WHAT is any of: mailbox, system-mailbox, unbounded, rendezvous, batch, loan, async, async-ready, recv-ready, collected, call, link, pair, inbox-1, inbox-10, inbox-100, inbox-1000,
-cache-line, copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets, kernel-mailbox, kernel-link; latency,
+cache-line, copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets, kernel-mailbox, sealed-mailbox, kernel-link; latency,
 stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length: 8, 56, 64, 1024, 65536, 1048576.
 Words about the same thing widen the choice, others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
     Bench {
@@ -289,9 +289,9 @@ pub struct Send {
 pub struct Recv {
     /// The mailbox
     pub name: String,
-    /// How messages travel to a mailbox of one's own: through shared memory, or copied by the kernel, for
-    /// senders that are not trusted [default: shared]
-    #[arg(long, value_enum, value_name = "shared|kernel", requires = "own")]
+    /// How messages travel to a mailbox of one's own: through shared memory, or, for senders that are not trusted, copied by
+    /// the kernel, or through sealed memory that each of them has with this process [default: shared]
+    #[arg(long, value_enum, value_name = "shared|kernel|sealed", requires = "own")]
     pub strategy: Option<How>,
     /// Create it, and own it while this runs; without, it is one that the system owns
     #[arg(long)]
@@ -467,6 +467,7 @@ pub struct Create {
 pub enum How {
     Shared,
     Kernel,
+    Sealed,
 }
 
 impl From<How> for tubepost::Strategy {
@@ -474,6 +475,7 @@ impl From<How> for tubepost::Strategy {
         match how {
             How::Shared => tubepost::Strategy::Shared,
             How::Kernel => tubepost::Strategy::Kernel,
+            How::Sealed => tubepost::Strategy::Sealed,
         }
     }
 }

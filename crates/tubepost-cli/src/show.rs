@@ -171,6 +171,9 @@ fn large(stat: &Stat) -> String {
         }
         return text;
     }
+    if stat.strategy == Strategy::Sealed {
+        return format!("{most} bytes with each sender");
+    }
     match (stat.chunk_bytes, stat.chunk_waste) {
         (0, _) => format!("none of at most {most} bytes"),
         (bytes, 0) => format!("{} of at most {most} bytes", grouped(bytes)),
@@ -236,6 +239,7 @@ fn by(strategy: Strategy) -> String {
     match strategy {
         Strategy::Shared => "shared memory".into(),
         Strategy::Kernel => "copied by the kernel".into(),
+        Strategy::Sealed => "sealed memory with each sender".into(),
         other => other.to_string(),
     }
 }

@@ -19,6 +19,7 @@ pub enum What {
     Rendezvous,
     /// Owned by the process that receives, copied by the kernel.
     KernelMailbox,
+    SealedMailbox,
     /// Many in one call, at both ends.
     Batch,
     /// Written and read where it is: only its first and last bytes.

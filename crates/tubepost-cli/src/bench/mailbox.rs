@@ -195,6 +195,7 @@ impl<T: Numbered> Input<T> {
         let options = match what {
             What::Unbounded => T::options().unbounded(),
             What::Rendezvous => T::options().bounded(0),
+            What::SealedMailbox => T::options().strategy(Strategy::Sealed).bounded(places(T::BYTES)),
             What::KernelMailbox => T::options().strategy(Strategy::Kernel).bounded(places(T::BYTES)),
             _ => T::options().bounded(places(T::BYTES)),
         };

@@ -91,6 +91,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
         groups.push(other_streams());
         groups.push(by_kernel_latency());
         groups.push(by_kernel_streams());
+        groups.extend(sealed());
     }
     groups
 }
@@ -202,6 +203,35 @@ fn by_kernel_streams() -> Group {
         place: Place::TwoCores,
         entries: [8, 1024, 1 << 20].map(rows).concat(),
     }
+}
+
+/// The sealed strategy, held against what memory alone can do.
+fn sealed() -> [Group; 2] {
+    use What::{CacheLine, Copy, Ring, SealedMailbox};
+    let spin = Mode::Spin;
+    let latency = |what, bytes, limit| entry(what, Measure::Latency, spin, Place::TwoCores, bytes, limit);
+    let stream = |what, bytes, limit| entry(what, Measure::Stream, spin, Place::TwoCores, bytes, limit);
+    let group = |title, entries| Group { title, mode: spin, place: Place::TwoCores, entries };
+    [
+        group(
+            "latency one way, through sealed memory, spinning, a CPU each",
+            vec![
+                latency(CacheLine, 8, None),
+                latency(SealedMailbox, 8, Some((CacheLine, 8))),
+                latency(Copy, 1024, None),
+                latency(SealedMailbox, 1024, Some((Copy, 1024))),
+            ],
+        ),
+        group(
+            "stream, through sealed memory, one sender, a CPU each",
+            vec![
+                stream(Ring, 8, None),
+                stream(SealedMailbox, 8, Some((Ring, 8))),
+                stream(Ring, 1024, None),
+                stream(SealedMailbox, 1024, Some((Ring, 1024))),
+            ],
+        ),
+    ]
 }
 
 /// Receiving what is there, in one process.

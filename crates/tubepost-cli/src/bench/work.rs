@@ -218,7 +218,11 @@ impl Bench {
                 Ok(found)
             }
             (
-                What::Mailbox | What::SystemMailbox | What::Unbounded | What::KernelMailbox,
+                What::Mailbox
+                | What::SystemMailbox
+                | What::Unbounded
+                | What::KernelMailbox
+                | What::SealedMailbox,
                 Measure::Latency,
             ) => {
                 let input = Input::<T>::pong(&self.domain, job.what, job.mode)?;
@@ -230,7 +234,11 @@ impl Bench {
                 Ok(found)
             }
             (
-                What::Mailbox | What::SystemMailbox | What::Unbounded | What::KernelMailbox,
+                What::Mailbox
+                | What::SystemMailbox
+                | What::Unbounded
+                | What::KernelMailbox
+                | What::SealedMailbox,
                 Measure::Stream,
             ) => {
                 far.begin(job)?;
@@ -324,7 +332,11 @@ impl Bench {
                 near.done(None)
             }
             (
-                What::Mailbox | What::SystemMailbox | What::Unbounded | What::KernelMailbox,
+                What::Mailbox
+                | What::SystemMailbox
+                | What::Unbounded
+                | What::KernelMailbox
+                | What::SealedMailbox,
                 Measure::Latency,
             ) => {
                 let input = Input::<T>::ping(&self.domain, job.what, job.mode)?;
@@ -332,7 +344,11 @@ impl Bench {
                 answer(Ends(output, input), near)
             }
             (
-                What::Mailbox | What::SystemMailbox | What::Unbounded | What::KernelMailbox,
+                What::Mailbox
+                | What::SystemMailbox
+                | What::Unbounded
+                | What::KernelMailbox
+                | What::SealedMailbox,
                 Measure::Stream,
             ) => collect(Input::<T>::ping(&self.domain, job.what, job.mode)?, job, near),
             (What::Pipe, Measure::Latency) => answer(Pipe::<N>::far(&names, spin)?, near),

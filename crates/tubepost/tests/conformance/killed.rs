@@ -132,6 +132,10 @@ fn senders_killed_at_random_moments() {
 #[test]
 fn all_senders_killed_at_once() {
     on_every_row(|row| {
+        // It relies on one order of all senders' messages.
+        if !row.shares_places("all_senders_killed_at_once") {
+            return;
+        }
         let place = Place::new();
         let inbox = row.own::<Stamp>(&place, "box");
         let mut ledger = Ledger::default();
