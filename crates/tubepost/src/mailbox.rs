@@ -327,7 +327,7 @@ impl<M: Message + ?Sized> Options<M> {
     }
 
     /// How many messages wait on the kernel strategy, if what was chosen is possible there.
-    fn kernels_capacity(&self, owned: bool, answered: bool, longest: u64) -> Result<u64, Error> {
+    fn kernels_capacity(&self, kind: Kind, owned: bool, answered: bool, longest: u64) -> Result<u64, Error> {
         let (strategy, sealed) = (self.strategy, self.strategy == Strategy::Sealed);
         let refused = |what, given: &str, allowed: &str| {
             Err(Error::BadOption {
@@ -337,6 +337,9 @@ impl<M: Message + ?Sized> Options<M> {
             })
         };
         const WHAT: &str = "the strategy";
+        if sealed && kind != Kind::Mailbox {
+            return refused(WHAT, "sealed for a link", "shared or kernel there");
+        }
         if !owned {
             return refused(
                 WHAT,
@@ -361,11 +364,9 @@ impl<M: Message + ?Sized> Options<M> {
                 "a number, for there is only so much room; unbounded is on the shared strategy",
             ),
             Some(0) if !sealed => room::capacity(Some(1), longest).map(|_| 0), // one that waits to be taken
-            Some(0) => refused(
-                "the capacity",
-                "0 on the kernel strategy",
-                "at least 1 there; 0 is on the others",
-            ),
+            Some(0) => {
+                refused("the capacity", "0 on the kernel strategy", "at least 1 there; 0 is on the others")
+            }
             Some(given) if sealed && given > MOST_SEALED => Err(Error::BadOption {
                 what: "the capacity of the sealed strategy",
                 given: given.to_string(),
@@ -428,7 +429,7 @@ impl<M: Message + ?Sized> Options<M> {
         }
         let domain = self.common.domain()?;
         let capacity = match kernel {
-            true => self.kernels_capacity(owned, M::ANSWER.is_some(), max_message)?,
+            true => self.kernels_capacity(kind, owned, M::ANSWER.is_some(), max_message)?,
             false => self.capacity.unwrap_or(UNBOUNDED),
         };
         let usual = || match self.strategy {

@@ -49,10 +49,6 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    pub(crate) fn credit(&self) -> Option<&Arc<OwnedFd>> {
-        self.credit.as_ref()
-    }
-
     /// How many tokens there are.
     pub(crate) fn tokens(&self) -> u64 {
         self.credit.as_ref().map_or(0, tokens::count)

@@ -324,7 +324,7 @@ fn given_areas(cue: &mut Cue) {
         hello(&socket, &vec![good.fd.as_fd(); number]);
         check("a number of descriptors", socket);
     }
-    for rubbish in [vec![1], vec![0; 24], vec![0xff; 24], packet(2, 4, 0, b"text"), packet(8, 0, 0, b"")] {
+    for rubbish in [vec![1], vec![0; 24], vec![0xff; 24], packet(2, 4, 0, b"text"), packet(9, 0, 0, b"")] {
         let socket = raw(place.path()).expect("anybody may connect");
         send(&socket, &rubbish, SendFlags::NOSIGNAL).expect("the kernel takes it");
         check("another packet first", socket);
@@ -345,7 +345,7 @@ fn a_sender_can_only_look_at_the_owners_area() {
     hello(&socket, &[area.fd.as_fd()]);
     assert!(inbox.try_recv().is_err());
     let (bytes, fds) = hear(&socket).expect("it is sent when the connection is accepted");
-    assert_eq!((bytes[0], fds.len()), (7, 1));
+    assert_eq!((bytes[0], fds.len()), (8, 1));
     assert!(!is_writable(&fds[0]), "mapped for writing");
     assert!(rustix::io::pwrite(&fds[0], &[1; 8], 0).is_err(), "written to");
     assert!(rustix::fs::ftruncate(&fds[0], 0).is_err(), "made shorter");
@@ -402,7 +402,7 @@ fn rubbish_in_every_word_costs_its_own_connection_only() {
             // And while it is there.
             area.store(word, value.wrapping_add(1));
             area.store(0, value);
-            let _ = send(&socket, &packet(8, 0, 0, b""), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            let _ = send(&socket, &packet(9, 0, 0, b""), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
             out.send_timeout(b"honest", PATIENCE).expect("the owner lives");
             while inbox.recv_timeout(PATIENCE).expect("it was sent") != b"honest" {}
             while inbox.try_recv().is_ok() {}
@@ -455,7 +455,7 @@ fn who_sends_notes_in_vain_is_hung_up_on() {
     let (socket, area) = (raw(place.path()).expect("anybody may connect"), Area::new(LENGTH));
     hello(&socket, &[area.fd.as_fd()]);
     for _ in 0..100 {
-        let _ = send(&socket, &packet(8, 0, 0, b""), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        let _ = send(&socket, &packet(9, 0, 0, b""), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
     for _ in 0..100 {
         out.send(b"ours").expect("the owner lives");

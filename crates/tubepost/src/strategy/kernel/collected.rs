@@ -187,11 +187,7 @@ impl Drop for Collection {
 
 impl Collection {
     /// The same, of the sealed strategy.
-    fn poll_sealed(
-        &mut self,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<Result<(), Uncollected>> {
+    fn poll_sealed(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), Uncollected>> {
         let outlet = self.outlet.clone();
         let at = outlet.connection();
         let Some(posting) = &at.posting else { return Poll::Pending };

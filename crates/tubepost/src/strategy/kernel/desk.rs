@@ -133,7 +133,8 @@ impl Desk {
             add(listener.as_fd(), LISTENER)?;
         }
         add(nudge, NUDGE)?;
-        let tells = sockets.listener.is_some() || sockets.credit.as_ref().is_some_and(|credit| tokens::is_the_same(credit.as_fd()));
+        let tells = sockets.listener.is_some()
+            || sockets.credit.as_ref().is_some_and(|credit| tokens::is_the_same(credit.as_fd()));
         Ok(Desk {
             sockets,
             epoll,
