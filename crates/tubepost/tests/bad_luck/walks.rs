@@ -20,6 +20,7 @@ struct Words {
 }
 
 const TAIL_AT: u64 = 0x100;
+const HEAD_AT: u64 = 0x140;
 const UNTAKEN_AT: u64 = 0x150;
 const CLAIM_TURN: u32 = 19;
 const TAKE_TURN: u32 = 25;
@@ -166,5 +167,48 @@ fn epochs_that_are_all_over() {
             }
             assert!(out.is_closed());
         });
+    }
+}
+
+/// The words that say how far a mailbox without a capacity has got said: half of all positions further, or at the last one.
+/// The turns of its places are compared modulo their bits, so they were no other ones there. Then head was beyond tail, and
+/// who looked through what is between the two of them went through 2^63 positions.
+#[test]
+fn a_head_beyond_its_tail() {
+    for (owned, segment) in [(false, 4), (true, 4), (false, 1), (true, 1)] {
+        for at in [HEAD_AT, UNTAKEN_AT, TAIL_AT] {
+            for further in [1 << 63, 3 << 62, u64::MAX - 2, u64::MAX] {
+                let place = Place::new();
+                let options =
+                    Mailbox::<u64>::options().domain(place.domain()).unbounded().segments_of(segment);
+                let inbox = if owned {
+                    options.own("box").expect("a free name")
+                } else {
+                    options.create("box").expect("a free name");
+                    Receiver::options().domain(place.domain()).open("box").expect("it exists")
+                };
+                let out = Sender::<u64>::options().domain(place.domain()).open("box").expect("it exists");
+                (0..8).for_each(|number| out.try_send(number).expect("there is memory"));
+                let hand = inbox.try_take().expect("a message");
+                let file = File::options().write(true).open(place.file("box")).expect("it lies there");
+                file.write_all_at(&u64::to_le_bytes(further), at).expect("within the file");
+                let domain = place.domain().clone();
+                in_time(&format!("calls where {at:#x} is {further:#x}"), move || {
+                    let short = Duration::from_millis(1);
+                    let _ = (out.len(), inbox.len(), out.stat(), inbox.stat(), domain.stat("box"));
+                    let _ = (out.try_send(8), out.send_timeout(9, short), out.len());
+                    let _ = (out.send_many_timeout(&[10, 11], short), out.send_collected_timeout(12, short));
+                    let _ = (inbox.try_recv(), inbox.recv_timeout(short), inbox.try_take().map(drop));
+                    drop(hand);
+                    let _ = (inbox.take_timeout(short).map(drop), domain.gc(), inbox.stat());
+                    if owned {
+                        inbox.close().expect("it is ours");
+                    } else {
+                        domain.remove("box").expect("it is ours");
+                    }
+                    assert!(out.is_closed());
+                });
+            }
+        }
     }
 }

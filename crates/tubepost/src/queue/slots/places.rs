@@ -104,18 +104,20 @@ impl<W: Words> Slots<W> {
 
     /// The first position after the epoch of this one; later, if those after it are over too.
     pub(in crate::queue) fn after_epoch(&self, position: u64, shift: u32) -> u64 {
-        ((position >> shift) + 1).max(self.words.first()) << shift
+        (position >> shift).wrapping_add(1).max(self.words.first()) << shift
     }
 
     /// The places from head to tail; however rubbish the two are, not more than there can be: where they are in segments,
-    /// in so many last epochs. Not those of epochs that are over, or not yet there.
+    /// in so many last epochs. Not those of epochs that are over, or not yet there. (Positions never come round there: a
+    /// head beyond its tail is rubbish, and there is nothing in between.)
     pub(in crate::queue) fn between(&self, head: u64, tail: u64) -> impl DoubleEndedIterator<Item = Place> {
         let shift = self.segments();
-        let most = if shift.is_some() { self.epochs } else { self.capacity };
+        let (most, within) =
+            if shift.is_some() { (self.epochs, self.capacity - 1) } else { (self.capacity, 0) };
         let waiting = tail.wrapping_sub(head);
         let head = if waiting > most && shift.is_none() { tail.wrapping_sub(most) } else { head };
         let pieces = match shift {
-            Some(shift) if waiting as i64 > 0 => ((tail - 1) >> shift) - (head >> shift) + 1,
+            Some(shift) if head < tail => ((tail - 1) >> shift) - (head >> shift) + 1,
             Some(_) => 0,
             None => 1,
         };
@@ -123,8 +125,9 @@ impl<W: Words> Slots<W> {
             let Some(shift) = shift else { return (head, tail.wrapping_sub(head)) };
             let epoch = (head >> shift) + at;
             let there = matches!(self.words.lies(epoch), Lies::At(_));
-            let (from, to) = (head.max(epoch << shift), tail.min((epoch + 1) << shift));
-            (from, if there { to - from } else { 0 })
+            let first = epoch << shift;
+            let (from, last) = (head.max(first), (tail - 1).min(first | within));
+            (from, if there { last - from + 1 } else { 0 })
         };
         (0..pieces.min(most))
             .rev()
