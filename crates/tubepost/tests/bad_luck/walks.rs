@@ -179,8 +179,11 @@ fn a_head_beyond_its_tail() {
         for at in [HEAD_AT, UNTAKEN_AT, TAIL_AT] {
             for further in [1 << 63, 3 << 62, u64::MAX - 2, u64::MAX] {
                 let place = Place::new();
-                let options =
-                    Mailbox::<u64>::options().domain(place.domain()).unbounded().segments_of(segment);
+                let options = Mailbox::<u64>::options()
+                    .domain(place.domain())
+                    .unbounded()
+                    .segments_of(segment)
+                    .ceiling(1 << 20);
                 let inbox = if owned {
                     options.own("box").expect("a free name")
                 } else {
