@@ -194,7 +194,7 @@ fn every_waiting_receive_wakes() {
 #[test]
 fn every_waiting_send_wakes() {
     on_every_row(|row| {
-        if !row.is_limited("every_waiting_send_wakes") {
+        if !row.is_limited("every_waiting_send_wakes") || !row.shares_places("every_waiting_send_wakes") {
             return;
         }
         let place = Place::new();

@@ -216,7 +216,9 @@ fn an_owner_killed_in_the_middle_of_a_stream() {
             std::thread::sleep(Duration::from_micros(dice.below(10_000)));
             owner.kill();
             let ends = senders.map(|sender| sender.join().expect("no panic"));
-            assert_eq!(ends[0].1, ends[1].1, "everyone is told the same");
+            if row.shares_places("everyone is told the same number") {
+                assert_eq!(ends[0].1, ends[1].1, "everyone is told the same");
+            }
             // Where nothing waits it may have been given one that it did not live to receive.
             let most = row.capacity().map_or(u64::MAX, |n| n.max(1));
             assert!(ends[0].1.uncollected <= most, "no more than fit: {}", ends[0].1.uncollected);

@@ -281,6 +281,9 @@ fn in_own() {
 fn in_recv_and_close() {
     // Not where nothing waits: what it receives would have to wait.
     on_every_row_of_a_process_with_room(|row| {
+        if !row.shares_places("in_recv_and_close") {
+            return;
+        }
         for call in ["recv", "close"] {
             if call == "close" && row.n() > 10 {
                 continue; // counting what is left takes too many steps
