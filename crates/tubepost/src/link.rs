@@ -19,7 +19,7 @@ use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::strategy::kernel::link::Sending;
 use crate::strategy::shared::link::{Insists, agree_on_link};
-use crate::strategy::{Inlet, Outlet, shared};
+use crate::strategy::{Inlet, Outlet};
 use crate::sync::wait::SLICE;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -419,10 +419,10 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
     }
 
     /// An end of a pair.
-    pub(crate) fn of_pair(outlet: shared::outlet::Outlet, inlet: shared::inlet::Inlet) -> Link<M, R> {
+    pub(crate) fn of_pair(outlet: Outlet, inlet: Inlet) -> Link<M, R> {
         Link {
-            sender: Sender::new(Outlet::Shared(outlet)),
-            receiver: Receiver::of(Arc::new(Inlet::Shared(inlet))),
+            sender: Sender::new(outlet),
+            receiver: Receiver::of(Arc::new(inlet)),
             between: Between::Nameless(OnceLock::new()),
         }
     }

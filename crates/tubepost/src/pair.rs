@@ -8,7 +8,7 @@ use crate::mailbox::Options;
 use crate::message::Message;
 use crate::os::handing::{self, Known};
 use crate::queue::layout::Kind;
-use crate::strategy::shared::pair::{self, Way};
+use crate::strategy::pair::{self, Way};
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
@@ -139,7 +139,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there; [`Error::BadOption`] also for the kernel strategy with a capacity of zero, or none.
     ///
     /// ```
     /// let (host, plugin) = tubepost::Link::<str>::options().bounded(16).pair()?;
@@ -147,6 +147,21 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     /// (0..16).try_for_each(|_| host.try_send("one of sixteen"))?;
     /// assert!(host.try_send("one more").is_err_and(|error| error.is_full()));
     /// # drop(plugin);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Where the kernel copies the messages, open files go with them:
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use tubepost::{Link, Strategy};
+    ///
+    /// let (host, plugin) = Link::<str>::options().strategy(Strategy::Kernel).bounded(16).pair()?;
+    /// let plugin = plugin.here()?;
+    /// host.sender().send_with("read this", &[std::io::stdin().as_fd()])?;
+    /// let mut delivery = plugin.receiver().take()?;
+    /// assert_eq!(delivery.take_descriptors().len(), 1);
+    /// delivery.accept()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[expect(clippy::type_complexity, reason = "two ends, each of the type that it is used as")]

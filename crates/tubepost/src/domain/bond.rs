@@ -15,6 +15,7 @@
 //! What comes by the bond is the other end's word, and may be anything: a descriptor from there is only ever sent a byte by, without waiting.
 
 use super::failed;
+use super::purse::Purse;
 use crate::error::Error;
 use crate::os::{Errno, clock, door, fork, packet};
 use crate::queue::layout::{OWNER, SENDER};
@@ -227,11 +228,18 @@ pub(crate) struct Bound {
     asked: OwnedFd,
     /// The coarse clock when somebody who is told of the other's end asked all the same.
     asked_at: AtomicU64,
+    /// Where the kernel copies the messages.
+    purse: Option<Purse>,
 }
 
 impl Bound {
-    pub(super) fn new(bond: &Arc<Bond>, way: usize, asked: OwnedFd) -> Bound {
-        Bound { bond: Arc::clone(bond), way, asked, asked_at: AtomicU64::new(0) }
+    pub(super) fn new(bond: &Arc<Bond>, way: usize, asked: OwnedFd, purse: Option<Purse>) -> Bound {
+        Bound { bond: Arc::clone(bond), way, asked, asked_at: AtomicU64::new(0), purse }
+    }
+
+    /// Where the kernel copies the messages: the credit.
+    pub(crate) fn purse(&self) -> Option<&Purse> {
+        self.purse.as_ref()
     }
 
     pub(super) fn asked(&self) -> BorrowedFd<'_> {

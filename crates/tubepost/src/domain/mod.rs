@@ -15,6 +15,7 @@ pub(crate) mod member;
 pub(crate) mod name;
 pub(crate) mod pair;
 pub(crate) mod party;
+pub(crate) mod purse;
 pub(crate) mod segment;
 pub(crate) mod sockets;
 pub(crate) mod stat;

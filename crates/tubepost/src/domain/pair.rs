@@ -10,6 +10,14 @@
 //! asked    one by which nobody locks anything: to ask by whether the other end's byte is locked
 //! ```
 //!
+//! Where the kernel copies the messages the segment is small and holds none: an entry, with format, numbers and rows. Of each direction
+//! there are two more then, of which each end has its own and nobody else has any:
+//!
+//! ```text
+//! line     an end of the connection by which the messages go
+//! credit   the reading end of a pipe with the tokens, if it sends; the writing end, if it receives (`purse`)
+//! ```
+//!
 //! All descriptions are opened where the pair is made, by way of /proc; the process that takes the other end needs no file system at
 //! all. It checks what it got: sealed files, locked as they should be, and segments like any other that is opened. Then it says in
 //! its rows who it is; till then they say nobody.
@@ -26,14 +34,15 @@ use super::entry::{self, Plan};
 use super::member::{self, Introduction};
 use super::name::Name;
 use super::party::{Introductions, introduction};
+use super::purse::Purse;
 use super::segment::Segment;
 use super::{Domain, NOWHERE, failed};
 use crate::error::Error;
 use crate::os::map::Map;
-use crate::os::{Errno, file, handing, lock, memfd, packet};
+use crate::os::{Errno, file, handing, lock, memfd, packet, tokens};
 use crate::queue::layout::{Kind, OWNER, SENDER};
 use crate::queue::slots::Member;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
@@ -41,27 +50,45 @@ use std::sync::atomic::Ordering::Release;
 /// The members of who made the pair, by ways; the other end has the others.
 const MAKERS: [Member; 2] = [SENDER, OWNER];
 const OTHERS: [Member; 2] = [OWNER, SENDER];
+/// Room for so many tokens more than there are.
+const SPARE: usize = 64;
 
 fn trouble(errno: Errno) -> Error {
     failed("to make", Path::new(NOWHERE), errno)
 }
 
-/// Makes a pair: the segments of this end, there and back, and the other end.
-pub(crate) fn make(name: &Name, there: &Plan<'_>, back: &Plan<'_>) -> Result<([Segment; 2], OwnedFd), Error> {
+/// One direction, as one end has it.
+pub(crate) struct Half {
+    pub(crate) segment: Segment,
+    /// By which the messages go, where the kernel copies them.
+    pub(crate) line: Option<OwnedFd>,
+}
+
+/// Makes a pair: the directions of this end, there and back, and the other end. So much is to be under way by a line.
+pub(crate) fn make(
+    name: &Name,
+    there: &Plan<'_>,
+    back: &Plan<'_>,
+    room: impl Fn(&Plan<'_>) -> u64,
+) -> Result<([Half; 2], OwnedFd), Error> {
     let (socket, other) = packet::pair().map_err(trouble)?;
     let other = handing::out_of_the_way(other).map_err(trouble)?;
     let bond = Bond::new(socket, true)?;
-    let (there, there_held) = way(&bond, 0, name, there).map_err(trouble)?;
-    let (back, back_held) = way(&bond, 1, name, back).map_err(trouble)?;
-    let asked = |segment: &Segment| segment.descriptor().ok_or(Errno::MFILE);
-    let asked = [asked(&there).map_err(trouble)?, asked(&back).map_err(trouble)?];
-    let all = [there_held.as_fd(), asked[0].as_fd(), back_held.as_fd(), asked[1].as_fd()];
+    let (there, theirs) = way(&bond, 0, name, there, &room).map_err(trouble)?;
+    let (back, more) = way(&bond, 1, name, back, &room).map_err(trouble)?;
+    let all: Vec<BorrowedFd<'_>> = theirs.iter().chain(&more).map(AsFd::as_fd).collect();
     packet::send(bond.socket(), &Said::Pair.head(), &[], &all).map_err(trouble)?;
     Ok(([there, back], other))
 }
 
 /// One direction, and what the other end holds of it.
-fn way(bond: &Arc<Bond>, way: usize, name: &Name, plan: &Plan<'_>) -> Result<(Segment, OwnedFd), Errno> {
+fn way(
+    bond: &Arc<Bond>,
+    way: usize,
+    name: &Name,
+    plan: &Plan<'_>,
+    room: impl Fn(&Plan<'_>) -> u64,
+) -> Result<(Half, Vec<OwnedFd>), Errno> {
     let asked = memfd::make(plan.geometry.total, plan.geometry.reserved())?;
     let holding = |member: Member| {
         let held = file::open_again(asked.as_fd())?;
@@ -77,12 +104,29 @@ fn way(bond: &Arc<Bond>, way: usize, name: &Name, plan: &Plan<'_>) -> Result<(Se
     };
     member::register_ends(&segment.rows, &ends)?;
     segment.header().tail.rows.store(u64::from(SENDER) + 1, Release);
-    segment.bound = Some(Bound::new(bond, way, asked));
-    Ok((segment, other))
+    let mut theirs = vec![other, asked.try_clone().map_err(|_| Errno::MFILE)?];
+    let (mut line, mut purse) = (None, None);
+    if plan.geometry.choice.kernel {
+        let (sending, receiving) = packet::pair()?;
+        packet::widen(sending.as_fd(), room(plan));
+        let capacity = plan.geometry.choice.capacity;
+        let (taken, put) = tokens::unnamed(capacity as usize + SPARE)?;
+        (0..capacity).try_for_each(|token| tokens::put(put.as_fd(), token))?;
+        let sends = MAKERS[way] == SENDER;
+        let mut ends = [(sending, taken), (receiving, put)];
+        if !sends {
+            ends.reverse();
+        }
+        let [(own_line, own_credit), (their_line, their_credit)] = ends;
+        (line, purse) = (Some(own_line), Some(Purse::new(own_credit, sends)?));
+        theirs.extend([their_line, their_credit]);
+    }
+    segment.bound = Some(Bound::new(bond, way, asked, purse));
+    Ok((Half { segment, line }, theirs))
 }
 
-/// Takes the other end, which nobody took so far: the segments of this end, there and back.
-pub(crate) fn take(socket: OwnedFd, name: &Name, me: &str) -> Result<[Segment; 2], Error> {
+/// Takes the other end, which nobody took so far: the directions of this end, there and back.
+pub(crate) fn take(socket: OwnedFd, name: &Name, me: &str) -> Result<[Half; 2], Error> {
     let wrong = |why: &str| Error::NotHanded { name: name.to_string(), why: why.into() };
     if !handing::is_connection(&socket) {
         return Err(wrong("the descriptor is no end of a pair"));
@@ -99,12 +143,13 @@ pub(crate) fn take(socket: OwnedFd, name: &Name, me: &str) -> Result<[Segment; 2
         Ok(None) | Err(Errno::AGAIN) => return Err(wrong("it was taken already")),
         Err(errno) => return Err(failed("to take over", Path::new(NOWHERE), errno)),
     }
-    let Ok([first, first_asked, second, second_asked]) = <[OwnedFd; 4]>::try_from(descriptors) else {
-        return Err(wrong("what came is not what a pair consists of"));
-    };
+    let more = descriptors.split_off(descriptors.len() / 2);
     let bond = Bond::new(socket, false)?;
-    let back = taken(&bond, 0, name, first, first_asked, me)?;
-    let there = taken(&bond, 1, name, second, second_asked, me)?;
+    let back = taken(&bond, 0, name, descriptors, me)?;
+    let there = taken(&bond, 1, name, more, me)?;
+    if back.line.is_some() != there.line.is_some() {
+        return Err(wrong("its ways are of two strategies"));
+    }
     Ok([there, back])
 }
 
@@ -113,12 +158,15 @@ fn taken(
     bond: &Arc<Bond>,
     way: usize,
     name: &Name,
-    held: OwnedFd,
-    asked: OwnedFd,
+    mut descriptors: Vec<OwnedFd>,
     me: &str,
-) -> Result<Segment, Error> {
+) -> Result<Half, Error> {
     let wrong = |why: &str| Error::NotHanded { name: name.to_string(), why: why.into() };
     let member = OTHERS[way];
+    let kernels = (descriptors.len() == 4).then(|| descriptors.pop().zip(descriptors.pop())).flatten();
+    let Ok([held, asked]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+        return Err(wrong("what came is not what a pair consists of"));
+    };
     let inode = |fd: &OwnedFd| file::facts(fd).map(|facts| facts.inode).ok();
     if !memfd::is_sealed(&held) || !memfd::is_sealed(&asked) || inode(&held) != inode(&asked) {
         return Err(wrong("it is no sealed memory"));
@@ -130,11 +178,20 @@ fn taken(
     }
     let mut segment = entry::read(held.as_fd(), &Domain::nowhere(), name, Map::new)?;
     let choice = &segment.geometry.choice;
-    if choice.kind != (Kind::Link { one_way: false }) || choice.kernel {
+    if choice.kind != (Kind::Link { one_way: false }) || choice.kernel != kernels.is_some() || choice.sealed {
         return Err(wrong("it is no way of a pair"));
     }
-    segment.bound = Some(Bound::new(bond, way, asked));
+    let (mut line, mut purse) = (None, None);
+    if let Some((credit, connection)) = kernels {
+        let sends = member == SENDER;
+        if !handing::is_connection(&connection) || !tokens::is_unnamed(credit.as_fd(), sends) {
+            return Err(wrong("its messages go by no connection and no pipe"));
+        }
+        let trouble = |errno| failed("to take over", Path::new(NOWHERE), errno);
+        (line, purse) = (Some(connection), Some(Purse::new(credit, sends).map_err(trouble)?));
+    }
+    segment.bound = Some(Bound::new(bond, way, asked, purse));
     let row = segment.rows.get(member).map_err(|errno| failed("to read", Path::new(NOWHERE), errno))?;
     member::introduce_end(row, &introduction(me, member == OWNER));
-    Ok(segment)
+    Ok(Half { segment, line })
 }

@@ -159,6 +159,9 @@ impl Segment {
             return 0; // each sender knows its own
         }
         let capacity = self.geometry.choice.capacity;
+        if let Some(bound) = &self.bound {
+            return bound.purse().map_or(0, |purse| capacity.saturating_sub(purse.count()));
+        }
         let there = self.credit().ok().filter(|pipe| tokens::is_the_same(pipe.as_fd()));
         there.map_or(0, |pipe| capacity.saturating_sub(tokens::count(pipe)))
     }
@@ -199,6 +202,9 @@ impl Segment {
 
     /// Has whoever waits for anything here look again.
     pub(super) fn wake_outside(&self) {
+        if self.bound.is_some() {
+            return; // their connection was hung up
+        }
         if self.is_closed()
             && let Ok(credit) = self.credit()
         {

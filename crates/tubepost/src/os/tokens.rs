@@ -1,11 +1,12 @@
-//! A pipe with a name that holds numbers: whoever may open it takes them, one after the other, each once.
+//! A pipe that holds numbers: whoever may read from it takes them, one after the other, each once. It has a name, and who may open it
+//! takes and puts; or none, and two ends.
 //!
 //! What is in it stays there as long as anybody has it open, and goes with the last one.
 
 use super::Errno;
-use rustix::fs::{FileType, Gid, Mode, OFlags, chmod, chown, mknodat, open};
+use rustix::fs::{FileType, Gid, Mode, OFlags, chmod, chown, fcntl_getfl, mknodat, open};
 use rustix::io::{ioctl_fionread, read, write};
-use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -17,15 +18,32 @@ const USUAL: usize = 64 << 10;
 /// Makes a pipe for so many tokens.
 pub(crate) fn make(path: &Path, tokens: usize) -> Result<OwnedFd, Errno> {
     mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-    let mut size = (tokens * TOKEN).next_power_of_two().max(8192);
-    if size == USUAL {
-        size = 2 * USUAL;
-    }
-    let made = join(path).and_then(|pipe| fcntl_setpipe_size(&pipe, size).map(|_| pipe));
+    let made = join(path).and_then(|pipe| fcntl_setpipe_size(&pipe, size_for(tokens)).map(|_| pipe));
     if made.is_err() {
         let _ = super::file::remove(path);
     }
     made
+}
+
+fn size_for(tokens: usize) -> usize {
+    let size = (tokens * TOKEN).next_power_of_two().max(8192);
+    if size == USUAL { 2 * USUAL } else { size }
+}
+
+/// One without a name: where to take, and where to put.
+pub(crate) fn unnamed(tokens: usize) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (taken, put) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    fcntl_setpipe_size(&put, size_for(tokens))?;
+    Ok((taken, put))
+}
+
+/// Whether one can take there, or put, and does not wait.
+pub(crate) fn is_unnamed(pipe: BorrowedFd<'_>, takes: bool) -> bool {
+    let mode = if takes { OFlags::RDONLY } else { OFlags::WRONLY };
+    let is_pipe =
+        rustix::fs::fstat(pipe).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+    let flags = fcntl_getfl(pipe).unwrap_or(OFlags::RDWR);
+    is_pipe && flags & OFlags::RWMODE == mode && flags.contains(OFlags::NONBLOCK)
 }
 
 /// Lets others in than those of its user.

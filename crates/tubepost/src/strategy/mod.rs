@@ -14,6 +14,7 @@ mod arrival;
 mod ends;
 pub(crate) mod kernel;
 mod link;
+pub(crate) mod pair;
 pub(crate) mod shared;
 
 pub(crate) use arrival::{Arrival, Hand, With};

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
-use tubepost::{Error, Hand, Link};
+use tubepost::{Error, Hand, Link, Strategy};
 
 use crate::stage::{Child, Cue, Role, become_user, is_root, leave_files_behind, refuse_opening, skip};
 
@@ -61,8 +61,10 @@ fn a_child_needs_nothing_but_its_end() {
         return skip("a_child_needs_nothing_but_its_end", "only root may chroot");
     }
     let empty = Empty::new();
-    for dies in [true, false] {
-        let (link, endpoint) = tubepost::pair::<str, u64>().expect("descriptors are left");
+    let strategies = [Strategy::Shared, Strategy::Kernel];
+    for (strategy, dies) in strategies.into_iter().flat_map(|it| [(it, true), (it, false)]) {
+        let options = Link::<str, u64>::options().strategy(strategy);
+        let (link, endpoint) = options.pair().expect("descriptors are left");
         let mut child = Child::start_handing("prisoner", &[&empty.0, "root"], |command| {
             command.hand(endpoint).expect("a socket").spawn()
         });

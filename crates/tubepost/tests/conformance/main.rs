@@ -20,6 +20,7 @@
 //! | `linking` | links whose other end is gone, how soon that is told; links of any type |
 //! | `links_by_kernel` | links of which the kernel copies the messages: what only they can |
 //! | `pairs` | links without a name: a process and one that it started, whoever dies; nothing leaks to others |
+//! | `pairs_by_kernel` | those of which the kernel copies the messages: what only they can |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
@@ -70,6 +71,7 @@ mod notes;
 mod order;
 mod overtaken;
 mod pairs;
+mod pairs_by_kernel;
 mod ready;
 mod removal;
 mod rendezvous;

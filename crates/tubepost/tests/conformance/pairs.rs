@@ -8,7 +8,7 @@ use futures_executor::block_on;
 use rustix::event::{PollFd, PollFlags, poll};
 use tubepost::{
     Closed, Endpoint, Error, Hand, Link, LinkOptions, Message, RecvError, RecvTimeoutError, SendError,
-    TryRecvError,
+    Strategy, TryRecvError,
 };
 
 use crate::cast::words;
@@ -26,26 +26,44 @@ pub const ROLES: &[Role] = &[
     ("parent", parent),
 ];
 
-/// What a link can be.
-const CAPACITIES: &[Capacity] = &[
-    Capacity::Bounded(1),
-    Capacity::Bounded(7),
-    Capacity::Bounded(1024),
-    Capacity::Zero,
-    Capacity::Unbounded(0),
+/// What a pair can be.
+type Kind = (Strategy, Capacity);
+
+const KINDS: &[Kind] = &[
+    (Strategy::Shared, Capacity::Bounded(1)),
+    (Strategy::Shared, Capacity::Bounded(7)),
+    (Strategy::Shared, Capacity::Bounded(1024)),
+    (Strategy::Shared, Capacity::Zero),
+    (Strategy::Shared, Capacity::Unbounded(0)),
+    (Strategy::Kernel, Capacity::Bounded(1)),
+    (Strategy::Kernel, Capacity::Bounded(7)),
+    (Strategy::Kernel, Capacity::Bounded(64)),
 ];
+
+pub const STRATEGIES: [Strategy; 2] = [Strategy::Shared, Strategy::Kernel];
 
 /// Who is not told of a death looks once a second.
 const LOOKED: Duration = Duration::from_millis(2500);
 /// Who is told need not wait for that.
 const TOLD: Duration = Duration::from_millis(700);
 
-fn options<M: Message + ?Sized>(capacity: Capacity) -> LinkOptions<M> {
+fn options<M: Message + ?Sized>((strategy, capacity): Kind) -> LinkOptions<M> {
+    let options = Link::options().strategy(strategy);
     match capacity {
-        Capacity::Zero => Link::options().bounded(0),
-        Capacity::Bounded(n) => Link::options().bounded(n),
-        Capacity::Unbounded(_) => Link::options().unbounded(),
+        Capacity::Zero => options.bounded(0),
+        Capacity::Bounded(n) => options.bounded(n),
+        Capacity::Unbounded(_) => options.unbounded(),
     }
+}
+
+/// A pair of this strategy, and nothing else chosen.
+fn pair_by(strategy: Strategy) -> (Link<u64>, Endpoint<u64>) {
+    Link::options().strategy(strategy).pair().expect("descriptors are left")
+}
+
+/// The strategy that a role was told.
+fn told(cue: &Cue, at: usize) -> Strategy {
+    if cue.arg(at) == "kernel" { Strategy::Kernel } else { Strategy::Shared }
 }
 
 /// The sockets and the memory without a name that this process has open, but those of a shell's.
@@ -138,7 +156,7 @@ fn grandchild(cue: &mut Cue) {
     cue.say(format!("{mine:?} {}", taken.map_or_else(|error| error.to_string(), |_| "taken".into())));
 }
 
-fn start(endpoint: Endpoint<u64>) -> Child {
+pub fn start(endpoint: Endpoint<u64>) -> Child {
     Child::start_handing("plugin", &[], |command| command.hand(endpoint).expect("a socket").spawn())
 }
 
@@ -152,9 +170,10 @@ fn taken(options: &LinkOptions<u64>) -> (Link<u64>, Child) {
 
 #[test]
 fn both_ways_through_a_child() {
-    for &capacity in CAPACITIES {
-        eprintln!("with {capacity:?}");
-        let (link, mut child) = taken(&options(capacity));
+    for &kind in KINDS {
+        eprintln!("with {kind:?}");
+        let capacity = kind.1;
+        let (link, mut child) = taken(&options(kind));
         assert_eq!(link.peer().pid, child.pid());
         assert_eq!(child.ask("echo sync"), "echoing");
         let n = if capacity == Capacity::Zero { 2000 } else { 20_000 };
@@ -176,9 +195,10 @@ fn both_ways_through_a_child() {
 /// Whoever waits without a thread is rung at once, on both sides: thirty round trips would take a minute otherwise.
 #[test]
 fn tasks_and_event_loops_ring_each_other() {
-    for &capacity in CAPACITIES {
-        eprintln!("with {capacity:?}");
-        let (link, mut child) = taken(&options(capacity));
+    for &kind in KINDS {
+        eprintln!("with {kind:?}");
+        let capacity = kind.1;
+        let (link, mut child) = taken(&options(kind));
         assert_eq!(child.ask("echo async"), "echoing");
         let begin = Instant::now();
         for number in 0..10 {
@@ -229,12 +249,14 @@ fn long_messages_loans_and_deliveries() {
 
 /// How one can wait, and what that says when nobody is there any more.
 fn wait_in_every_way(kill: impl Fn(&mut Option<Child>), within: Duration) {
-    let make = || {
-        let (link, endpoint) = Link::<u64>::options().bounded(1).pair().expect("descriptors are left");
+    let make = |strategy| {
+        let (link, endpoint) =
+            options::<u64>((strategy, Capacity::Bounded(1))).pair().expect("descriptors are left");
         (link, Some(start(endpoint)))
     };
-    for how in ["recv", "send", "recv_async", "send_async", "closed"] {
-        let (link, mut child) = make();
+    let ways = ["recv", "send", "recv_async", "send_async", "closed"];
+    for (strategy, how) in STRATEGIES.into_iter().flat_map(|strategy| ways.map(|how| (strategy, how))) {
+        let (link, mut child) = make(strategy);
         let waiter = link.clone();
         let (say, hear) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -257,7 +279,7 @@ fn wait_in_every_way(kill: impl Fn(&mut Option<Child>), within: Duration) {
         let begin = Instant::now();
         kill(&mut child);
         let told = thread.join().expect("it was told") - begin;
-        assert!(told < within, "{how}: told after {told:?}");
+        assert!(told < within, "{how}, {strategy}: told after {told:?}");
         assert!(link.send(3).is_err_and(|error| error.is_closed()));
         assert_eq!(link.try_recv(), Err(TryRecvError::Closed(Closed { uncollected: 0 })));
     }
@@ -283,44 +305,49 @@ fn a_child_that_never_took_its_end_is_told_as_well() {
 
 #[test]
 fn what_was_sent_before_a_death_is_received() {
-    let (link, mut child) = taken(&Link::options().bounded(8));
-    for number in 0..5 {
-        assert_eq!(child.ask(format!("send {number}")), "sent");
+    for strategy in STRATEGIES {
+        let (link, mut child) = taken(&options((strategy, Capacity::Bounded(8))));
+        for number in 0..5 {
+            assert_eq!(child.ask(format!("send {number}")), "sent");
+        }
+        child.kill();
+        for number in 0..5 {
+            assert_eq!(link.recv(), Ok(number));
+        }
+        assert_eq!(link.recv(), Err(RecvError::Closed(Closed { uncollected: 0 })));
+        assert!(!link.peer_has_left());
     }
-    child.kill();
-    for number in 0..5 {
-        assert_eq!(link.recv(), Ok(number));
-    }
-    assert_eq!(link.recv(), Err(RecvError::Closed(Closed { uncollected: 0 })));
-    assert!(!link.peer_has_left());
 }
 
 #[test]
 fn an_end_that_nobody_gets_is_a_dead_one() {
-    // Dropped, alone and with the command.
-    let (link, endpoint) = tubepost::pair::<u64, u64>().expect("descriptors are left");
-    assert_eq!(link.recv_timeout(Duration::from_millis(10)), Err(RecvTimeoutError::Timeout));
-    link.send(1).expect("there is room");
-    drop(endpoint);
-    assert_eq!(link.recv(), Err(RecvError::Closed(Closed { uncollected: 0 })));
-    assert!(link.send(2).is_err());
-    let (link, endpoint) = tubepost::pair::<u64, u64>().expect("descriptors are left");
-    drop(Command::new("true").hand(endpoint).expect("a socket"));
-    assert!(link.recv().is_err());
-    // There is no such program.
-    let (link, endpoint) = tubepost::pair::<u64, u64>().expect("descriptors are left");
-    let mut command = Command::new("/no/such/program");
-    assert!(command.hand(endpoint).expect("a socket").spawn().is_err());
-    assert!(link.recv().is_err());
-    // The command may serve again: what it starts then was handed nothing.
-    assert!(command.get_envs().all(|(_, value)| value.is_none()));
+    for strategy in STRATEGIES {
+        // Dropped, alone and with the command.
+        let (link, endpoint) = pair_by(strategy);
+        assert_eq!(link.recv_timeout(Duration::from_millis(10)), Err(RecvTimeoutError::Timeout));
+        link.send(1).expect("there is room");
+        drop(endpoint);
+        assert_eq!(link.recv(), Err(RecvError::Closed(Closed { uncollected: 0 })));
+        assert!(link.send(2).is_err());
+        let (link, endpoint) = pair_by(strategy);
+        drop(Command::new("true").hand(endpoint).expect("a socket"));
+        assert!(link.recv().is_err());
+        // There is no such program.
+        let (link, endpoint) = pair_by(strategy);
+        let mut command = Command::new("/no/such/program");
+        assert!(command.hand(endpoint).expect("a socket").spawn().is_err());
+        assert!(link.recv().is_err());
+        // The command may serve again: what it starts then was handed nothing.
+        assert!(command.get_envs().all(|(_, value)| value.is_none()));
+    }
 }
 
 #[test]
 fn whoever_started_it_dies() {
     // Also where a fork of it has copies of all its descriptors, until this test is done.
-    for how in ["alone", "forked"] {
-        let mut host = Child::start("host", &[how]);
+    let ways = STRATEGIES.into_iter().flat_map(|strategy| ["alone", "forked"].map(|how| (strategy, how)));
+    for (strategy, how) in ways {
+        let mut host = Child::start("host", &[how, &strategy.to_string()]);
         // The orphan's words come by the same pipe.
         for line in ["taken", "1", "waiting"] {
             host.expect(line);
@@ -335,7 +362,7 @@ fn whoever_started_it_dies() {
 
 /// Starts one that outlives it.
 fn host(cue: &mut Cue) {
-    let (link, endpoint) = tubepost::pair::<u64, u64>().expect("descriptors are left");
+    let (link, endpoint) = pair_by(told(cue, 1));
     link.send(1).expect("there is room");
     let spawn = |command: &mut Command| command.hand(endpoint).expect("a socket").spawn();
     let mut orphan = Child::start_with_our_voice("orphan", spawn);
@@ -403,8 +430,8 @@ fn children_that_are_started_at_one_time_have_their_own_only() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                for _ in 0..10 {
-                    let (link, endpoint) = tubepost::pair::<u64, u64>().expect("descriptors are left");
+                for round in 0..10 {
+                    let (link, endpoint) = pair_by(STRATEGIES[round % 2]);
                     let mut child = start(endpoint);
                     let has = child.ask("nameless");
                     assert_eq!(has.split(' ').count(), 1, "{has}");
@@ -427,8 +454,10 @@ fn a_thousand_pairs_leave_nothing() {
 
 /// In a process of its own, for others open files as well.
 fn counter(cue: &mut Cue) {
-    let once = || {
-        let (link, endpoint) = tubepost::pair::<u64, str>().expect("descriptors are left");
+    let make =
+        |strategy| Link::<u64, str>::options().strategy(strategy).pair().expect("descriptors are left");
+    let once = |strategy| {
+        let (link, endpoint) = make(strategy);
         let other = endpoint.here().expect("nobody took it");
         assert!(block_on(async {
             link.send(7).expect("there is room");
@@ -436,12 +465,12 @@ fn counter(cue: &mut Cue) {
         }));
         assert_eq!(other.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
     };
-    once(); // the thread that wakes tasks has descriptors as well, and stays
+    STRATEGIES.into_iter().for_each(once); // the thread that wakes tasks has descriptors as well, and stays
     let before = descriptors();
     for round in 0..1000 {
         match round % 2 {
-            0 => once(),
-            _ => drop(tubepost::pair::<u64, str>().expect("descriptors are left")),
+            0 => once(STRATEGIES[round / 2 % 2]),
+            _ => drop(make(STRATEGIES[round / 2 % 2])),
         }
     }
     assert_eq!(descriptors(), before);
@@ -452,14 +481,16 @@ fn counter(cue: &mut Cue) {
 
 #[test]
 fn a_fork_keeps_nobody_alive() {
-    let mut parent = Child::start("parent", &[]);
-    parent.expect("well");
+    for strategy in STRATEGIES {
+        let mut parent = Child::start("parent", &[&strategy.to_string()]);
+        parent.expect("well");
+    }
 }
 
 /// A forked child has copies of the descriptors, and no part in anything. (In a process of its own: it would have those of
 /// other tests too.)
 fn parent(cue: &mut Cue) {
-    let (link, endpoint) = tubepost::pair::<u64, u64>().expect("descriptors are left");
+    let (link, endpoint) = pair_by(told(cue, 0));
     let mut child = start(endpoint);
     assert_eq!(child.ask("take"), "taken");
     let forked = fork(|| {

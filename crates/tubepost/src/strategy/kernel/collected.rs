@@ -264,6 +264,15 @@ fn is_collected(line: &OwnedFd) -> bool {
 impl Connection {
     /// A connection without a message.
     fn spare_line(&self) -> Result<OwnedFd, Refusal> {
+        if self.segment.bound().is_some() {
+            return Err(Error::BadOption {
+                what: "awaiting that a message is collected",
+                given: "by a pair of the kernel strategy".into(),
+                allowed: "by one of the shared strategy, or by a link with a name; or have it answered"
+                    .into(),
+            }
+            .into());
+        }
         let spare = self.spare().pop();
         match spare {
             Some(line) => Ok(line),

@@ -6,6 +6,7 @@ use super::room;
 use super::waiting::Waiters;
 use crate::domain::cleanup;
 use crate::domain::failed;
+use crate::domain::purse::Purse;
 use crate::domain::segment::{Id, Segment};
 use crate::domain::sockets::END;
 use crate::error::{Closed, Error};
@@ -162,7 +163,7 @@ impl Connection {
                 Err(Refusal::Closed(self.buried()))
             }
             Ok(token) => Ok(Some(token)),
-            Err(Errno::AGAIN) => Ok(None),
+            Err(Errno::AGAIN) => Ok(self.purse().is_some_and(Purse::take_kept).then_some(ANY)),
             Err(errno) => Err(failed("to read the credit of", &self.segment.path(), errno).into()),
         }
     }
@@ -189,6 +190,7 @@ impl Connection {
             return;
         }
         match &self.credit {
+            Some(_) if self.purse().is_some() => self.purse().into_iter().for_each(Purse::keep),
             Some(credit) => drop(tokens::put(credit.as_fd(), ANY)),
             None => {
                 self.granted.lock().unwrap_or_else(PoisonError::into_inner).insert(0, token);
@@ -200,9 +202,22 @@ impl Connection {
     /// Whether there seems to be a token, or the end.
     pub(super) fn has_token(&self) -> bool {
         match &self.credit {
-            Some(credit) => tokens::count(credit) > 0,
+            Some(_) => self.tokens() > 0,
             None => self.grants.load(Relaxed) > 0 || self.is_ready(PollFlags::IN),
         }
+    }
+
+    /// Of who can take from the pipe: how many there are.
+    pub(super) fn tokens(&self) -> u64 {
+        match self.purse() {
+            Some(purse) => purse.count(),
+            None => self.credit.as_ref().map_or(0, tokens::count),
+        }
+    }
+
+    /// Of a pair: where what is not used is kept.
+    fn purse(&self) -> Option<&Purse> {
+        self.segment.bound()?.purse()
     }
 
     pub(super) fn is_ready(&self, flags: PollFlags) -> bool {
@@ -294,7 +309,8 @@ impl Connection {
 
     pub(super) fn death(&self) -> Option<BorrowedFd<'_>> {
         let open = || {
-            let row = self.segment.rows.get(OWNER).ok()?;
+            // Of a pair the row is the other end's word, and the connection tells as much.
+            let row = self.segment.rows.get(OWNER).ok().filter(|_| self.segment.bound().is_none())?;
             let here = pid::means_here(row.namespace.load(Relaxed));
             let fd = if here { pid::watch(row.pid.load(Relaxed) as u32).ok()? } else { return None };
             Some(fd) // if it is of another process by now, the owner is dead, and who looks is told
@@ -309,6 +325,8 @@ impl Connection {
             Some(credit) if self.is_writable() => {
                 polled.push(PollFd::new(&self.socket, PollFlags::RDHUP));
                 polled.push(PollFd::new(credit, PollFlags::IN));
+                let kept = self.purse().and_then(Purse::counter);
+                polled.extend(kept.map(|kept| PollFd::from_borrowed_fd(kept, PollFlags::IN)));
             }
             Some(_) => polled.push(PollFd::new(&self.socket, PollFlags::OUT)),
             None => polled.push(PollFd::new(&self.socket, PollFlags::IN | PollFlags::RDHUP)),
@@ -328,6 +346,9 @@ impl Connection {
         match &self.credit {
             Some(credit) => {
                 add(credit.as_fd(), epoll::EventFlags::IN)?;
+                if let Some(kept) = self.purse().and_then(Purse::counter) {
+                    add(kept, epoll::EventFlags::IN)?;
+                }
                 add(self.socket.as_fd(), epoll::EventFlags::RDHUP)?;
             }
             None => add(self.socket.as_fd(), epoll::EventFlags::IN | epoll::EventFlags::RDHUP)?,

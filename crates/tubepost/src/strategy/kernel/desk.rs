@@ -22,6 +22,7 @@ use crate::domain::member::Peer;
 use crate::domain::segment::Segment;
 use crate::domain::sockets::Sockets;
 use crate::memory::packet::Body;
+use crate::os::packet::Who;
 use crate::os::{Errno, packet, tokens};
 use crate::queue::sealed::Shape;
 use rustix::buffer::spare_capacity;
@@ -116,6 +117,8 @@ pub(super) struct Desk {
     hole: Option<Arc<Pigeonhole>>,
     /// Of a link: whether its tokens tell anything. Not if nobody had them any more.
     tells: bool,
+    /// Of a pair: nobody else comes, and no token goes but with the pair.
+    of_pair: bool,
 }
 
 impl Desk {
@@ -161,12 +164,25 @@ impl Desk {
             deaf: false,
             hole: None,
             tells,
+            of_pair: false,
         })
     }
 
     /// Connections come in there.
     pub(super) fn receive_at(&mut self, hole: Arc<Pigeonhole>) {
         self.hole = Some(hole);
+    }
+
+    /// All messages come by this connection.
+    pub(super) fn receive_by(&mut self, line: OwnedFd, segment: &Segment) {
+        self.of_pair = true;
+        let who = Who { pid: 0, user: geteuid().as_raw(), groups: Vec::new() };
+        self.admit(Line::new(line, who, true).called(String::new()), segment);
+    }
+
+    /// Whether nobody can send anything any more.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.of_pair && self.lines.is_empty()
     }
 
     /// The next message, if there is one. `closely`: whoever asks looks again at once.
@@ -305,7 +321,7 @@ impl Desk {
         if line.granted.is_some() {
             self.put_token();
         }
-        self.suspicious = self.capacity > 0;
+        self.suspicious = self.capacity > 0 && !self.of_pair;
         if let Some(hole) = &self.hole {
             hole.was_hung_up();
         }

@@ -6,7 +6,6 @@
 use super::desk::{Desk, Next};
 use super::link::Way;
 use super::meeting::{Meeting, Present};
-use super::post::Pigeonhole;
 use super::taken::Taken;
 use super::waiting::Waiters;
 use crate::domain::cleanup;
@@ -96,22 +95,21 @@ impl Inlet {
     }
 
     /// The receiving end of a link, with what `way` gives for it.
-    pub(super) fn with_hole(
+    pub(super) fn with_way(
         segment: Segment,
         spin: Duration,
-        credit: OwnedFd,
-        way: impl FnOnce(&Segment, OwnedFd) -> Option<(Way, Arc<Pigeonhole>)>,
+        credit: Arc<OwnedFd>,
+        way: impl FnOnce(&Segment, OwnedFd, &mut Desk) -> Option<Way>,
     ) -> Result<Inlet, Error> {
         let path = segment.path();
         let trouble = |errno| failed(DESCRIPTORS, &path, errno);
         let (descriptors, for_desk) = Descriptors::new().map_err(trouble)?;
         let nudge = rustix::io::fcntl_dupfd_cloexec(&descriptors.nudge, 0).map_err(trouble)?;
-        let sockets = Sockets { listener: None, credit: Some(Arc::new(credit)) };
+        let sockets = Sockets { listener: None, credit: Some(credit) };
         let mut desk = Desk::new(sockets, for_desk, descriptors.nudge.as_fd(), &segment).map_err(trouble)?;
-        let Some((way, hole)) = way(&segment, nudge) else {
+        let Some(way) = way(&segment, nudge, &mut desk) else {
             return Err(Error::Damaged { name: segment.name.to_string(), what: "it is no link".into() });
         };
-        desk.receive_at(hole);
         Ok(Inlet::new(segment, spin, Rules::default(), desk, descriptors, Some(way)))
     }
 
@@ -199,8 +197,9 @@ impl Inlet {
                     continue;
                 }
                 None => {
+                    let deserted = desk.is_deserted();
                     drop(desk);
-                    self.nothing()?;
+                    self.nothing(deserted)?;
                     continue;
                 }
                 Some(Next::Back(letter)) if self.rules.is_worn(letter.before) => letter,
@@ -492,12 +491,12 @@ impl Inlet {
         let mut desk = self.desk();
         desk.look_around(&self.segment);
         desk.shut_the_greedy(&self.segment);
-        let any = desk.has_any() || !desk.leave_lanes();
+        let (any, deserted) = (desk.has_any() || !desk.leave_lanes(), desk.is_deserted());
         drop(desk);
         if any {
             self.nudge();
         }
-        any || !matches!(self.nothing(), Err(Refusal::Waiting))
+        any || !matches!(self.nothing(deserted), Err(Refusal::Waiting))
     }
 
     /// Ends the mailbox: nothing is received from now on, nobody can send, the name is free.

@@ -12,6 +12,9 @@
 //!                       nothing is there: the link is over
 //! ```
 //!
+//! **Of a pair** nobody connects: its one connection is there from the start (`domain::pair`), and when that was hung up and is empty,
+//! nobody can send any more, whoever lives.
+//!
 //! When to ask: it says that it left; its death was told; a connection was hung up; or nobody could tell, and the clock
 //! has ticked.
 //!
@@ -27,10 +30,12 @@ use super::outlet::Outlet;
 use super::packet::Kind;
 use super::post::{Pigeonhole, Post};
 use super::room;
+use crate::domain::bond::Bound;
 use crate::domain::entry::Linked;
-use crate::domain::failed;
+use crate::domain::pair::Half;
 use crate::domain::party::Party;
 use crate::domain::segment::{Id, Segment};
+use crate::domain::{NOWHERE, failed};
 use crate::error::Error;
 use crate::os::{Errno, clock, fork, packet, pid};
 use crate::queue::layout::SENDER;
@@ -38,6 +43,7 @@ use crate::strategy::Refusal;
 use crate::sync::watch::{self, Visit, Visited};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, Weak};
@@ -51,8 +57,8 @@ const SOON: Duration = Duration::from_millis(1);
 /// What the receiving end of a link has, and that of a mailbox has not.
 #[derive(Debug)]
 pub(super) struct Way {
-    post: Arc<Post>,
-    hole: Arc<Pigeonhole>,
+    /// Where its connections come in; nothing, of a pair.
+    comes_in: Option<(Arc<Post>, Arc<Pigeonhole>)>,
     /// Whether the sender's death will be told.
     watched: AtomicBool,
     /// The coarse clock at the last look at a sender whose death nobody tells.
@@ -101,12 +107,30 @@ impl Drop for Told {
 impl Way {
     pub(super) fn new(post: &Arc<Post>, hole: Arc<Pigeonhole>) -> Way {
         Way {
-            post: Arc::clone(post),
-            hole,
+            comes_in: Some((Arc::clone(post), hole)),
             watched: AtomicBool::new(false),
             looked: AtomicU64::new(0),
             told: OnceLock::new(),
         }
+    }
+
+    /// That of a pair: its only connection tells of the sender's end.
+    fn of_pair() -> Way {
+        Way {
+            comes_in: None,
+            watched: AtomicBool::new(true),
+            looked: AtomicU64::new(0),
+            told: OnceLock::new(),
+        }
+    }
+
+    /// Accepts all who wait. `false`: some may be left.
+    fn look(&self) -> bool {
+        self.comes_in.as_ref().is_none_or(|(post, _)| post.look())
+    }
+
+    fn attend(&self) {
+        self.comes_in.iter().for_each(|(post, _)| post.attend());
     }
 
     /// Whether somebody who does not sleep here is to be told when there is something.
@@ -116,15 +140,22 @@ impl Way {
 
     /// Whether a nudge is there to stay for now.
     pub(super) fn grieves(&self) -> bool {
-        self.hole.grieves()
+        self.comes_in.as_ref().is_some_and(|(_, hole)| hole.grieves())
+    }
+
+    fn is_hinted(&self) -> bool {
+        self.comes_in.as_ref().is_some_and(|(_, hole)| hole.is_hinted())
     }
 
     /// Whether to ask if the sender lives.
-    fn suspects(&self, segment: &Segment) -> bool {
-        if segment.sender_has_left() || self.hole.grieves() {
+    fn suspects(&self, segment: &Segment, deserted: bool) -> bool {
+        if deserted || segment.sender_has_left() || self.grieves() {
             return true;
         }
-        if self.watched.load(Relaxed) && !self.hole.is_hinted() {
+        if let Some(bound) = segment.bound() {
+            return bound.is_due(); // who was forked from the sender may have the connection too
+        }
+        if self.watched.load(Relaxed) && !self.is_hinted() {
             return false;
         }
         let now = clock::coarse();
@@ -137,7 +168,8 @@ impl Way {
             return;
         }
         let Ok(row) = segment.rows.get(SENDER) else { return };
-        let weak: Weak<Pigeonhole> = Arc::downgrade(&self.hole);
+        let Some((_, hole)) = &self.comes_in else { return };
+        let weak: Weak<Pigeonhole> = Arc::downgrade(hole);
         if pid::means_here(row.namespace.load(Relaxed))
             && watch::watch(row.pid.load(Relaxed) as u32, weak, || !segment.is_dead(SENDER))
         {
@@ -146,7 +178,9 @@ impl Way {
     }
 
     pub(super) fn forget(&self, segment: &Segment) {
-        self.post.forget(&segment.name, &self.hole);
+        if let Some((post, hole)) = &self.comes_in {
+            post.forget(&segment.name, hole);
+        }
     }
 }
 
@@ -158,16 +192,30 @@ impl Inlet {
             let domain = segment.domain.path().into();
             return Err(Error::NoSuchName { name: segment.name.to_string(), domain });
         };
-        Inlet::with_hole(segment, spin, credit, |segment, nudge| {
-            Pigeonhole::at(post, segment, nudge).map(|hole| (Way::new(post, Arc::clone(&hole)), hole))
+        Inlet::with_way(segment, spin, Arc::new(credit), |segment, nudge, desk| {
+            let hole = Pigeonhole::at(post, segment, nudge)?;
+            desk.receive_at(Arc::clone(&hole));
+            Some(Way::new(post, hole))
+        })
+    }
+
+    /// The receiving end of a pair.
+    pub(crate) fn of_pair(half: Half, spin: Duration) -> Result<Inlet, Error> {
+        let (Some(line), Some(purse)) = (half.line, half.segment.bound().and_then(Bound::purse)) else {
+            unreachable!("a pair of the kernel strategy has both")
+        };
+        let credit = Arc::clone(purse.pipe());
+        Inlet::with_way(half.segment, spin, credit, |segment, _, desk| {
+            desk.receive_by(line, segment);
+            Some(Way::of_pair())
         })
     }
 
     /// Nothing is there. Is somebody who may send? Says that there is, or comes back to look again.
     #[inline]
-    pub(super) fn nothing(&self) -> Result<(), Refusal> {
+    pub(super) fn nothing(&self, deserted: bool) -> Result<(), Refusal> {
         match &self.way {
-            Some(way) if way.suspects(self.segment()) => self.ask_for_sender(way),
+            Some(way) if way.suspects(self.segment(), deserted) => self.ask_for_sender(way),
             _ => Err(Refusal::Waiting),
         }
     }
@@ -175,7 +223,8 @@ impl Inlet {
     #[cold]
     fn ask_for_sender(&self, way: &Way) -> Result<(), Refusal> {
         // Where not all could be accepted, what it sent may wait still.
-        if !self.segment().is_dead(SENDER) || !way.post.look() {
+        let gone = self.desk().is_deserted() || self.segment().is_dead(SENDER);
+        if !gone || !way.look() {
             return Err(Refusal::Waiting);
         }
         let any = {
@@ -193,21 +242,22 @@ impl Inlet {
     /// What a link's receiver does before it waits: how long that may be at most.
     #[cold]
     pub(super) fn look_after_sender(&self, way: &Way, again: bool) -> Result<Duration, Refusal> {
-        way.post.attend();
+        way.attend();
         if again {
-            way.post.look();
+            way.look();
         }
         let watched = way.watched.load(Relaxed);
         way.watch_sender(self.segment());
         // Once a second in any case: one that leaves by another handle than this link's tells nobody.
-        if again || !watched || way.suspects(self.segment()) {
+        let deserted = self.desk().is_deserted();
+        if again || !watched || way.suspects(self.segment(), deserted) {
             match self.ask_for_sender(way) {
                 Ok(()) => return Ok(Duration::ZERO),
                 Err(Refusal::Waiting) => {}
                 Err(other) => return Err(other),
             }
         }
-        let soon = way.hole.grieves() || way.hole.is_hinted();
+        let soon = way.grieves() || way.is_hinted();
         Ok(if soon { SOON } else { Duration::MAX })
     }
 
@@ -225,7 +275,7 @@ impl Inlet {
     /// Has this called, once, when there may be something. Look again after this.
     pub(crate) fn tell(&self, tell: impl Fn() + Send + Sync + 'static) {
         let Some(way) = &self.way else { return };
-        way.post.attend();
+        way.attend();
         way.watch_sender(self.segment());
         let make = || -> Result<Arc<Told>, Errno> {
             let told = Arc::new(Told {
@@ -299,6 +349,17 @@ impl Outlet {
         Err(Error::Busy { name: segment.name.to_string() })
     }
 
+    /// The sending end of a pair.
+    pub(crate) fn of_pair(half: Half, name: &str, spin: Duration) -> Result<Outlet, Error> {
+        let (Some(line), Some(purse)) = (half.line, half.segment.bound().and_then(Bound::purse)) else {
+            unreachable!("a pair of the kernel strategy has both")
+        };
+        let credit = rustix::io::fcntl_dupfd_cloexec(&**purse.pipe(), 0)
+            .map_err(|errno| failed("to make", Path::new(NOWHERE), errno))?;
+        let call = Call { post: half.segment.id(), kind: Kind::Link, token: 0, link: 0 };
+        Ok(Outlet::by(Connection::new(half.segment, line, Some(credit), name, spin, call)))
+    }
+
     /// The sending process leaves this link, whatever handles there are still.
     pub(crate) fn leave_link(&self) {
         let at = self.connection();
@@ -310,7 +371,7 @@ impl Outlet {
 impl Connection {
     /// Of a link: says that no more is sent.
     pub(super) fn leave_link(&self) {
-        if self.segment.parties().is_some() && self.segment.is_ours() {
+        if self.segment.is_link() && self.segment.is_ours() {
             self.segment.leave(SENDER);
         }
     }

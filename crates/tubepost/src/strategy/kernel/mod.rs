@@ -23,6 +23,9 @@
 //! **Links** are the same each way, but that the socket is the process's, one for all its links ([`post`], [`link`]). Both ends can open the pipe, whoever's
 //! process they are of: what they can spoil is theirs.
 //!
+//! **Pairs** have no name, so nobody connects: each way has its one connection from the start, and the pipe has no name either. The sender has its reading
+//! end only: tokens that it does not use it keeps (`domain::purse`). Nobody else can have taken any along, so none is ever put in for one that is missing.
+//!
 //! **Sealed.** The same connections, desk and ends serve the sealed strategy, where messages go by memory and notes by the connection: [`lane`] tells how. There is no pipe
 //! there, and no one order: each sender has places of its own ([`posting`]), and they are received from in turn ([`lanes`]).
 //!

@@ -10,7 +10,7 @@ use crate::domain::sockets;
 use crate::domain::stat::{self, Stat};
 use crate::domain::{failed, no_memory};
 use crate::error::{Closed, Error};
-use crate::os::{Errno, packet, tokens};
+use crate::os::{Errno, packet};
 use crate::queue::sealed::Shape;
 use crate::strategy::Refusal;
 use crate::strategy::shared::attach::{Wish, agree};
@@ -349,9 +349,11 @@ impl Outlet {
         if let Some(posting) = &at.posting {
             return posting.waiting(at);
         }
-        let Some(credit) = &at.credit else { return at.segment.count().waiting };
+        if at.is_a_strangers() {
+            return at.segment.count().waiting;
+        }
         let capacity = at.segment.geometry.choice.capacity;
-        capacity.saturating_sub(tokens::count(credit)) + at.segment.header().sockets.back.load(Acquire)
+        capacity.saturating_sub(at.tokens()) + at.segment.header().sockets.back.load(Acquire)
     }
 
     pub(crate) fn is_full(&self) -> bool {

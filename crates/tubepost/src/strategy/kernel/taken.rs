@@ -2,12 +2,13 @@
 
 use super::desk::{Desk, Fresh, Letter, Next};
 use super::inlet::Inlet;
-use crate::domain::member::Peer;
+use crate::domain::member::{self, Peer};
 use crate::error::Error;
 use crate::memory::packet::Body;
 use crate::memory::payload::Unfit;
 use crate::queue::calls::Address;
 use crate::queue::in_place::{InPlace, View};
+use crate::queue::layout::SENDER;
 use crate::strategy::{Arrival, Hand, Refusal};
 use std::os::fd::OwnedFd;
 use std::sync::MutexGuard;
@@ -45,12 +46,21 @@ impl<'a> Taken<'a> {
         kept
     }
 
+    /// Who is at the other end of a connection; of a pair, by its own word, for the kernel knows who made it.
+    fn sender_by(&self, line: u64) -> Peer {
+        let segment = self.inlet.segment();
+        match segment.bound().and_then(|_| segment.rows.get(SENDER).ok()) {
+            Some(row) => member::peer(row),
+            None => self.desk.sender(line),
+        }
+    }
+
     /// What came by a connection has a sender, and stays with its owner from now on.
     fn is_delivered(&mut self) {
         self.next = match self.next.take() {
             Some(Next::Fresh(fresh)) => {
                 self.inlet.segment().one_less_waits();
-                let (sender, user) = (self.desk.sender(fresh.line), self.desk.user(fresh.line));
+                let (sender, user) = (self.sender_by(fresh.line), self.desk.user(fresh.line));
                 Some(Next::Back(self.desk.deliver(fresh, sender, user)))
             }
             other => other,
@@ -128,7 +138,7 @@ impl Arrival for Taken<'_> {
 
     fn sender(&self) -> Peer {
         match &self.next {
-            Some(Next::Fresh(fresh)) => self.desk.sender(fresh.line),
+            Some(Next::Fresh(fresh)) => self.sender_by(fresh.line),
             Some(Next::Back(letter)) => letter.sender.clone(),
             None => nobody(),
         }
