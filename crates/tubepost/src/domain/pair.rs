@@ -15,7 +15,7 @@
 //!
 //! ```text
 //! line     an end of the connection by which the messages go
-//! credit   the reading end of a pipe with the tokens, if it sends; the writing end, if it receives (`purse`)
+//! credit   a pipe with the tokens: the reading end, if it sends; one to write by, and read, if it receives (`purse`)
 //! ```
 //!
 //! All descriptions are opened where the pair is made, by way of /proc; the process that takes the other end needs no file system at

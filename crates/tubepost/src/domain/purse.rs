@@ -1,7 +1,7 @@
-//! The credit of one way of a pair that the kernel copies, as one end has it: the end of a pipe without a name.
+//! The credit of one way of a pair that the kernel copies, as one end has it: a pipe without a name.
 //!
-//! Who receives has the end where tokens are put in, and nobody else; who sends has the one where they are taken out.
-//! So the sender can't make credit, and can't put back what it could not use: that it keeps, in a counter of the kernel's
+//! Who receives puts tokens in, and nobody else; who sends has the end where they are taken out, each as an open file of its own.
+//! So the sender can't put back what it could not use: that it keeps, in a counter of the kernel's
 //! that is readable as long as there is any, for other threads may be waiting.
 //!
 //! **What if it dies here?** All of it goes, and the way with it.
@@ -81,7 +81,6 @@ mod tests {
         assert!(tokens::is_unnamed(put.as_fd(), false) && !tokens::is_unnamed(put.as_fd(), true));
         tokens::put(put.as_fd(), 7).expect("there is room");
         assert!(tokens::put(taken.as_fd(), 8).is_err(), "who takes can't put");
-        assert!(tokens::take(put.as_fd()).is_err(), "who puts can't take");
         let (purse, other) = (Purse::new(taken, true), Purse::new(put, false));
         let (purse, other) = (purse.expect("descriptors are left"), other.expect("descriptors are left"));
         assert!(!purse.take_kept() && purse.count() == 1 && other.count() == 1);
@@ -90,5 +89,9 @@ mod tests {
         assert!(purse.take_kept() && !purse.take_kept());
         other.keep();
         assert!(!other.take_kept() && other.count() == 1);
+        // Nobody takes any more.
+        drop(purse);
+        tokens::put(other.pipe().as_fd(), 8).expect("there is room");
+        assert_eq!(other.count(), 2);
     }
 }

@@ -7,7 +7,7 @@ use super::Errno;
 use rustix::fs::{FileType, Gid, Mode, OFlags, chmod, chown, fcntl_getfl, mknodat, open};
 use rustix::io::{ioctl_fionread, read, write};
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Bytes of a token.
@@ -30,16 +30,19 @@ fn size_for(tokens: usize) -> usize {
     if size == USUAL { 2 * USUAL } else { size }
 }
 
-/// One without a name: where to take, and where to put.
+/// One without a name: where to take, and where to put. (There one could take as well: what is put where nobody can take ends the process,
+/// by SIGPIPE.)
 pub(crate) fn unnamed(tokens: usize) -> Result<(OwnedFd, OwnedFd), Errno> {
     let (taken, put) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     fcntl_setpipe_size(&put, size_for(tokens))?;
-    Ok((taken, put))
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let both = open(format!("/proc/self/fd/{}", put.as_raw_fd()), flags, Mode::empty())?;
+    Ok((taken, both))
 }
 
 /// Whether one can take there, or put, and does not wait.
 pub(crate) fn is_unnamed(pipe: BorrowedFd<'_>, takes: bool) -> bool {
-    let mode = if takes { OFlags::RDONLY } else { OFlags::WRONLY };
+    let mode = if takes { OFlags::RDONLY } else { OFlags::RDWR };
     let is_pipe =
         rustix::fs::fstat(pipe).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
     let flags = fcntl_getfl(pipe).unwrap_or(OFlags::RDWR);

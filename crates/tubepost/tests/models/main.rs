@@ -27,6 +27,7 @@
 //! | [`meeting`] | the same: who waits where nothing is stored | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
 //! | [`pairs`] | ends without a name: who has one, when it is dead, who is told | in order |
+//! | [`kept`] | pairs of the kernel strategy: tokens that were not used | in order |
 //! | [`posts`] | links of the kernel strategy: who comes, and how a receiver knows that no more does | in order |
 //! | [`sealed`] | the sealed strategy: words of one writer each: notes, withdrawing, closing | store buffers |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
@@ -52,6 +53,7 @@ mod explorer;
 mod fencing;
 mod given_here;
 mod handoff;
+mod kept;
 mod linking;
 mod meeting;
 mod memory;

@@ -157,13 +157,17 @@ impl Connection {
     #[inline]
     pub(super) fn take_token(&self) -> Result<Option<u64>, Refusal> {
         let Some(credit) = &self.credit else { return Ok(self.take_grant()) };
+        // First: as long as the owner misses it, it looks into all that is there.
+        if self.purse().is_some_and(Purse::take_kept) {
+            return Ok(Some(ANY));
+        }
         match tokens::take(credit.as_fd()) {
             Ok(END) => {
                 let _ = tokens::put(credit.as_fd(), END);
                 Err(Refusal::Closed(self.buried()))
             }
             Ok(token) => Ok(Some(token)),
-            Err(Errno::AGAIN) => Ok(self.purse().is_some_and(Purse::take_kept).then_some(ANY)),
+            Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(failed("to read the credit of", &self.segment.path(), errno).into()),
         }
     }
