@@ -1,12 +1,13 @@
 //! `tubepost link`: what comes on standard input goes to another process, what that one sends to standard output.
 //!
-//! Two threads: one sends, this one receives. The other process's end is this one's; the end of standard input is not.
+//! Two threads: one sends, this one receives. At the end of standard input it stops sending; it ends when the other process ends, or when
+//! that one has stopped sending too.
 
 use std::io::{BufRead, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use tubepost::{Domain, Process, TryRecvError};
+use tubepost::{Domain, End, Process, TryRecvError};
 
 use crate::cli::Link;
 use crate::ending::{Ending, Reason};
@@ -41,18 +42,55 @@ pub fn leave_when_told(ending: Ending, process: &Process, told: &Arc<OnceLock<Re
     });
 }
 
+/// What may come to an end.
+enum Over {
+    Input,
+    Peer(Option<End>),
+}
+
 fn talk(process: &Process, args: &Link) -> Result<(), Failure> {
     let options = match args.strategy {
         Some(strategy) => Lines::options().strategy(strategy.into()),
         None => Lines::options(),
     };
     let link = options.connect(process, &args.peer, args.timeout.unwrap_or(FOR_EVER))?;
-    let sending = link.clone();
+    let mut monitor = process.monitor(&args.peer)?;
+    let (tell, over) = mpsc::channel();
+    let (sending, input_over) = (link.clone(), tell.clone());
     std::thread::spawn(move || {
         if let Err(failure) = send_lines(&sending) {
             complain(failure);
         }
+        if let Err(error) = sending.stop_sending() {
+            complain(error);
+        }
+        let _ = input_over.send(Over::Input); // nobody hears it who is at an end
     });
+    receive_lines(&link)?;
+    // Nothing more comes: that one stopped sending, or is gone.
+    if let Some(end) = monitor.wait_timeout(Duration::ZERO)? {
+        return how_it_ended(Some(end), &link);
+    }
+    std::thread::spawn(move || {
+        let end = monitor.wait().unwrap_or(None);
+        let _ = tell.send(Over::Peer(end)); // as above
+    });
+    match over.recv() {
+        Ok(Over::Peer(end)) => how_it_ended(end, &link),
+        Ok(Over::Input) | Err(_) => Ok(()),
+    }
+}
+
+fn how_it_ended(end: Option<End>, link: &Lines) -> Result<(), Failure> {
+    match end {
+        Some(End::Left) => Ok(()),
+        Some(End::NotThere) | None if link.peer_has_left() => Ok(()),
+        _ => Err(Failure::died(link.peer().pid)),
+    }
+}
+
+/// Until nothing more comes.
+fn receive_lines(link: &Lines) -> Result<(), Failure> {
     let mut out = output::buffered()?;
     loop {
         let line = match link.try_recv() {
@@ -67,10 +105,7 @@ fn talk(process: &Process, args: &Link) -> Result<(), Failure> {
                 out.write_all(&line)?;
                 out.write_all(b"\n")?;
             }
-            Err(TryRecvError::Closed(_)) => {
-                out.flush()?;
-                return if link.peer_has_left() { Ok(()) } else { Err(Failure::died(link.peer().pid)) };
-            }
+            Err(TryRecvError::Closed(_)) => return Ok(out.flush()?),
             Err(other) => return Err(other.into()),
         }
     }

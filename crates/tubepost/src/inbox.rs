@@ -75,6 +75,13 @@ struct List {
     looked: Mutex<Instant>,
 }
 
+impl Drop for List {
+    fn drop(&mut self) {
+        // Another inbox finds them when it next looks at all.
+        self.ready().iter().for_each(|ready| ready.companion.listed.store(false, SeqCst));
+    }
+}
+
 /// A link in the list.
 #[derive(Clone, Debug)]
 struct Ready {
@@ -252,6 +259,9 @@ impl<M: Message + ?Sized> Inbox<M> {
             looked: Mutex::new(Instant::now()),
         };
         list.joined.hear_of_newcomers();
+        list.joined.discover();
+        // Those too that an inbox before left alone, being of another format, or lost when it was dropped.
+        list.joined.companions().values().for_each(|companion| companion.listed.store(false, SeqCst));
         list.put_all();
         Ok(Inbox { list: Arc::new(list), _of: PhantomData })
     }

@@ -464,6 +464,51 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
         }
     }
 
+    /// Sends nothing more by this link: the other process receives what was sent, and is told `Closed` then. What it sends
+    /// still comes. What is sent here from now on, by whatever handle, is refused as closed. Call this when no thread of
+    /// this process sends: a message that is just being sent may be lost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`]; [`Error::BadOption`] for a [pair](crate::pair()) of the kernel strategy, which has one connection for both ways.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-stop-sending-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// # use tubepost::{Link, Process};
+    /// # let alice = Process::options().domain(&domain).join("alice")?;
+    /// # let bob = Process::options().domain(&domain).join("bob")?;
+    /// let to_bob = alice.link::<str>("bob")?;
+    /// let to_alice = bob.link::<str>("alice")?;
+    /// to_bob.send("the last word")?;
+    /// to_bob.stop_sending()?;
+    /// assert_eq!(to_alice.recv()?, "the last word");
+    /// assert!(to_alice.recv().is_err_and(|error| error.is_closed()));
+    /// to_alice.send("so you think")?;
+    /// assert_eq!(to_bob.recv()?, "so you think");
+    /// assert!(to_bob.send("but").is_err_and(|error| error.is_closed()));
+    /// # drop((alice, bob, to_bob, to_alice));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop_sending(&self) -> Result<(), Error> {
+        let outlet = self.sender.outlet();
+        if outlet.segment().geometry.choice.kernel && matches!(self.between, Between::Nameless(_)) {
+            return Err(Error::BadOption {
+                what: "to stop sending",
+                given: "by a pair of the kernel strategy".into(),
+                allowed:
+                    "one of the shared strategy, or a link between processes that joined; or drop the pair"
+                        .into(),
+            });
+        }
+        if !outlet.segment().is_ours() && !outlet.segment().is_disowned() {
+            return Err(Error::Forked);
+        }
+        outlet.stop_sending();
+        Ok(())
+    }
+
     /// As [`Sender::send`].
     ///
     /// # Errors

@@ -10,7 +10,9 @@ use crate::scene::{Running, Scene, until};
 /// A process that joined, and heeds signals.
 fn start(scene: &Scene, args: &[&str]) -> Running {
     let running = scene.start_fed(args);
-    until("it joined", || scene.find(args[1]).is_some_and(|row| row["kind"] == "process"));
+    // One that is dead may be called so still.
+    let joined = |row: serde_json::Value| row["kind"] == "process" && row["owner"]["pid"] == running.pid();
+    until("it joined", || scene.find(args[1]).is_some_and(joined));
     running
 }
 
@@ -45,6 +47,7 @@ fn lines_go_both_ways_until_one_ends() {
         bob.input().write_all(b"still there?\n").expect("it reads");
         assert_eq!(alice.line(), "still there?");
         bob.signal(Signal::TERM);
+        until("bob left", || scene.find("bob").is_none()); // before its input ends too
         bob.end().code(143).quietly();
         alice.end().code(0).quietly();
         nothing_is_left(&scene);
@@ -64,6 +67,38 @@ fn who_is_killed_is_told_apart_from_who_ends() {
         bob.end();
         scene.run(&["gc"]).code(0);
         nothing_is_left(&scene);
+    }
+}
+
+/// Nobody has anything more to say: then there is nothing to wait for.
+#[test]
+fn both_end_when_both_inputs_have_ended() {
+    for strategy in STRATEGIES {
+        let scene = Scene::new();
+        let (mut alice, mut bob) = talking(&scene, strategy);
+        alice.input().write_all(b"the last word\n").expect("it reads");
+        alice.close_input();
+        assert_eq!(bob.line(), "the last word");
+        bob.input().write_all(b"no, mine\n").expect("it reads");
+        bob.close_input();
+        assert_eq!(alice.line(), "no, mine");
+        alice.end().code(0).quietly();
+        bob.end().code(0).quietly();
+        nothing_is_left(&scene);
+    }
+}
+
+#[test]
+fn who_is_killed_has_died_also_for_one_who_has_nothing_more_to_say() {
+    for strategy in STRATEGIES {
+        let scene = Scene::new();
+        let (mut alice, mut bob) = talking(&scene, strategy);
+        alice.close_input();
+        bob.input().write_all(b"still there?\n").expect("it reads");
+        assert_eq!(alice.line(), "still there?");
+        bob.signal(Signal::KILL);
+        alice.end().code(5).complains(&["bob", "died"]);
+        bob.end();
     }
 }
 

@@ -23,7 +23,8 @@ use crate::sync::wait::{Bell, Quiet, Wakes};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ use std::time::Duration;
 const NAME_BYTE: u64 = 0;
 /// How often, a millisecond apart, to try for that lock before saying that somebody is busy.
 const TRIES: u32 = 100;
+/// The epoch of no process.
+const NOBODYS: u64 = u64::MAX;
 
 /// The id of a mailbox: never used again, even by another of the same name.
 ///
@@ -110,7 +113,8 @@ pub(crate) struct Segment {
     pub(super) map: Arc<Map>,
     header: HeaderOf,
     id: Id,
-    epoch: u64,
+    /// Of the process that mapped it; [`NOBODYS`] once that one has done with it.
+    epoch: AtomicU64,
 }
 
 impl Segment {
@@ -139,7 +143,7 @@ impl Segment {
             bound: None,
             herald: OnceLock::new(),
             geometry,
-            epoch: map.epoch(),
+            epoch: AtomicU64::new(map.epoch()),
             header,
             facts,
             map,
@@ -154,7 +158,17 @@ impl Segment {
     /// Whether this is the process that mapped it, and not a forked child.
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
-        fork::is_current(self.epoch)
+        fork::is_current(self.epoch.load(Relaxed))
+    }
+
+    /// This process uses it no more, whatever handles there are.
+    pub(crate) fn disown(&self) {
+        self.epoch.store(NOBODYS, Relaxed);
+    }
+
+    /// Whether it was [disowned](Self::disown).
+    pub(crate) fn is_disowned(&self) -> bool {
+        self.epoch.load(Relaxed) == NOBODYS
     }
 
     pub(crate) fn path(&self) -> PathBuf {

@@ -67,6 +67,16 @@ impl Outlet {
     }
 }
 
+impl Outlet {
+    /// The same, and nothing can be sent from now on.
+    pub(crate) fn stop_sending(&self) {
+        match self {
+            Outlet::Shared(outlet) => outlet.at.stop_sending(),
+            Outlet::Kernel(outlet) => outlet.stop_sending(),
+        }
+    }
+}
+
 impl Inlet {
     /// The receiving end of a direction of a link, made if it is not there. Whether it was made.
     pub(crate) fn link(

@@ -20,6 +20,7 @@ pub(crate) mod shared;
 pub(crate) use arrival::{Arrival, Hand, With};
 pub(crate) use ends::{CALLS, Collection, Inlet, Outlet};
 
+use crate::domain::segment::Segment;
 use crate::error::{Closed, Error};
 
 /// Why a strategy did not do what it was asked.
@@ -38,4 +39,13 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         Refusal::Failed(Box::new(error))
     }
+}
+
+/// It is another process's; or this one stopped sending by it.
+#[cold]
+pub(crate) fn not_ours(segment: &Segment) -> Refusal {
+    if segment.is_disowned() {
+        return Refusal::Closed(Closed { uncollected: 0 });
+    }
+    Error::Forked.into()
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tubepost::{Link, Process, RecvTimeoutError, SendTimeoutError};
+use tubepost::{Error, Link, Process, RecvTimeoutError, SendTimeoutError};
 
 use crate::stage::{Child, PATIENCE, Place, until_asleep};
 
@@ -115,4 +115,28 @@ fn any_type_that_serde_knows_goes_through_a_link() {
         back.send(&Err("too long".into())).expect("there is room");
         assert_eq!(there.recv_timeout(PATIENCE), Ok(Err("too long".into())));
     }
+}
+
+/// What an inbox did not take, or was not made for, the next one does.
+#[test]
+fn an_inbox_after_another_one_receives_what_is_left() {
+    let place = Place::new();
+    let [alice, bob] = ["alice", "bob"].map(|name| join(&place, name));
+    let out = alice.link::<u64>("bob").expect("bob is there");
+    (0..3).for_each(|number| out.send(number).expect("there is room"));
+
+    let first = bob.inbox::<u64>().expect("a fixed length");
+    assert_eq!(first.recv_timeout(PATIENCE).expect("a message").message, 0);
+    drop(first);
+    let unfit = bob.inbox::<u32>().expect("a fixed length");
+    assert!(matches!(unfit.recv_timeout(PATIENCE), Err(RecvTimeoutError::Failed(Error::WrongFormat { .. }))));
+    drop(unfit);
+
+    let second = bob.inbox::<u64>().expect("a fixed length");
+    let third = bob.inbox::<u64>().expect("a fixed length");
+    assert_eq!(second.recv_timeout(PATIENCE).expect("a message").message, 1);
+    drop(second);
+    assert_eq!(third.recv_timeout(PATIENCE).expect("a message").message, 2);
+    out.send(3).expect("there is room");
+    assert_eq!(third.recv_timeout(PATIENCE).expect("a message").message, 3);
 }

@@ -247,7 +247,9 @@ impl Desk {
         if let Some(line) = self.lines.get_mut(&fresh.line) {
             line.kept = true;
         }
-        self.here.insert((fresh.token, fresh.line), fresh);
+        // Whose token was put back before is the next one: what its sender sent later by another connection may be here too.
+        let turn = if fresh.token == ANY { self.expected } else { fresh.token };
+        self.here.insert((turn, fresh.line), fresh);
     }
 
     /// One that was taken stays: it is the next one.

@@ -368,6 +368,16 @@ impl Outlet {
     }
 }
 
+impl Outlet {
+    /// The same, and nothing can be sent from now on.
+    pub(crate) fn stop_sending(&self) {
+        if self.segment().is_ours() {
+            self.leave_link();
+            self.segment().disown();
+        }
+    }
+}
+
 impl Connection {
     /// Of a link: says that no more is sent.
     pub(super) fn leave_link(&self) {

@@ -12,10 +12,10 @@ use crate::domain::{failed, no_memory};
 use crate::error::{Closed, Error};
 use crate::os::{Errno, packet};
 use crate::queue::sealed::Shape;
-use crate::strategy::Refusal;
 use crate::strategy::shared::attach::{Wish, agree};
 use crate::strategy::shared::batch::{Batch, Patience};
 use crate::strategy::shared::pending::Wait;
+use crate::strategy::{Refusal, not_ours};
 use crate::sync::wait::poll;
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -109,7 +109,7 @@ impl Outlet {
     pub(crate) fn may_send_so_much(&self, length: usize) -> Result<(), Refusal> {
         let segment = &self.at.segment;
         if !segment.is_ours() {
-            return Err(Error::Forked.into());
+            return Err(not_ours(segment));
         }
         let (length, max) = (length as u64, segment.geometry.choice.max_message);
         if length > max { Err(Error::TooLong { length, max }.into()) } else { Ok(()) }

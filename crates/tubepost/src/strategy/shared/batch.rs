@@ -10,16 +10,16 @@
 //!
 //! **What if it dies here?** See `queue::runs`. An owner's head is never more than one place behind, as with single messages.
 
+use super::closed;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::taken::Taken;
-use super::{closed, forked};
 use crate::memory::payload::{Payload, Unfit};
 use crate::queue::mapped::Lent;
 pub(crate) use crate::queue::runs::RUN;
 use crate::queue::runs::Run;
 use crate::queue::slots::{Head, Place, Refused, Words};
-use crate::strategy::Refusal;
+use crate::strategy::{Refusal, not_ours};
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Instant;
 
@@ -79,7 +79,7 @@ impl Outlet {
         let at = &*self.at;
         let slots = &at.segment.slots;
         if !at.segment.is_ours() {
-            return Err(forked());
+            return Err(not_ours(&at.segment));
         }
         let most = batch.in_line(|length| slots.words.fits(length));
         if most == 0 {

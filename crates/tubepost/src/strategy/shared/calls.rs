@@ -11,7 +11,7 @@ use super::outlet::Outlet;
 use super::pending::Wait;
 use super::taken::InHand;
 use super::tasks::{failed, for_room, now};
-use super::{Attachment, forked, too_long};
+use super::{Attachment, too_long};
 use crate::error::{Closed, Error, Fate};
 use crate::memory::payload::Unfit;
 use crate::queue::calls::{Address, Answering, Outcome, Pending, SHORT, Unwanted};
@@ -19,7 +19,7 @@ use crate::queue::chunks::NoChunk;
 use crate::queue::layout::{CALL_CELL, CALLS};
 use crate::queue::mapped::Lent;
 use crate::queue::slots::{Member, Place};
-use crate::strategy::Refusal;
+use crate::strategy::{Refusal, not_ours};
 use crate::sync::wait::{Bell, pass_a_moment, poll_finely};
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering::Relaxed;
@@ -166,7 +166,7 @@ impl Outlet {
         let at = &*self.at;
         let segment = &at.segment;
         if !segment.is_ours() {
-            return Err(forked());
+            return Err(not_ours(segment));
         }
         let (length, longest) = (question.len() as u64, segment.geometry.choice.longest());
         if length > longest {
@@ -260,7 +260,7 @@ impl<'a> Asking<'a> {
         read: impl FnOnce(&Lent<'_>) -> R,
     ) -> Poll<Result<R, Unanswered>> {
         if !self.outlet.at.segment.is_ours() {
-            return Poll::Ready(Err(forked().into()));
+            return Poll::Ready(Err(not_ours(&self.outlet.at.segment).into()));
         }
         if self.under_way.is_none() {
             self.under_way = Some(self.outlet.begin_call(question, &mut self.letter)?);

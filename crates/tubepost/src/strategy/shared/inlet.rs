@@ -9,7 +9,7 @@ use super::handoff::Met;
 use super::overdue::Seen;
 use super::rules::Rules;
 use super::taken::Taken;
-use super::{Attachment, Pace, Stuck, closed, forked};
+use super::{Attachment, Pace, Stuck, closed};
 use crate::domain::cleanup;
 use crate::domain::entry::{self, Plan};
 use crate::error::{Closed, Error};
@@ -20,7 +20,7 @@ use crate::queue::in_hand;
 use crate::queue::layout::{ENTRY, OWNER};
 use crate::queue::slots::{Head, Member, Place};
 use crate::queue::takes::{Take, Taking, note_skip};
-use crate::strategy::{Refusal, With};
+use crate::strategy::{Refusal, With, not_ours};
 use crate::sync::sole::{Held, Sole};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -177,7 +177,7 @@ impl Inlet {
     #[inline(never)]
     pub(super) fn take(&self) -> Result<Taken<'_>, Refusal> {
         if !self.at.segment.is_ours() {
-            return Err(forked());
+            return Err(not_ours(&self.at.segment));
         }
         loop {
             match &self.sole {

@@ -19,6 +19,7 @@ use crate::domain::segment::Segment;
 use crate::error::Error;
 use crate::queue::layout::{Geometry, Kind, OWNER, SENDER};
 use crate::strategy::Refusal;
+use crate::sync::sole::Sole;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, Weak};
@@ -172,6 +173,16 @@ impl Attachment {
     pub(crate) fn leave_link(&self) {
         self.segment.leave(self.member);
         self.tell_deserted();
+    }
+
+    /// The same, and nothing can be sent from now on.
+    pub(crate) fn stop_sending(&self) {
+        let _alone = self.alone.as_ref().map(Sole::hold);
+        if self.segment.is_ours() {
+            self.shut_door();
+            self.leave_link();
+            self.segment.disown();
+        }
     }
 
     /// Of a link's sender, which has just left it: the receiver is to see.

@@ -9,14 +9,14 @@
 use super::collected::Uncollected;
 use super::offer::Offer;
 use super::outlet::Outlet;
-use super::{closed, forked, too_long};
+use super::{closed, too_long};
 use crate::error::Error;
 use crate::queue::cells::Mapped;
 use crate::queue::chunks::{Chunk, Ticket, Use, Word};
 use crate::queue::handoff::Handoff;
 use crate::queue::in_place::Writable;
 use crate::queue::slots::Place;
-use crate::strategy::Refusal;
+use crate::strategy::{Refusal, not_ours};
 use std::time::Instant;
 
 /// A chunk that a sender has, and what it sees in it.
@@ -67,7 +67,7 @@ impl Outlet {
     pub(crate) fn may_lend_so_much(&self, length: usize) -> Result<(), Refusal> {
         let segment = &self.at.segment;
         if !segment.is_ours() {
-            return Err(forked());
+            return Err(not_ours(segment));
         }
         let max = segment.geometry.choice.max_message;
         if length as u64 > max {
@@ -94,7 +94,7 @@ impl Outlet {
     #[inline]
     fn post_lease<const AWAITED: bool, H: ?Sized>(&self, lease: &Lease<H>) -> Result<Place, Refusal> {
         if !self.at.segment.is_ours() {
-            return Err(forked());
+            return Err(not_ours(&self.at.segment));
         }
         self.look_at_clock()?;
         match self.own(lease) {

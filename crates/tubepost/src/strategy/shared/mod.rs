@@ -405,11 +405,6 @@ fn too_long(length: u64, max: u64) -> Refusal {
     Error::TooLong { length, max }.into()
 }
 
-#[cold]
-fn forked() -> Refusal {
-    Error::Forked.into()
-}
-
 /// Lets the other end get ahead; see the module's text.
 #[inline]
 fn back_off(run: u64) {

@@ -1,13 +1,13 @@
 //! A sender's end.
 
 use super::attach::{Opened, Wish, attach};
-use super::{A_WHILE, Attachment, Pace, Stuck, back_off, closed, forked, too_long};
+use super::{A_WHILE, Attachment, Pace, Stuck, back_off, closed, too_long};
 use crate::domain::cleanup;
 use crate::error::{Closed, Error};
 use crate::queue::about;
 use crate::queue::chunks::{Chunk, Use};
 use crate::queue::slots::{Place, Refused, Unpublished, Words};
-use crate::strategy::Refusal;
+use crate::strategy::{Refusal, not_ours};
 use crate::sync::wait::poll;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -73,7 +73,7 @@ impl Outlet {
     pub(super) fn post<const AWAITED: bool>(&self, bytes: &[u8]) -> Result<Place, Refusal> {
         let at = &*self.at;
         if !at.segment.is_ours() {
-            return Err(forked());
+            return Err(not_ours(&at.segment));
         }
         self.look_at_clock()?;
         self.post_unasked::<AWAITED>(bytes)
@@ -367,7 +367,7 @@ impl Outlet {
     pub(crate) fn closed(&self, deadline: Option<Instant>) -> Result<Closed, Refusal> {
         let at = &self.at;
         if !at.segment.is_ours() {
-            return Err(forked());
+            return Err(not_ours(&at.segment));
         }
         let done = at.segment.end().wait(
             deadline,

@@ -2,7 +2,6 @@
 //! here.
 
 use super::collected::{Uncollected, free_withdrawn};
-use super::forked;
 use super::inlet::Inlet;
 use super::loaned::Lease;
 use super::outlet::Outlet;
@@ -10,7 +9,7 @@ use super::pending::Wait;
 use crate::domain::cleanup;
 use crate::error::{Closed, Error};
 use crate::queue::slots::Place;
-use crate::strategy::{Refusal, With};
+use crate::strategy::{Refusal, With, not_ours};
 use crate::sync::doors::{END, MESSAGES, ROOM};
 use std::task::{Context, Poll, ready};
 
@@ -139,7 +138,7 @@ impl Outlet {
     fn poll_offer(&self, wait: &mut Wait, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         let at = &self.at;
         if !at.segment.is_ours() {
-            return Poll::Ready(Err(forked()));
+            return Poll::Ready(Err(not_ours(&at.segment)));
         }
         let Some(offer) = wait.take_offer() else { return Poll::Ready(Ok(())) };
         let taken = || offer.is_taken().then_some(Ok(()));
@@ -162,7 +161,7 @@ impl Outlet {
     ) -> Poll<Result<Closed, Refusal>> {
         let at = &self.at;
         if !at.segment.is_ours() {
-            return Poll::Ready(Err(forked()));
+            return Poll::Ready(Err(not_ours(&at.segment)));
         }
         let over = || at.segment.is_closed().then(|| Ok(cleanup::finish(&at.segment)));
         if let Some(closed) = over() {
@@ -227,7 +226,7 @@ impl<'a> Collection<'a> {
     fn poll_collected(&mut self, context: &mut Context<'_>, place: Place) -> Poll<Result<(), Refusal>> {
         let at = &self.outlet.at;
         if !at.segment.is_ours() {
-            return Poll::Ready(Err(forked()));
+            return Poll::Ready(Err(not_ours(&at.segment)));
         }
         let over = || at.is_over(place).then_some(Ok(()));
         if let Some(collected) = over() {
