@@ -118,7 +118,8 @@ Examples:
   tubepost link alice bob --strategy kernel  the kernel copies what is said: alice and bob share no memory for it
 
 It joins under the name ME, waits for PEER to join, and ends when that one does: with exit code 0 if it ended, 5 if
-it died. When standard input ends it sends nothing more, and goes on receiving.")]
+it died. When standard input ends it sends nothing more, and goes on receiving until that one ends, or has
+nothing more to say either.")]
     Link(Link),
 
     /// Print what any process sends to this one
