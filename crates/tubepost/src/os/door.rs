@@ -28,7 +28,11 @@ pub(crate) fn open(directory: &Path, name: &str, for_all: bool) -> Result<OwnedF
 
 /// Takes the name away, if it is there and ours to take.
 pub(crate) fn remove(directory: &Path, name: &str) {
-    let _ = file::remove(&directory.join(name));
+    let path = directory.join(name);
+    // Nobody else does it as long as the mailbox lives: so once more if the system had no memory, say.
+    if !matches!(file::remove(&path), Ok(()) | Err(Errno::NOENT)) {
+        let _ = file::remove(&path);
+    }
 }
 
 /// Makes the socket of this name readable. Never waits; one that is full was told already. Where others may
