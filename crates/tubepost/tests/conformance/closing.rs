@@ -1,10 +1,12 @@
 //! However the owner goes, by close, by drop, by exit or by SIGKILL, every user is told at once, blocked or
 //! not, in whichever call, and told the same number of messages that nobody collected; and the name is free (P4).
 
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use tubepost::{
-    Closed, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    Closed, Mailbox, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Strategy, TryRecvError,
+    TrySendError,
 };
 
 use crate::cast::{outcome, set_waiting, start_owner, start_user};
@@ -328,4 +330,26 @@ fn users_come_and_go() {
         }
         assert_eq!(owner.ask("close"), "closed 0");
     });
+}
+
+/// The process may end as soon as either thread comes back.
+#[test]
+fn whichever_thread_closes_it_leaves_no_name_behind() {
+    for strategy in [Strategy::Shared, Strategy::Kernel, Strategy::Sealed] {
+        let place = Place::new();
+        for _ in 0..100 {
+            let options = Mailbox::<u64>::options().domain(place.domain()).strategy(strategy).bounded(1);
+            let (inbox, start) = (options.own("box").expect("a free name"), Barrier::new(2));
+            let close = || {
+                start.wait();
+                inbox.close().expect("it is ours");
+                !place.file("box").exists()
+            };
+            let gone = std::thread::scope(|scope| {
+                let both = [scope.spawn(close), scope.spawn(close)];
+                both.map(|thread| thread.join().expect("no panic"))
+            });
+            assert_eq!(gone, [true; 2], "{strategy}");
+        }
+    }
 }

@@ -505,15 +505,18 @@ impl Inlet {
         if !segment.is_ours() {
             return Err(Error::Forked);
         }
-        let closed = {
-            let mut desk = self.desk();
-            if self.closed.swap(true, SeqCst) {
-                return Ok(cleanup::finish(segment));
-            }
-            segment.close_outside();
-            let count = desk.close(segment);
-            cleanup::finish_by(segment, || count)
-        };
+        let mut desk = self.desk();
+        if self.closed.swap(true, SeqCst) {
+            drop(desk);
+            let closed = cleanup::finish(segment);
+            // The other thread may not have come to it, and we may be about to end.
+            let _ = segment.retire(|| true);
+            return Ok(closed);
+        }
+        segment.close_outside();
+        let count = desk.close(segment);
+        let closed = cleanup::finish_by(segment, || count);
+        drop(desk);
         self.nudge(); // for good
         if let Some(way) = &self.way {
             way.forget(segment);
