@@ -5,6 +5,11 @@
 //! normal operation is one type, [`Error`]; its text says what was wrong, what was
 //! expected and what to do.
 
+mod advice;
+
+pub use advice::Whose;
+
+use advice::{absent, denied};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -60,12 +65,14 @@ pub enum Error {
         why: &'static str,
     },
     /// Nothing of this name exists in the domain.
-    #[error("nothing is called {name:?} in {}; start its owner, or create it; `tubepost ls` shows what exists", domain.display())]
+    #[error("{}", absent(name, domain, wanted))]
     NoSuchName {
         /// The name that was looked for.
         name: String,
         /// Where it was looked for.
         domain: PathBuf,
+        /// What was looked for; "anything", if all that has a name would have done.
+        wanted: &'static str,
     },
     /// The name exists, but the process that owned it is dead.
     #[error(
@@ -106,6 +113,19 @@ pub enum Error {
         /// The process.
         pid: u32,
     },
+    /// A living process receives by this link, which goes with its processes only.
+    #[error(
+        "{name:?} is one way of a link, by which process {pid} ({receiver}) receives, and that lives; it goes with its \
+         processes: end one of them"
+    )]
+    Linked {
+        /// The name.
+        name: String,
+        /// The receiving process's member name.
+        receiver: String,
+        /// The receiving process.
+        pid: u32,
+    },
     /// The name stands for something else.
     #[error("{name:?} is {is}, not {wanted}; `tubepost ls` shows what exists")]
     WrongKind {
@@ -127,6 +147,19 @@ pub enum Error {
         theirs: String,
         /// What the caller asked for.
         ours: String,
+    },
+    /// A link was set up otherwise than this side chose.
+    #[error(
+        "{name:?} was set up with {theirs}, but this side chose {ours}; leave that choice out here, or choose what the \
+         other side has"
+    )]
+    WrongChoice {
+        /// The name.
+        name: String,
+        /// What the link has, of what differs.
+        theirs: Box<str>,
+        /// What the caller chose instead.
+        ours: Box<str>,
     },
     /// The shared memory was laid out by an incompatible version of tubepost.
     #[error(
@@ -188,12 +221,14 @@ pub enum Error {
         allowed: String,
     },
     /// The kernel does not permit it.
-    #[error("no permission {doing} {} (or it is mounted read-only); ask its owner, or use a domain of your own", path.display())]
+    #[error("{}", denied(doing, path, whose.as_deref()))]
     Denied {
         /// What was tried, as in "to open".
         doing: &'static str,
         /// The file or directory.
         path: PathBuf,
+        /// What has a name there and was asked for, if it was that.
+        whose: Option<Box<Whose>>,
     },
     /// The directory is not one that a domain may live in.
     #[error("{} cannot be used as a domain: {why}", path.display())]

@@ -149,7 +149,7 @@ pub use planted::names as __planted;
 
 pub use error::{
     CallError, Closed, Error, Fate, RecvError, RecvTimeoutError, SendCollectedError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError,
+    SendTimeoutError, TryRecvError, TrySendError, Whose,
 };
 pub use format::Format;
 pub use memory::plain::Plain;

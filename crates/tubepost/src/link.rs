@@ -3,7 +3,6 @@
 use crate::companion::Companion;
 use crate::domain::cleanup;
 use crate::domain::member::{self, Peer};
-use crate::domain::name::Name;
 use crate::domain::party::Parties;
 use crate::domain::segment::Segment;
 use crate::domain::stat::Strategy;
@@ -13,7 +12,7 @@ use crate::error::{
 use crate::mailbox::{Mailbox, Options};
 use crate::message::Message;
 use crate::os::arrivals::Arrivals;
-use crate::process::{Joined, Process};
+use crate::process::{Joined, Process, name_of_process};
 use crate::queue::layout::{Kind, SENDER};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
@@ -166,10 +165,11 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     /// # Errors
     ///
     /// [`Error::NoSuchName`] or [`Error::OwnerGone`] if no process is called so now ([`connect`](Self::connect) waits for it);
-    /// [`Error::WrongKind`] if a mailbox is; [`Error::WrongFormat`] if the link is something else already, with both sides; as for
+    /// [`Error::WrongKind`] if a mailbox is; [`Error::WrongFormat`] if the link carries something else,
+    /// [`Error::WrongChoice`] if it was set up otherwise than is chosen here; [`Error::BadName`]; as for
     /// [`Options::own`].
     pub fn open(&self, process: &Process, peer: &str) -> Result<Link<M, R>, Error> {
-        process.open(self, &Name::new(peer)?)
+        process.open(self, &name_of_process(peer)?)
     }
 
     /// The same, and waits for that process to join: at most for so long.
@@ -209,6 +209,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         if !absent(&first) {
             return first;
         }
+        self.check(&process.joined)?;
         let arrivals = Arrivals::at(process.domain().path()).ok();
         loop {
             let done = attempt();
@@ -231,7 +232,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     ///
     /// As for [`open`](Self::open).
     pub fn one_way_to(&self, process: &Process, peer: &str) -> Result<Sender<M>, Error> {
-        let companion = process.joined.companion(&Name::new(peer)?)?;
+        let companion = process.joined.companion(&name_of_process(peer)?)?;
         self.none_back(&process.joined, &companion, false)?;
         let (outlet, _) = self.way_there(&process.joined, &companion, true)?;
         Ok(Sender::new(outlet))
@@ -260,7 +261,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn one_way_from(&self, process: &Process, peer: &str) -> Result<Receiver<R>, Error> {
-        let companion = process.joined.companion(&Name::new(peer)?)?;
+        let companion = process.joined.companion(&name_of_process(peer)?)?;
         self.none_back(&process.joined, &companion, true)?;
         let (inlet, _) = self.way_back(&process.joined, &companion, true)?;
         Ok(Receiver::of(inlet))
@@ -329,6 +330,13 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         like
     }
 
+    /// Whether a link can be so, whoever is at the other end.
+    fn check(&self, joined: &Joined) -> Result<(), Error> {
+        let (kind, name) = (Kind::Link { one_way: false }, &joined.me.name);
+        planned(&self.there, joined).plan_as(kind, name, true, |_, _| Ok(()))?;
+        planned(&self.back, joined).plan_as(kind, name, true, |_, _| Ok(()))
+    }
+
     /// The way there, made if it is not there. Whether it was made.
     fn way_there(
         &self,
@@ -390,11 +398,8 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         if crate::os::file::facts_at(&joined.domain.file(&other)).is_err() {
             return Ok(());
         }
-        Err(Error::WrongFormat {
-            name: other.to_string(),
-            theirs: "messages this way too".into(),
-            ours: "a link that leads only the other way".into(),
-        })
+        let (theirs, ours) = ("a way back".into(), "one way only".into());
+        Err(Error::WrongChoice { name: other.to_string(), theirs, ours })
     }
 }
 

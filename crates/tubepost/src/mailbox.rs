@@ -370,7 +370,9 @@ impl<M: Message + ?Sized> Options<M> {
             Some(given) if sealed && given > MOST_SEALED => Err(Error::BadOption {
                 what: "the capacity of the sealed strategy",
                 given: given.to_string(),
-                allowed: format!("at most {MOST_SEALED} messages of each sender"),
+                allowed: format!(
+                    "at most {MOST_SEALED} messages of each sender; more wait on the shared strategy"
+                ),
             }),
             Some(given) if sealed => Ok(given),
             given => room::capacity(given.filter(|_| self.chosen), longest),

@@ -175,7 +175,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there; [`Error::WrongChoice`] if something else was chosen there.
     pub fn inherited(&self) -> Result<Link<M, R>, Error> {
         self.take(handed(VARIABLE, PAIR)?, PAIR)
     }

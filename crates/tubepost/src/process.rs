@@ -129,11 +129,7 @@ impl ProcessOptions {
     /// [`Error::Joined`] if a living process is called so; [`Error::Owned`], [`Error::Exists`] if a mailbox is;
     /// [`Error::BadName`]; as for [`Options::own`](crate::Options::own).
     pub fn join(&self, name: &str) -> Result<Process, Error> {
-        let name = Name::new(name)?;
-        if name.as_str().len() > MAX_MEMBER_NAME {
-            let why = "the name of a process has at most 64 bytes";
-            return Err(Error::BadName { name: name.to_string(), why });
-        }
+        let name = name_of_process(name)?;
         let mut options = Mailbox::<u64>::options().unbounded().ceiling(NOTES).member(name.as_str());
         self.pass_on(&mut options);
         options.places = FIRST_NOTES;
@@ -157,6 +153,16 @@ impl ProcessOptions {
         };
         Ok(Process { joined: Arc::new(joined) })
     }
+}
+
+/// What a process may be called.
+pub(crate) fn name_of_process(name: &str) -> Result<Name, Error> {
+    let name = Name::new(name)?;
+    if name.as_str().len() > MAX_MEMBER_NAME {
+        let why = "the name of a process has at most 64 bytes";
+        return Err(Error::BadName { name: name.to_string(), why });
+    }
+    Ok(name)
 }
 
 impl Process {
@@ -206,9 +212,9 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`Error::WrongKind`] if something else is called so; [`Error::Denied`], [`Error::Os`].
+    /// [`Error::BadName`]; [`Error::WrongKind`] if something else is called so; [`Error::Denied`], [`Error::Os`].
     pub fn monitor(&self, peer: &str) -> Result<Monitor, Error> {
-        Monitor::of(&self.joined, &Name::new(peer)?)
+        Monitor::of(&self.joined, &name_of_process(peer)?)
     }
 
     /// Leaves, whatever handles there are still: its links and its inbox are closed, the name is free.
@@ -272,7 +278,8 @@ impl Joined {
         match Outlet::open(&Wish { kind: Kind::Process, ..wish })? {
             Opened::Here(outlet) => Ok(outlet),
             Opened::Elsewhere => {
-                Err(Error::NoSuchName { name: peer.to_string(), domain: self.domain.path().into() })
+                let (name, domain) = (peer.to_string(), self.domain.path().into());
+                Err(Error::NoSuchName { name, domain, wanted: "a process" })
             }
         }
     }

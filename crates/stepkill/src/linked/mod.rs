@@ -275,7 +275,7 @@ impl Survivor {
             self.sends_in_vain(link, outcome);
         }
         if let Outcome::WentOn(Came::Refused(why)) = outcome
-            && why.starts_with("WrongFormat")
+            && why.starts_with("WrongChoice")
         {
             // Only if the survivor was first, at what is made first, and said something else.
             let first = if self.linked.goes_first { "walker~yonder" } else { "before~walker" };

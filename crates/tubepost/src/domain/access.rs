@@ -5,8 +5,12 @@
 //! is kept twice: in the file, where whoever may do one of the two has both bits, and as it was
 //! given, in the segment: r to receive, w to send. The second is kept by this library, not by the kernel.
 
-use crate::error::Error;
-use crate::os::file::{Facts, may_write};
+use super::failed;
+use super::name::Name;
+use super::segment::Segment;
+use crate::error::{Error, Whose};
+use crate::os::Errno;
+use crate::os::file::{self, Facts, may_write};
 use rustix::process::{getegid, geteuid, getgroups};
 use rustix::thread::{CapabilitySet, capabilities};
 use std::path::Path;
@@ -104,6 +108,28 @@ pub(crate) fn permits(mode: u32, owner: u32, group: u32, right: Right) -> bool {
 fn is_our_group(group: u32) -> bool {
     getegid().as_raw() == group
         || getgroups().is_ok_and(|groups| groups.iter().any(|ours| ours.as_raw() == group))
+}
+
+/// What has a name could not be used: whose it is, if that was why.
+pub(crate) fn refused(doing: &'static str, name: &Name, path: &Path, errno: Errno) -> Error {
+    let whose = || {
+        let facts = file::facts_at(path).ok()?;
+        let (name, mode) = (name.to_string(), facts.mode & 0o777);
+        Some(Box::new(Whose { name, user: facts.owner, group: facts.group, mode }))
+    };
+    match errno {
+        Errno::ACCESS | Errno::PERM => Error::Denied { doing, path: path.into(), whose: whose() },
+        errno => failed(doing, path, errno),
+    }
+}
+
+impl Segment {
+    /// Its mode, or the kernel, does not let us.
+    pub(crate) fn denied(&self, doing: &'static str) -> Error {
+        let ((user, group), name) = (self.belongs_to(), self.name.to_string());
+        let whose = Box::new(Whose { name, user, group, mode: self.mode() });
+        Error::Denied { doing, path: self.path(), whose: Some(whose) }
+    }
 }
 
 /// Whether nobody can write to a mailbox but processes of our user (and those who may do everything): then what they

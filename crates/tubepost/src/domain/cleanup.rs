@@ -13,7 +13,7 @@ use super::party;
 use super::segment::Segment;
 use super::stat::Listed;
 use crate::error::{Closed, Error};
-use crate::queue::layout::{ROWS, SENDER};
+use crate::queue::layout::{Kind, ROWS, SENDER};
 use crate::queue::slots::Member;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
@@ -146,7 +146,7 @@ pub(crate) fn bury(segment: &Segment) -> Result<(), Error> {
     if !segment.map.is_writable() {
         return match segment.to_write() {
             Some(segment) => bury(&segment),
-            None => Err(Error::Denied { doing: "to remove", path: segment.path() }),
+            None => Err(segment.denied("to remove")),
         };
     }
     finish(segment);
@@ -193,13 +193,15 @@ pub(crate) fn enter(fd: &OwnedFd, segment: &Segment, member: &str, receives: boo
 }
 
 impl Domain {
-    /// Removes a mailbox that the system owns, or what a dead process left: it is closed for
-    /// everybody who uses it. Gives the number of messages that nobody collected.
+    /// Removes a mailbox that the system owns, or what a dead process left (its mailbox, the name under which it
+    /// joined, a link by which it was to receive): it is closed for everybody who uses it. Gives the number of
+    /// messages that nobody collected.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchName`]; [`Error::Owned`] if a living process owns it (see
-    /// [`remove_owned`](Self::remove_owned)); [`Error::Denied`] if it is not yours to remove.
+    /// [`remove_owned`](Self::remove_owned)); [`Error::Joined`] if one is called so; [`Error::Linked`] if one
+    /// receives by this link; [`Error::Denied`] if it is not yours to remove.
     ///
     /// ```
     /// # let dir = format!("/dev/shm/tubepost-doc-remove-{}", std::process::id());
@@ -211,33 +213,48 @@ impl Domain {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove(&self, name: &str) -> Result<Closed, Error> {
-        self.remove_if(name, |segment| {
-            if !segment.geometry.choice.owned || segment.is_over() {
-                return Ok(());
-            }
-            let owner = segment.owner();
-            Err(Error::Owned { name: name.into(), owner: owner.name, pid: owner.pid })
-        })
+        self.remove_if(name, |_| false)
     }
 
-    /// As [`remove`](Self::remove), also if a living process owns it. That process is told
-    /// that its mailbox is closed when it next receives.
+    /// As [`remove`](Self::remove), also a mailbox that a living process owns. That process is told
+    /// that it is closed when it next receives.
     ///
     /// # Errors
     ///
     /// As for [`remove`](Self::remove), [`Error::Owned`] excepted.
     pub fn remove_owned(&self, name: &str) -> Result<Closed, Error> {
-        self.remove_if(name, |_| Ok(()))
+        self.remove_if(name, |kind| kind == Kind::Mailbox)
     }
 
-    fn remove_if(&self, name: &str, agreed: impl Fn(&Segment) -> Result<(), Error>) -> Result<Closed, Error> {
-        let (_, segment) = entry::open(self, &Name::new(name)?)?;
-        agreed(&segment)?;
-        if !segment.may_be_removed() {
-            return Err(Error::Denied { doing: "to remove", path: segment.path() });
+    /// Also what a living process has, if it is of such a kind.
+    fn remove_if(&self, name: &str, also: impl Fn(Kind) -> bool) -> Result<Closed, Error> {
+        let mut uncollected = 0;
+        // One name means several links only if all but one are over; that one is the last.
+        for name in self.called(name)?.iter().rev() {
+            let (_, segment) = entry::open(self, name)?;
+            let choice = &segment.geometry.choice;
+            if choice.owned && !also(choice.kind) && !segment.is_over() {
+                return Err(in_use(&segment));
+            }
+            if !segment.may_be_removed() {
+                return Err(segment.denied("to remove"));
+            }
+            let closed = finish(&segment);
+            if choice.kind != Kind::Process {
+                uncollected += closed.uncollected; // notes are no messages
+            }
+            segment.retire(|| true)?;
         }
-        let closed = finish(&segment);
-        segment.retire(|| true)?;
-        Ok(closed)
+        Ok(Closed { uncollected })
+    }
+}
+
+/// A living process has it.
+pub(super) fn in_use(segment: &Segment) -> Error {
+    let (name, member::Peer { name: owner, pid }) = (segment.name.to_string(), segment.owner());
+    match segment.geometry.choice.kind {
+        Kind::Mailbox => Error::Owned { name, owner, pid },
+        Kind::Process => Error::Joined { name, pid },
+        Kind::Link { .. } => Error::Linked { name, receiver: owner, pid },
     }
 }

@@ -31,7 +31,7 @@ use super::visits;
 use super::{Domain, cleanup, failed, no_memory};
 use crate::error::Error;
 use crate::os::{Errno, file, map::Map};
-use crate::queue::layout::{Geometry, Header, Kind, OWNER, SENDER};
+use crate::queue::layout::{Geometry, Header, OWNER, SENDER};
 use crate::queue::rows;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -187,13 +187,7 @@ impl Drop for Unpublished {
 fn make_way(domain: &Domain, name: &Name) -> Result<(), Error> {
     match open(domain, name) {
         Ok((_, old)) if old.is_over() => cleanup::bury(&old),
-        Ok((_, old)) if old.geometry.choice.owned => {
-            let (name, owner) = (name.to_string(), old.owner());
-            match old.geometry.choice.kind {
-                Kind::Process => Err(Error::Joined { name, pid: owner.pid }),
-                _ => Err(Error::Owned { name, owner: owner.name, pid: owner.pid }),
-            }
-        }
+        Ok((_, old)) if old.geometry.choice.owned => Err(cleanup::in_use(&old)),
         Ok(_) => Err(Error::Exists { name: name.to_string() }),
         Err(Error::NoSuchName { .. }) => Ok(()),
         Err(other) => Err(other),
@@ -278,11 +272,12 @@ pub(super) fn open_as(
     let fd = match open(&path) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => {
-            return Err(Error::NoSuchName { name: name.to_string(), domain: domain.path().into() });
+            let wanted = if name.link().is_some() { "a link" } else { "anything" };
+            return Err(Error::NoSuchName { name: name.to_string(), domain: domain.path().into(), wanted });
         }
         Err(Errno::LOOP) => return Err(damaged("it is a symbolic link")),
         Err(Errno::ISDIR | Errno::NXIO) => return Err(damaged("it is not a regular file")),
-        Err(errno) => return Err(failed("to open", &path, errno)),
+        Err(errno) => return Err(access::refused("to open", name, &path, errno)),
     };
     let segment = read(fd.as_fd(), domain, name, map)?;
     Ok((fd, segment))

@@ -202,7 +202,7 @@ pub(crate) fn no_memory(wanted: u64, path: &Path, errno: Errno) -> Error {
 pub(crate) fn failed(doing: &'static str, path: &Path, errno: Errno) -> Error {
     let path: PathBuf = path.into();
     match errno {
-        Errno::ACCESS | Errno::PERM | Errno::ROFS => Error::Denied { doing, path },
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => Error::Denied { doing, path, whose: None },
         Errno::NOSPC | Errno::DQUOT | Errno::NOMEM => no_memory(PAGE, &path, errno),
         _ => Error::Os { doing, path, errno: errno.raw_os_error() },
     }

@@ -61,6 +61,12 @@ impl Name {
         Some(name)
     }
 
+    /// Whether a link may be called so, as people know it.
+    pub(crate) fn may_be_of_link(name: &str) -> bool {
+        let ends = name.split_once('~');
+        ends.is_some_and(|(from, to)| Name::new(from).is_ok() && Name::new(to).is_ok())
+    }
+
     /// From whom, to whom, and the tag, if it is of a link.
     pub(crate) fn link(&self) -> Option<(Name, Name, &str)> {
         let mut parts = self.0.split('~');

@@ -7,7 +7,7 @@ use super::member;
 use super::name::Name;
 use super::party::Parties;
 use super::visits::Visits;
-use super::{Domain, available, failed};
+use super::{Domain, available};
 use crate::error::Error;
 use crate::os::{Errno, file, fork, lock, map::Map};
 use crate::queue::calls::Calls;
@@ -169,6 +169,11 @@ impl Segment {
     /// Whether it was [disowned](Self::disown).
     pub(crate) fn is_disowned(&self) -> bool {
         self.epoch.load(Relaxed) == NOBODYS
+    }
+
+    /// Whether this is the process that mapped it, whatever it still does with it.
+    pub(crate) fn is_mapped_here(&self) -> bool {
+        fork::is_current(self.map.epoch())
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -431,7 +436,7 @@ impl Segment {
                     }
                     match file::remove(&path) {
                         Ok(()) | Err(Errno::NOENT) => {}
-                        Err(errno) => return Err(failed("to remove", &path, errno)),
+                        Err(errno) => return Err(access::refused("to remove", &self.name, &path, errno)),
                     }
                 }
                 return Ok(());

@@ -97,7 +97,7 @@ pub(crate) fn open_to_look_at(domain: &Domain, name: &Name) -> Result<Segment, E
     if segment.geometry.choice.kernel {
         return Ok(segment);
     }
-    Err(Error::Denied { doing: "to open", path: segment.path() })
+    Err(segment.denied("to open"))
 }
 
 impl Segment {

@@ -176,11 +176,8 @@ impl Domain {
     /// # Ok::<(), tubepost::Error>(())
     /// ```
     pub fn stat(&self, name: &str) -> Result<Stat, Error> {
-        let name = match self.link_called(name) {
-            Some(link) => link,
-            None => Name::new(name)?,
-        };
-        let stat = self.look(&name)?;
+        let name = &self.called(name)?[0];
+        let stat = self.look(name)?;
         if stat.owner.alive {
             Ok(stat)
         } else {
@@ -188,14 +185,24 @@ impl Domain {
         }
     }
 
-    /// The link between two living processes that is called so: who sends, `~`, who receives.
-    fn link_called(&self, name: &str) -> Option<Name> {
-        name.contains('~').then_some(())?;
-        let files = std::fs::read_dir(self.path()).ok()?.flatten();
+    /// What is called so, as people know it. Links are called as who sends, `~`, who receives: there may be some of
+    /// earlier lives, that of the living is the first one.
+    pub(super) fn called(&self, name: &str) -> Result<Vec<Name>, Error> {
+        if !Name::may_be_of_link(name) {
+            return Ok(vec![Name::new(name)?]);
+        }
+        let files = std::fs::read_dir(self.path()).into_iter().flatten().flatten();
         let links = files.filter_map(|file| Name::of_link_file(&file.file_name().to_string_lossy()));
         let mut links: Vec<Name> = links.filter(|link| link.as_str() == name).collect();
-        links.sort_by_key(|link| self.look(link).is_ok_and(|stat| stat.owner.alive));
-        links.pop()
+        if links.is_empty() {
+            return Err(Error::NoSuchName {
+                name: name.into(),
+                domain: self.path().into(),
+                wanted: "a link",
+            });
+        }
+        links.sort_by_key(|link| !self.look(link).is_ok_and(|stat| stat.owner.alive));
+        Ok(links)
     }
 
     /// Everything that exists, sorted by name: what a dead process left too, and files that

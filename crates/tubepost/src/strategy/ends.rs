@@ -54,8 +54,8 @@ impl Outlet {
             Ok(Opened::Here(outlet)) => Ok(Outlet::Shared(outlet)),
             Ok(Opened::Elsewhere) => kernel::outlet::Outlet::open(wish).map(Outlet::Kernel),
             // It need not be writable for us.
-            Err(Error::Denied { doing, path }) => match kernel::outlet::Outlet::open(wish) {
-                Err(Error::Denied { .. }) => Err(Error::Denied { doing, path }),
+            Err(denied @ Error::Denied { .. }) => match kernel::outlet::Outlet::open(wish) {
+                Err(Error::Denied { .. }) => Err(denied),
                 done => done.map(Outlet::Kernel),
             },
             Err(error) => Err(error),

@@ -20,6 +20,7 @@ pub(crate) mod shared;
 pub(crate) use arrival::{Arrival, Hand, With};
 pub(crate) use ends::{CALLS, Collection, Inlet, Outlet};
 
+use crate::domain::cleanup;
 use crate::domain::segment::Segment;
 use crate::error::{Closed, Error};
 
@@ -45,7 +46,9 @@ impl From<Error> for Refusal {
 #[cold]
 pub(crate) fn not_ours(segment: &Segment) -> Refusal {
     if segment.is_disowned() {
-        return Refusal::Closed(Closed { uncollected: 0 });
+        // What was sent before is the receiver's, and only what it never collects is told.
+        let is_over = segment.is_mapped_here() && (segment.is_closed() || segment.is_over());
+        return Refusal::Closed(if is_over { cleanup::finish(segment) } else { Closed { uncollected: 0 } });
     }
     Error::Forked.into()
 }

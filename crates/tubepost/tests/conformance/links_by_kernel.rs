@@ -37,14 +37,14 @@ fn the_strategy_is_part_of_what_is_agreed_on() {
     assert_eq!(other.sender().capacity(), Some(7));
     let shared = Link::<u64>::options().strategy(Strategy::Shared);
     for wrong in [shared.open(&bob, "alice").map(drop), shared.open(&alice, "bob").map(drop)] {
-        let Err(Error::WrongFormat { theirs, ours, .. }) = wrong else { panic!("{wrong:?}") };
+        let Err(Error::WrongChoice { theirs, ours, .. }) = wrong else { panic!("{wrong:?}") };
         assert!(theirs.contains("kernel") && ours.contains("shared"), "{theirs} / {ours}");
     }
 
     let carol = join(&place, "carol");
     let _shared = carol.link::<u64>("alice").expect("she is there");
     let wrong = by_kernel(7).open(&alice, "carol").map(drop);
-    let Err(Error::WrongFormat { theirs, ours, .. }) = wrong else { panic!("{wrong:?}") };
+    let Err(Error::WrongChoice { theirs, ours, .. }) = wrong else { panic!("{wrong:?}") };
     assert!(theirs.contains("shared") && ours.contains("kernel"), "{theirs} / {ours}");
 
     let unbounded = Link::<u64>::options().strategy(Strategy::Kernel).unbounded();

@@ -66,6 +66,7 @@ mod letters;
 mod linking;
 mod links;
 mod links_by_kernel;
+mod links_refused;
 mod loans;
 mod notes;
 mod order;

@@ -395,7 +395,7 @@ fn both_sides_have_to_mean_the_same() {
     // In this process, and what one insists on.
     let (_link, endpoint) = Link::<u64>::options().bounded(4).pair().expect("descriptors are left");
     let other = Link::<u64>::options().bounded(5).from_descriptor(endpoint.into());
-    assert!(matches!(other, Err(Error::WrongFormat { .. })), "{other:?}");
+    assert!(matches!(other, Err(Error::WrongChoice { .. })), "{other:?}");
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn what_is_not_to_be_had_is_refused_with_what_is() {
     let error = link.sender().send_collected(1).expect_err("not there so far").to_string();
     assert!(error.contains("shared") && error.contains("name"), "{error}");
     assert_eq!(link.sender().len(), 0);
-    let Err(Error::WrongFormat { theirs, ours, .. }) = shared.from_descriptor(endpoint.into()).map(drop)
+    let Err(Error::WrongChoice { theirs, ours, .. }) = shared.from_descriptor(endpoint.into()).map(drop)
     else {
         panic!("it is another strategy")
     };

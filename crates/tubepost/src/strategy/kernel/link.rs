@@ -190,7 +190,7 @@ impl Inlet {
         let Linked { segment, credit, .. } = linked;
         let Some(credit) = credit else {
             let domain = segment.domain.path().into();
-            return Err(Error::NoSuchName { name: segment.name.to_string(), domain });
+            return Err(Error::NoSuchName { name: segment.name.to_string(), domain, wanted: "a link" });
         };
         Inlet::with_way(segment, spin, Arc::new(credit), |segment, nudge, desk| {
             let hole = Pigeonhole::at(post, segment, nudge)?;

@@ -43,7 +43,7 @@ impl Outlet {
             }
             agree(wish, &segment)?;
             if !segment.permits(Right::Send) {
-                return Err(Error::Denied { doing: Right::Send.doing(), path: segment.path() });
+                return Err(segment.denied(Right::Send.doing()));
             }
             let path = segment.path();
             let trouble = |errno| failed("to connect to the owner of", &path, errno);
@@ -282,7 +282,7 @@ impl Outlet {
     ) -> Poll<Result<Closed, Refusal>> {
         let segment = &self.at.segment;
         if !segment.is_ours() {
-            return Poll::Ready(Err(Error::Forked.into()));
+            return Poll::Ready(Err(not_ours(segment)));
         }
         let over = || segment.is_closed().then(|| Ok(self.at.buried()));
         if let Some(closed) = over() {
@@ -310,7 +310,7 @@ impl Outlet {
     pub(crate) fn closed(&self, deadline: Option<Instant>) -> Result<Closed, Refusal> {
         let at = &*self.at;
         if !at.segment.is_ours() {
-            return Err(Error::Forked.into());
+            return Err(not_ours(&at.segment));
         }
         loop {
             let longest = match at.look() {

@@ -4,7 +4,7 @@
 //! 0   u32   kind
 //! 4   u32   how many bytes follow the head
 //! 8   u64   the token
-//! 16  u64   how many descriptors come with it, if it is a message
+//! 16  u64   how many descriptors come with it, if it is a message, or brings an area
 //! 24        the rest
 //! ```
 //!

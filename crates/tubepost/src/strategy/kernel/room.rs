@@ -6,6 +6,7 @@
 use super::packet::LONGEST_NAME;
 use crate::error::Error;
 use crate::os::packet;
+use crate::queue::layout::MAX_CAPACITY as MOST_SHARED;
 use std::os::fd::AsFd;
 
 /// How many messages wait unless told otherwise, if so many can …
@@ -79,6 +80,16 @@ pub(crate) fn wanted(longest: u64, capacity: u64) -> u64 {
 /// The capacity: as `given`, if there is room for it, or what there is room for.
 pub(crate) fn capacity(given: Option<u64>, longest: u64) -> Result<u64, Error> {
     let wanted = given.unwrap_or(CAPACITY);
+    if wanted > MOST {
+        return Err(Error::BadOption {
+            what: "the capacity of the kernel strategy",
+            given: wanted.to_string(),
+            allowed: format!(
+                "at most {MOST}, however short messages are; more wait on the shared strategy: up to {MOST_SHARED}, or \
+                 any number (unbounded)"
+            ),
+        });
+    }
     let holds = Room::of(longest, wanted.clamp(1, MOST))?.holds().min(MOST);
     match given {
         None => Ok(CAPACITY.min(holds.max(1))),

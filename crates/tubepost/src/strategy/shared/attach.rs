@@ -42,7 +42,10 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attac
     let name = || wish.name.to_string();
     let (mut left, begin) = (None, Instant::now());
     for _ in 0..TRIES {
-        let (fd, segment) = entry::open(wish.domain, wish.name)?;
+        let (fd, segment) = entry::open(wish.domain, wish.name).map_err(|error| match error {
+            Error::NoSuchName { .. } => nothing(wish),
+            other => other,
+        })?;
         if segment.is_retired() {
             left = Some(segment);
             if begin.elapsed() > PATIENCE {
@@ -54,7 +57,7 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attac
         agree(wish, &segment)?;
         let right = if receives { Right::Receive } else { Right::Send };
         if !segment.permits(right) {
-            return Err(Error::Denied { doing: right.doing(), path: segment.path() });
+            return Err(segment.denied(right.doing()));
         }
         if receives && segment.geometry.choice.owned {
             let owner = segment.owner();
@@ -80,7 +83,7 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attac
         Some(segment) if segment.geometry.choice.owned => {
             Error::OwnerGone { name: name(), pid: segment.owner().pid }
         }
-        _ => Error::NoSuchName { name: name(), domain: wish.domain.path().into() },
+        _ => nothing(wish),
     })
 }
 
@@ -93,10 +96,16 @@ pub(crate) fn agree(wish: &Wish<'_>, segment: &Segment) -> Result<(), Error> {
         return Err(if segment.geometry.choice.owned {
             Error::OwnerGone { name: name(), pid: segment.owner().pid }
         } else {
-            Error::NoSuchName { name: name(), domain: wish.domain.path().into() }
+            nothing(wish)
         });
     }
     carries(wish, &theirs)
+}
+
+/// There is nothing of that name.
+fn nothing(wish: &Wish<'_>) -> Error {
+    let (name, domain) = (wish.name.to_string(), wish.domain.path().into());
+    Error::NoSuchName { name, domain, wanted: spell(wish.kind) }
 }
 
 /// Whether it carries what is wished for, alive or not.

@@ -41,27 +41,36 @@ pub(crate) fn agree_on_link(
     insists: Insists,
     segment: &Segment,
 ) -> Result<(), Error> {
-    let (theirs, ours) = (&segment.geometry.choice, &plan.geometry.choice);
-    let same = theirs.kind == ours.kind
-        && (theirs.capacity == ours.capacity || !insists.capacity)
-        && (theirs.max_message == ours.max_message || !insists.max_message)
-        && (theirs.kernel == ours.kernel || !insists.strategy);
-    if !same {
-        let spell = |geometry: &Geometry, is_chosen: bool| {
-            let choice = &geometry.choice;
-            let ways = if choice.kind == (Kind::Link { one_way: true }) { "one way" } else { "two ways" };
-            let capacity = geometry.capacity().map_or("unbounded".into(), |n| format!("capacity {n}"));
-            let strategy = match choice.kernel {
-                _ if !is_chosen => "",
-                true => ", the kernel strategy",
-                false => ", the shared strategy",
-            };
-            format!("messages of at most {} bytes, {capacity}, {ways}{strategy}", choice.longest())
-        };
-        let (theirs, ours) = (spell(&segment.geometry, true), spell(&plan.geometry, insists.strategy));
-        return Err(Error::WrongFormat { name: wish.name.to_string(), theirs, ours });
+    let (theirs, ours) = (&segment.geometry, &plan.geometry);
+    let chosen = [
+        (true, ways as fn(&Geometry) -> String),
+        (insists.strategy, strategy),
+        (insists.capacity, capacity),
+        (insists.max_message, longest),
+    ];
+    let spelt = chosen.iter().filter(|(insists, _)| *insists).map(|(_, spell)| (spell(theirs), spell(ours)));
+    let (theirs, ours): (Vec<_>, Vec<_>) = spelt.filter(|(theirs, ours)| theirs != ours).unzip();
+    if !theirs.is_empty() {
+        let (name, theirs, ours) = (wish.name.to_string(), theirs.join(", ").into(), ours.join(", ").into());
+        return Err(Error::WrongChoice { name, theirs, ours });
     }
     agree_on_format(wish, segment)
+}
+
+fn ways(of: &Geometry) -> String {
+    if of.choice.kind == (Kind::Link { one_way: true }) { "one way only" } else { "both ways" }.into()
+}
+
+fn strategy(of: &Geometry) -> String {
+    if of.choice.kernel { "the kernel strategy" } else { "the shared strategy" }.into()
+}
+
+fn capacity(of: &Geometry) -> String {
+    of.capacity().map_or("unbounded".into(), |n| format!("capacity {n}"))
+}
+
+fn longest(of: &Geometry) -> String {
+    format!("messages of at most {} bytes", of.choice.longest())
 }
 
 impl Outlet {
