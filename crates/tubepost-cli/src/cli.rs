@@ -19,11 +19,12 @@ Examples:
   tubepost recv jobs --own             in one terminal: own a mailbox and print what arrives
   tubepost send jobs 'resize 7.png'    in another: send to it
   tubepost create work                 a mailbox that stays, for any number of `tubepost recv work`
+  tubepost link alice bob              two processes that name each other: lines go both ways
 
 Exit codes:
   0 done   1 failed   2 usage, a bad name too   3 would wait, or waited too long
-  4 no such name, or its owner is dead   5 closed while it was used: its owner went, or it was removed
-  130, 143 ended by SIGINT, SIGTERM")]
+  4 no such name, or its owner is dead   5 closed while it was used: its owner went, or it was
+  removed; of a link, the other process died   130, 143 ended by SIGINT, SIGTERM")]
 pub struct Cli {
     /// Where mailboxes are: a name, or a path if it has a '/'; created if missing
     /// [default: what TUBEPOST_DOMAIN says, else the user's own on /dev/shm]
@@ -41,8 +42,8 @@ pub enum Verb {
 Example:
   tubepost demo
 
-It works in a temporary domain of its own and leaves nothing behind. The exit code is 0 only if everything
-went as promised.")]
+It works in a temporary domain of its own and leaves nothing behind. The exit code is 0 only if
+everything went as promised.")]
     Demo,
 
     /// Send messages to a mailbox
@@ -65,9 +66,19 @@ Examples:
   tubepost recv readings --own --json | jq .sender   who sent what
   tubepost create work; tubepost recv work           any number of these share the work
   tubepost recv work --ack --count 1 > job.txt       a message that is not written goes back
+  tubepost recv votes --own --strategy sealed --mode 620 --group staff
+                                                     from others who may send, and share no memory
 
 Without --own each message goes to one of the receivers. What a receiver had not written when it
-was killed, or its pipe closed, is lost; with --ack another receiver gets it, marked as redelivered.")]
+was killed, or its pipe closed, is lost; with --ack another receiver gets it, marked as
+redelivered.
+
+With --strategy kernel or sealed a sender that goes wrong, or means harm, spoils its own messages
+and no others:
+  kernel   0 to 65536 messages wait, if a socket's buffer holds so many of the longest
+  sealed   1 to 65536 messages of each sender, in memory that is that sender's own
+Senders need not say which it is. Other users need a domain that lets them in: see
+`tubepost create --help`.")]
     Recv(Recv),
 
     /// Ask questions in a mailbox, and print the answers
@@ -87,9 +98,10 @@ Examples:
   tubepost call upper hello                  in another: prints HELLO
   tubepost serve sum --jobs 4 -- sh -c 'bc -l'   whatever reads a question and prints an answer
 
-The question is the command's standard input, what it prints is the answer. If it fails, or prints more than an
-answer may have, there is none, and the caller is told. One slow command holds up the questions behind it: --jobs
-says how many are answered at one time. The mailbox is this process's, and ends with it.")]
+The question is the command's standard input, what it prints is the answer. If it fails, or prints
+more than an answer may have, there is none, and the caller is told. One slow command holds up the
+questions behind it: --jobs says how many are answered at one time. The mailbox is this process's,
+and ends with it.")]
     Serve(Serve),
 
     /// Run a command for each message: a queue of work, for any number of workers
@@ -100,26 +112,30 @@ Examples:
   tubepost run jobs --until-empty -- ./resize        end when all is done
   tubepost run jobs --max-redeliveries 2 --dead-letter failed -- ./resize
   tubepost run jobs --hold-max 1m -- ./resize        who takes longer, another does it again
-  tubepost run jobs -- setpriv --pdeathsig KILL ./resize   the command dies with run, however that ends
+  tubepost run jobs -- setpriv --pdeathsig KILL ./resize   it dies with run, however that ends
 
-The message is the command's standard input, all of it there before it starts. It is consumed if the command exits
-with 0; otherwise, or when run dies, it goes back to the queue, and some worker gets it again.
+The message is the command's standard input, all of it there before it starts. It is consumed if
+the command exits with 0; otherwise, or when run dies, it goes back to the queue, and some worker
+gets it again.
 
-Told to end (SIGINT, SIGTERM), run ends its commands. If it is killed (kill -9) they go on, while another worker
-gets their messages; `setpriv` of util-linux, as above, prevents that for the command itself, not for what it started.")]
+Told to end (SIGINT, SIGTERM), run ends its commands. If it is killed (kill -9) they go on, while
+another worker gets their messages; `setpriv` of util-linux, as above, prevents that for the
+command itself, not for what it started.")]
     Run(Run),
 
     /// Talk with another process, line by line
     #[command(after_help = "\
 Examples:
   tubepost link alice bob                    in one terminal
-  tubepost link bob alice                    in another: what is typed in one is printed in the other
-  ./sensor | tubepost link sensor monitor    what a program writes, and the monitor's answers on standard output
-  tubepost link alice bob --strategy kernel  the kernel copies what is said: alice and bob share no memory for it
+  tubepost link bob alice                    in another: each prints what is typed in the other
+  ./sensor | tubepost link sensor monitor    what a program writes; answers are printed
+  tubepost link alice bob --strategy kernel  the kernel copies what is said; no memory is shared
 
-It joins under the name ME, waits for PEER to join, and ends when that one does: with exit code 0 if it ended, 5 if
-it died. When standard input ends it sends nothing more, and goes on receiving until that one ends, or has
-nothing more to say either.")]
+It joins under the name ME, waits for PEER to join, and ends when that one does: with exit code 0
+if it ended, 5 if it died. When standard input ends it sends nothing more, and goes on receiving
+until that one ends, or has nothing more to say either. At the end it says on standard error how
+many lines that one never received, and how many were not sent, if there are any; that alone
+changes no exit code.")]
     Link(Link),
 
     /// Print what any process sends to this one
@@ -131,17 +147,14 @@ Examples:
 
     /// Send to a process that has joined: join, send, leave
     #[command(after_help = "\
-Example:
-  tubepost tell door monitor open 'open still'      two messages, from door to monitor")]
-    Tell {
-        /// What this process is called
-        me: String,
-        /// The process to send to
-        peer: String,
-        /// A message each
-        #[arg(required = true)]
-        text: Vec<OsString>,
-    },
+Examples:
+  tubepost tell door monitor open 'open still'      two messages, from door to monitor
+  tubepost tell door monitor open --timeout 2s      exit with 3 if there is no room for 2 s
+
+PEER must have joined (`tubepost link` and `tubepost inbox` do): if not, the exit code is 4, at
+once. If the link is full, as it is when nobody receives, it waits for room. What was sent waits
+for PEER as long as that one lives.")]
+    Tell(Tell),
 
     /// Create a mailbox that the system owns: it stays until it is removed
     #[command(after_help = "\
@@ -151,24 +164,26 @@ Examples:
   tubepost create jobs --mode 620 --group staff   the group may send, only you receive
   tubepost create pictures --capacity 100 --max-message 64MiB
 
-The mode is as for files, for owner, group and others: r (4) is to receive, w (2) to send.
-Other users need a domain that lets them in: chgrp GROUP DIR; chmod 3770 DIR; tubepost --domain DIR …
+The mode is as for files, for owner, group and others: r (4) is to receive, w (2) to send. Other
+users need a domain that lets them in: chgrp GROUP DIR; chmod 3770 DIR; tubepost --domain DIR …
 
 It stays when everybody who uses it has ended, messages included, until `tubepost rm` removes it
 or the machine restarts.")]
     Create(Create),
 
-    /// Remove a mailbox, with the messages that wait in it
+    /// Remove a mailbox, with the messages that wait in it, or what a dead process left
     #[command(after_help = "\
 Examples:
   tubepost rm jobs
   tubepost rm jobs --force           also if a living process owns it
 
-Whoever uses it is told that it is closed (exit code 5).")]
+Whoever uses it is told that it is closed (exit code 5). The name of a process that joined, and a
+link (alice~bob), go with the processes: those of the living are refused, also with --force; those
+of the dead are removed.")]
     Rm {
-        /// The mailbox
+        /// The mailbox; or a process, or a link, of the dead
         name: String,
-        /// Also one that a living process owns
+        /// Also a mailbox that a living process owns
         #[arg(long)]
         force: bool,
     },
@@ -186,13 +201,14 @@ Files that are damaged, or no mailboxes at all, are reported on standard error."
         json: bool,
     },
 
-    /// Show everything there is to know about one mailbox
+    /// Show everything there is to know about one mailbox, process or link
     #[command(after_help = "\
 Examples:
   tubepost stat jobs
-  tubepost stat jobs --json | jq .depth")]
+  tubepost stat jobs --json | jq .depth
+  tubepost stat alice~bob            the way from alice to bob")]
     Stat {
-        /// The mailbox
+        /// The mailbox; the process; or the link, as who sends, '~', who receives
         name: String,
         /// One JSON object
         #[arg(long)]
@@ -204,8 +220,8 @@ Examples:
 Example:
   tubepost gc
 
-Nothing depends on it: whoever meets a dead process's leavings puts them away. It never touches what belongs
-to a process that lives, stopped ones included.")]
+Nothing depends on it: whoever meets a dead process's leavings puts them away. It never touches
+what belongs to a process that lives, stopped ones included.")]
     Gc,
 
     /// Measure it against what this machine can do at all
@@ -216,10 +232,12 @@ Examples:
   tubepost bench mailbox latency 8       only rows that are all of this
   tubepost bench --json > figures.json
 
-WHAT is any of: mailbox, system-mailbox, unbounded, rendezvous, batch, loan, async, async-ready, recv-ready, collected, call, link, pair, inbox-1, inbox-10, inbox-100, inbox-1000,
-cache-line, copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets, kernel-mailbox, sealed-mailbox, kernel-link; latency,
-stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length: 8, 56, 64, 1024, 65536, 1048576.
-Words about the same thing widen the choice, others narrow it. The limits that rows are held against are always measured with them, in the same run.")]
+WHAT is any of: mailbox, system-mailbox, unbounded, rendezvous, batch, loan, async, async-ready,
+recv-ready, collected, call, link, pair, inbox-1, inbox-10, inbox-100, inbox-1000, cache-line,
+copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets, kernel-mailbox, sealed-mailbox,
+kernel-link; latency, stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length:
+8, 56, 64, 1024, 65536, 1048576. Words about the same thing widen the choice, others narrow it. The
+limits that rows are held against are always measured with them, in the same run.")]
     Bench {
         /// Words that rows must match
         what: Vec<String>,
@@ -298,20 +316,27 @@ pub struct Recv {
     #[arg(long)]
     pub own: bool,
     /// How many messages may wait, so that a sender waits too: a number; 0, and each send waits for its
-    /// receiver; or unbounded [default: 1024]
+    /// receiver; or unbounded [default: 1024; kernel: as many as fit, at most 1024]
     #[arg(long, value_name = "N|unbounded", value_parser = capacity, requires = "own")]
     pub capacity: Option<Capacity>,
-    /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]
+    /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB; kernel: 64KiB, or with a capacity what fits]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
     pub max_message: Option<u64>,
     /// The most memory that messages may have which are too long for their places, or, where it is unbounded,
-    /// all messages [default: as much as there is, if the capacity needs it]
+    /// all messages [default: as much as there is, if the capacity needs it]; sealed: the memory that each sender
+    /// has [default: 1MiB, or one message]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "own")]
     pub ceiling: Option<u64>,
     /// What the messages are: with --own, senders that say something else are refused; else insist that
     /// the mailbox carries this
     #[arg(long, value_name = "LABEL")]
     pub format: Option<String>,
+    /// Who else may send (2), for owner, group and others, such as 620; only this process receives [default: 600]
+    #[arg(long, value_name = "OCTAL", value_parser = mode, requires = "own")]
+    pub mode: Option<u32>,
+    /// The group that the mode speaks of: its name or number [default: your own]
+    #[arg(long, value_name = "G", requires = "own")]
+    pub group: Option<String>,
     /// A message counts as received only once it is written; else, whatever happens, it goes back to
     /// the queue
     #[arg(long)]
@@ -345,8 +370,22 @@ pub struct Link {
     /// How messages travel, both ways: through shared memory, or copied by the kernel. Whoever uses the link first decides;
     /// another choice than that is refused [default: as it is; else shared]
     #[arg(long, value_enum, value_name = "shared|kernel")]
-    pub strategy: Option<How>,
-    /// Give up (exit code 4) when it has not joined for so long
+    pub strategy: Option<HowLinked>,
+    /// Give up (exit code 4) when PEER has not joined for so long
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct Tell {
+    /// What this process is called
+    pub me: String,
+    /// The process to send to
+    pub peer: String,
+    /// A message each
+    #[arg(required = true)]
+    pub text: Vec<OsString>,
+    /// Give up (exit code 3) when there is no room for so long; for each message anew
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,
 }
@@ -477,6 +516,22 @@ impl From<How> for tubepost::Strategy {
             How::Shared => tubepost::Strategy::Shared,
             How::Kernel => tubepost::Strategy::Kernel,
             How::Sealed => tubepost::Strategy::Sealed,
+        }
+    }
+}
+
+/// The same in a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HowLinked {
+    Shared,
+    Kernel,
+}
+
+impl From<HowLinked> for tubepost::Strategy {
+    fn from(how: HowLinked) -> Self {
+        match how {
+            HowLinked::Shared => tubepost::Strategy::Shared,
+            HowLinked::Kernel => tubepost::Strategy::Kernel,
         }
     }
 }

@@ -33,14 +33,23 @@ pub fn run(domain: &Domain, args: &Create) -> Result<(), Failure> {
             complain(error);
             Ok(())
         }
-        Err(error @ Error::Denied { .. }) if args.group.is_some() => Err(Failure::from(error)
-            .noting("a mailbox can only be given to a group that you are in (`id` tells which)")),
-        done => Ok(done.map(drop)?),
+        Err(error) => Err(not_made(error, args.group.as_deref())),
+        Ok(_) => Ok(()),
     }
 }
 
+/// Why there is no new mailbox, where it was to be of this group.
+pub fn not_made(error: Error, group: Option<&str>) -> Failure {
+    let is_denied = matches!(error, Error::Denied { .. });
+    let failure = Failure::from(error);
+    if !is_denied || group.is_none() {
+        return failure;
+    }
+    failure.noting("a mailbox can only be given to a group that you are in (`id` tells which)")
+}
+
 /// The number of a group that was given by its name or number. As for `chgrp`, a name goes first.
-fn group(text: &str) -> Result<u32, Failure> {
+pub fn group(text: &str) -> Result<u32, Failure> {
     // The number that the system takes for "leave it as it is".
     const NONE: u32 = u32::MAX;
     let named = Group::from_name(text);

@@ -8,7 +8,7 @@
 //! | 2 | usage: an option, a name |
 //! | 3 | would wait, or waited too long |
 //! | 4 | no such name, or its owner is dead |
-//! | 5 | closed: the owner went while the mailbox was in use, or it was removed |
+//! | 5 | closed: the owner went while the mailbox was in use, or it was removed; the other end of a link died |
 //! | 130, 143 | interrupted, terminated |
 
 use std::fmt::Display;
@@ -44,6 +44,21 @@ impl Failure {
     /// 3: a send where nothing waits, and nobody waited to receive, now or in time.
     pub fn nobody_receives(in_time: bool) -> Self {
         would_wait(if in_time { NOBODY_CAME } else { NOBODY_WAITS })
+    }
+
+    /// 3: of a link, no room came in time.
+    pub fn link_stayed_full() -> Self {
+        would_wait(LINK_FULL)
+    }
+
+    /// 5: of a link, who was to receive is gone.
+    pub fn link_closed(closed: Closed) -> Self {
+        let never = match closed.uncollected {
+            0 => "every message was collected".to_string(),
+            1 => "1 message was never collected".to_string(),
+            n => format!("{n} messages were never collected"),
+        };
+        Self::new(5, format_args!("the link is closed: the process that receives is gone; {never}"))
     }
 
     /// 2: it was asked for in a way that cannot be.
@@ -122,6 +137,8 @@ fn would_wait(why: &str) -> Failure {
 
 const FULL: &str = "the mailbox is full; try again later, or let it wait with --timeout";
 const NO_ROOM: &str = "the mailbox stayed full for as long as --timeout allows, as if nobody received";
+const LINK_FULL: &str =
+    "the link stayed full for as long as --timeout allows, as if that process did not receive";
 const NOBODY_WAITS: &str = "nobody is waiting to receive, and a mailbox of capacity 0 keeps no messages; start a \
      receiver, or wait for one with --timeout";
 const NOBODY_CAME: &str =

@@ -14,6 +14,7 @@ mod inbox;
 mod job;
 mod label;
 mod letter;
+mod lines;
 mod link;
 mod manual;
 mod output;
@@ -61,7 +62,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Run(args) => run::run(&domain()?, args),
         Verb::Link(args) => link::run(&domain()?, args),
         Verb::Inbox(args) => inbox::run(&domain()?, args),
-        Verb::Tell { me, peer, text } => tell::run(&domain()?, me, peer, text),
+        Verb::Tell(args) => tell::run(&domain()?, args),
         Verb::Create(args) => create::run(&domain()?, args),
         Verb::Rm { name, force } => rm::run(&domain()?, name, *force),
         Verb::Ls { json } => show::ls(&domain()?, *json),

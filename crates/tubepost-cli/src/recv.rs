@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tubepost::{Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Recv;
+use crate::create;
 use crate::ending::{Ending, Reason};
 use crate::exit::Failure;
 use crate::label;
@@ -70,9 +71,15 @@ fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     if let Some(label) = &args.format {
         options = options.format(label);
     }
+    if let Some(mode) = args.mode {
+        options = options.mode(mode);
+    }
+    if let Some(text) = &args.group {
+        options = options.group(create::group(text)?);
+    }
     options.own(&args.name).map_err(|error| {
         let of_system = matches!(error, Error::Exists { .. });
-        let failure = Failure::from(error);
+        let failure = create::not_made(error, args.group.as_deref());
         if of_system { failure.noting("without --own, recv receives from it") } else { failure }
     })
 }

@@ -1,4 +1,4 @@
-//! `tubepost rm`: a mailbox goes, with what nobody collected.
+//! `tubepost rm`: a mailbox goes, with what nobody collected; or what a dead process left.
 
 use tubepost::Domain;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde::Serialize;
-use tubepost::{Domain, OwnerKind, Stat, Strategy};
+use tubepost::{Domain, Kind, OwnerKind, Stat, Strategy};
 
 use crate::exit::{Failure, complain, printable};
 use crate::output::{print, print_json};
@@ -29,7 +29,8 @@ struct Shown<'a> {
     /// Of these, what was moved to dead letters, and what nobody wanted and went nowhere.
     dead_letters: u64,
     discarded: u64,
-    /// Of the kernel strategy: connections that were shut for rubbish, or for limits.
+    /// Of the kernel and the sealed strategy, and of a process that joined: connections that were shut for rubbish, or
+    /// for limits.
     shut: u64,
     bytes: u64,
     /// Of these, what messages have that don't fit their places, or are in hand; how much of that is
@@ -144,6 +145,11 @@ fn portrait(stat: &Stat) -> String {
         let answer = if answer.is_empty() { "-".to_string() } else { printable(answer) };
         lines.insert(4, ("answers", format!("format {answer}")));
     }
+    // A process has its links' connections.
+    if stat.strategy != Strategy::Shared || stat.kind == Kind::Process {
+        let shut = format!("{}, for rubbish or limits", plural(stat.shut, "connection"));
+        lines.insert(lines.len() - 1, ("shut", shut));
+    }
     let mut text = format!("{}\n", printable(&stat.name));
     for (what, value) in lines {
         let _ = writeln!(text, "  {what:<9} {value}");
@@ -165,11 +171,7 @@ fn received(stat: &Stat) -> String {
 fn large(stat: &Stat) -> String {
     let most = grouped(stat.ceiling);
     if stat.strategy == Strategy::Kernel {
-        let mut text = format!("the kernel holds up to {most} bytes before they are received");
-        if stat.shut > 0 {
-            let _ = write!(text, "; {} connections were shut for rubbish or limits", grouped(stat.shut));
-        }
-        return text;
+        return format!("the kernel holds up to {most} bytes before they are received");
     }
     if stat.strategy == Strategy::Sealed {
         return format!("{most} bytes with each sender");

@@ -261,8 +261,46 @@ fn the_mode_tells_who_may_send_and_receive() {
     may("in", 0, 1);
     may("out", 1, 0);
     may("both", 0, 0);
+    // Whose it is, what is missing, and what to do.
+    let domain = scene.domain.to_str().expect("text");
+    let refused = nobody.run(&scene, CREW, &["send", "out", "x"]).code(1);
+    refused.complains(&[
+        "to send to \"out\" in",
+        domain,
+        "user 0",
+        "group 54321",
+        "mode 0640",
+        "(w)",
+        "ask its owner",
+    ]);
+    nobody.run(&scene, CREW, &["recv", "in"]).code(1).complains(&[
+        "to receive from \"in\"",
+        "mode 0620",
+        "(r)",
+    ]);
+    nobody.run(&scene, CREW, &["rm", "in"]).code(1).complains(&[
+        "to remove \"in\"",
+        "user 0",
+        "the domain's",
+    ]);
     // Who is not in the group is not let in at all.
-    nobody.run(&scene, NOBODY, &["send", "both", "x"]).code(1).complains(&["permission"]);
+    nobody.run(&scene, NOBODY, &["send", "both", "x"]).code(1).complains(&["permission", domain]);
+    let refused = nobody.run(&scene, CREW, &["send", "none", "x"]).code(1);
+    refused.complains(&["permission to open \"none\" in", domain, "user 0", "mode 0600"]);
+    // One's own is given to others in the same way.
+    for strategy in ["shared", "kernel", "sealed"] {
+        let (group, shut) = (CREW.to_string(), format!("not-for-others-{strategy}"));
+        let options = ["--strategy", strategy, "--mode", "620", "--group", &group, "--count", "1"];
+        let owner = scene.own(strategy, &options);
+        assert_eq!(scene.find(strategy).expect("it is there")["mode"], "0620");
+        nobody.run(&scene, CREW, &["send", strategy, "theirs"]).code(0).quietly();
+        owner.end().code(0).prints("theirs\n");
+        let _owner = scene.own(&shut, &["--strategy", strategy, "--mode", "600", "--group", &group]);
+        let refused = nobody.run(&scene, CREW, &["send", &shut, "x"]).code(1);
+        refused.complains(&["to open", &shut, "user 0", "mode 0600"]);
+    }
+    scene.run(&["recv", "ours", "--mode", "620"]).code(2);
+    scene.run(&["recv", "ours", "--own", "--group", "no-such-group"]).code(2).complains(&["no-such-group"]);
 }
 
 #[test]
