@@ -6,6 +6,7 @@
 //! once, and any of them may die in it.
 
 use super::Domain;
+use super::doorway::Called;
 use super::entry;
 use super::member::{self, NoRow};
 use super::name::Name;
@@ -68,7 +69,7 @@ impl Domain {
                 Err(_) => ids = None, // it may be any of them
             }
             let outcome = match (stat, known) {
-                (Ok(_), Some(known)) => self.clean(&known, &mut swept),
+                (Ok(_), Some(known)) => self.clean(&known, &doors, &mut swept),
                 (Ok(_), None) => Ok(()),
                 (Err(error), _) => Err(error),
             };
@@ -82,7 +83,7 @@ impl Domain {
         Ok(swept)
     }
 
-    fn clean(&self, name: &Name, swept: &mut Swept) -> Result<(), Error> {
+    fn clean(&self, name: &Name, doors: &[Called], swept: &mut Swept) -> Result<(), Error> {
         let (opened, segment) = entry::open(self, name)?;
         if segment.is_over() {
             bury(&segment)?;
@@ -107,6 +108,7 @@ impl Domain {
             let rows = member::sweep_dead(fd.as_fd(), &segment.rows, put_in_order, used);
             swept.rows += rows.map_err(|errno| super::failed("to sweep", &segment.path(), errno))?;
         }
+        segment.take_doors_of_who_left(doors);
         segment.give_back();
         segment.look_no_more(opened.as_fd());
         swept.bytes += trim(&segment)?;
@@ -180,6 +182,7 @@ pub(crate) fn enter(fd: &OwnedFd, segment: &Segment, member: &str, receives: boo
         &party::introduction(member, receives),
         || segment.unfreed(),
         |member| segment.put_in_order(member),
+        |member| segment.take_door(member),
         &segment.header().tail.rows,
     )
     .map_err(|why| match why {

@@ -6,7 +6,8 @@
 //!
 //! **Whose is it?** Its member's, as long as that one lives: what the locks say of the member, they say of its
 //! socket. Its door says so before there is one. The name is taken away by its handle when that goes; of the dead, with the rest of what they had before
-//! their row is free, or by whoever rings in vain, or with the mailbox's name. What is left when a mailbox is
+//! their row is free, or by whoever rings in vain, or with the mailbox's name. Of one who left, and could not take it (the system had no memory),
+//! by who has its row next, or by `gc`: as long as a row is a member's, it is of no other generation. What is left when a mailbox is
 //! gone, because somebody died just then, is seen by `gc`: its id is that of no mailbox in the directory. Ids never
 //! come again, so this can't be a new one's.
 //!
@@ -134,6 +135,17 @@ impl Segment {
     fn members(&self) -> impl Iterator<Item = Member> {
         let used = self.header().tail.rows.load(Acquire).clamp(u64::from(OWNER) + 1, ROWS);
         (u64::from(OWNER)..used).map(|member| member as Member)
+    }
+
+    /// Takes those away that were there a moment ago, of this mailbox's members, and whose members have left since.
+    pub(crate) fn take_doors_of_who_left(&self, doors: &[Called]) {
+        let id = self.id().to_string();
+        for called in doors.iter().filter(|called| called.id == id) {
+            let Ok(row) = self.rows.get(called.member) else { continue };
+            if member::generation(row) != called.generation || !member::is_active(row) {
+                door::remove(self.domain.path(), &called.name());
+            }
+        }
     }
 
     /// Before the mailbox loses its name, by which one can tell who is dead.

@@ -187,13 +187,14 @@ pub(super) fn introduce_end(row: &Row, end: &Introduction<'_>) {
 
 /// Makes the description behind `fd` a member: finds a row, locks it, fills it in.
 /// `unfreed` is the first position whose place is not free again, `put_in_order` frees what a dead member
-/// had and says where it is named last, and `used` is the mark below which rows have been taken.
+/// had and says where it is named last, `take_door` takes away what one was rung by that left, and `used` is the mark below which rows have been taken.
 pub(crate) fn register(
     fd: BorrowedFd<'_>,
     rows: &Rows,
     member: &Introduction<'_>,
     unfreed: impl Fn() -> u64,
     put_in_order: impl Fn(Member) -> u64,
+    take_door: impl Fn(Member),
     used: &AtomicU64,
 ) -> Result<Member, NoRow> {
     let mut patience = PATIENCE;
@@ -217,6 +218,9 @@ pub(crate) fn register(
             let word = row.word.load(Acquire);
             // Nobody else is joining, but the member's byte may be a leaver's for a moment yet.
             if may_be_taken(row, word, &unfreed) && lock::try_lock(fd, number.into())? {
+                if doors::is_there(&row.door) {
+                    take_door(number); // as a rule it is gone
+                }
                 introduce(row, member);
                 used.fetch_max(u64::from(number) + 1, AcqRel);
                 row.word.store(next_generation(word) | ACTIVE, Release);

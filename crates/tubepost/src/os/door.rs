@@ -26,13 +26,9 @@ pub(crate) fn open(directory: &Path, name: &str, for_all: bool) -> Result<OwnedF
     }
 }
 
-/// Takes the name away, if it is there and ours to take.
+/// Takes the name away, if it is there and ours to take. Whoever sweeps comes by what could not be taken.
 pub(crate) fn remove(directory: &Path, name: &str) {
-    let path = directory.join(name);
-    // Nobody else does it as long as the mailbox lives: so once more if the system had no memory, say.
-    if !matches!(file::remove(&path), Ok(()) | Err(Errno::NOENT)) {
-        let _ = file::remove(&path);
-    }
+    let _ = file::remove(&directory.join(name));
 }
 
 /// Makes the socket of this name readable. Never waits; one that is full was told already. Where others may

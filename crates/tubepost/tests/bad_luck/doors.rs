@@ -234,3 +234,36 @@ fn receivers_of_others_are_woken_without_descriptors_of_theirs() {
     assert_eq!(inbox.recv_timeout(PATIENCE), Ok(2));
     assert_eq!(place.files(), ["box"]);
 }
+
+/// A name that a handle could not take away when it went, for want of memory, say.
+#[test]
+fn what_who_left_is_rung_by_is_swept_while_the_mailbox_lives() {
+    for sweeps in ["gc", "next"] {
+        let place = Place::new();
+        let inbox =
+            Mailbox::<u64>::options().domain(place.domain()).bounded(1).own("box").expect("a free name");
+        let open = || Sender::<u64>::options().domain(place.domain()).open("box").expect("it exists");
+        let doors = || {
+            let files = files_in(place.path());
+            files.into_iter().filter(|file| file.starts_with('~')).collect::<Vec<String>>()
+        };
+        let out = open();
+        let bell = out.doorbell().expect("descriptors are left");
+        let [left] = &doors()[..] else { panic!("{:?}", doors()) };
+        let left = left.clone();
+        drop((bell, out));
+        assert_eq!(doors(), [""; 0]);
+        let put_back = || drop(File::create(place.path().join(&left)).expect("its old name"));
+        put_back();
+        let out = open();
+        if sweeps == "next" {
+            assert_eq!(doors(), [""; 0], "who has its row next takes it away");
+            put_back();
+        }
+        let _bell = out.doorbell().expect("descriptors are left");
+        assert_eq!(doors().len(), 2);
+        assert_eq!(place.domain().gc().expect("our own").left_alone, []);
+        assert!(doors().len() == 1 && doors()[0] != left, "of who lives it stays: {:?}", doors());
+        inbox.recv_timeout(std::time::Duration::ZERO).expect_err("nothing was sent");
+    }
+}
