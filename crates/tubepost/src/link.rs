@@ -475,7 +475,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`]; [`Error::BadOption`] for a [pair](crate::pair()) of the kernel strategy, which has one connection for both ways.
+    /// [`Error::Forked`] in a forked child.
     ///
     /// ```
     /// # let dir = format!("/dev/shm/tubepost-doc-stop-sending-{}", std::process::id());
@@ -498,15 +498,6 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
     /// ```
     pub fn stop_sending(&self) -> Result<(), Error> {
         let outlet = self.sender.outlet();
-        if outlet.segment().geometry.choice.kernel && matches!(self.between, Between::Nameless(_)) {
-            return Err(Error::BadOption {
-                what: "to stop sending",
-                given: "by a pair of the kernel strategy".into(),
-                allowed:
-                    "one of the shared strategy, or a link between processes that joined; or drop the pair"
-                        .into(),
-            });
-        }
         if !outlet.segment().is_ours() && !outlet.segment().is_disowned() {
             return Err(Error::Forked);
         }

@@ -1,11 +1,13 @@
 //! How the two ends of a pair find each other: there is no directory, and maybe no file system, where they could look.
 //!
 //! Between them is a connection, the *bond*, of which each process has one end and nobody else any. By it goes first, from
-//! the end that made the pair, all that the other one needs (`pair`). Then it serves two ends:
+//! the end that made the pair, all that the other one needs (`pair`). Then it serves three ends:
 //!
 //! - **Being told of the other's end.** When nobody is at the other end any more it hangs up: the watch thread tells
 //!   those who wait, and they ask whether the other one is dead. That is a verdict of the locks
 //!   (`member`), never of the bond: a forked child may have a copy of that, and keep it. Then one looks once a second.
+//! - **Lines.** Where the kernel copies the messages, one that is awaited goes by a line of its own (`strategy::kernel::collected`): who sends makes it,
+//!   and sends its other end by the bond, before the message. Who receives takes it from there when it can; till then it lies there, with what came by it.
 //! - **Being rung.** Who waits for a descriptor makes a door, a pair of sockets, keeps one and sends a copy of the other by the bond before it
 //!   says that it waits. Who finds that somebody waits takes in what has come by the bond, and rings by that.
 //!
@@ -17,7 +19,7 @@
 use super::failed;
 use super::purse::Purse;
 use crate::error::Error;
-use crate::os::{Errno, clock, door, fork, packet};
+use crate::os::{Errno, clock, door, fork, handing, packet};
 use crate::queue::layout::{OWNER, SENDER};
 use crate::queue::slots::Member;
 use crate::sync::wait::SLICE;
@@ -40,6 +42,8 @@ pub(super) enum Said {
     Pair,
     /// A copy of what rings the door of this member of this way.
     Door { way: usize, member: Member },
+    /// One end of one more line of this way.
+    Line { way: usize },
 }
 
 /// So that nothing else is taken for it.
@@ -50,6 +54,7 @@ impl Said {
         let [kind, about] = match self {
             Said::Pair => [1, 0],
             Said::Door { way, member } => [2, (way as u64) << 16 | u64::from(member)],
+            Said::Line { way } => [3, (way as u64) << 16],
         };
         let mut head = [0; packet::HEAD];
         for (eight, word) in head.as_chunks_mut().0.iter_mut().zip([MARK, kind, about]) {
@@ -65,6 +70,10 @@ impl Said {
             [MARK, 2, about] => {
                 let (way, member) = ((about >> 16) as usize, (about & 0xffff) as Member);
                 (way < WAYS && matches!(member, OWNER | SENDER)).then_some(Said::Door { way, member })
+            }
+            [MARK, 3, about] => {
+                let way = (about >> 16) as usize;
+                (way < WAYS && about & 0xffff == 0).then_some(Said::Line { way })
             }
             _ => None,
         }
@@ -172,21 +181,78 @@ impl Bond {
 
     /// Takes in what rings the other's doors.
     fn take_in(&self, bells: &mut [Bells; WAYS]) {
-        let mut descriptors = Vec::new();
         for _ in 0..TRIES {
-            descriptors.clear();
-            match hear(self.socket(), &mut descriptors) {
-                Ok(Some(Some(Said::Door { way, member })))
-                    if (member == OWNER) == (self.maker == (way == 0)) =>
-                {
-                    if let (Some(bell), []) = (descriptors.pop(), &descriptors[..]) {
-                        *bells[way].of(member) = Some(bell);
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return,
+            if self.take_in_one(bells) != Ok(true) {
+                return;
             }
         }
+    }
+
+    /// The same, of one packet. `false`: the other end is gone.
+    fn take_in_one(&self, bells: &mut [Bells; WAYS]) -> Result<bool, Errno> {
+        let mut descriptors = Vec::new();
+        match hear(self.socket(), &mut descriptors)? {
+            Some(Some(Said::Door { way, member })) if (member == OWNER) == (self.maker == (way == 0)) => {
+                if let (Some(bell), []) = (descriptors.pop(), &descriptors[..]) {
+                    *bells[way].of(member) = Some(bell);
+                }
+            }
+            Some(_) => {}
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// The lines of one way of a pair that go by its bond, besides the one that is there from the start.
+#[derive(Clone, Debug)]
+pub(crate) struct Lines {
+    bond: Arc<Bond>,
+    way: usize,
+}
+
+impl Lines {
+    /// Readable when there may be one, or the other end is gone; writable when one may be sent.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.bond.socket()
+    }
+
+    /// Gives the other process one. `AGAIN`: it has not taken those that it was given before.
+    pub(crate) fn give(&self, line: OwnedFd) -> Result<(), Errno> {
+        packet::send(self.bond.socket(), &Said::Line { way: self.way }.head(), &[], &[line.as_fd()])
+    }
+
+    /// Takes the next one. `AGAIN`: there is none; nothing: nobody is there who could give one. Where there is no descriptor for
+    /// it, it stays.
+    pub(crate) fn take(&self) -> Result<Option<OwnedFd>, Errno> {
+        let mut bells = locked(&self.bond.bells); // one at a time
+        let (mut head, mut rest, mut descriptors) = ([0; packet::HEAD], Vec::new(), Vec::new());
+        for _ in 0..TRIES {
+            descriptors.clear();
+            let socket = self.bond.socket();
+            match packet::peek_whole(socket, &mut head, &mut rest, 0, &mut descriptors) {
+                Ok(came) if came.length == 0 => return Ok(None),
+                Ok(came) => {
+                    let said = (came.length == packet::HEAD).then(|| Said::of(&head)).flatten();
+                    if said != Some(Said::Line { way: self.way }) {
+                        self.bond.take_in_one(&mut bells)?;
+                        continue;
+                    }
+                    if came.lost && descriptors.is_empty() {
+                        return Err(Errno::MFILE);
+                    }
+                    packet::receive(socket, &mut head, &mut rest, 0, None)?;
+                    if let (Some(line), []) = (descriptors.pop(), &descriptors[..])
+                        && handing::is_connection(&line)
+                    {
+                        return Ok(Some(line));
+                    }
+                }
+                Err(Errno::CONNRESET) => {} // what was sent before is still there
+                Err(errno) => return Err(errno),
+            }
+        }
+        Err(Errno::AGAIN)
     }
 }
 
@@ -240,6 +306,11 @@ impl Bound {
     /// Where the kernel copies the messages: the credit.
     pub(crate) fn purse(&self) -> Option<&Purse> {
         self.purse.as_ref()
+    }
+
+    /// Of this way.
+    pub(crate) fn lines(&self) -> Lines {
+        Lines { bond: Arc::clone(&self.bond), way: self.way }
     }
 
     pub(super) fn asked(&self) -> BorrowedFd<'_> {
@@ -299,7 +370,7 @@ mod tests {
     fn what_is_said_is_understood_and_nothing_else() {
         let doors = [(0, OWNER), (0, SENDER), (1, OWNER), (1, SENDER)];
         let all = doors.map(|(way, member)| Said::Door { way, member });
-        for said in all.into_iter().chain([Said::Pair]) {
+        for said in all.into_iter().chain([Said::Pair, Said::Line { way: 0 }, Said::Line { way: 1 }]) {
             assert_eq!(Said::of(&said.head()), Some(said));
             let head = said.head();
             for at in [0, 7, 8, 15, 23] {
@@ -308,7 +379,8 @@ mod tests {
                 assert_eq!(Said::of(&other), None, "{said:?} with byte {at} changed");
             }
         }
-        for wrong in [Said::Door { way: 2, member: OWNER }, Said::Door { way: 0, member: 3 }] {
+        let wrong = [Said::Door { way: 2, member: OWNER }, Said::Door { way: 0, member: 3 }];
+        for wrong in wrong.into_iter().chain([Said::Line { way: 2 }]) {
             assert_eq!(Said::of(&wrong.head()), None);
         }
     }

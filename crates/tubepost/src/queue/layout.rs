@@ -39,7 +39,7 @@ mod words;
 /// The first eight bytes of every tubepost segment.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tubepost");
 /// The version of everything in `docs/format.md`.
-pub(crate) const VERSION: u32 = 7;
+pub(crate) const VERSION: u32 = 8;
 
 /// `kind`: a mailbox …
 const MAILBOX: u32 = 1;

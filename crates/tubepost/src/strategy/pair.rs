@@ -17,17 +17,6 @@ pub(crate) struct Way<'a> {
 
 /// Makes a pair: both ends here, and the other one.
 pub(crate) fn make(there: &Way<'_>, back: &Way<'_>) -> Result<(Outlet, Inlet, OwnedFd), Error> {
-    if [there, back]
-        .iter()
-        .any(|way| way.plan.geometry.choice.kernel && way.plan.geometry.choice.capacity == 0)
-    {
-        return Err(Error::BadOption {
-            what: "the capacity of a pair of the kernel strategy",
-            given: "0".into(),
-            allowed: "1 or more; where nothing is to wait take the shared strategy, or a link with a name"
-                .into(),
-        });
-    }
     let room = |plan: &Plan<'_>| {
         let choice = &plan.geometry.choice;
         room::wanted(choice.max_message, choice.capacity)

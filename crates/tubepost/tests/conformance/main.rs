@@ -19,6 +19,7 @@
 //! | `links` | processes that name each other: one link for each two, an inbox for all, a monitor |
 //! | `linking` | links whose other end is gone, how soon that is told; links of any type |
 //! | `links_by_kernel` | links of which the kernel copies the messages: what only they can |
+//! | `awaited` | links with names and without, capacity zero and messages that are awaited: the other process is stopped or killed meanwhile |
 //! | `pairs` | links without a name: a process and one that it started, whoever dies; nothing leaks to others |
 //! | `pairs_by_kernel` | those of which the kernel copies the messages: what only they can |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
@@ -46,6 +47,7 @@ mod agreement;
 mod alone;
 mod answers;
 mod asking;
+mod awaited;
 mod batches;
 mod calls;
 mod capacity;
@@ -92,6 +94,7 @@ fn role() {
         cast::ROLES,
         holding::ROLES,
         links::ROLES,
+        awaited::ROLES,
         pairs::ROLES,
         loans::ROLES,
         order::ROLES,

@@ -1,14 +1,15 @@
 //! One order: a sender's messages arrive as sent, every one exactly once, whole, whoever else sends (P9).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use tubepost::{Domain, Sender};
+use tubepost::{Domain, SendCollectedError, Sender};
 
 use crate::letters::Stamp;
 use crate::rows::{Row, on_every_row, open};
 use crate::stage::{Child, Cue, PATIENCE, Place, Role};
 
-pub const ROLES: &[Role] = &[("flood", flood)];
+pub const ROLES: &[Role] = &[("flood", flood), ("mixture", mixture)];
 
 /// Sends `count` stamps from each of `threads` threads; the arguments are domain, name, threads, count.
 fn flood(cue: &mut Cue) {
@@ -172,5 +173,47 @@ fn iter_in_order() {
         let taken: Vec<u64> = inbox.iter().take(500).collect();
         assert_eq!(taken, (0..500).collect::<Vec<u64>>());
         sender.join().expect("all were sent");
+    });
+}
+
+/// The last number of a sender's.
+const LAST: u64 = u64::MAX;
+
+/// Sends in every way, also such as may be withdrawn; the arguments are domain, name, count.
+fn mixture(cue: &mut Cue) {
+    let domain = Domain::open(cue.arg(0)).expect("the test's domain");
+    let out = Sender::<Stamp>::options().domain(&domain).open(cue.arg(1)).expect("it exists");
+    for at in 0..cue.number(2) {
+        let stamp = Stamp::new(std::process::id(), 0, at);
+        // What does not go now, or is withdrawn, nobody gets.
+        match at * 7 % 5 {
+            0 => drop(out.try_send(stamp)),
+            1 => drop(out.send_timeout(stamp, Duration::from_micros(100))),
+            2 => match out.send_collected_timeout(stamp, Duration::from_micros(at % 300)) {
+                Ok(()) | Err(SendCollectedError::Timeout(_)) => {}
+                Err(why) => panic!("{why}"),
+            },
+            _ => out.send(stamp).expect("the owner lives"),
+        }
+    }
+    out.send(Stamp::new(std::process::id(), 0, LAST)).expect("the owner lives");
+    cue.say("sent");
+}
+
+#[test]
+fn a_senders_order_is_that_of_all_its_sends_however_it_sends() {
+    on_every_row(|row| {
+        let place = Place::new();
+        let inbox = row.own::<Stamp>(&place, "box");
+        let count = if row.capacity() == Some(0) { "200" } else { "1500" };
+        let mut senders = [(); 4].map(|()| Child::start("mixture", &[&place.arg(), "box", count]));
+        let mut last: HashMap<u32, u64> = HashMap::new();
+        while last.values().filter(|count| **count == LAST).count() < senders.len() {
+            let stamp = inbox.recv_timeout(PATIENCE).expect("more comes");
+            assert!(stamp.is_whole(), "torn: {stamp:?}");
+            let before = last.insert(stamp.process, stamp.count);
+            assert!(before.is_none_or(|before| before < stamp.count), "{} after {before:?}", stamp.count);
+        }
+        senders.iter_mut().for_each(|sender| sender.expect("sent"));
     });
 }

@@ -38,6 +38,7 @@ const KINDS: &[Kind] = &[
     (Strategy::Kernel, Capacity::Bounded(1)),
     (Strategy::Kernel, Capacity::Bounded(7)),
     (Strategy::Kernel, Capacity::Bounded(64)),
+    (Strategy::Kernel, Capacity::Zero),
 ];
 
 pub const STRATEGIES: [Strategy; 2] = [Strategy::Shared, Strategy::Kernel];
@@ -464,6 +465,7 @@ fn counter(cue: &mut Cue) {
             other.receiver().recv_async().await == Ok(7)
         }));
         assert_eq!(other.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+        assert!(link.sender().send_collected_timeout(7, Duration::ZERO).is_err_and(|why| why.is_timeout()));
     };
     STRATEGIES.into_iter().for_each(once); // the thread that wakes tasks has descriptors as well, and stays
     let before = descriptors();

@@ -23,6 +23,7 @@
 //! | [`linking`] | setting up a link from both sides at once, by lives of processes | in order |
 //! | [`notes`] | an inbox: notes of what comes in a link that was found empty, and its end | in order |
 //! | [`credit`] | the kernel strategy: tokens, and the order of messages | in order |
+//! | [`turns`] | the kernel strategy: the order of one sender's messages where tokens were put back | in order |
 //! | [`acknowledged`] | the same: a message that is awaited, and withdrawn | in order |
 //! | [`meeting`] | the same: who waits where nothing is stored | in order |
 //! | [`names`] | who may take a dead owner's name | in order |
@@ -66,5 +67,6 @@ mod segments;
 mod slots;
 mod sole;
 mod takes;
+mod turns;
 mod waiting;
 mod waking;

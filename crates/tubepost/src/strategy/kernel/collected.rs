@@ -56,6 +56,23 @@ impl Outlet {
         self.send_awaited(bytes, &[], deadline)
     }
 
+    /// Sends by a line of its own, which it gives, if there is room now. Nothing: the other end of the pair has to take lines first that it was given.
+    fn post_awaited(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Option<OwnedFd>, Refusal> {
+        let at = self.connection();
+        // First: who has a line has a message for it, so that no line is in the way of another one.
+        let token = self.may_post()?;
+        match at.spare_line() {
+            Ok(line) => self.post_for(token, &line, Kind::Awaited, bytes, descriptors).map(|()| Some(line)),
+            Err(refusal) => {
+                at.put_back(token);
+                match refusal {
+                    Refusal::Waiting => Ok(None),
+                    other => Err(other),
+                }
+            }
+        }
+    }
+
     /// The same with descriptors, and where nothing waits.
     pub(super) fn send_awaited(
         &self,
@@ -64,12 +81,17 @@ impl Outlet {
         deadline: Option<Instant>,
     ) -> Result<(), Uncollected> {
         let at = self.connection();
-        let line = at.spare_line()?;
-        let post = || self.post_by(&line, Kind::Awaited, bytes, descriptors);
-        match post() {
-            Err(Refusal::Waiting) => self.wait_for_room(deadline, post)?,
-            done => done?,
-        }
+        let post = || self.post_awaited(bytes, descriptors);
+        let line = loop {
+            let posted = match post() {
+                Err(Refusal::Waiting) => self.wait_for_room(deadline, post)?,
+                done => done?,
+            };
+            match posted {
+                Some(line) => break line,
+                None => at.wait_for_bond(deadline)?,
+            }
+        };
         let spin = at.spin();
         let is_told = || super::connection::is_readable(line.as_fd());
         if spin.is_zero() || !poll(spin, deadline, is_told) {
@@ -100,8 +122,8 @@ pub(crate) struct Collection {
     room: Wait,
     told: Wait,
     waiters: Waiters,
+    /// By which it was sent.
     line: Option<OwnedFd>,
-    sent: bool,
     /// Of the sealed strategy, instead.
     awaited: Option<Awaited>,
 }
@@ -115,7 +137,6 @@ impl Collection {
             told,
             waiters: Waiters::default(),
             line: None,
-            sent: false,
             awaited: None,
         }
     }
@@ -128,21 +149,17 @@ impl Collection {
         }
         let (outlet, at) = (&self.outlet, self.outlet.connection());
         outlet.may_send_so_much(bytes.len())?;
-        let line = match self.line.take() {
-            Some(line) => &*self.line.insert(line),
-            None => &*self.line.insert(at.spare_line()?),
-        };
-        if !self.sent {
-            let attempt = || match outlet.post_by(line, Kind::Awaited, bytes, &[]) {
-                Err(Refusal::Waiting) => None,
+        if self.line.is_none() {
+            let attempt = || match outlet.post_awaited(bytes, &[]) {
+                Ok(None) | Err(Refusal::Waiting) => None,
                 done => Some(done),
             };
-            match attempt() {
+            self.line = match attempt() {
                 Some(done) => done?,
                 None => ready!(outlet.poll_at_descriptor(&mut self.room, context, attempt))?,
-            }
-            self.sent = true;
+            };
         }
+        let Some(line) = &self.line else { return Poll::Pending };
         let is_told = || super::connection::is_readable(line.as_fd()).then_some(Ok(()));
         let path = outlet.segment().path();
         let done = match is_told() {
@@ -155,8 +172,7 @@ impl Collection {
         };
         self.told.leave();
         let collected = is_collected(line);
-        self.sent = false;
-        Poll::Ready(match done {
+        let done = match done {
             _ if collected => Ok(()),
             Ok(()) => Err(at.never_collected()),
             Err(Refusal::Closed(closed)) => Err(Uncollected::Closed(closed, Fate::NotCollected)),
@@ -164,7 +180,9 @@ impl Collection {
                 Ok(()) => Ok(()),
                 Err(_) => Err(other.into()), // it can't be waited for, so it must not be collected later
             },
-        })
+        };
+        self.line = None;
+        Poll::Ready(done)
     }
 }
 
@@ -176,8 +194,7 @@ impl Drop for Collection {
         {
             posting.withdraw(at, awaited); // collected, withdrawn, or it is closed
         }
-        if self.sent
-            && self.outlet.segment().is_ours()
+        if self.outlet.segment().is_ours()
             && let Some(line) = &self.line
         {
             let _ = self.outlet.connection().withdraw(line); // collected, withdrawn, or it is closed
@@ -263,16 +280,7 @@ fn is_collected(line: &OwnedFd) -> bool {
 
 impl Connection {
     /// A connection without a message.
-    fn spare_line(&self) -> Result<OwnedFd, Refusal> {
-        if self.segment.bound().is_some() {
-            return Err(Error::BadOption {
-                what: "awaiting that a message is collected",
-                given: "by a pair of the kernel strategy".into(),
-                allowed: "by one of the shared strategy, or by a link with a name; or have it answered"
-                    .into(),
-            }
-            .into());
-        }
+    pub(super) fn spare_line(&self) -> Result<OwnedFd, Refusal> {
         let spare = self.spare().pop();
         match spare {
             Some(line) => Ok(line),
@@ -281,6 +289,8 @@ impl Connection {
                 Err(Errno::NOENT | Errno::CONNREFUSED | Errno::PIPE | Errno::CONNRESET) => {
                     Err(self.hung_up())
                 }
+                // Of a pair, which has no queue of connections: what was given waits.
+                Err(Errno::AGAIN) if self.segment.bound().is_some() => Err(Refusal::Waiting),
                 Err(errno) => Err(self.trouble("to connect to the owner of", errno)),
             },
         }
@@ -328,7 +338,8 @@ impl Connection {
     /// The deadline came first: takes the message back, unless the owner has it.
     #[cold]
     fn withdraw(&self, line: &OwnedFd) -> Result<(), Uncollected> {
-        let head = Head { kind: Kind::Withdraw, length: 0, token: super::packet::ANY, descriptors: 0 };
+        let head =
+            Head { kind: Kind::Withdraw, length: 0, token: super::packet::ANY, descriptors: 0, after: 0 };
         let _ = packet::send(line.as_fd(), &head.encode(), &[], &[]); // nor this
         let _ = shutdown(line, Shutdown::Read); // it fails where nobody is there any more
         if is_collected(line) {

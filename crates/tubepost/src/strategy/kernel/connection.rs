@@ -3,6 +3,7 @@
 use super::packet::{ANY, Head, Kind, NO_GRANTS};
 use super::posting::Posting;
 use super::room;
+use super::turn::Turns;
 use super::waiting::Waiters;
 use crate::domain::cleanup;
 use crate::domain::failed;
@@ -13,7 +14,7 @@ use crate::error::{Closed, Error};
 use crate::os::cpu::{self, Company};
 use crate::os::{Errno, clock, packet, pid, tokens};
 use crate::queue::layout::OWNER;
-use crate::strategy::Refusal;
+use crate::strategy::{Refusal, not_ours};
 use crate::sync::wait::SLICE;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     /// … else the tokens that the owner sent, and how many there are.
     pub(super) granted: Mutex<Vec<u64>>,
     pub(super) grants: AtomicUsize,
+    /// When the last message's turn is.
+    pub(super) turns: Turns,
     pub(super) spin: Duration,
     /// Readable when the owner's process has ended; nothing if that can't be had.
     pub(super) death: OnceLock<Option<OwnedFd>>,
@@ -87,7 +90,13 @@ pub(super) fn introduce_with(
     let socket = segment.connect_to(call.post)?;
     packet::widen(socket.as_fd(), room);
     let (kind, length) = (call.kind, name.len() as u32);
-    let hello = Head { kind, length, token: call.token, descriptors: call.link + u64::from(area.is_some()) };
+    let hello = Head {
+        kind,
+        length,
+        token: call.token,
+        descriptors: call.link + u64::from(area.is_some()),
+        after: 0,
+    };
     packet::send(socket.as_fd(), &hello.encode(), name.as_bytes(), area.as_slice())?;
     Ok(socket)
 }
@@ -107,6 +116,7 @@ impl Connection {
             credit,
             granted: Mutex::new(Vec::new()),
             grants: AtomicUsize::new(0),
+            turns: Turns::default(),
             spin,
             death: OnceLock::new(),
             descriptor: OnceLock::new(),
@@ -126,6 +136,9 @@ impl Connection {
 
     /// One more connection to the owner.
     pub(super) fn another_line(&self) -> Result<OwnedFd, Errno> {
+        if let Some(bound) = self.segment.bound() {
+            return self.give_line(bound);
+        }
         let room = room::wanted(self.segment.geometry.choice.max_message, 1);
         let mut call = self.call;
         if call.kind == Kind::Hello {
@@ -254,6 +267,9 @@ impl Connection {
     #[cold]
     pub(super) fn hung_up(&self) -> Refusal {
         for _ in 0..GRIEF {
+            if self.segment.is_disowned() {
+                return not_ours(&self.segment); // it was hung up here
+            }
             if self.segment.is_closed() || self.segment.is_closing() || self.segment.is_over() {
                 return Refusal::Closed(self.buried());
             }

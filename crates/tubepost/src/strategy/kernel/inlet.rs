@@ -466,8 +466,9 @@ impl Inlet {
             return Err(Error::Forked);
         }
         let mut stat = stat::of(&self.segment)?;
-        if self.segment.geometry.choice.sealed {
-            let waiting = self.desk_now().waiting(); // what is told in the entry may be old
+        if self.meeting.is_none() {
+            // What is told in the entry may be old; and a token that was granted is no message so far.
+            let waiting = self.desk_now().waiting();
             stat.sent = (stat.sent - stat.depth).saturating_add(waiting);
             stat.depth = waiting;
         }

@@ -179,7 +179,7 @@ impl Lane {
 
     #[cold]
     fn say(&self) {
-        let head = Head { kind: Kind::Note, length: 0, token: ANY, descriptors: 0 };
+        let head = Head { kind: Kind::Note, length: 0, token: ANY, descriptors: 0, after: 0 };
         // One who does not listen does not hear it, and looks by itself.
         let _ = packet::send(self.socket.as_fd(), &head.encode(), &[], &[]);
     }

@@ -10,6 +10,7 @@ use super::desk::{Desk, Fresh, Next};
 use super::lane::{Found, Lane};
 use super::line::Heard;
 use super::packet::{ANY, Head, Kind};
+use super::turn::Turn;
 use crate::domain::segment::Segment;
 use crate::memory::packet::Body;
 use crate::os::{Errno, packet, sealed};
@@ -186,7 +187,8 @@ impl Desk {
                     lane.misses = 0;
                     let body = Body::Here(std::mem::take(&mut self.room));
                     let (line, token, descriptors) = (lane.number, position, Vec::new());
-                    found = Some(Fresh { line, token, awaited, body, descriptors, lost: false });
+                    found =
+                        Some(Fresh { line, turn: Turn::of(token), awaited, body, descriptors, lost: false });
                     break;
                 }
                 Found::Over => finished.push(lane.number),
@@ -313,7 +315,7 @@ fn new_lane(
 ) -> Result<Lane, Errno> {
     let posted = Posted::new(sealed::view(area.as_fd(), shape.posted())?, shape);
     let (fd, map) = sealed::make(shape.progress())?;
-    let head = Head { kind: Kind::Area, length: 0, token: ANY, descriptors: 1 };
+    let head = Head { kind: Kind::Area, length: 0, token: ANY, descriptors: 1, after: 0 };
     match packet::send(line.socket.as_fd(), &head.encode(), &[], &[fd.as_fd()]) {
         // Who is gone needs none.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {}

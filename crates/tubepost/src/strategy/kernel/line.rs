@@ -194,7 +194,7 @@ impl Line {
 
     /// Says something to the sender. One who does not listen does not hear it.
     pub(super) fn say(&self, kind: Kind, token: u64) -> bool {
-        let head = Head { kind, length: 0, token, descriptors: 0 };
+        let head = Head { kind, length: 0, token, descriptors: 0, after: 0 };
         packet::send(self.socket.as_fd(), &head.encode(), &[], &[]).is_ok()
     }
 }

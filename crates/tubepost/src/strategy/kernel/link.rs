@@ -12,8 +12,7 @@
 //!                       nothing is there: the link is over
 //! ```
 //!
-//! **Of a pair** nobody connects: its one connection is there from the start (`domain::pair`), and when that was hung up and is empty,
-//! nobody can send any more, whoever lives.
+//! [`pair`](super::pair) has what is different where there is no name.
 //!
 //! When to ask: it says that it left; its death was told; a connection was hung up; or nobody could tell, and the clock
 //! has ticked.
@@ -30,12 +29,10 @@ use super::outlet::Outlet;
 use super::packet::Kind;
 use super::post::{Pigeonhole, Post};
 use super::room;
-use crate::domain::bond::Bound;
 use crate::domain::entry::Linked;
-use crate::domain::pair::Half;
+use crate::domain::failed;
 use crate::domain::party::Party;
 use crate::domain::segment::{Id, Segment};
-use crate::domain::{NOWHERE, failed};
 use crate::error::Error;
 use crate::os::{Errno, clock, fork, packet, pid};
 use crate::queue::layout::SENDER;
@@ -43,7 +40,6 @@ use crate::strategy::Refusal;
 use crate::sync::watch::{self, Visit, Visited};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, Weak};
@@ -115,7 +111,7 @@ impl Way {
     }
 
     /// That of a pair: its only connection tells of the sender's end.
-    fn of_pair() -> Way {
+    pub(super) fn of_pair() -> Way {
         Way {
             comes_in: None,
             watched: AtomicBool::new(true),
@@ -199,18 +195,6 @@ impl Inlet {
         })
     }
 
-    /// The receiving end of a pair.
-    pub(crate) fn of_pair(half: Half, spin: Duration) -> Result<Inlet, Error> {
-        let (Some(line), Some(purse)) = (half.line, half.segment.bound().and_then(Bound::purse)) else {
-            unreachable!("a pair of the kernel strategy has both")
-        };
-        let credit = Arc::clone(purse.pipe());
-        Inlet::with_way(half.segment, spin, credit, |segment, _, desk| {
-            desk.receive_by(line, segment);
-            Some(Way::of_pair())
-        })
-    }
-
     /// Nothing is there. Is somebody who may send? Says that there is, or comes back to look again.
     #[inline]
     pub(super) fn nothing(&self, deserted: bool) -> Result<(), Refusal> {
@@ -230,7 +214,11 @@ impl Inlet {
         let any = {
             let mut desk = self.desk();
             desk.look_around(self.segment());
-            desk.has_any()
+            // Where not all could be accepted, something may wait still.
+            match desk.has_any() {
+                false if desk.deaf => return Err(Refusal::Waiting),
+                any => any,
+            }
         };
         if any {
             return Ok(());
@@ -347,17 +335,6 @@ impl Outlet {
             return Ok(Outlet::by(connection));
         }
         Err(Error::Busy { name: segment.name.to_string() })
-    }
-
-    /// The sending end of a pair.
-    pub(crate) fn of_pair(half: Half, name: &str, spin: Duration) -> Result<Outlet, Error> {
-        let (Some(line), Some(purse)) = (half.line, half.segment.bound().and_then(Bound::purse)) else {
-            unreachable!("a pair of the kernel strategy has both")
-        };
-        let credit = rustix::io::fcntl_dupfd_cloexec(&**purse.pipe(), 0)
-            .map_err(|errno| failed("to make", Path::new(NOWHERE), errno))?;
-        let call = Call { post: half.segment.id(), kind: Kind::Link, token: 0, link: 0 };
-        Ok(Outlet::by(Connection::new(half.segment, line, Some(credit), name, spin, call)))
     }
 
     /// The sending process leaves this link, whatever handles there are still.

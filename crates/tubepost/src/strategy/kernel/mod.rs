@@ -10,7 +10,7 @@
 //!
 //! **One order.** A token is a number, greater than those before, and the message that it is for says which. The owner takes
 //! messages in that order: the one that it expects at once, from whatever connection had the last one; else it looks into every
-//! connection ([`desk`]), and takes the first of what there is. It waits for no number: a sender that is stopped with a token
+//! connection ([`desk`]), and takes the first of what there is ([`turn`]). It waits for no number: a sender that is stopped with a token
 //! holds up nobody.
 //!
 //! **Whom to believe.** Who is at the other end, the kernel says. What comes is checked: what does not keep the protocol, is too long, or has
@@ -23,7 +23,7 @@
 //! **Links** are the same each way, but that the socket is the process's, one for all its links ([`post`], [`link`]). Both ends can open the pipe, whoever's
 //! process they are of: what they can spoil is theirs.
 //!
-//! **Pairs** have no name, so nobody connects: each way has its one connection from the start, and the pipe has no name either. The sender has its reading
+//! **Pairs** have no name, so nobody connects: each way has its one connection from the start, others are given by the sender ([`pair`]), and the pipe has no name either. The sender has its reading
 //! end only: tokens that it does not use it keeps (`domain::purse`). Nobody else can have taken any along, so none is ever put in for one that is missing.
 //!
 //! **Sealed.** The same connections, desk and ends serve the sealed strategy, where messages go by memory and notes by the connection: [`lane`] tells how. There is no pipe
@@ -38,6 +38,7 @@
 //!   messages that nobody collected.
 
 pub(crate) mod collected;
+pub(crate) mod comers;
 pub(crate) mod connection;
 pub(crate) mod desk;
 pub(crate) mod inlet;
@@ -48,9 +49,11 @@ pub(crate) mod link;
 pub(crate) mod meeting;
 pub(crate) mod outlet;
 pub(crate) mod packet;
+pub(crate) mod pair;
 pub(crate) mod post;
 pub(crate) mod posting;
 pub(crate) mod room;
 pub(crate) mod strangers;
 pub(crate) mod taken;
+pub(crate) mod turn;
 pub(crate) mod waiting;

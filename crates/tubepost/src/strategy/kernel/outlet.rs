@@ -130,19 +130,20 @@ impl Outlet {
         }
         match &self.at.posting {
             Some(posting) => posting.try_send(&self.at, bytes),
-            None => self.post_by(&self.at.socket, Kind::Message, bytes, &[]),
+            None => self.post(bytes, &[]),
         }
     }
 
-    /// Sends by this connection if there is room now.
+    /// Sends by the connection if there is room now.
     #[inline]
-    pub(super) fn post_by(
-        &self,
-        line: &OwnedFd,
-        kind: Kind,
-        bytes: &[u8],
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<(), Refusal> {
+    fn post(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Refusal> {
+        let token = self.may_post()?;
+        self.post_for(token, &self.at.socket, Kind::Message, bytes, descriptors)
+    }
+
+    /// A token, if there is one now.
+    #[inline]
+    pub(super) fn may_post(&self) -> Result<u64, Refusal> {
         let at = &*self.at;
         let token = if at.meets() { Some(ANY) } else { at.take_token()? };
         let Some(token) = token else { return Err(at.full()) };
@@ -150,7 +151,23 @@ impl Outlet {
             at.put_back(token);
             return Err(Refusal::Closed(at.buried()));
         }
-        let head = Head { kind, length: bytes.len() as u32, token, descriptors: descriptors.len() as u64 };
+        Ok(token)
+    }
+
+    /// Sends by this connection, for this token.
+    #[inline]
+    pub(super) fn post_for(
+        &self,
+        token: u64,
+        line: &OwnedFd,
+        kind: Kind,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), Refusal> {
+        let at = &*self.at;
+        let (length, turn) = (bytes.len() as u32, at.turns.next(token));
+        let number = descriptors.len() as u64;
+        let head = Head { kind, length, token: turn.token, descriptors: number, after: turn.after };
         match packet::send(line.as_fd(), &head.encode(), bytes, descriptors) {
             Ok(()) => Ok(()),
             Err(errno) => Err(at.unsent(token, errno)),
@@ -184,7 +201,7 @@ impl Outlet {
         if self.at.meets() {
             return self.meet(bytes, descriptors, patience);
         }
-        let post = || self.post_by(&self.at.socket, Kind::Message, bytes, descriptors);
+        let post = || self.post(bytes, descriptors);
         match (post(), patience) {
             (Err(Refusal::Waiting), Patience::Until(deadline)) => self.wait_for_room(deadline, post),
             (done, _) => done,
@@ -332,7 +349,7 @@ impl Outlet {
     pub(crate) fn is_closed(&self) -> bool {
         let at = &*self.at;
         if !at.segment.is_ours() {
-            return false;
+            return at.segment.is_disowned();
         }
         let over = at.segment.is_closed() || at.segment.is_closing() || at.segment.is_over();
         if over {
@@ -364,7 +381,7 @@ impl Outlet {
 
     pub(crate) fn stat(&self) -> Result<Stat, Error> {
         let at = &*self.at;
-        if !at.segment.is_ours() {
+        if !at.segment.is_ours() && !at.segment.is_disowned() {
             return Err(Error::Forked);
         }
         let mut stat = stat::of(&at.segment)?;

@@ -4,7 +4,8 @@
 //! 0   u32   kind
 //! 4   u32   how many bytes follow the head
 //! 8   u64   the token
-//! 16  u64   how many descriptors come with it, if it is a message, or brings an area
+//! 16  u64   how many descriptors come with it, if it brings an area; if it is a message that in the lower half, and in the upper one 0, or, where
+//!           its token was put back by somebody, the so many-th it is that its sender sends after the token (`turn`)
 //! 24        the rest
 //! ```
 //!
@@ -53,6 +54,8 @@ pub(crate) struct Head {
     pub(crate) length: u32,
     pub(crate) token: u64,
     pub(crate) descriptors: u64,
+    /// Of a message whose token was put back: its sender's so many-th after that token.
+    pub(crate) after: u32,
 }
 
 impl Head {
@@ -62,7 +65,8 @@ impl Head {
         bytes[..4].copy_from_slice(&(self.kind as u32).to_ne_bytes());
         bytes[4..8].copy_from_slice(&self.length.to_ne_bytes());
         bytes[8..16].copy_from_slice(&self.token.to_ne_bytes());
-        bytes[16..].copy_from_slice(&self.descriptors.to_ne_bytes());
+        let about = self.descriptors | u64::from(self.after) << 32;
+        bytes[16..].copy_from_slice(&about.to_ne_bytes());
         bytes
     }
 
@@ -83,7 +87,11 @@ impl Head {
             9 => Kind::Note,
             _ => return None,
         };
-        let head = Head { kind, length: half(4), token: word(8), descriptors: word(16) };
+        let (descriptors, after) = match (kind, word(16)) {
+            (Kind::Message | Kind::Awaited, about) => (about & u64::from(u32::MAX), (about >> 32) as u32),
+            (_, about) => (about, 0),
+        };
+        let head = Head { kind, length: half(4), token: word(8), descriptors, after };
         (length.checked_sub(HEAD)? == head.length as usize).then_some(head)
     }
 }
@@ -94,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded_and_nothing_else() {
-        let head = Head { kind: Kind::Awaited, length: 5, token: ANY, descriptors: 9 };
+        let head = Head { kind: Kind::Awaited, length: 5, token: 4, descriptors: 9, after: 8 };
         let bytes = head.encode();
         assert_eq!(Head::decode(&bytes, HEAD + 5), Some(head));
         for length in [0, 5, HEAD, HEAD + 4, HEAD + 6] {

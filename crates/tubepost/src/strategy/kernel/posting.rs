@@ -232,7 +232,7 @@ impl Posting {
 
     #[cold]
     fn say(&self, at: &Connection) {
-        let head = Head { kind: Kind::Note, length: 0, token: ANY, descriptors: 0 };
+        let head = Head { kind: Kind::Note, length: 0, token: ANY, descriptors: 0, after: 0 };
         let _ = packet::send(at.socket.as_fd(), &head.encode(), &[], &[]); // nobody is there, or has to be told
     }
 

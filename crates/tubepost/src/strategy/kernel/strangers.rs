@@ -76,7 +76,7 @@ impl Desk {
         let Some(user) = self.lines.get(&number).map(|line| line.who.user) else { return false };
         let mut theirs = self.lines.values_mut().filter(|line| line.who.user == user);
         let used = theirs.find(|line| line.granted == Some(token)).and_then(|line| line.granted.take());
-        self.late += i64::from(used.is_some());
+        self.order.come_again(u64::from(used.is_some()));
         used.is_some()
     }
 
@@ -128,7 +128,7 @@ impl Desk {
         match self.lines.get_mut(&number) {
             Some(line) if said => {
                 line.granted = Some(token);
-                self.late -= 1; // nobody waits for what a stranger does with it
+                self.order.comes_otherwise(token + 1); // nobody waits for what a stranger does with it
             }
             _ => self.put_token(),
         }

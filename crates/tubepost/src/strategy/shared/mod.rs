@@ -319,7 +319,11 @@ impl Attachment {
     }
 
     pub(crate) fn stat(&self) -> Result<Stat, Error> {
-        if self.segment.is_ours() { stat::of(&self.segment) } else { Err(Error::Forked) }
+        if self.segment.is_ours() || self.segment.is_disowned() {
+            stat::of(&self.segment)
+        } else {
+            Err(Error::Forked)
+        }
     }
 }
 

@@ -384,7 +384,7 @@ impl Outlet {
     pub(crate) fn is_closed(&self) -> bool {
         let at = &self.at;
         if !at.segment.is_ours() {
-            return false;
+            return at.segment.is_disowned();
         }
         if at.segment.is_closed() {
             return true;
