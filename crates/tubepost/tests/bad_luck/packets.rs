@@ -50,8 +50,9 @@ impl Stage {
         };
         if self.inbox.capacity() == Some(0) {
             std::thread::scope(|scope| {
-                scope.spawn(|| self.out.send_timeout(&mark, SLACK).expect("somebody receives"));
+                let sending = scope.spawn(|| self.out.send_timeout(&mark, SLACK).expect("somebody receives"));
                 receive();
+                sending.join().expect("no panic"); // all of it: a scope does not wait for a thread's own data
             });
         } else {
             self.out.send_timeout(&mark, SLACK).expect("nobody took the places");

@@ -64,6 +64,7 @@ mod fixed;
 mod holding;
 mod killed;
 mod large;
+mod last_words;
 mod letters;
 mod linking;
 mod links;
@@ -92,6 +93,7 @@ mod variable;
 fn role() {
     stage::enter(&[
         cast::ROLES,
+        alone::ROLES,
         holding::ROLES,
         links::ROLES,
         awaited::ROLES,

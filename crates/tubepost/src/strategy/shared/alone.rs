@@ -20,12 +20,15 @@
 //! first, and then claims by CAS: what a plain store has overwritten it can't miss, for whoever overwrote it saw
 //! `closing` before it let go of the lock.
 //!
+//! The lock is held until what was claimed is published, also where there is no capacity. So who has it and says that nothing more is sent
+//! (`Attachment::stop_sending`) has all messages before that; who comes later finds that said, and is refused.
+//!
 //! **What if it dies here?** The sender: as after any claim. Whoever closes: the next one does the same; what was decided stays.
 
 use super::outlet::Outlet;
 use super::{Attachment, closed};
 use crate::queue::slots::Place;
-use crate::strategy::Refusal;
+use crate::strategy::{Refusal, not_ours};
 use crate::sync::sole::{Held, Sole};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -50,17 +53,15 @@ impl Outlet {
         Ok(place)
     }
 
-    /// The same, one thread at a time: there is no room, others send too, or the first message.
+    /// The same, one thread at a time: there is no room, others send too, the first message, or a link without a capacity.
     #[inline(never)]
-    fn post_in_turn<const AWAITED: bool>(&self, bytes: &[u8]) -> Result<Place, Refusal> {
-        let place = {
-            let _held = self.hold_claims()?;
-            self.claim_later()?
-        };
+    pub(super) fn post_in_turn<const AWAITED: bool>(&self, bytes: &[u8]) -> Result<Place, Refusal> {
+        let _held = self.hold_claims()?;
+        let place = self.claim_next().map_or_else(|| self.claim_later(), Ok)?;
         Ok(self.put::<AWAITED>(place, bytes))
     }
 
-    /// Held while claiming by CAS where a thread may claim otherwise.
+    /// Held, in a link, from before a claim until it is published: others may claim by a store, or say that nothing more is sent.
     #[inline]
     pub(super) fn hold_claims(&self) -> Result<Option<Held<'_>>, Refusal> {
         let at = &*self.at;
@@ -69,6 +70,10 @@ impl Outlet {
         if at.segment.is_ending() {
             drop(held);
             return Err(closed(&at.segment));
+        }
+        if !at.segment.is_ours() {
+            drop(held);
+            return Err(not_ours(&at.segment));
         }
         Ok(Some(held))
     }

@@ -88,11 +88,11 @@ impl Outlet {
             return Ok(());
         }
         self.look_at_clock()?;
+        let _held = self.hold_claims()?;
         let run = loop {
             if at.segment.geometry.areas.is_some() {
                 break self.claim_run_in_segments(most)?;
             }
-            let _held = self.hold_claims()?;
             match slots.claim_run(self.cursor.load(Relaxed), most, at.member) {
                 Ok(run) => break run,
                 Err(Refused::Full(place)) if !self.make_room(place) => return Err(Refusal::Waiting),

@@ -184,13 +184,15 @@ impl Attachment {
         self.tell_deserted();
     }
 
-    /// The same, and nothing can be sent from now on.
+    /// The same, and nothing can be sent from now on. Who has claimed a place has published by then, and who has not is refused:
+    /// see `alone`. Where nothing waits there is no such order.
     pub(crate) fn stop_sending(&self) {
         let _alone = self.alone.as_ref().map(Sole::hold);
         if self.segment.is_ours() {
             self.shut_door();
             self.leave_link();
             self.segment.disown();
+            self.segment.wake_all(); // also who waits for room here
         }
     }
 

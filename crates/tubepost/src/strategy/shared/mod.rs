@@ -131,7 +131,7 @@ impl Attachment {
         if !reachable {
             Bell::pin(&segment.header().bells.fence);
         }
-        let sends_alone = member == SENDER && segment.has_one_sender();
+        let sends_alone = member == SENDER && segment.is_link() && segment.handoff.is_none();
         Arc::new(Attachment {
             alone: sends_alone.then(|| Sole::new(reachable)),
             segment,

@@ -87,6 +87,9 @@ impl Outlet {
             return self.post_chunk::<AWAITED>(bytes);
         }
         if let Some(sole) = &at.alone {
+            if at.segment.geometry.areas.is_some() {
+                return self.post_in_turn::<AWAITED>(bytes);
+            }
             return self.post_alone::<AWAITED>(sole, bytes);
         }
         match self.claim_next() {
@@ -155,7 +158,8 @@ impl Outlet {
         if let Some(handoff) = &at.segment.handoff {
             return self.hand_over_filled(handoff, chunk);
         }
-        let place = self.claim()?;
+        let _held = self.hold_claims()?;
+        let place = self.claim_next().map_or_else(|| self.claim_later(), Ok)?;
         chunk.entry.position.store(place.position, Relaxed);
         planted!(PublishBeforeLink => {
             at.segment.slots.words.write_ticket(place, length, chunk.ticket());
@@ -169,16 +173,9 @@ impl Outlet {
         Ok(place)
     }
 
-    /// Claims a place if there is one now.
-    #[inline]
-    fn claim(&self) -> Result<Place, Refusal> {
-        let _held = self.hold_claims()?;
-        self.claim_next().map_or_else(|| self.claim_later(), Ok)
-    }
-
     /// Claims the place behind that of the last message, where nobody else did since.
     #[inline(always)]
-    fn claim_next(&self) -> Option<Place> {
+    pub(super) fn claim_next(&self) -> Option<Place> {
         let segment = &self.at.segment;
         if segment.geometry.areas.is_some() {
             return self.claim_next_in_segments();
