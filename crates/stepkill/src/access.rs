@@ -13,6 +13,7 @@ use iced_x86::{CodeSize, Decoder, DecoderOptions, InstructionInfoFactory, OpAcce
 use libc::user_regs_struct;
 
 use crate::trace::Tracee;
+use crate::view::NAMELESS;
 use crate::walk::touches_what_is_shared;
 
 /// Accesses of one instruction that are no further apart are a run.
@@ -134,7 +135,9 @@ impl Accesses {
             let (from, to) = words.next()?.split_once('-')?;
             let offset = words.nth(1)?;
             let hex = |text| u64::from_str_radix(text, 16).ok();
-            words.nth(2)?.starts_with(&self.directory).then_some((hex(from)?, hex(to)?, hex(offset)?))
+            let path = words.nth(2)?;
+            let shared = path.starts_with(&self.directory) || path.starts_with(NAMELESS);
+            shared.then_some((hex(from)?, hex(to)?, hex(offset)?))
         };
         self.mapped = maps.lines().filter_map(parse).collect();
         self.stale = false;

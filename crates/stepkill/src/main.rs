@@ -19,6 +19,7 @@ mod lockstep;
 mod mail;
 mod meeting;
 mod operations;
+mod paired;
 mod planted;
 mod scene;
 mod sleepers;
@@ -77,7 +78,11 @@ fn main() -> ExitCode {
         }
         ["judge", kind, domain, way] => {
             let case = subject::case(kind).expect("a kind");
-            let play = if case.world.linked.is_some() { linked::play } else { judge::play };
+            let play = match case.world {
+                world::World { linked: Some(_), .. } => linked::play,
+                world::World { paired: Some(_), .. } => paired::play,
+                _ => judge::play,
+            };
             play(domain, case, number(way));
             ExitCode::SUCCESS
         }

@@ -61,6 +61,8 @@ const ALL: &[Planted] = &[
     ("life-unchecked", Stops("link-join-dead"), "the link is not over"),
     ("unreceived-swept", Kills("link-gc"), "it left something"),
     ("named-before-ends", Stops("link-make"), "gc removed"),
+    ("end-kept", Kills("pair-send"), "the link is not over"),
+    ("descriptor-left", Stops("pair-drop"), "of an end that is gone"),
 ];
 
 /// What the ledger says where somebody lived, published, and was robbed of it.

@@ -255,6 +255,7 @@ impl<'a> Scene<'a> {
     pub fn go_on(&mut self, tracee: &mut Tracee, at_the_mark: bool) -> Result<Came, String> {
         let mut said = String::new();
         let (file, sound) = (self.directory.join(BOX), self.sound);
+        let ends = self.subject.world().paired.is_some() && self.subject.operation.effects.ends;
         self.dog.watch(tracee.pid(), WATCH, || {
             let stop = if at_the_mark { Stop::Mark } else { tracee.run_all() };
             if stop != Stop::Mark {
@@ -263,14 +264,28 @@ impl<'a> Scene<'a> {
             if sound {
                 held::nothing(&file, tracee.pid())?;
             }
+            if ends {
+                held::no_end(tracee.pid(), std::process::id())?;
+            }
             tracee.let_go();
             let mut out = tracee.child().stdout.take().expect("piped");
             out.read_to_string(&mut said).map_err(told)?;
             tracee.kill();
             Ok(())
         })??;
-        Came::parse(&said).ok_or_else(|| format!("the walker went on and said “{said}”"))
+        let came = Came::parse(&said).ok_or_else(|| format!("the walker went on and said “{said}”"))?;
+        match &came {
+            Came::Refused(why) if sound && self.subject.first.is_none() && is_the_systems(why) => {
+                Err(format!("no system call failed, and it was refused {why}"))
+            }
+            _ => Ok(came),
+        }
     }
+}
+
+/// Whether that is said of a system call that failed.
+fn is_the_systems(why: &str) -> bool {
+    why.starts_with("Os {") || why.starts_with("NoMemory")
 }
 
 impl Drop for Scene<'_> {

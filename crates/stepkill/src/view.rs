@@ -1,4 +1,5 @@
-//! What everybody can see of a domain: its names, and the bytes of its files that have memory.
+//! What everybody can see of a domain: its names, and the bytes of its files that have memory. And what the other end of a pair can see: the
+//! memory without a name of the process that is walked.
 //!
 //! It is read and not mapped, for looking at a mapped page gives it memory, which would be a change.
 
@@ -9,6 +10,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::SeekFrom;
+
+/// What the system calls the memory of a pair.
+pub const NAMELESS: &str = "/memfd:tubepost";
 
 #[derive(Debug)]
 struct Seen {
@@ -23,6 +27,8 @@ struct Seen {
 #[derive(Debug)]
 pub struct View {
     directory: PathBuf,
+    /// The descriptors of who is walked.
+    descriptors: PathBuf,
     files: BTreeMap<String, Seen>,
     buffer: Vec<u8>,
 }
@@ -32,8 +38,10 @@ pub struct View {
 pub struct Snapshot(BTreeMap<String, BTreeMap<u64, u64>>);
 
 impl View {
-    pub fn of(directory: &Path) -> View {
-        let mut view = View { directory: directory.into(), files: BTreeMap::new(), buffer: Vec::new() };
+    pub fn of(directory: &Path, pid: u32) -> View {
+        let descriptors = format!("/proc/{pid}/fd").into();
+        let (files, buffer) = (BTreeMap::new(), Vec::new());
+        let mut view = View { directory: directory.into(), descriptors, files, buffer };
         view.look(true);
         view
     }
@@ -51,17 +59,28 @@ impl View {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let (Ok(name), Ok(facts)) = (entry.file_name().into_string(), entry.metadata()) else { continue };
-            found.push((name, facts.ino()));
+            found.push((name, facts.ino(), entry.path()));
+        }
+        for entry in std::fs::read_dir(&self.descriptors).into_iter().flatten().flatten() {
+            let nameless = std::fs::read_link(entry.path())
+                .is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(NAMELESS.as_bytes()));
+            // The same file may be open several times.
+            if nameless
+                && let Ok(facts) = std::fs::metadata(entry.path())
+                && !found.iter().any(|(_, inode, _)| *inode == facts.ino())
+            {
+                found.push((format!("nameless~{}~", facts.ino()), facts.ino(), entry.path()));
+            }
         }
         let mut changed = false;
         self.files.retain(|name, seen| {
-            let still = found.iter().any(|(other, inode)| other == name && *inode == seen.inode);
+            let still = found.iter().any(|(other, inode, _)| other == name && *inode == seen.inode);
             changed |= !still;
             still
         });
-        for (name, inode) in found {
+        for (name, inode, path) in found {
             if !self.files.contains_key(&name)
-                && let Ok(file) = File::open(self.directory.join(&name))
+                && let Ok(file) = File::open(path)
             {
                 self.files.insert(name, Seen { file, inode, blocks: u64::MAX, extents: Vec::new() });
                 changed = true;
@@ -107,6 +126,9 @@ impl View {
 /// The name of a file but for what is another one each time: a link's tells lives apart by numbers drawn by lot. As
 /// old as they are, files have the same ages each time.
 fn stable(age: usize, name: &str) -> String {
+    if name.starts_with("nameless~") {
+        return format!("nameless~{age}");
+    }
     match name.match_indices('~').nth(1) {
         Some((end, _)) if end > 0 && !name.starts_with('~') => format!("{}~{age}", &name[..end]),
         _ => name.to_owned(),

@@ -59,7 +59,7 @@ pub struct Recording {
 
 /// Walks a process that stands at its first mark through to the second one, and notes everything.
 pub fn record(tracee: &mut Tracee, domain: &Path) -> Result<Recording, String> {
-    let mut view = View::of(domain);
+    let mut view = View::of(domain, tracee.pid());
     let before = view.snapshot();
     let outside = not_to_be_patched(tracee.pid());
     let mut accesses = Accesses::of(tracee, &domain.to_string_lossy());
@@ -149,7 +149,7 @@ impl Recording {
 
     /// Brings a process that stands at its first mark to a point. Whether it came to the very same.
     pub fn go_to(&self, point: &Point, tracee: &mut Tracee, domain: &Path) -> Result<bool, String> {
-        let mut view = View::of(domain);
+        let mut view = View::of(domain, tracee.pid());
         let before = view.snapshot();
         if point.kind == Kind::Done {
             return match tracee.run_all() {

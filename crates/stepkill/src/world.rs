@@ -51,6 +51,29 @@ pub struct World {
     pub asks: Option<Askers>,
     /// There is no mailbox, but processes that join; the messages that wait are the survivor's to the walker.
     pub linked: Option<Linked>,
+    /// Nor do they join, but have, or come to have, the ends of a pair.
+    pub paired: Option<Paired>,
+}
+
+/// What there is of a pair before the operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Paired {
+    /// Who made it.
+    pub made: Made,
+    /// The kernel copies the messages.
+    pub kernel: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// There is none.
+    Not,
+    /// The survivor, and the walker was handed its end, and has not taken it.
+    Handed,
+    /// And took it.
+    Taken,
+    /// The walker, and the survivor took the other end.
+    ByWalker,
 }
 
 /// What there is of processes and links before the operation.

@@ -101,6 +101,10 @@ mod chosen {
         UnreceivedSwept,
         /// A link's segment has its name before it says who is at its ends.
         NamedBeforeEnds,
+        /// Who makes a pair keeps a copy of what the other end lives by.
+        EndKept,
+        /// An end of a pair that goes leaves a descriptor.
+        DescriptorLeft,
     }
 
     const NAMES: &[(&str, Planted)] = &[
@@ -135,6 +139,8 @@ mod chosen {
         ("life-unchecked", Planted::LifeUnchecked),
         ("unreceived-swept", Planted::UnreceivedSwept),
         ("named-before-ends", Planted::NamedBeforeEnds),
+        ("end-kept", Planted::EndKept),
+        ("descriptor-left", Planted::DescriptorLeft),
     ];
 
     /// What all of them are called.

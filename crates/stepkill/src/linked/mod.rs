@@ -7,6 +7,7 @@
 //! whatever others do meanwhile.
 
 pub mod mortal;
+pub mod over;
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tubepost::{
 };
 
 use crate::judge::{self, PATIENCE, timely};
-use crate::ledger::{FIRST_TAG, Outcome};
+use crate::ledger::Outcome;
 use crate::letters::{self, JUDGE, Number};
 use crate::operations;
 use crate::subject::Case;
@@ -251,7 +252,7 @@ impl Survivor {
         if self.way == 1
             && let Some(link) = self.link.clone()
         {
-            self.sends_in_vain(&link, outcome);
+            over::sends_in_vain(&link, self.sent, self.world.length, self.effects, outcome);
         }
         let link = match self.link.clone() {
             Some(link) => Some(link),
@@ -269,10 +270,10 @@ impl Survivor {
                     self.receive(&envelope.message);
                 }
             }
-            while let Some(message) = self.next(link) {
+            while let Some(message) = over::next(link) {
                 self.receive(&message);
             }
-            self.sends_in_vain(link, outcome);
+            over::sends_in_vain(link, self.sent, self.world.length, self.effects, outcome);
         }
         if let Outcome::WentOn(Came::Refused(why)) = outcome
             && why.starts_with("WrongChoice")
@@ -281,18 +282,7 @@ impl Survivor {
             let first = if self.linked.goes_first { "walker~yonder" } else { "before~walker" };
             assert!(!self.says_what() && why.contains(first), "who came first was refused: {why}");
         }
-        let added = match outcome {
-            Outcome::Killed => (0, self.effects.adds),
-            Outcome::Done | Outcome::WentOn(Came::Done) => (self.effects.adds, self.effects.adds),
-            _ => (0, 0),
-        };
-        let came = self.got.len() as u32;
-        let all: Vec<Number> = (0..came).map(|number| (FIRST_TAG, number)).collect();
-        assert!(self.got == all, "lost, doubled or out of order: {:?}", self.got);
-        assert!(
-            (added.0..=added.1).contains(&came),
-            "{came} came, and {added:?} were accepted (least, most)"
-        );
+        over::all_came(&self.got, self.effects, outcome);
     }
 
     /// Who died and had the walker's name sent something, and is not the walker.
@@ -306,54 +296,10 @@ impl Survivor {
 
     fn was_sent_by_mortal(&self, link: &Link<[u8]>) {
         let mut got = Vec::new();
-        while let Some(message) = self.next(link) {
+        while let Some(message) = over::next(link) {
             got.push(letters::read(&message).unwrap_or_else(|why| panic!("{why}")));
         }
         mortal::sent_all(&got);
-    }
-
-    /// The next message, or nothing if the link is over.
-    fn next(&self, link: &Link<[u8]>) -> Option<Vec<u8>> {
-        match timely(PATIENCE, || link.recv_timeout(PATIENCE)) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Closed(closed)) => {
-                assert!(closed.uncollected == 0, "everything was received: {closed:?}");
-                None
-            }
-            Err(RecvTimeoutError::Timeout) => panic!("nobody sends any more, and the link is not over"),
-            Err(error) => panic!("a receive was refused: {error}"),
-        }
-    }
-
-    /// Who sends to a dead one is told so, and how many it never collected.
-    fn sends_in_vain(&self, link: &Link<[u8]>, outcome: &Outcome) {
-        let letter = letters::write((JUDGE, self.sent), self.world.length);
-        let told = timely(PATIENCE, || link.send_timeout(&letter, PATIENCE));
-        let Err(SendTimeoutError::Closed(_, closed)) = told else {
-            panic!("a dead one was sent something: {told:?}")
-        };
-        let removes = u64::from(self.effects.removes);
-        let consumed = match outcome {
-            Outcome::Killed => 0..=removes,
-            Outcome::Done => removes.min(u64::from(self.sent))..=removes,
-            Outcome::WentOn(Came::Got(numbers)) => {
-                let first: Vec<Number> = (0..numbers.len() as u32).map(|number| (JUDGE, number)).collect();
-                assert!(*numbers == first, "it received {numbers:?}");
-                numbers.len() as u64..=numbers.len() as u64
-            }
-            Outcome::WentOn(Came::Refused(why)) => {
-                // Where a system call failed it may be told so, and has received nothing then.
-                assert!(
-                    self.sent == 0 || removes == 0 || why.starts_with("Os {") || why.starts_with("NoMemory"),
-                    "{} were sent to it, and it was told {why}",
-                    self.sent
-                );
-                0..=0
-            }
-            Outcome::WentOn(_) => 0..=0,
-        };
-        let left = u64::from(self.sent).wrapping_sub(closed.uncollected);
-        assert!(consumed.contains(&left), "{} were sent, {consumed:?} consumed, and {closed:?}", self.sent);
     }
 
     /// A monitor tells how the walker ended, once.

@@ -8,6 +8,7 @@ mod existing;
 mod holding;
 mod linking;
 mod meeting;
+mod pairing;
 mod receiving;
 mod recovery;
 mod sending;
@@ -29,6 +30,7 @@ pub const SMALL: World = World {
     worn: false,
     asks: None,
     linked: None,
+    paired: None,
 };
 /// The same, of messages that need chunks.
 pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
@@ -74,6 +76,7 @@ pub fn all() -> Vec<Operation> {
         waiting::ALL,
         calling::ALL,
         linking::ALL,
+        pairing::ALL,
     ]
     .concat()
 }

@@ -104,6 +104,7 @@ fn way(
     };
     member::register_ends(&segment.rows, &ends)?;
     segment.header().tail.rows.store(u64::from(SENDER) + 1, Release);
+    planted!(EndKept => std::mem::forget(other.try_clone()));
     let mut theirs = vec![other, asked.try_clone().map_err(|_| Errno::MFILE)?];
     let (mut line, mut purse) = (None, None);
     if plan.geometry.choice.kernel {
@@ -190,6 +191,7 @@ fn taken(
         let trouble = |errno| failed("to take over", Path::new(NOWHERE), errno);
         (line, purse) = (Some(connection), Some(Purse::new(credit, sends).map_err(trouble)?));
     }
+    planted!(DescriptorLeft => std::mem::forget(asked.try_clone()));
     segment.bound = Some(Bound::new(bond, way, asked, purse));
     let row = segment.rows.get(member).map_err(|errno| failed("to read", Path::new(NOWHERE), errno))?;
     member::introduce_end(row, &introduction(me, member == OWNER));
