@@ -31,6 +31,7 @@
 //! | [`kept`] | pairs of the kernel strategy: tokens that were not used | in order |
 //! | [`posts`] | links of the kernel strategy: who comes, and how a receiver knows that no more does | in order |
 //! | [`sealed`] | the sealed strategy: words of one writer each: notes, withdrawing, closing | store buffers |
+//! | [`versions`] | a region: whole versions, fences, buffers and what was changed in them | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
 //! Each module has tests for the sound protocol, and for the same protocol with one rule left out:
@@ -68,5 +69,6 @@ mod slots;
 mod sole;
 mod takes;
 mod turns;
+mod versions;
 mod waiting;
 mod waking;
