@@ -123,6 +123,10 @@ struct Process {
     last: u8,
 }
 
+const FIRST: Current = Current { hold: 0, seat: 0, buffer: 0, held: false };
+const NEW: Process =
+    Process { at: At::Done, rounds: 0, seen: FIRST, used: 0, buffer: 0, copy: 0, word: 0, last: 0 };
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct State {
     current: Current,
@@ -135,6 +139,7 @@ struct State {
     truth: [Data; VERSIONS + 1],
     process: [Process; WRITERS + READERS],
     kills: u8,
+    fences: u8,
     wrong: Option<&'static str>,
 }
 
@@ -145,6 +150,8 @@ struct Versions {
     commits: u8,
     reads: u8,
     kills: u8,
+    /// How often one is fenced.
+    fences: u8,
     planted: Planted,
 }
 
@@ -154,10 +161,11 @@ impl Versions {
         let label = match p.at {
             At::Acquire => {
                 // A living holder may be late at any time.
-                if s.current.held && usize::from(s.current.seat) == w {
+                let c = s.current;
+                if c.held && (usize::from(c.seat) == w || s.fences == 0) {
                     return None;
                 }
-                let c = s.current;
+                s.fences -= u8::from(c.held);
                 s.current = Current { hold: c.hold + 1, seat: w as u8, buffer: c.buffer, held: true };
                 p.seen = s.current;
                 p.used = 1 << c.buffer;
@@ -312,8 +320,8 @@ impl Versions {
             }
             At::LetGo => {
                 s.editing[w] = None;
-                p.rounds -= 1;
-                p.at = if p.rounds == 0 { At::Done } else { At::Acquire };
+                let rounds = p.rounds - 1;
+                p = Process { rounds, at: if rounds == 0 { At::Done } else { At::Acquire }, ..NEW };
                 "lets go"
             }
             _ => return None,
@@ -373,8 +381,7 @@ impl Versions {
             }
             At::Idle => {
                 s.rows[r] = Row::Idle;
-                p.rounds -= 1;
-                (p.word, p.buffer) = (0, 0);
+                (p.rounds, p.word, p.buffer, p.seen) = (p.rounds - 1, 0, 0, FIRST);
                 p.at = if p.rounds == 0 { At::Done } else { At::Ask };
                 "lets go"
             }
@@ -389,21 +396,20 @@ impl Model for Versions {
     type State = State;
 
     fn initial(&self) -> State {
-        let current = Current { hold: 0, seat: 0, buffer: 0, held: false };
         let process = |i: usize| {
             let (at, rounds) = match i {
                 _ if i < self.writers => (At::Acquire, self.commits),
                 _ if i >= WRITERS && i < WRITERS + self.readers => (At::Ask, self.reads),
                 _ => (At::Done, 0),
             };
-            Process { at, rounds, seen: current, used: 0, buffer: 0, copy: 0, word: 0, last: 0 }
+            Process { at, rounds, ..NEW }
         };
         let mut whole = [0; BUFFERS];
         whole[0] = 1;
         let mut heads = [Head::default(); BUFFERS];
         heads[0].version = 1;
         State {
-            current,
+            current: FIRST,
             rows: [Row::Idle; READERS],
             editing: [None; WRITERS],
             whole,
@@ -412,6 +418,7 @@ impl Model for Versions {
             truth: [[0; 2]; VERSIONS + 1],
             process: std::array::from_fn(process),
             kills: self.kills,
+            fences: self.fences,
             wrong: None,
         }
     }
@@ -466,7 +473,7 @@ mod tests {
     use crate::explorer::long_runs;
 
     fn versions(writers: usize, readers: usize, commits: u8, reads: u8, planted: Planted) -> Versions {
-        Versions { writers, readers, commits, reads, kills: 0, planted }
+        Versions { writers, readers, commits, reads, kills: 0, fences: 3, planted }
     }
 
     #[test]
@@ -479,9 +486,11 @@ mod tests {
             &Versions { kills: 1, ..versions(2, 0, 2, 0, Planted::Nothing) },
         );
         if long_runs() {
-            holds("three writers, one reader", &versions(3, 1, 1, 1, Planted::Nothing));
-            holds("two readers", &versions(2, 2, 1, 1, Planted::Nothing));
-            holds("two writers, twice", &versions(2, 1, 2, 1, Planted::Nothing));
+            holds("three writers", &versions(3, 0, 1, 0, Planted::Nothing));
+            let three = versions(3, 1, 1, 1, Planted::Nothing);
+            holds("three writers, one reader", &Versions { fences: 1, ..three });
+            holds("two readers", &Versions { fences: 1, ..versions(2, 2, 1, 1, Planted::Nothing) });
+            holds("two writers, twice", &Versions { fences: 2, ..versions(2, 1, 2, 1, Planted::Nothing) });
         }
     }
 
