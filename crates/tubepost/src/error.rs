@@ -13,6 +13,16 @@ use advice::{absent, denied};
 use std::fmt;
 use std::path::PathBuf;
 
+/// Who uses something, for people.
+#[cfg(not(loom))]
+fn names(peers: &[crate::Peer]) -> String {
+    let mut names: Vec<String> =
+        peers.iter().map(|peer| format!("{} (process {})", peer.name, peer.pid)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
 /// The mailbox is closed: its owner closed it, ended or was killed, or it was removed.
 ///
 /// ```
@@ -315,6 +325,58 @@ pub enum Error {
         name: String,
         /// The longest time.
         longest: std::time::Duration,
+    },
+    /// A writer held a region for longer than its lease while another waited.
+    #[error(
+        "{name:?} was held for longer than the lease of {lease:?} while another waited: nothing was changed; do the work before \
+         writing, split it, or use a region with a longer lease_max"
+    )]
+    LeaseExpired {
+        /// The region.
+        name: String,
+        /// How long it was.
+        lease: std::time::Duration,
+    },
+    /// A region has another version than the one that a commit was meant for.
+    #[error(
+        "{name:?} has version {found}, not {expected}: somebody changed it; read it again, and decide anew"
+    )]
+    Changed {
+        /// The region.
+        name: String,
+        /// The version that was expected.
+        expected: u64,
+        /// The version there is.
+        found: u64,
+    },
+    /// Every buffer of a region is used, by readers of older versions and writers that were fenced.
+    #[error(
+        "all {max} versions of {name:?} are in use, by {}: nothing can be written until one of them lets go, or ends",
+        names(holders)
+    )]
+    TooManyVersions {
+        /// The region.
+        name: String,
+        /// The most there can be.
+        max: u32,
+        /// Who uses them.
+        holders: Vec<crate::Peer>,
+    },
+    /// As many readers as there can be read a region at this moment.
+    #[error("{max} readers read {name:?} at this moment, as many as there can be; drop some guards first")]
+    TooManyReaders {
+        /// The region.
+        name: String,
+        /// The most there can be.
+        max: u32,
+    },
+    /// As many writers as there can be write to a region, or wait to.
+    #[error("{max} writers write to {name:?} or wait to, as many as there can be; let some go first")]
+    TooManyWriters {
+        /// The region.
+        name: String,
+        /// The most there can be.
+        max: u32,
     },
     /// All rows for members of this mailbox are taken.
     #[error("{name:?} already has {max} members; close some handles first")]

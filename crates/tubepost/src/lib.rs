@@ -94,6 +94,7 @@ mod message;
 mod os;
 mod queue;
 mod sync;
+mod versions;
 
 #[cfg(not(loom))]
 mod batch;
@@ -114,6 +115,8 @@ mod encoded;
 #[cfg(not(loom))]
 mod handling;
 #[cfg(not(loom))]
+mod holding;
+#[cfg(not(loom))]
 mod inbox;
 #[cfg(not(loom))]
 mod link;
@@ -129,6 +132,8 @@ mod pair;
 mod process;
 #[cfg(not(loom))]
 mod receiver;
+#[cfg(not(loom))]
+mod region;
 #[cfg(not(loom))]
 mod select;
 #[cfg(not(loom))]
@@ -152,6 +157,7 @@ pub use error::{
     SendTimeoutError, TryRecvError, TrySendError, Whose,
 };
 pub use format::Format;
+pub use memory::data::Data;
 pub use memory::plain::Plain;
 pub use message::{Buffer, Message};
 pub use tubepost_derive::Message;
@@ -190,6 +196,8 @@ pub use pair::{Endpoint, Hand, Handing, inherited, inherited_as, pair};
 pub use process::{Process, ProcessOptions};
 #[cfg(not(loom))]
 pub use receiver::{Envelope, IntoIter, Iter, Receiver, ReceiverOptions, TryIter};
+#[cfg(not(loom))]
+pub use region::{Reading, Region, RegionOptions, Writing};
 #[cfg(not(loom))]
 pub use select::{ReadyTimeoutError, Select, TryReadyError};
 #[cfg(not(loom))]

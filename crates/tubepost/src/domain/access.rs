@@ -48,6 +48,26 @@ pub(crate) fn entry_mode(mode: u32) -> u32 {
     (some * 4) | OWNERS
 }
 
+/// The mode of a region's data: reading for those who may, writing only for those who may do both.
+pub(crate) fn data_mode(mode: u32) -> u32 {
+    mode & 0o666
+}
+
+/// Checks a mode that somebody chose for data: nobody writes who can't read.
+pub(crate) fn check_data_mode(mode: u32) -> Result<(), Error> {
+    let blind = (mode >> 1) & 0o111 & !((mode >> 2) & 0o111);
+    if mode & !MODES == 0 && mode & OWNERS == OWNERS && blind == 0 {
+        return Ok(());
+    }
+    Err(Error::BadOption {
+        what: "the mode",
+        given: format!("{mode:04o}"),
+        allowed: "r (4) is to read, w (2) to write, for owner, group and others; its owner has both, and who writes reads: \
+                  0600, 0640, 0660, 0644, 0664, 0666"
+            .into(),
+    })
+}
+
 /// The mode of a socket: who may send may write to it.
 pub(crate) fn socket_mode(mode: u32) -> u32 {
     mode & 0o222 | OWNERS
@@ -82,8 +102,11 @@ impl Right {
         }
     }
 
-    pub(crate) fn doing(self) -> &'static str {
+    /// With a mailbox, or with data.
+    pub(crate) fn doing(self, data: bool) -> &'static str {
         match self {
+            Right::Send if data => "to write",
+            Right::Receive if data => "to read",
             Right::Send => "to send to",
             Right::Receive => "to receive from",
         }

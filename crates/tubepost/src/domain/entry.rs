@@ -80,7 +80,7 @@ pub(super) fn create_with<R>(
     match publish() {
         Ok(()) => Ok((segment, made)),
         Err(error) => {
-            if segment.geometry.choice.kernel {
+            if segment.geometry.choice.kernel || segment.geometry.choice.kind.has_files() {
                 segment.take_sockets();
             }
             Err(error)

@@ -8,6 +8,7 @@ pub(crate) mod access;
 pub(crate) mod bond;
 pub(crate) mod cleanup;
 pub(crate) mod contents;
+pub(crate) mod data;
 pub(crate) mod doorway;
 pub(crate) mod entry;
 pub(crate) mod meeting;

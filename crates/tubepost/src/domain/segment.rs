@@ -20,6 +20,7 @@ use crate::queue::rows::{self, HeaderOf, Rows};
 use crate::queue::slots::{Member, Slots};
 use crate::sync::doors;
 use crate::sync::wait::{Bell, Quiet, Wakes};
+use crate::versions::mapped::Readers;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -213,7 +214,8 @@ impl Segment {
     #[inline]
     pub(crate) fn messages(&self) -> Bell<'_> {
         let bells = &self.header().bells;
-        let wakes = if self.geometry.choice.owned { Wakes::All } else { Wakes::One };
+        let choice = &self.geometry.choice;
+        let wakes = if choice.owned || choice.kind.is_data() { Wakes::All } else { Wakes::One };
         Bell::new(&bells.messages, &bells.fence, wakes).and(self, doors::MESSAGES)
     }
 
@@ -375,6 +377,11 @@ impl Segment {
         member::leave(&self.rows, member, named_until);
     }
 
+    /// The rows of a region's readers.
+    pub(crate) fn readers(&self) -> Readers {
+        Readers::new(Arc::clone(&self.map), self.geometry.readers_at, &self.header().region.readers)
+    }
+
     /// The user and the group that its file belongs to.
     pub(crate) fn belongs_to(&self) -> (u32, u32) {
         (self.facts.owner, self.facts.group)
@@ -431,7 +438,7 @@ impl Segment {
                     self.mark_retired();
                     self.wake_all();
                     self.take_doors_of_the_dead();
-                    if self.geometry.choice.kernel || self.geometry.choice.kind == Kind::Process {
+                    if self.geometry.choice.kernel || self.geometry.choice.kind.has_files() {
                         self.take_sockets();
                     }
                     match file::remove(&path) {

@@ -36,6 +36,8 @@ pub(crate) const END: u64 = u64::MAX;
 
 const POST: &str = "post";
 const CREDIT: &str = "credit";
+/// Of a region, and of bare memory; see `data`.
+pub(super) const DATA: &str = "data";
 /// How often, a millisecond apart, to try for the lock of the directory.
 const TRIES: u32 = 100;
 
@@ -66,14 +68,14 @@ impl Sockets {
     }
 }
 
-fn called(id: Id, what: &str) -> String {
+pub(super) fn called(id: Id, what: &str) -> String {
     format!("~{id}~{what}")
 }
 
 /// The id of the mailbox beside which a file stands that is called so.
 fn beside(file: &str) -> Option<&str> {
     let (id, what) = file.strip_prefix('~')?.split_once('~')?;
-    (id.len() == 32 && [POST, CREDIT].contains(&what)).then_some(id)
+    (id.len() == 32 && [POST, CREDIT, DATA].contains(&what)).then_some(id)
 }
 
 /// Whether a file is no thing of its own.
@@ -138,7 +140,7 @@ impl Segment {
 
     /// Takes both names away.
     pub(crate) fn take_sockets(&self) {
-        for what in [POST, CREDIT] {
+        for what in [POST, CREDIT, DATA] {
             door::remove(self.domain.path(), &called(self.id(), what));
         }
     }

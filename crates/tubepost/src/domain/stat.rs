@@ -21,6 +21,10 @@ pub enum Kind {
     Process,
     /// One direction of a link between two processes.
     Link,
+    /// A region.
+    Region,
+    /// A segment: bare memory.
+    Segment,
 }
 
 impl fmt::Display for Kind {
@@ -29,6 +33,8 @@ impl fmt::Display for Kind {
             Kind::Mailbox => "mailbox",
             Kind::Process => "process",
             Kind::Link => "link",
+            Kind::Region => "region",
+            Kind::Segment => "segment",
         })
     }
 }
@@ -289,6 +295,8 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
             layout::Kind::Mailbox => Kind::Mailbox,
             layout::Kind::Process => Kind::Process,
             layout::Kind::Link { .. } => Kind::Link,
+            layout::Kind::Region => Kind::Region,
+            layout::Kind::Bare => Kind::Segment,
         },
         name: segment.name.to_string(),
         id: segment.id(),
@@ -312,7 +320,7 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         dead_letters: segment.header().dead_letters.load(Relaxed),
         discarded: segment.header().discarded.load(Relaxed),
         shut: segment.header().sockets.shut.load(Relaxed),
-        bytes: facts.map_or(segment.geometry.reserved(), |facts| facts.occupied),
+        bytes: facts.map_or(segment.geometry.reserved(), |facts| facts.occupied) + segment.data_occupies(),
         chunk_bytes,
         chunk_waste: chunk_bytes.saturating_sub(segment.chunks.occupied()),
         ceiling: if choice.sealed {

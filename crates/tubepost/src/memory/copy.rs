@@ -44,6 +44,33 @@ pub(crate) unsafe fn read(from: *const u8, to: &mut [MaybeUninit<u8>]) {
     unsafe { move_bytes(to.as_mut_ptr().cast(), from, to.len(), false) }
 }
 
+/// Copies from shared memory to shared memory.
+///
+/// # Safety
+///
+/// Both are valid for `length` bytes of shared memory for the duration of the call, and don't overlap.
+#[inline]
+pub(crate) unsafe fn across(to: *mut u8, from: *const u8, length: usize) {
+    const PIECE: usize = 1024;
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if length >= VERY_LONG && std::arch::is_x86_feature_detected!("ermsb") {
+        // SAFETY: the caller vouches for both; neither is looked at by anything but the assembly.
+        unsafe { string(to, from, length) };
+        return;
+    }
+    let mut piece = [MaybeUninit::<u8>::uninit(); PIECE];
+    let mut done = 0;
+    while done < length {
+        let here = &mut piece[..(length - done).min(PIECE)];
+        // SAFETY: `done` and this piece lie within `length`; `read` initialises all of the piece.
+        unsafe {
+            read(from.add(done), here);
+            write(to.add(done), &*(&raw const *here as *const [u8]));
+        }
+        done += here.len();
+    }
+}
+
 /// # Safety
 ///
 /// Both are valid for `length` bytes; `shared_to` says which of the two is shared.

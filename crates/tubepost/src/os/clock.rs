@@ -8,3 +8,20 @@ pub(crate) fn coarse() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
+
+/// The same clock for processes in different time namespaces.
+pub(crate) fn coarse_everywhere() -> u64 {
+    coarse().wrapping_sub(offset())
+}
+
+/// How far ahead of the machine's this namespace's clock is.
+fn offset() -> u64 {
+    static OFFSET: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("monotonic")).unwrap_or_default();
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<i64>().unwrap_or(0));
+        let (seconds, nanoseconds) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds) as u64
+    })
+}

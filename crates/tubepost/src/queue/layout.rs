@@ -11,6 +11,7 @@
 //! 0x280  meeting    capacity zero: who waits, who offers
 //! 0x2C0  calls      how many cells for calls were ever used
 //! 0x300  sockets    of the kernel strategy: what its owner counts
+//! 0x340  region     of a region: how many rows its readers ever had
 //! 0x400  format     text: what the messages are
 //!        claims     capacity × 8 bytes
 //!        takes      capacity × 8 bytes
@@ -19,6 +20,7 @@
 //!        rows       one per member, 128 bytes each; memory is taken when they are
 //!        cells      of capacity zero only: one per receiver that waits; likewise
 //!        calls      where messages are answered: one cell per call under way; likewise
+//!        readers    of a region: one row per reader, 128 bytes each; likewise
 //!        entries    one per chunk, 128 bytes each, class by class; likewise
 //!        chunks     the payloads that don't fit a slot, class by class; likewise
 //! ```
@@ -45,8 +47,12 @@ pub(crate) const VERSION: u32 = 8;
 const MAILBOX: u32 = 1;
 /// … a process that joined, which is rung by what is sent there …
 const PROCESS: u32 = 2;
-/// … or one direction of a link between two of them.
+/// … or one direction of a link between two of them …
 const LINK: u32 = 3;
+/// … or a region …
+const REGION: u32 = 4;
+/// … or bare memory.
+const BARE: u32 = 5;
 
 /// `flags`: messages are of variable length.
 const VARIABLE: u64 = 1;
@@ -134,6 +140,8 @@ pub(crate) enum Kind {
     Mailbox,
     Process,
     Link { one_way: bool },
+    Region,
+    Bare,
 }
 
 impl Kind {
@@ -143,6 +151,8 @@ impl Kind {
             LINK => Some(Kind::Link { one_way }),
             MAILBOX if !one_way => Some(Kind::Mailbox),
             PROCESS if !one_way => Some(Kind::Process),
+            REGION if !one_way => Some(Kind::Region),
+            BARE if !one_way => Some(Kind::Bare),
             _ => None,
         }
     }
@@ -152,7 +162,19 @@ impl Kind {
             Kind::Mailbox => MAILBOX,
             Kind::Process => PROCESS,
             Kind::Link { .. } => LINK,
+            Kind::Region => REGION,
+            Kind::Bare => BARE,
         }
+    }
+
+    /// Whether nothing is sent there: what it is for is in a file of its own, beside it.
+    pub(crate) fn is_data(self) -> bool {
+        matches!(self, Kind::Region | Kind::Bare)
+    }
+
+    /// Whether it may have files beside it.
+    pub(crate) fn has_files(self) -> bool {
+        self == Kind::Process || self.is_data()
     }
 
     fn flags(self) -> u64 {
@@ -227,6 +249,8 @@ pub(crate) struct Geometry {
     pub(crate) cells_at: u64,
     pub(crate) rows_at: u64,
     pub(crate) calls_at: u64,
+    /// Of a region: the rows of its readers.
+    pub(crate) readers_at: u64,
     pub(crate) classes: [Class; CLASSES],
     /// Where segments are, if it is unbounded.
     pub(crate) areas: Option<Areas>,
@@ -262,12 +286,13 @@ impl Geometry {
             numbers_at: 0,
             cells_at: 0,
             calls_at: 0,
+            readers_at: 0,
             rows_at: claims_at.next_multiple_of(PAGE),
             classes: [Class::default(); CLASSES],
             areas: None,
             total: 0,
         };
-        if choice.kernel {
+        if choice.kernel || choice.kind.is_data() {
             geometry.in_line = 0;
             geometry.lay_out_entry();
             return Ok(geometry);
@@ -296,7 +321,9 @@ impl Geometry {
         self.slots_at = (self.takes_at + 8).next_multiple_of(64);
         self.numbers_at = self.slots_at + self.stride;
         self.rows_at = self.numbers_at.next_multiple_of(PAGE);
-        self.total = self.lay_out_cells();
+        self.readers_at = self.lay_out_cells();
+        let readers = if self.choice.kind == Kind::Region { READERS * READER } else { 0 };
+        self.total = self.readers_at + readers;
     }
 
     /// The cells behind the rows: of receivers that wait, of calls; gives their end.
@@ -407,7 +434,7 @@ impl Geometry {
             return Err(Error::WrongVersion { name: name.into(), found, supported: VERSION });
         }
         let (number, flags) = (header.kind.load(Relaxed), header.flags.load(Relaxed));
-        if ![MAILBOX, PROCESS, LINK].contains(&number) {
+        if !(MAILBOX..=BARE).contains(&number) {
             return Err(damaged(format!("it is of kind {number}, of which nothing is known here")));
         }
         // By the kernel go those of mailboxes that processes own, and of links.

@@ -11,42 +11,40 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const PAGE: usize = 4096;
-const PER_PAGE: usize = PAGE / ROW as usize;
 
-/// The rows of one segment.
+/// A sparse area of a mapping, of which this process makes sure page by page.
 #[derive(Debug)]
-pub(crate) struct Rows {
+pub(crate) struct Pages {
     map: Arc<Map>,
     at: usize,
+    length: usize,
     /// A bit for each page that this process made sure of.
     sure: Box<[AtomicU64]>,
 }
 
-impl Rows {
-    pub(crate) fn new(map: Arc<Map>, geometry: &Geometry) -> Rows {
-        let at = geometry.rows_at as usize;
-        assert!(at.is_multiple_of(PAGE) && at + (ROWS * ROW) as usize <= map.length());
-        let pages = ROWS as usize / PER_PAGE;
-        let sure: Box<[AtomicU64]> = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        sure[0].store(1, Ordering::Relaxed); // the creator reserved the first page
-        Rows { map, at, sure }
+impl Pages {
+    pub(crate) fn new(map: Arc<Map>, at: usize, length: usize) -> Pages {
+        assert!(at.is_multiple_of(PAGE) && at.checked_add(length).is_some_and(|end| end <= map.length()));
+        let sure = (0..length.div_ceil(PAGE).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Pages { map, at, length, sure }
     }
 
-    /// The row of a member, or an error if there is no memory for it.
+    /// Its creator made sure of the first page.
+    fn has_first(self) -> Pages {
+        self.sure[0].store(1, Ordering::Relaxed);
+        self
+    }
+
+    /// Where this byte of it is, and the rest of its page, which is memory; or an error if there is none for it.
     #[inline]
-    pub(crate) fn get(&self, member: Member) -> Result<&Row, Errno> {
-        let page = usize::from(member) / PER_PAGE;
+    pub(crate) fn at(&self, offset: usize) -> Result<*const u8, Errno> {
+        assert!(offset < self.length);
+        let page = offset / PAGE;
         if self.sure[page / 64].load(Ordering::Relaxed) >> (page % 64) & 1 == 0 {
             self.make_sure(page)?;
         }
-        // SAFETY: any u16 is a row within the table, which lies within the mapping (`new`);
-        // a row is atomics only, its page is memory, and rows are aligned to their size.
-        Ok(unsafe { &*self.map.start().as_ptr().add(self.at).cast::<Row>().add(usize::from(member)) })
-    }
-
-    /// The same, for who comes back to it often.
-    pub(crate) fn at(&self, member: Member) -> Result<RowOf, Errno> {
-        Ok(RowOf { row: self.get(member)?, _map: Arc::clone(&self.map) })
+        // SAFETY: within the area, which lies within the mapping (`new`).
+        Ok(unsafe { self.map.start().as_ptr().add(self.at + offset) })
     }
 
     #[cold]
@@ -54,6 +52,32 @@ impl Rows {
         self.map.reserve(self.at + page * PAGE, PAGE)?;
         self.sure[page / 64].fetch_or(1 << (page % 64), Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// The rows of one segment.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pages: Pages,
+}
+
+impl Rows {
+    pub(crate) fn new(map: Arc<Map>, geometry: &Geometry) -> Rows {
+        // The creator reserved the first page.
+        Rows { pages: Pages::new(map, geometry.rows_at as usize, (ROWS * ROW) as usize).has_first() }
+    }
+
+    /// The row of a member, or an error if there is no memory for it.
+    #[inline]
+    pub(crate) fn get(&self, member: Member) -> Result<&Row, Errno> {
+        let at = self.pages.at(usize::from(member) * ROW as usize)?;
+        // SAFETY: any u16 is a row of the table; a row is atomics only, its page is memory, and rows are aligned to their size.
+        Ok(unsafe { &*at.cast::<Row>() })
+    }
+
+    /// The same, for who comes back to it often.
+    pub(crate) fn at(&self, member: Member) -> Result<RowOf, Errno> {
+        Ok(RowOf { row: self.get(member)?, _map: Arc::clone(&self.pages.map) })
     }
 }
 

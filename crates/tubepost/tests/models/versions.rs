@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! current       (hold, seat, buffer, held?): which buffer has the newest version, who may make the next one
-//! rows          one per reader: idle, asking (a number), or pinned (buffer, hold)
+//! rows          one per reader: idle, asking, or pinned (buffer, hold)
 //! editing       one per seat: nothing, or (hold, buffer)
 //! whole         one per buffer: the version that all of it is, or 0: nobody knows
 //! head          one per buffer: its version, and what the last versions changed
 //! ```
 //!
-//! *Reader*. Row = asking with a new number, by a swap. Load `current`. CAS row → pinned (that buffer, that hold). If that fails a
+//! *Reader*. Row = asking, by a swap. Load `current`. CAS row → pinned (that buffer, that hold). If that fails a
 //! writer has answered: take what it gave if its hold is not older than the one loaded, else ask again. Read. Row = idle.
 //!
 //! *Writer*. CAS `current` → (hold + 1, me, same buffer, held): of one that nobody holds, or of one whose holder is dead or late. Answer
@@ -66,7 +66,7 @@ struct Current {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Row {
     Idle,
-    Asking(u8),
+    Asking,
     Pinned { buffer: u8, hold: u8 },
 }
 
@@ -85,7 +85,7 @@ enum At {
     /// A writer.
     Acquire,
     LookAtRow(u8),
-    Answer(u8, u8),
+    Answer(u8),
     SweepRow(u8, Row),
     LookAtEditing(u8),
     SweepEditing(u8, (u8, u8)),
@@ -117,7 +117,7 @@ struct Process {
     /// A bit for each buffer in use; the buffer it has.
     used: u8,
     buffer: u8,
-    /// A writer: which words have yet to be copied, which one it changes. A reader: the numbers of its asks, the first word.
+    /// A writer: which words have yet to be copied, which one it changes. A reader: the first word.
     copy: u8,
     word: u8,
     last: u8,
@@ -179,7 +179,7 @@ impl Versions {
             At::LookAtRow(i) => {
                 let row = s.rows[usize::from(i)];
                 p.at = match row {
-                    Row::Asking(n) if self.planted != Planted::NoAnswer => At::Answer(i, n),
+                    Row::Asking if self.planted != Planted::NoAnswer => At::Answer(i),
                     Row::Pinned { .. } if s.process[WRITERS + usize::from(i)].at == At::Dead => {
                         At::SweepRow(i, row)
                     }
@@ -191,10 +191,10 @@ impl Versions {
                 };
                 "looks at a row"
             }
-            At::Answer(i, n) => {
+            At::Answer(i) => {
                 let row = &mut s.rows[usize::from(i)];
                 let c = p.seen;
-                if *row == Row::Asking(n) {
+                if *row == Row::Asking {
                     *row = Row::Pinned { buffer: c.buffer, hold: c.hold };
                 }
                 if let Row::Pinned { buffer, .. } = *row {
@@ -334,8 +334,7 @@ impl Versions {
         let mut p = s.process[WRITERS + r];
         let label = match p.at {
             At::Ask => {
-                p.copy += 1;
-                s.rows[r] = Row::Asking(p.copy);
+                s.rows[r] = Row::Asking;
                 p.at = At::Load;
                 "asks"
             }
@@ -346,7 +345,7 @@ impl Versions {
             }
             At::Pin => {
                 match s.rows[r] {
-                    Row::Asking(_) => {
+                    Row::Asking => {
                         s.rows[r] = Row::Pinned { buffer: p.seen.buffer, hold: p.seen.hold };
                         p.buffer = p.seen.buffer;
                         p.at = At::Read(0);

@@ -37,6 +37,7 @@ pub(crate) struct Header {
     /// Cells for calls from this one on were never used. Only grows.
     pub(crate) calls: AtomicU32,
     pub(crate) sockets: Sockets,
+    pub(crate) region: RegionWords,
 }
 
 /// Of the kernel strategy: what its owner counts, and nobody else writes.
@@ -54,6 +55,13 @@ pub(crate) struct Sockets {
     pub(crate) closing: AtomicU64,
     /// Of the sealed strategy: messages that waited when the owner last looked at all.
     pub(crate) waiting: AtomicU64,
+}
+
+/// Of a region: its readers. What else there is of it is in a file of its own; see `versions::layout`.
+#[repr(C, align(64))]
+pub(crate) struct RegionWords {
+    /// Rows of readers from this one on were never taken. Only grows.
+    pub(crate) readers: AtomicU64,
 }
 
 /// How it ended.
@@ -245,6 +253,24 @@ pub(crate) struct Row {
     pub(crate) door: AtomicU64,
 }
 
+/// Of a region: one reader.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Reader {
+    /// Whose it is: 0, or (generation, member).
+    pub(crate) owner: AtomicU64,
+    /// What it pins; see `versions::words`.
+    pub(crate) word: AtomicU64,
+    /// What it pinned when a writer first found that it is not the present version any more, and when that was.
+    pub(crate) noticed: AtomicU64,
+    pub(crate) since: AtomicU64,
+}
+
+/// Rows for readers.
+pub(crate) const READERS: u64 = 1 << 16;
+/// Bytes of one.
+pub(crate) const READER: u64 = size_of::<Reader>() as u64;
+
 /// `role`: a sender, or somebody who cleans up.
 pub(crate) const SENDS: u64 = 0;
 /// `role`: a receiver.
@@ -262,7 +288,8 @@ const _: () = {
     assert!(offset_of!(Header, ceiling) == 0x58 && offset_of!(Header, chunks) == 0x180);
     assert!(offset_of!(Header, tail) == 0x100 && offset_of!(Header, head) == 0x140);
     assert!(offset_of!(Header, answers) == 0x78 && offset_of!(Header, calls) == 0x2C0);
-    assert!(size_of::<Header>() == 0x340 && FORMAT_AT >= 0x340 && offset_of!(Header, sockets) == 0x300);
+    assert!(size_of::<Header>() == 0x380 && FORMAT_AT >= 0x380 && offset_of!(Header, sockets) == 0x300);
+    assert!(offset_of!(Header, region) == 0x340 && READER == 128 && offset_of!(Reader, word) == 8);
     assert!(CALL_CELL == 64 && offset_of!(CallCell, answer) == 32);
     assert!(offset_of!(Header, meeting) == 0x280 && offset_of!(Meeting, offers) == 8);
     assert!(size_of::<Numbers>() == 64 && offset_of!(Numbers, received) == 8);

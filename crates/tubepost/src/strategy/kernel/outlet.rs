@@ -43,7 +43,7 @@ impl Outlet {
             }
             agree(wish, &segment)?;
             if !segment.permits(Right::Send) {
-                return Err(segment.denied(Right::Send.doing()));
+                return Err(segment.denied(Right::Send.doing(false)));
             }
             let path = segment.path();
             let trouble = |errno| failed("to connect to the owner of", &path, errno);

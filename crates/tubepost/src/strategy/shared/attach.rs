@@ -38,7 +38,7 @@ pub(crate) enum Opened<A> {
 }
 
 /// Opens what the name means and becomes a member of it.
-pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attachment>>, Error> {
+pub(crate) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attachment>>, Error> {
     let name = || wish.name.to_string();
     let (mut left, begin) = (None, Instant::now());
     for _ in 0..TRIES {
@@ -57,9 +57,9 @@ pub(super) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attac
         agree(wish, &segment)?;
         let right = if receives { Right::Receive } else { Right::Send };
         if !segment.permits(right) {
-            return Err(segment.denied(right.doing()));
+            return Err(segment.denied(right.doing(wish.kind.is_data())));
         }
-        if receives && segment.geometry.choice.owned {
+        if receives && segment.geometry.choice.owned && !wish.kind.is_data() {
             let owner = segment.owner();
             return Err(Error::Owned { name: name(), owner: owner.name, pid: owner.pid });
         }
@@ -140,5 +140,7 @@ fn spell(kind: Kind) -> &'static str {
         Kind::Process => "a process",
         Kind::Link { one_way: false } => "a link",
         Kind::Link { one_way: true } => "a one-way link",
+        Kind::Region => "a region",
+        Kind::Bare => "a segment",
     }
 }

@@ -126,7 +126,7 @@ impl Bereaved for Attachment {
 }
 
 impl Attachment {
-    fn new(segment: Segment, member: Member, spin: Duration) -> Arc<Attachment> {
+    pub(crate) fn new(segment: Segment, member: Member, spin: Duration) -> Arc<Attachment> {
         let reachable = cpu::register_for_barriers();
         if !reachable {
             Bell::pin(&segment.header().bells.fence);
@@ -148,10 +148,15 @@ impl Attachment {
         })
     }
 
+    /// The row of this handle.
+    pub(crate) fn member(&self) -> Member {
+        self.member
+    }
+
     /// How long to poll before sleeping. Not at all with one processor; and where this thread
     /// is bound to one and polling was in vain a few times, the other end is most probably
     /// bound to the same: then only now and then.
-    fn spin(&self) -> Duration {
+    pub(crate) fn spin(&self) -> Duration {
         if self.spin.is_zero() {
             return Duration::ZERO;
         }
@@ -174,7 +179,7 @@ impl Attachment {
     }
 
     /// Asks to be told when the member's process ends.
-    fn watch(self: &Arc<Self>, member: Member) -> bool {
+    pub(crate) fn watch(self: &Arc<Self>, member: Member) -> bool {
         let Ok(row) = self.segment.rows.get(member) else { return false };
         let pid = row.pid.load(Relaxed) as u32;
         let weak: Weak<Attachment> = Arc::downgrade(self);
@@ -210,7 +215,7 @@ impl Attachment {
     }
 
     /// How long a sleep may be: short while a death is being confirmed.
-    fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         let left = self.grief.load(Acquire);
         if left == 0 {
             return SLICE;

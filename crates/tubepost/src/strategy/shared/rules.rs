@@ -93,7 +93,7 @@ impl DeadLetters {
         let (_, segment) = entry::open(wish.domain, &name)?;
         agree(&Wish { name: &name, ..*wish }, &segment)?;
         if !segment.permits(Right::Send) {
-            return Err(segment.denied(Right::Send.doing()));
+            return Err(segment.denied(Right::Send.doing(false)));
         }
         let room = segment.geometry.choice.max_message;
         if room < longest {

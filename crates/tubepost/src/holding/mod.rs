@@ -1,0 +1,263 @@
+//! Reading and writing a region: who has which row and seat, whose turn it is, and for how long.
+//!
+//! The protocol is in `versions`. What is decided here is *when*: [`writing`] waits for its turn and fences who is late or dead,
+//! [`places`] gives rows and seats to guards, and takes them from the dead, [`reading`] is one version pinned.
+//!
+//! **Leases.** Nobody looks at a clock in order to hold. Who waits notes by its own clock when it first saw a hold, and fences the holder when that is
+//! longer ago than the holder's lease; so a holder nobody waits for is not disturbed, and no hold is ever shorter than its lease. A
+//! handle remembers what it saw from one try to the next. A reader holds up nobody, for its version stays beside the next one.
+//!
+//! **What if it dies here?** See `versions`; a row or a seat of a dead one is taken by whoever needs one, or finds no buffer free.
+
+//! # Safety
+//!
+//! `unsafe` is allowed in this folder: a guard lends out the bytes of its buffer.
+#![allow(unsafe_code)]
+
+mod changes;
+pub(crate) mod edits;
+mod own;
+pub(crate) mod places;
+pub(crate) mod reading;
+pub(crate) mod writing;
+
+use crate::domain::cleanup;
+use crate::domain::data::{self, Extent};
+use crate::domain::entry::Plan;
+use crate::domain::member::{self, Peer};
+use crate::error::Error;
+use crate::os::map::Map;
+use crate::os::{clock, cpu};
+use crate::queue::layout::OWNER;
+use crate::strategy::shared::Attachment;
+use crate::strategy::shared::attach::{Opened, Wish, attach};
+use crate::sync::sole::Sole;
+use crate::sync::wait::Quiet;
+use crate::versions::layout::{Layout, Shape, is_generation, member_of, tag};
+use crate::versions::mapped::{Both, Mapped, Readers};
+use crate::versions::words::Current;
+use places::Favourite;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// An open region: one per handle, shared by the threads of its process.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    pub(crate) at: Arc<Attachment>,
+    pub(crate) data: Mapped,
+    readers: Readers,
+    /// Who this is, in rows and seats.
+    tag: u64,
+    /// Nobody but processes of our user can write there.
+    pub(crate) trusts: bool,
+    /// Of a region that a process owns: the coarse clock when it was last asked whether that one lives.
+    looked: AtomicU64,
+    /// The coarse clock when somebody who does not wait last asked who lives.
+    asked: AtomicU64,
+    /// The threads of this process that take the favourite row or seat, one at a time.
+    sole: Sole,
+    row: Favourite,
+    seat: Favourite,
+    /// Rows and seats that this handle has, and nobody uses.
+    spare_rows: Mutex<Vec<usize>>,
+    spare_seats: Mutex<Vec<usize>>,
+    /// All of both that it has.
+    all: Mutex<places::All>,
+    /// The hold that somebody here was last kept waiting by, and since when.
+    seen: Mutex<Option<(u64, Instant)>>,
+    quiet: Quiet,
+    closed: AtomicBool,
+}
+
+impl Hold {
+    /// Makes a region, which this process may own.
+    pub(crate) fn create(wish: &Wish<'_>, plan: &Plan<'_>, shape: Shape) -> Result<Hold, Error> {
+        let layout = Layout::new(shape)?;
+        let first = layout.first();
+        let extent = Extent { total: layout.total, first: &first };
+        cpu::register_for_barriers();
+        let fill = |segment: &crate::domain::segment::Segment, map: &Map| {
+            layout.describe(Mapped::head_of(map), segment.id().words());
+        };
+        let (segment, map) = data::create_with_data(wish.domain, wish.name, plan, &extent, fill)?;
+        let data = Mapped::new(map, layout);
+        data.begin();
+        if plan.geometry.choice.owned {
+            return Hold::new(Attachment::new(segment, OWNER, wish.spin), data);
+        }
+        drop((segment, data));
+        Hold::open(wish, true)
+    }
+
+    /// Opens one for reading, or for both.
+    pub(crate) fn open(wish: &Wish<'_>, writes: bool) -> Result<Hold, Error> {
+        let opened = attach(wish, !writes)?;
+        let Opened::Here(at) = opened else {
+            return Err(Error::Damaged { name: wish.name.to_string(), what: "it is no region".into() });
+        };
+        let (fd, length) = at.segment.open_data(writes)?;
+        let name = wish.name.as_str();
+        let too_long = || Error::Damaged { name: name.into(), what: "its data is longer than memory".into() };
+        let size = usize::try_from(length).map_err(|_| too_long())?;
+        let map = if writes { Map::new(fd.as_fd(), size) } else { Map::to_look_at(fd.as_fd(), size) };
+        let failed = |errno| crate::domain::failed("to map", &at.segment.path(), errno);
+        let map = map.map_err(failed)?;
+        if map.length() < Layout::least() {
+            return Err(Error::Damaged { name: name.into(), what: "its data is too short".into() });
+        }
+        map.reserve(0, Layout::least()).map_err(failed)?;
+        let layout = Layout::read(Mapped::head_of(&map), name, at.segment.id().words(), length)?;
+        let data = Mapped::new(map, layout);
+        Hold::new(at, data)
+    }
+
+    fn new(at: Arc<Attachment>, data: Mapped) -> Result<Hold, Error> {
+        let row = at.segment.rows.get(at.member());
+        let row = row.map_err(|errno| crate::domain::failed("to read", &at.segment.path(), errno))?;
+        let tag = tag(at.member(), member::generation(row));
+        let readers = at.segment.readers();
+        Ok(Hold {
+            trusts: at.segment.is_ours_alone(),
+            readers,
+            data,
+            tag,
+            looked: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            sole: Sole::new(cpu::register_for_barriers()),
+            row: Favourite::default(),
+            seat: Favourite::default(),
+            spare_rows: Mutex::default(),
+            spare_seats: Mutex::default(),
+            all: Mutex::default(),
+            seen: Mutex::default(),
+            quiet: Quiet::default(),
+            closed: AtomicBool::new(false),
+            at,
+        })
+    }
+
+    #[inline(always)]
+    fn both(&self) -> Both<'_> {
+        Both { data: &self.data, readers: &self.readers }
+    }
+
+    #[inline(always)]
+    fn current(&self) -> &AtomicU64 {
+        &self.data.head().present.current
+    }
+
+    /// What is present.
+    #[inline(always)]
+    fn present(&self) -> Current {
+        Current(self.current().load(SeqCst))
+    }
+
+    /// Whether it may be used: this is the process that opened it, and it is not over.
+    #[inline(always)]
+    pub(crate) fn usable(&self) -> Result<(), Error> {
+        let segment = &self.at.segment;
+        if !segment.is_ours() {
+            return Err(Error::Forked);
+        }
+        if segment.is_retired() || self.closed.load(Relaxed) {
+            return Err(self.over());
+        }
+        if segment.geometry.choice.owned && self.at.member() != OWNER {
+            self.look_for_owner()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Asks, when the clock has ticked, whether the owner lives.
+    #[inline]
+    fn look_for_owner(&self) -> Result<(), Error> {
+        let now = clock::coarse();
+        if self.looked.swap(now, Relaxed) == now {
+            return Ok(());
+        }
+        self.check_owner()
+    }
+
+    #[cold]
+    fn check_owner(&self) -> Result<(), Error> {
+        if !self.at.segment.is_over() {
+            return Ok(());
+        }
+        let _ = cleanup::bury(&self.at.segment); // it may not be ours to remove
+        Err(self.over())
+    }
+
+    #[cold]
+    fn over(&self) -> Error {
+        Error::Closed(cleanup::finish(&self.at.segment))
+    }
+
+    /// Ends it for everybody, if this process owns it.
+    pub(crate) fn close(&self) {
+        if self.at.segment.is_ours() && self.at.member() == OWNER && self.at.segment.geometry.choice.owned {
+            self.closed.store(true, Relaxed);
+            cleanup::finish(&self.at.segment);
+            let _ = cleanup::put_away(&self.at.segment);
+        }
+    }
+
+    /// How strictly its data is aligned.
+    pub(crate) fn alignment(&self) -> usize {
+        self.data.layout.shape.align as usize
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.data.is_writable()
+    }
+
+    fn name(&self) -> String {
+        self.at.segment.name.to_string()
+    }
+
+    /// Whether whoever is named so is dead or gone.
+    fn is_gone(&self, named: u64) -> bool {
+        let member = member_of(named);
+        let Ok(row) = self.at.segment.rows.get(member) else { return false };
+        let is = || is_generation(named, member::generation(row));
+        !is() || self.at.segment.is_dead(member) || !is()
+    }
+
+    /// Who is named so.
+    fn peer(&self, named: u64) -> Peer {
+        let row = self.at.segment.rows.get(member_of(named));
+        row.map_or(Peer { pid: 0, name: String::new() }, member::peer)
+    }
+
+    /// The newest version's number.
+    pub(crate) fn version(&self) -> Result<u64, Error> {
+        self.usable()?;
+        let seen = self.present();
+        let version = self.data.buffer_head(seen.buffer()).version.load(Acquire);
+        if self.present() == seen {
+            return Ok(version); // it was present all the while
+        }
+        Ok(self.pin()?.version())
+    }
+
+    /// Wakes whoever waits for a change, or for a turn. The caller has just let go.
+    #[inline(always)]
+    fn tell(&self, changed: bool) {
+        if changed {
+            self.at.segment.ring_for_message(&self.quiet);
+        }
+        self.at.segment.ring_for_room(&self.quiet);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.at.segment.is_ours() {
+            self.leave_places();
+            self.close();
+        }
+    }
+}

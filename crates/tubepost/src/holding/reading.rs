@@ -1,0 +1,133 @@
+//! One version, pinned: it stays as it is until this is dropped.
+
+use super::Hold;
+use super::own::Own;
+use crate::error::Error;
+use crate::memory::copy;
+use crate::memory::data::Data;
+use crate::os::clock;
+use crate::queue::layout::Reader;
+use crate::versions::readers;
+use crate::versions::words::Buffer;
+use std::mem::MaybeUninit;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Pinned<'a> {
+    hold: &'a Hold,
+    row: usize,
+    reader: &'a Reader,
+    buffer: Buffer,
+}
+
+impl Hold {
+    /// Pins the newest version.
+    #[inline(always)]
+    pub(crate) fn pin(&self) -> Result<Pinned<'_>, Error> {
+        self.usable()?;
+        let row = self.take_row()?;
+        let reader = self.row(row)?;
+        let buffer = readers::pin(self.current(), &reader.word);
+        Ok(Pinned { hold: self, row, reader, buffer })
+    }
+
+    /// Copies the first bytes of the newest version, if nobody commits meanwhile.
+    #[inline(always)]
+    pub(crate) fn copy_if_quiet(&self, from: usize, to: &mut [MaybeUninit<u8>]) -> bool {
+        assert!(from <= self.length() && to.len() <= self.length() - from);
+        let seen = self.present();
+        // SAFETY: within the buffer, as just asserted.
+        unsafe { copy::read(self.data.data(seen.buffer()).add(from), to) };
+        std::sync::atomic::fence(Acquire);
+        // Present all the while: nobody who keeps the protocol wrote there.
+        self.present().is_of_the_same_version(seen)
+    }
+
+    /// How many bytes of data there are.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> usize {
+        self.data.layout.shape.length as usize
+    }
+}
+
+impl Pinned<'_> {
+    /// Where its bytes are, as many as the region has.
+    #[inline(always)]
+    pub(crate) fn data(&self) -> *const u8 {
+        self.hold.data.data(self.buffer)
+    }
+
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.hold.data.buffer_head(self.buffer).version.load(Acquire)
+    }
+
+    /// Copies some of its bytes.
+    pub(crate) fn copy(&self, from: usize, to: &mut [MaybeUninit<u8>]) {
+        let length = self.hold.length();
+        assert!(from <= length && to.len() <= length - from);
+        // SAFETY: within the buffer, as just asserted.
+        unsafe { copy::read(self.data().add(from), to) }
+    }
+
+    /// Whether there is a newer version, and a writer has known of this one for longer than the lease.
+    pub(crate) fn is_expired(&self, lease: u64) -> bool {
+        let noticed = self.reader.noticed.load(Acquire) == self.reader.word.load(Relaxed);
+        noticed && clock::coarse_everywhere().wrapping_sub(self.reader.since.load(Relaxed)) >= lease
+    }
+}
+
+impl Drop for Pinned<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.hold.at.segment.is_ours() {
+            readers::let_go(&self.reader.word);
+            self.hold.put_row(self.row);
+        }
+    }
+}
+
+/// One version, to look at: where it lies, or, where another user could write to that, a copy of it.
+#[derive(Debug)]
+pub(crate) struct Lent<'a> {
+    pinned: Pinned<'a>,
+    own: Option<Own>,
+}
+
+impl Hold {
+    /// Lends the newest version.
+    #[inline(always)]
+    pub(crate) fn lend(&self) -> Result<Lent<'_>, Error> {
+        let pinned = self.pin()?;
+        let own = if self.trusts { None } else { Some(Own::of(self.length(), |to| pinned.copy(0, to))) };
+        Ok(Lent { pinned, own })
+    }
+
+    /// Copies the newest version.
+    #[inline(always)]
+    pub(crate) fn copy_newest(&self, to: &mut [MaybeUninit<u8>]) -> Result<(), Error> {
+        if self.copy_if_quiet(0, to) {
+            return Ok(());
+        }
+        self.pin().map(|pinned| pinned.copy(0, to))
+    }
+}
+
+impl Lent<'_> {
+    #[inline(always)]
+    pub(crate) fn view<D: Data + ?Sized>(&self) -> &D {
+        let length = self.pinned.hold.length();
+        let bytes = self.own.as_ref().map_or_else(|| self.pinned.data(), Own::start);
+        // SAFETY: all of the buffer, or of the copy. Nobody writes to what is pinned (`versions`, 3): no other user's process can, or it is a copy.
+        unsafe { D::at(bytes, length) }
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.pinned.version()
+    }
+
+    pub(crate) fn is_expired(&self) -> bool {
+        self.pinned.is_expired(self.pinned.hold.data.layout.shape.lease)
+    }
+}

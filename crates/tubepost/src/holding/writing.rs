@@ -1,0 +1,408 @@
+//! Waiting for one's turn to write, and writing.
+//!
+//! Who finds nobody holding and nobody waiting acquires at once. Everybody else takes a number, and acquires when it is at the head of the queue and
+//! nobody holds, or who holds is dead, or late. A head that does not respond is passed (`versions::turns`).
+//!
+//! A hold begins once its buffer was had: if bringing that up to date took a while the writer begins anew, so that all of its lease lies
+//! ahead. One that was fenced before that comes again.
+
+use super::Hold;
+use crate::domain::{failed, no_memory};
+use crate::error::Error;
+use crate::os::{Errno, clock};
+use crate::sync::wait::{SLICE, poll};
+use crate::versions::contents::Edited;
+use crate::versions::layout::member_of;
+use crate::versions::turns::RESPONSE;
+use crate::versions::words::{BUFFERS, Buffer, Current, Row};
+use crate::versions::writers;
+use std::cell::Cell;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
+
+/// Bringing so many bytes up to date takes a while.
+const LONG: u64 = 64 << 10;
+/// A buffer's memory is given back when it was not needed for so many versions.
+const UNNEEDED: u64 = 8;
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    None,
+    Until(Instant),
+    Endless,
+}
+
+/// A hold, and the buffer that is edited.
+#[derive(Debug)]
+pub(crate) struct Editing<'a> {
+    hold: &'a Hold,
+    seat: usize,
+    mine: Current,
+    buffer: Buffer,
+    pub(crate) edited: Edited,
+}
+
+impl Hold {
+    /// Becomes the one writer. Of what is there to be edited it has a copy; or, if all of it is to be overwritten, anything.
+    pub(crate) fn edit(
+        &self,
+        patience: Patience,
+        lease: Option<Duration>,
+        overwrite: bool,
+    ) -> Result<Editing<'_>, Error> {
+        self.usable()?;
+        let lease = self.lease(lease)?;
+        let seat = self.take_seat()?;
+        let words = self.data.seat(seat);
+        if words.lease.load(Relaxed) != lease {
+            words.lease.store(lease, Release);
+        }
+        loop {
+            let had = self.acquire(seat, patience).and_then(|mine| self.have_buffer(mine, overwrite));
+            match had {
+                Ok(Some((mine, buffer))) => {
+                    let edited = if overwrite { Edited::everything() } else { Edited::default() };
+                    return Ok(Editing { hold: self, seat, mine, buffer, edited });
+                }
+                Ok(None) => {} // fenced before it had anything
+                Err(error) => {
+                    self.put_seat(seat);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// A lease in nanoseconds: this one, or the longest there is.
+    fn lease(&self, chosen: Option<Duration>) -> Result<u64, Error> {
+        let longest = self.data.layout.shape.lease;
+        match chosen {
+            None => Ok(longest),
+            Some(lease) if lease.is_zero() || lease.as_nanos() > longest.into() => Err(Error::BadOption {
+                what: "the lease",
+                given: format!("{lease:?}"),
+                allowed: format!("at most {:?}, the longest of this region", self.longest_lease()),
+            }),
+            Some(lease) => Ok(lease.as_nanos() as u64),
+        }
+    }
+
+    pub(crate) fn longest_lease(&self) -> Duration {
+        Duration::from_nanos(self.data.layout.shape.lease)
+    }
+
+    #[inline]
+    fn acquire(&self, seat: usize, patience: Patience) -> Result<Current, Error> {
+        let seen = self.present();
+        if !seen.is_held()
+            && !self.data.anybody_waits()
+            && let Some(mine) = writers::acquire(&self.both(), seen, seat)
+        {
+            return Ok(mine);
+        }
+        self.acquire_in_turn(seat, patience)
+    }
+
+    #[cold]
+    fn acquire_in_turn(&self, seat: usize, patience: Patience) -> Result<Current, Error> {
+        let deadline = match patience {
+            Patience::Endless => None,
+            Patience::Until(deadline) => Some(deadline),
+            Patience::None => {
+                // As one who has just come, and does not stay.
+                return match self.look(seat, &Cell::new(None), self.time_to_ask()) {
+                    Ok(mine) => Ok(mine),
+                    Err(_) => Err(Error::WouldWait),
+                };
+            }
+        };
+        self.data.queue_up(seat);
+        let unheld = Cell::new(None);
+        let acquired = self.wait_for_turn(seat, deadline, &unheld);
+        self.data.leave_queue(seat);
+        if acquired.is_err() {
+            self.tell(false); // the next one may be at the head
+        }
+        acquired
+    }
+
+    fn wait_for_turn(
+        &self,
+        seat: usize,
+        deadline: Option<Instant>,
+        unheld: &Cell<Option<(u64, Instant)>>,
+    ) -> Result<Current, Error> {
+        let polled = Cell::new(None);
+        poll(self.at.spin(), deadline, || {
+            polled.set(self.look(seat, unheld, false).ok());
+            polled.get().is_some()
+        });
+        if let Some(mine) = polled.get() {
+            return Ok(mine);
+        }
+        let longest = Cell::new(SLICE);
+        let waited = self.at.segment.room().wait(
+            deadline,
+            || match self.look(seat, unheld, true) {
+                Ok(mine) => Some(Ok(mine)),
+                Err(at_most) => {
+                    longest.set(at_most);
+                    None
+                }
+            },
+            || {
+                if let Err(error) = self.usable() {
+                    return Err(Err(error));
+                }
+                let told = self.watch_who_is_before(seat);
+                Ok(if told { longest.get().min(self.at.patience()) } else { Duration::ZERO })
+            },
+        );
+        waited.unwrap_or(Err(Error::TimedOut))
+    }
+
+    /// Has this process told of the deaths of who holds, and of who is at the head. `false`: one of them is dead already.
+    fn watch_who_is_before(&self, seat: usize) -> bool {
+        let seen = self.present();
+        let holder = seen.is_held().then(|| seen.seat());
+        let before = holder.into_iter().chain(self.data.before(seat).head);
+        let owners = before.map(|seat| self.data.seat(seat).owner.load(Acquire));
+        let mut others = owners.filter(|owner| *owner != 0 && *owner != self.tag);
+        others.all(|owner| self.at.watch(member_of(owner)) || !self.is_gone(owner))
+    }
+
+    /// Whether the clock has ticked since anybody here asked the kernel who lives.
+    fn time_to_ask(&self) -> bool {
+        let now = clock::coarse();
+        self.asked.swap(now, Relaxed) != now
+    }
+
+    /// Acquires if it is our turn; else says for how long nothing but an event will change that. `asks`: also the kernel, who lives.
+    fn look(
+        &self,
+        seat: usize,
+        unheld: &Cell<Option<(u64, Instant)>>,
+        asks: bool,
+    ) -> Result<Current, Duration> {
+        let seen = self.present();
+        let before = self.data.before(seat);
+        let owner_of = |seat: usize| self.data.seat(seat).owner.load(Acquire);
+        if seen.is_held() {
+            unheld.set(None);
+            let (since, lease) = self.seen_since(seen);
+            let holder = owner_of(seen.seat());
+            let elapsed = since.elapsed();
+            let late = elapsed >= lease;
+            let dead = || asks && holder != 0 && holder != self.tag && self.is_gone(holder);
+            if before.number > 0 {
+                return Err(lease.saturating_sub(elapsed).max(RESPONSE));
+            }
+            if late || dead() {
+                return writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO);
+            }
+            return Err(lease.saturating_sub(elapsed).min(SLICE));
+        }
+        if before.number == 0 {
+            return writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO);
+        }
+        // Who is at the head does not respond?
+        let head = before.head.map_or(0, |head| self.data.seat(head).turn.load(Acquire));
+        let since = match unheld.get() {
+            Some((turn, since)) if turn == head => since,
+            _ => {
+                let now = Instant::now();
+                unheld.set(Some((head, now)));
+                if asks && before.head.is_some_and(|head| self.sweep_seat(head) && self.free_swept(head)) {
+                    return Err(Duration::ZERO);
+                }
+                now
+            }
+        };
+        let patience = RESPONSE * before.number;
+        match patience.checked_sub(since.elapsed()) {
+            Some(left) if !left.is_zero() => Err(left),
+            _ => writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO),
+        }
+    }
+
+    fn free_swept(&self, seat: usize) -> bool {
+        self.data.seat(seat).owner.store(0, Release);
+        true
+    }
+
+    /// Since when this handle has known of a hold, and how long its lease is.
+    fn seen_since(&self, held: Current) -> (Instant, Duration) {
+        let words = self.data.seat(held.seat());
+        let longest = self.data.layout.shape.lease;
+        let lease = match words.lease.load(Acquire) {
+            0 => longest,
+            lease => lease.min(longest),
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match *seen {
+            Some((hold, since)) if hold == held.hold() => since,
+            _ => {
+                let now = Instant::now();
+                *seen = Some((held.hold(), now));
+                words.since.store(clock::coarse_everywhere(), Relaxed);
+                words.waited_for.store(held.hold(), Release);
+                now
+            }
+        };
+        (since, Duration::from_nanos(lease))
+    }
+
+    /// Chooses a buffer and brings it up to date. Nothing: fenced.
+    #[inline]
+    fn have_buffer(&self, mine: Current, overwrite: bool) -> Result<Option<(Current, Buffer)>, Error> {
+        let words = self.both();
+        let mut used = writers::used(&words, mine);
+        if used != mine.buffer().bit() {
+            self.notice(mine);
+        }
+        if used == u64::MAX && self.sweep() {
+            used = writers::used(&words, mine);
+        }
+        if used == u64::MAX {
+            let holders = self.holders(mine);
+            self.let_go_of(mine);
+            let holders = holders.into_iter().map(|(owner, _)| self.peer(owner)).collect();
+            return Err(Error::TooManyVersions { name: self.name(), max: BUFFERS as u32, holders });
+        }
+        if self.data.layout.is_paged() {
+            let version = self.data.buffer_head(mine.buffer()).version.load(Acquire);
+            if version.is_multiple_of(UNNEEDED) {
+                self.give_back(mine, used, version);
+            }
+        }
+        let buffer = Buffer::of(u64::from((!used).trailing_zeros()));
+        if !writers::take(&words, mine, buffer) {
+            return Ok(None);
+        }
+        let slow = self.data.buffer_head(buffer).backed.load(Acquire) == 0;
+        if let Err(errno) = self.data.take_memory(buffer) {
+            writers::leave(&words, mine);
+            self.let_go_of(mine);
+            return Err(self.without_memory(errno));
+        }
+        let copied = match overwrite {
+            true => {
+                self.data.overwrite(buffer);
+                0
+            }
+            false => self.data.bring_up_to_date(buffer, mine.buffer()),
+        };
+        if !slow && copied < LONG {
+            return Ok(Some((mine, buffer)));
+        }
+        let anew = writers::begin_anew(&words, mine);
+        if anew.is_none() {
+            writers::leave(&words, mine);
+        }
+        Ok(anew.map(|mine| (mine, buffer)))
+    }
+
+    #[cold]
+    fn without_memory(&self, errno: Errno) -> Error {
+        let path = self.at.segment.path();
+        match errno {
+            Errno::NOSPC | Errno::NOMEM | Errno::DQUOT => {
+                no_memory(self.data.layout.stride, self.at.segment.domain.path(), errno)
+            }
+            _ => failed("to write", &path, errno),
+        }
+    }
+
+    fn let_go_of(&self, mine: Current) {
+        writers::let_go(&self.both(), mine, mine.buffer());
+        self.tell(false);
+    }
+
+    /// Notes which readers have what is not the newest version any more.
+    #[cold]
+    fn notice(&self, mine: Current) {
+        for row in 0..self.readers.number() {
+            let Ok(row) = self.readers.get(row) else { continue };
+            let says = row.word.load(Acquire);
+            let old = Row(says).buffer().is_some_and(|buffer| buffer != mine.buffer());
+            if old && row.noticed.load(Relaxed) != says {
+                row.since.store(clock::coarse_everywhere(), Relaxed);
+                row.noticed.store(says, Release);
+            }
+        }
+    }
+
+    /// Gives back memory that was not needed for some versions. The caller holds, and edits nothing so far.
+    #[cold]
+    fn give_back(&self, mine: Current, used: u64, version: u64) {
+        for number in (0..BUFFERS as u64).map(Buffer::of).filter(|number| used & number.bit() == 0) {
+            let head = self.data.buffer_head(number);
+            let needed = version.wrapping_sub(head.version.load(Acquire)) < UNNEEDED;
+            if head.backed.load(Acquire) == 0 || needed {
+                continue;
+            }
+            if !writers::take(&self.both(), mine, number) {
+                return;
+            }
+            self.data.lose_memory(number);
+        }
+    }
+}
+
+impl Editing<'_> {
+    /// Where its bytes are, as many as the region has: this one's alone until it is dropped.
+    #[inline(always)]
+    pub(crate) fn data(&self) -> *mut u8 {
+        self.hold.data.data(self.buffer)
+    }
+
+    /// The version that it is based on.
+    #[inline]
+    pub(crate) fn base(&self) -> u64 {
+        self.hold.data.buffer_head(self.mine.buffer()).version.load(Acquire)
+    }
+
+    /// For how long it may hold while others wait.
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_nanos(self.hold.data.seat(self.seat).lease.load(Relaxed))
+    }
+
+    /// Whether it was fenced, and can't be committed any more.
+    #[inline]
+    pub(crate) fn is_expired(&self) -> bool {
+        self.hold.present() != self.mine
+    }
+
+    /// Makes it the newest version, and gives that one's number. Nothing: it was fenced.
+    #[inline]
+    pub(crate) fn commit(self) -> Option<u64> {
+        let hold = self.hold;
+        let version = hold.data.describe(self.buffer, self.mine.buffer(), &self.edited);
+        let committed = writers::let_go(&hold.both(), self.mine, self.buffer);
+        if !committed {
+            return None;
+        }
+        hold.data.is_whole(self.buffer, version);
+        hold.tell(true);
+        Some(version)
+    }
+}
+
+impl Drop for Editing<'_> {
+    /// Lets go; what was not committed never was.
+    #[inline]
+    fn drop(&mut self) {
+        let hold = self.hold;
+        if !hold.at.segment.is_ours() {
+            return;
+        }
+        writers::leave(&hold.both(), self.mine);
+        let present = hold.present();
+        if present == self.mine {
+            hold.let_go_of(self.mine);
+        }
+        hold.put_seat(self.seat);
+    }
+}

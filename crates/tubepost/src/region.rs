@@ -1,0 +1,555 @@
+//! Shared data: making a region, reading it, writing it.
+
+use crate::domain::Domain;
+use crate::domain::access::{PRIVATE, check_data_mode};
+use crate::domain::entry::Plan;
+use crate::domain::name::Name;
+use crate::domain::segment::Id;
+use crate::error::Error;
+use crate::format::Format;
+use crate::holding::Hold;
+use crate::holding::edits::Edits;
+use crate::holding::reading::Lent;
+use crate::holding::writing::Patience;
+use crate::mailbox::Common;
+use crate::memory::data::Data;
+use crate::queue::layout::{Choice, Geometry, Kind, LEAST_CHUNK, MAX_FORMAT};
+use crate::strategy::shared::attach::Wish;
+use crate::versions::layout::Shape;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut, RangeBounds};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a writer may hold a region while others wait, unless told otherwise.
+const LEASE: Duration = Duration::from_secs(1);
+
+/// Data that several processes read and write in shared memory.
+///
+/// Readers always have a whole version, the newest there was when they came, for as long as they like, and wait for nobody. One writer at a time
+/// makes the next version, beside those that are being read; nobody sees it before it is committed. Writers take turns in the order in
+/// which they came. One that holds the region for longer than its lease while another waits loses it: its commit fails, and nothing was
+/// changed. A process that dies takes nothing along: the data is the last version that was committed.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-region-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// use tubepost::{Message, Region};
+///
+/// #[derive(Message, Clone, Copy, Debug, PartialEq)]
+/// #[repr(C)]
+/// struct Pose {
+///     x: f64,
+///     y: f64,
+/// }
+///
+/// let pose = Region::<Pose>::options().domain(&domain).create("pose")?;
+/// pose.set(&Pose { x: 1.0, y: 2.0 })?;
+///
+/// // In any other process of the same user:
+/// let theirs = Region::<Pose>::options().domain(&domain).open("pose")?;
+/// assert_eq!(theirs.read()?.x, 1.0);
+/// theirs.update(|pose| pose.y += 1.0)?;
+///
+/// assert_eq!(pose.get()?, Pose { x: 1.0, y: 3.0 });
+/// # drop((pose, theirs));
+/// # domain.remove("pose")?;
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Region<D: Data + ?Sized> {
+    hold: Arc<Hold>,
+    _of: PhantomData<fn() -> Box<D>>,
+}
+
+impl<D: Data + ?Sized> Clone for Region<D> {
+    fn clone(&self) -> Self {
+        Region { hold: Arc::clone(&self.hold), _of: PhantomData }
+    }
+}
+
+/// The choices to make before a region exists, or is opened.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-region-options-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// use std::time::Duration;
+/// use tubepost::Region;
+///
+/// let map = Region::<[u8]>::options().domain(&domain).size(1 << 20).lease_max(Duration::from_millis(50)).own("map")?;
+/// assert_eq!(map.len(), 1 << 20);
+/// # drop(map);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[must_use]
+pub struct RegionOptions<D: Data + ?Sized> {
+    common: Common,
+    size: Option<u64>,
+    lease: Duration,
+    mode: u32,
+    group: Option<u32>,
+    _of: PhantomData<fn() -> Box<D>>,
+}
+
+impl<D: Data + ?Sized> std::fmt::Debug for RegionOptions<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegionOptions")
+            .field("size", &self.size)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Data + ?Sized> RegionOptions<D> {
+    /// Where the name lives; by default in [`Domain::open_default`].
+    pub fn domain(mut self, domain: &Domain) -> Self {
+        self.common.domain = Some(domain.clone());
+        self
+    }
+
+    /// What this process is called in errors and listings, at most 64 bytes; by default as the program is.
+    pub fn member(mut self, name: impl Into<String>) -> Self {
+        self.common.member = Some(name.into());
+        self
+    }
+
+    /// What the bytes mean, for regions of `[u8]`: all who open it must say the same.
+    pub fn format(mut self, label: impl Into<String>) -> Self {
+        self.common.label = Some(label.into());
+        self
+    }
+
+    /// How many bytes of data there are, for a region of `[u8]`.
+    pub fn size(mut self, bytes: u64) -> Self {
+        self.size = Some(bytes);
+        self
+    }
+
+    /// For how long a writer may hold it while others wait, at most: 1 second by default. It begins when one who waits first sees the hold; nobody is
+    /// disturbed whom nobody waits for.
+    pub fn lease_max(mut self, longest: Duration) -> Self {
+        self.lease = longest;
+        self
+    }
+
+    /// Who may read (r) and write (w), as permission bits for owner, group and others: 0600 by default.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The group that the mode is about, by number.
+    pub fn group(mut self, group: u32) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// How long a call that waits polls before it sleeps: 30 µs by default.
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.common.spin = spin;
+        self
+    }
+
+    /// Makes a region that stays until it is removed ([`Domain::remove`]), all of zeros, in version 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`], [`Error::Owned`] if the name is taken; [`Error::BadName`], [`Error::BadOption`]; [`Error::NoMemory`] if its data does not
+    /// fit; [`Error::Denied`].
+    pub fn create(&self, name: &str) -> Result<Region<D>, Error> {
+        self.make(name, false)
+    }
+
+    /// The same, for as long as this process has it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create).
+    pub fn own(&self, name: &str) -> Result<Region<D>, Error> {
+        self.make(name, true)
+    }
+
+    /// Opens one that exists, to read and to write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchName`], [`Error::OwnerGone`]; [`Error::WrongKind`], [`Error::WrongFormat`] if it is something else; [`Error::Denied`] if it is not for
+    /// us.
+    pub fn open(&self, name: &str) -> Result<Region<D>, Error> {
+        self.attach(name, true)
+    }
+
+    /// Opens one that exists, to read only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn open_to_read(&self, name: &str) -> Result<Region<D>, Error> {
+        self.attach(name, false)
+    }
+
+    fn format_of(&self) -> Result<Format, Error> {
+        D::format(self.common.label.as_deref()).map_err(|allowed| Error::BadOption {
+            what: "the format",
+            given: format!("{:?}", self.common.label.as_deref().unwrap_or_default()),
+            allowed,
+        })
+    }
+
+    fn attach(&self, name: &str, writes: bool) -> Result<Region<D>, Error> {
+        let (domain, name, format) = (self.common.domain()?, Name::new(name)?, self.format_of()?);
+        let wish = Wish { kind: Kind::Region, ..self.common.wish(&domain, &name, &format)? };
+        let hold = Hold::open(&wish, writes)?;
+        if let Some((size, align)) = D::FIXED
+            && (hold.length() != size || hold.alignment() < align)
+        {
+            let what = format!("it has {} bytes of data, where its format says {size}", hold.length());
+            return Err(Error::Damaged { name: name.to_string(), what });
+        }
+        Ok(Region { hold: Arc::new(hold), _of: PhantomData })
+    }
+
+    fn make(&self, name: &str, owned: bool) -> Result<Region<D>, Error> {
+        let impossible = |given: &str, allowed: &str| Error::BadOption {
+            what: "the size of a region",
+            given: given.into(),
+            allowed: allowed.into(),
+        };
+        let (length, align) = match (D::FIXED, self.size) {
+            (Some((size, align)), None) => (size as u64, align as u64),
+            (None, Some(size)) => (size, 64),
+            (Some(_), Some(given)) => {
+                return Err(impossible(&given.to_string(), "what its type has; leave size out"));
+            }
+            (None, None) => return Err(impossible("left out", "chosen, by size, for a region of [u8]")),
+        };
+        check_data_mode(self.mode)?;
+        let (domain, name, format) = (self.common.domain()?, Name::new(name)?, self.format_of()?);
+        let text = format.encode();
+        if text.len() as u64 > MAX_FORMAT {
+            return Err(Error::BadOption {
+                what: "the description of the data's type",
+                given: format!("{} bytes long", text.len()),
+                allowed: format!("at most {MAX_FORMAT} bytes; use arrays instead of many fields"),
+            });
+        }
+        let geometry = Geometry::new(Choice {
+            kind: Kind::Region,
+            capacity: 1,
+            places: 0,
+            max_message: 0,
+            align: 1,
+            variable: format.is_variable(),
+            owned,
+            kernel: false,
+            sealed: false,
+            format_length: text.len() as u64,
+            ceiling: LEAST_CHUNK,
+            answers: 0,
+        })?;
+        let wish = Wish { kind: Kind::Region, ..self.common.wish(&domain, &name, &format)? };
+        let plan = Plan { geometry, format: &text, mode: self.mode, group: self.group, member: wish.member };
+        let lease = u64::try_from(self.lease.as_nanos()).unwrap_or(u64::MAX);
+        let hold = Hold::create(&wish, &plan, Shape { length, align, lease })?;
+        Ok(Region { hold: Arc::new(hold), _of: PhantomData })
+    }
+}
+
+impl<D: Data + ?Sized> Region<D> {
+    /// The choices to make; each has a default.
+    ///
+    /// ```
+    /// let options = tubepost::Region::<u64>::options().mode(0o640);
+    /// ```
+    pub fn options() -> RegionOptions<D> {
+        RegionOptions {
+            common: Common::default(),
+            size: None,
+            lease: LEASE,
+            mode: PRIVATE,
+            group: None,
+            _of: PhantomData,
+        }
+    }
+
+    /// The newest version, to look at where it lies, for as long as one likes. Waits for nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if it is over; [`Error::TooManyReaders`]; [`Error::Forked`].
+    #[inline(always)]
+    pub fn read(&self) -> Result<Reading<'_, D>, Error> {
+        Ok(Reading { lent: self.hold.lend()?, _of: PhantomData })
+    }
+
+    /// A copy of the newest version. For small data this is quicker than [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    #[inline(always)]
+    pub fn get(&self) -> Result<D::Owned, Error> {
+        self.hold.usable()?;
+        let (hold, mut trouble) = (&*self.hold, None);
+        let copy = D::owned(hold.length(), |to| trouble = hold.copy_newest(to).err());
+        trouble.map_or(Ok(copy), Err)
+    }
+
+    /// Replaces all of the data, and gives the number of the new version.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write), and [`commit`](Writing::commit).
+    pub fn set(&self, data: &D) -> Result<u64, Error> {
+        let mut edits = self.edit(Patience::Endless, None, true)?;
+        edits.overwrite(data.as_data())?;
+        edits.commit()
+    }
+
+    /// Becomes the one writer, as soon as it is its turn, and lends the newest version to be edited.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] if it was opened to read only; [`Error::NoMemory`]; [`Error::TooManyVersions`] if readers keep so many versions that there
+    /// is no place for another; [`Error::Closed`], [`Error::Forked`].
+    pub fn write(&self) -> Result<Writing<'_, D>, Error> {
+        self.write_within(Patience::Endless, None)
+    }
+
+    /// The same, if nobody writes or waits to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WouldWait`]; else as for [`write`](Self::write).
+    pub fn try_write(&self) -> Result<Writing<'_, D>, Error> {
+        self.write_within(Patience::None, None)
+    }
+
+    /// The same, waiting no longer than this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`]; else as for [`write`](Self::write).
+    pub fn write_timeout(&self, timeout: Duration) -> Result<Writing<'_, D>, Error> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.write_within(deadline.map_or(Patience::Endless, Patience::Until), None)
+    }
+
+    /// The same, waiting no longer than until then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`]; else as for [`write`](Self::write).
+    pub fn write_deadline(&self, deadline: Instant) -> Result<Writing<'_, D>, Error> {
+        self.write_within(Patience::Until(deadline), None)
+    }
+
+    /// As [`write`](Self::write), with a lease of one's own, not longer than [`lease_max`](RegionOptions::lease_max).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadOption`] for a lease that is longer; else as for [`write`](Self::write).
+    pub fn write_for(&self, lease: Duration) -> Result<Writing<'_, D>, Error> {
+        self.write_within(Patience::Endless, Some(lease))
+    }
+
+    fn write_within(&self, patience: Patience, lease: Option<Duration>) -> Result<Writing<'_, D>, Error> {
+        Ok(Writing { edits: self.edit(patience, lease, false)?, _of: PhantomData })
+    }
+
+    fn edit(&self, patience: Patience, lease: Option<Duration>, all: bool) -> Result<Edits<'_>, Error> {
+        self.hold.edits(patience, lease, all)
+    }
+
+    /// Edits the newest version, commits it, and gives its number.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write), and [`commit`](Writing::commit).
+    pub fn update(&self, edit: impl FnOnce(&mut D)) -> Result<u64, Error> {
+        let mut writing = self.write()?;
+        edit(&mut writing);
+        writing.commit()
+    }
+
+    /// The number of the newest version. The first one, of zeros, is 1.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn version(&self) -> Result<u64, Error> {
+        self.hold.version()
+    }
+
+    /// Waits until there is a version after this one, and gives the newest one's number.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-change-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let counter = tubepost::Region::<u64>::options().domain(&domain).own("counter")?;
+    /// let seen = counter.version()?;
+    /// counter.update(|counter| *counter += 1)?; // in any process
+    /// assert_eq!(counter.wait_for_change(seen)?, seen + 1);
+    /// # drop(counter);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), tubepost::Error>(())
+    /// ```
+    pub fn wait_for_change(&self, since: u64) -> Result<u64, Error> {
+        self.hold.wait_for_change(since, None)
+    }
+
+    /// The same, for no longer than this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`]; else as for [`read`](Self::read).
+    pub fn wait_for_change_timeout(&self, since: u64, timeout: Duration) -> Result<u64, Error> {
+        self.hold.wait_for_change(since, Instant::now().checked_add(timeout))
+    }
+
+    /// How many bytes of data there are.
+    #[allow(clippy::len_without_is_empty, reason = "no region is empty")]
+    pub fn len(&self) -> usize {
+        self.hold.length()
+    }
+
+    /// The longest lease there is here.
+    pub fn lease_max(&self) -> Duration {
+        self.hold.longest_lease()
+    }
+
+    /// The id of this region: never used again, even by another of the same name.
+    pub fn id(&self) -> Id {
+        self.hold.at.segment.id()
+    }
+}
+
+/// One version of the data of a region, which stays as it is until this is dropped.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-reading-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// let region = tubepost::Region::<u64>::options().domain(&domain).own("counter")?;
+/// let before = region.read()?;
+/// region.set(&7)?;
+/// assert_eq!((*before, before.version()), (0, 1));
+/// assert_eq!(*region.read()?, 7);
+/// # drop(before);
+/// # drop(region);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Reading<'a, D: Data + ?Sized> {
+    lent: Lent<'a>,
+    _of: PhantomData<&'a D>,
+}
+
+impl<D: Data + ?Sized> Reading<'_, D> {
+    /// Its number.
+    pub fn version(&self) -> u64 {
+        self.lent.version()
+    }
+
+    /// Whether there has been a newer version for longer than the region's lease: it is time to read again. This one stays whole all the same.
+    pub fn is_expired(&self) -> bool {
+        self.lent.is_expired()
+    }
+}
+
+impl<D: Data + ?Sized> Deref for Reading<'_, D> {
+    type Target = D;
+
+    #[inline(always)]
+    fn deref(&self) -> &D {
+        self.lent.view()
+    }
+}
+
+/// The next version of the data of a region: nobody sees it before it is committed, and if it is dropped, nobody ever does.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-writing-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// let region = tubepost::Region::<[u8]>::options().domain(&domain).size(16).own("board")?;
+/// let mut board = region.write()?;
+/// board[..5].copy_from_slice(b"hello");
+/// assert_eq!(region.read()?[0], 0);
+/// assert_eq!(board.commit()?, 2);
+/// assert_eq!(&region.read()?[..5], b"hello");
+/// # drop(region);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Writing<'a, D: Data + ?Sized> {
+    edits: Edits<'a>,
+    _of: PhantomData<&'a mut D>,
+}
+
+impl<D: Data + ?Sized> Writing<'_, D> {
+    /// The number of the version that is edited.
+    pub fn version(&self) -> u64 {
+        self.edits.base()
+    }
+
+    /// Whether the lease has run out, and another has become the writer: a commit will fail.
+    pub fn is_expired(&self) -> bool {
+        self.edits.is_expired()
+    }
+
+    /// Makes it the newest version, and gives its number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LeaseExpired`] if it was held for too long while another waited: nothing was changed.
+    pub fn commit(self) -> Result<u64, Error> {
+        self.edits.commit()
+    }
+
+    /// The same, if what was edited is this version.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] if it is another one; [`Error::LeaseExpired`].
+    pub fn commit_if(self, version: u64) -> Result<u64, Error> {
+        let found = self.version();
+        if found != version {
+            return Err(Error::Changed { name: self.edits.name(), expected: version, found });
+        }
+        self.commit()
+    }
+
+    /// Only these bytes, to be edited: what a commit costs follows from how many were lent so, and not from how many there are.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such bytes.
+    pub fn range_mut(&mut self, range: impl RangeBounds<usize>) -> &mut [u8] {
+        self.edits.range_mut(range)
+    }
+}
+
+impl<D: Data + ?Sized> Deref for Writing<'_, D> {
+    type Target = D;
+
+    #[inline(always)]
+    fn deref(&self) -> &D {
+        self.edits.view()
+    }
+}
+
+impl<D: Data + ?Sized> DerefMut for Writing<'_, D> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut D {
+        self.edits.view_mut()
+    }
+}

@@ -1,0 +1,173 @@
+//! What is in a buffer, and how it is brought up to date.
+//!
+//! A buffer that is *whole* at version v has all of v. To make it the present version w, only what the versions from v + 1 to w
+//! changed has to be copied, if that is told: the present buffer's changes say, newest last, which bytes each version changed, and after which
+//! version nothing is left out. Small data is copied whole.
+//!
+//! Who edits a buffer first says that it is not whole, and says that it is only after its commit. So a buffer of one who was fenced, or died, is
+//! never built upon; and what is told of changes becomes true with the commit of the buffer it stands beside.
+
+use super::layout::{Changes, MOST_CHANGES, TOLD_FROM};
+use super::mapped::Mapped;
+use super::words::Buffer;
+use crate::memory::copy;
+use crate::os::Errno;
+use std::ops::Range;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// What an editor changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Edited {
+    all: bool,
+    ranges: Vec<Range<u64>>,
+}
+
+impl Edited {
+    pub(crate) fn everything() -> Edited {
+        Edited { all: true, ranges: Vec::new() }
+    }
+
+    /// More was, or will be, changed.
+    pub(crate) fn add(&mut self, range: Range<u64>) {
+        if self.all || range.is_empty() {
+            return;
+        }
+        // Those that follow one another are one.
+        if let Some(last) = self.ranges.last_mut()
+            && range.start <= last.end
+            && last.start <= range.end
+        {
+            *last = last.start.min(range.start)..last.end.max(range.end);
+            return;
+        }
+        self.ranges.push(range);
+        if self.ranges.len() > MOST_CHANGES / 2 {
+            self.all = true;
+        }
+    }
+
+    /// Anything may have been changed.
+    pub(crate) fn add_all(&mut self) {
+        self.all = true;
+    }
+}
+
+impl Mapped {
+    fn is_told(&self) -> bool {
+        self.layout.shape.length >= TOLD_FROM
+    }
+
+    /// Makes sure that a buffer has memory. The caller edits it.
+    #[inline]
+    pub(crate) fn take_memory(&self, buffer: Buffer) -> Result<(), Errno> {
+        let head = self.buffer_head(buffer);
+        if head.backed.load(Acquire) == 0 {
+            self.back(buffer)?;
+            head.backed.store(1, Release);
+        }
+        Ok(())
+    }
+
+    /// Gives its memory back. The caller edits it.
+    pub(crate) fn lose_memory(&self, buffer: Buffer) {
+        let head = self.buffer_head(buffer);
+        head.whole.store(0, Release);
+        head.backed.store(0, Release);
+        self.give_back(buffer);
+    }
+
+    /// Makes a buffer the same as the present one; tells how many bytes that took. The caller edits it.
+    #[inline]
+    pub(crate) fn bring_up_to_date(&self, buffer: Buffer, present: Buffer) -> u64 {
+        let head = self.buffer_head(buffer);
+        let whole = head.whole.load(Acquire);
+        head.whole.store(0, Release);
+        let length = self.layout.shape.length;
+        if !self.is_told() || !self.copy_changes(buffer, present, whole) {
+            self.copy(buffer, present, 0..length);
+            return length;
+        }
+        0
+    }
+
+    /// Nothing of it will be kept.
+    #[inline]
+    pub(crate) fn overwrite(&self, buffer: Buffer) {
+        self.buffer_head(buffer).whole.store(0, Release);
+    }
+
+    /// Copies what was changed since `whole`, if that is told.
+    fn copy_changes(&self, to: Buffer, from: Buffer, whole: u64) -> bool {
+        let told = self.changes(from);
+        let present = self.buffer_head(from).version.load(Acquire);
+        if whole == 0 || whole > present || told.after.load(Acquire) > whole {
+            return false;
+        }
+        for change in newest(told) {
+            if change.0 > whole {
+                self.copy(to, from, change.1..change.2);
+            }
+        }
+        true
+    }
+
+    /// Copies these bytes, as far as there are such.
+    fn copy(&self, to: Buffer, from: Buffer, range: Range<u64>) {
+        let to_end = range.end.min(self.layout.shape.length);
+        let Some(length) = to_end.checked_sub(range.start).filter(|length| *length > 0) else { return };
+        let start = range.start as usize;
+        // SAFETY: both ranges lie in their buffers, as just checked.
+        unsafe { copy::across(self.data(to).add(start), self.data(from).add(start), length as usize) }
+    }
+
+    /// Says which version a buffer will be, and what was changed. The caller edits it, and commits it next.
+    #[inline]
+    pub(crate) fn describe(&self, buffer: Buffer, present: Buffer, edited: &Edited) -> u64 {
+        let version = self.buffer_head(present).version.load(Acquire) + 1;
+        self.buffer_head(buffer).version.store(version, Release);
+        if self.is_told() {
+            self.tell_changes(buffer, present, version, edited);
+        }
+        version
+    }
+
+    #[cold]
+    fn tell_changes(&self, buffer: Buffer, present: Buffer, version: u64, edited: &Edited) {
+        let (before, now) = (self.changes(present), self.changes(buffer));
+        if edited.all {
+            now.after.store(version, Relaxed);
+            now.number.store(0, Release);
+            return;
+        }
+        let mut after = before.after.load(Acquire);
+        let mut all: Vec<_> = newest(before).collect();
+        all.extend(edited.ranges.iter().map(|range| (version, range.start, range.end)));
+        // What is left out is left out of all older versions.
+        let surplus = all.len().saturating_sub(MOST_CHANGES);
+        if let Some(last) = all[..surplus].last() {
+            after = after.max(last.0);
+        }
+        for (word, change) in now.changes.iter().zip(&all[surplus..]) {
+            word.version.store(change.0, Relaxed);
+            word.from.store(change.1, Relaxed);
+            word.to.store(change.2, Relaxed);
+        }
+        now.after.store(after, Relaxed);
+        now.number.store((all.len() - surplus) as u64, Release);
+    }
+
+    /// A buffer was committed: all of it is that version.
+    #[inline]
+    pub(crate) fn is_whole(&self, buffer: Buffer, version: u64) {
+        self.buffer_head(buffer).whole.store(version, Release);
+    }
+}
+
+/// What is told, the oldest first.
+fn newest(told: &Changes) -> impl Iterator<Item = (u64, u64, u64)> {
+    let number = (told.number.load(Acquire) as usize).min(MOST_CHANGES);
+    let read = |word: &super::layout::Change| {
+        (word.version.load(Relaxed), word.from.load(Relaxed), word.to.load(Relaxed))
+    };
+    told.changes[..number].iter().map(read)
+}
