@@ -68,6 +68,8 @@ pub(crate) struct Hold {
     all: Mutex<places::All>,
     /// The hold that somebody here was last kept waiting by, and since when.
     seen: Mutex<Option<(u64, Instant)>>,
+    /// Which buffer a writer will most probably find free.
+    guess: AtomicU64,
     quiet: Quiet,
     closed: AtomicBool,
 }
@@ -133,6 +135,7 @@ impl Hold {
             spare_seats: Mutex::default(),
             all: Mutex::default(),
             seen: Mutex::default(),
+            guess: AtomicU64::new(1),
             quiet: Quiet::default(),
             closed: AtomicBool::new(false),
             at,

@@ -95,12 +95,13 @@ impl Hold {
 
     #[inline]
     fn acquire(&self, seat: usize, patience: Patience) -> Result<Current, Error> {
-        let seen = self.present();
-        if !seen.is_held()
-            && !self.data.anybody_waits()
-            && let Some(mine) = writers::acquire(&self.both(), seen, seat)
-        {
-            return Ok(mine);
+        let (words, seen) = (self.both(), self.present());
+        if !seen.is_held() && !self.data.anybody_waits() {
+            writers::guess(&words, seat, seen, Buffer::of(self.guess.load(Relaxed)));
+            if let Some(mine) = writers::acquire(&words, seen, seat) {
+                return Ok(mine);
+            }
+            writers::leave(&words, seat);
         }
         self.acquire_in_turn(seat, patience)
     }
@@ -259,6 +260,7 @@ impl Hold {
     fn have_buffer(&self, mine: Current, overwrite: bool) -> Result<Option<(Current, Buffer)>, Error> {
         let words = self.both();
         let mut used = writers::used(&words, mine);
+        let mut guessed = writers::guessed(&words, mine).filter(|guess| used & guess.bit() == 0);
         if used != mine.buffer().bit() {
             self.notice(mine);
         }
@@ -275,15 +277,22 @@ impl Hold {
             let version = self.data.buffer_head(mine.buffer()).version.load(Acquire);
             if version.is_multiple_of(UNNEEDED) {
                 self.give_back(mine, used, version);
+                guessed = None; // that word was needed
             }
         }
-        let buffer = Buffer::of(u64::from((!used).trailing_zeros()));
-        if !writers::take(&words, mine, buffer) {
-            return Ok(None);
-        }
+        let buffer = match guessed {
+            Some(guess) => guess,
+            None => {
+                let buffer = Buffer::of(u64::from((!used).trailing_zeros()));
+                if !writers::take(&words, mine, buffer) {
+                    return Ok(None);
+                }
+                buffer
+            }
+        };
         let slow = self.data.buffer_head(buffer).backed.load(Acquire) == 0;
         if let Err(errno) = self.data.take_memory(buffer) {
-            writers::leave(&words, mine);
+            writers::leave(&words, mine.seat());
             self.let_go_of(mine);
             return Err(self.without_memory(errno));
         }
@@ -299,7 +308,7 @@ impl Hold {
         }
         let anew = writers::begin_anew(&words, mine);
         if anew.is_none() {
-            writers::leave(&words, mine);
+            writers::leave(&words, mine.seat());
         }
         Ok(anew.map(|mine| (mine, buffer)))
     }
@@ -385,6 +394,7 @@ impl Editing<'_> {
             return None;
         }
         hold.data.is_whole(self.buffer, version);
+        hold.guess.store(self.mine.buffer().index() as u64, Relaxed);
         hold.tell(true);
         Some(version)
     }
@@ -398,7 +408,7 @@ impl Drop for Editing<'_> {
         if !hold.at.segment.is_ours() {
             return;
         }
-        writers::leave(&hold.both(), self.mine);
+        writers::leave(&hold.both(), self.seat);
         let present = hold.present();
         if present == self.mine {
             hold.let_go_of(self.mine);

@@ -7,12 +7,14 @@
 //! buffers       each a whole version, or what somebody edits, or free
 //! ```
 //!
-//! *Reading* waits for nobody. Row = asking, by a swap. Load `current`. CAS row → pinned (that hold and buffer). If that fails a writer has
+//! *Reading* waits for nobody. Load `current`; row = pinned (that hold and buffer), by a swap; load `current` again: if that buffer is present still,
+//! go and read, for whoever takes it has to commit another one first, and sees the row after that. Else row = asking, by a swap. Load `current`. CAS row → pinned (that hold and buffer). If that fails a writer has
 //! answered: take what it gave, unless its hold is older than the one loaded; then ask again. Let go: row = idle.
 //!
-//! *Writing*. CAS `current` → (hold + 1, my seat, same buffer, held). That acquires, of what nobody holds, and it fences, if who holds it is dead
+//! *Writing*. `editing` = a guess which buffer nobody uses. CAS `current` → (hold + 1, my seat, same buffer, held). That acquires, of what nobody holds, and it fences, if who holds it is dead
 //! or late. Answer each row that asks, by CAS, with the present buffer and one's own hold; note what is pinned, and what other
-//! seats edit. Take a buffer that nobody uses: `editing` = it. Look at `current` again: if it changed, give up. Bring the buffer up to date; edit
+//! seats edit. If nobody uses the guess, take it: what others see of it they saw before they acquired. Else take a
+//! buffer that nobody uses: `editing` = it; look at `current` again: if it changed, give up. Bring the buffer up to date; edit
 //! it. CAS `current` → (same hold, my seat, it, not held): committed, or the lease has expired. `editing` = nothing.
 //!
 //! A buffer is *whole* at a version from behind the commit on until somebody takes it to edit; then the next one who

@@ -3,10 +3,22 @@
 use super::words::{Buffer, Current, Row};
 use crate::sync::atomic::{AtomicU64, Ordering::*};
 
-/// Pins the present version in this row, which is the caller's and idle. Each turn more than one is owed to a writer that was
-/// fenced and answered all the same, which each of them does once.
+/// Pins the present version in this row, which is the caller's and idle.
 #[inline(always)]
 pub(crate) fn pin(current: &AtomicU64, row: &AtomicU64) -> Buffer {
+    let present = Current(current.load(SeqCst));
+    row.swap(Row::pinned(present).0, SeqCst);
+    // Whoever will take this buffer has to commit another one first, and sees this row after that.
+    match Current(current.load(SeqCst)).buffer() == present.buffer() {
+        true => present.buffer(),
+        false => ask(current, row),
+    }
+}
+
+/// The same in a bounded number of steps, whatever writers do. Each turn more than one is owed to a writer that was
+/// fenced and answered all the same, which each of them does once.
+#[inline(never)]
+fn ask(current: &AtomicU64, row: &AtomicU64) -> Buffer {
     loop {
         row.swap(Row::ASKING.0, SeqCst);
         let present = Current(current.load(SeqCst));

@@ -14,6 +14,18 @@ pub(crate) trait Words {
     fn editing(&self, seat: usize) -> &AtomicU64;
 }
 
+/// Guesses, before it acquires, which buffer nobody will use.
+#[inline(always)]
+pub(crate) fn guess(words: &impl Words, seat: usize, hold: Current, buffer: Buffer) {
+    words.editing(seat).store(Editing::new(hold, buffer).0, Relaxed);
+}
+
+/// What it guessed.
+#[inline(always)]
+pub(crate) fn guessed(words: &impl Words, mine: Current) -> Option<Buffer> {
+    Editing(words.editing(mine.seat()).load(Relaxed)).buffer()
+}
+
 /// Acquires what nobody holds, or fences who holds it: if `seen` is still what is there. Gives what is there from now on.
 #[inline]
 pub(crate) fn acquire(words: &impl Words, seen: Current, seat: usize) -> Option<Current> {
@@ -52,14 +64,14 @@ pub(crate) fn take(words: &impl Words, mine: Current, buffer: Buffer) -> bool {
     if words.current().load(SeqCst) == mine.0 {
         return true;
     }
-    leave(words, mine);
+    leave(words, mine.seat());
     false
 }
 
 /// The writer edits nothing any more.
 #[inline]
-pub(crate) fn leave(words: &impl Words, mine: Current) {
-    words.editing(mine.seat()).store(Editing::NOTHING.0, Release);
+pub(crate) fn leave(words: &impl Words, seat: usize) {
+    words.editing(seat).store(Editing::NOTHING.0, Release);
 }
 
 /// Makes this buffer the present version, and lets go; or, with the present one, only lets go. `false`: it was fenced before.

@@ -8,12 +8,12 @@
 //! head          one per buffer: its version, and what the last versions changed
 //! ```
 //!
-//! *Reader*. Row = asking, by a swap. Load `current`. CAS row → pinned (that buffer, that hold). If that fails a
+//! *Reader*. Load `current`; row = pinned (that buffer), by a swap; load `current` again: the same buffer, go and read. Else row = asking, by a swap. Load `current`. CAS row → pinned (that buffer, that hold). If that fails a
 //! writer has answered: take what it gave if its hold is not older than the one loaded, else ask again. Read. Row = idle.
 //!
-//! *Writer*. CAS `current` → (hold + 1, me, same buffer, held): of one that nobody holds, or of one whose holder is dead or late. Answer
-//! each row that asks by CAS with the present buffer and one's own hold; note what is pinned. Note what others edit. Take a buffer that nobody
-//! uses: `editing` = it. Look at `current` again: changed, give up. Make the buffer the same as the present one: whole = 0; copy what was
+//! *Writer*. `editing` = a guess which buffer will be free. CAS `current` → (hold + 1, me, same buffer, held): of one that nobody holds, or of one whose holder is dead or late. Answer
+//! each row that asks by CAS with the present buffer and one's own hold; note what is pinned. Note what others edit. If nobody uses the guess,
+//! take it; else a buffer that nobody uses: `editing` = it. Look at `current` again: changed, give up. Make the buffer the same as the present one: whole = 0; copy what was
 //! changed since the version that it was whole at, or everything. Edit. Write its head. CAS `current` → (same hold, me, it, not
 //! held): committed, or fenced. Committed: whole = the new version. `editing` = nothing.
 //!
@@ -43,6 +43,12 @@ enum Planted {
     NoLook,
     /// Nobody says what he edits.
     NoEditing,
+    /// A writer takes its guess without asking whether it is used.
+    Guesses,
+    /// A writer guesses after it has acquired, and does not look again.
+    GuessesLate,
+    /// A reader takes what it pinned without looking again.
+    PinsBlindly,
     /// A reader takes any answer.
     AnyAnswer,
     /// A writer leaves who asks alone.
@@ -83,7 +89,9 @@ struct Head {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum At {
     /// A writer.
+    Guess,
     Acquire,
+    GuessLate,
     LookAtRow(u8),
     Answer(u8),
     SweepRow(u8, Row),
@@ -99,6 +107,9 @@ enum At {
     MakeWhole,
     LetGo,
     /// A reader.
+    LoadFirst,
+    PinFirst,
+    LookFirst,
     Ask,
     Load,
     Pin,
@@ -152,13 +163,34 @@ struct Versions {
     kills: u8,
     /// How often one is fenced.
     fences: u8,
+    /// Readers pin before they ask; writers guess.
+    guesses: bool,
     planted: Planted,
 }
 
 impl Versions {
+    fn first(&self) -> At {
+        if self.guesses { At::LoadFirst } else { At::Ask }
+    }
+
     fn write(&self, s: &mut State, w: usize) -> Option<&'static str> {
         let mut p = s.process[w];
         let label = match p.at {
+            At::Guess => {
+                p.at = At::Acquire;
+                if self.planted != Planted::GuessesLate && self.guesses {
+                    // The buffer before the present one, as a rule.
+                    p.buffer = (s.current.buffer + 1 + 2 * (p.rounds & 1)) % BUFFERS as u8;
+                    s.editing[w] = Some((0, p.buffer));
+                }
+                "guesses"
+            }
+            At::GuessLate => {
+                p.buffer = (p.seen.buffer + 1 + 2 * (p.rounds & 1)) % BUFFERS as u8;
+                s.editing[w] = Some((0, p.buffer));
+                p.at = At::LookAtRow(0);
+                "guesses"
+            }
             At::Acquire => {
                 // A living holder may be late at any time.
                 let c = s.current;
@@ -169,7 +201,7 @@ impl Versions {
                 s.current = Current { hold: c.hold + 1, seat: w as u8, buffer: c.buffer, held: true };
                 p.seen = s.current;
                 p.used = 1 << c.buffer;
-                p.at = At::LookAtRow(0);
+                p.at = if self.planted == Planted::GuessesLate { At::GuessLate } else { At::LookAtRow(0) };
                 if c.held { "fences the holder" } else { "acquires" }
             }
             At::LookAtRow(i) if usize::from(i) == self.readers => {
@@ -212,6 +244,12 @@ impl Versions {
             }
             At::LookAtEditing(j) if usize::from(j) == self.writers => {
                 let free = (0..BUFFERS as u8).find(|b| p.used >> b & 1 == 0);
+                let guessed = s.editing[w].is_some_and(|edits| edits.1 == p.buffer);
+                if guessed && (p.used >> p.buffer & 1 == 0 || self.planted == Planted::Guesses) {
+                    p.at = At::Invalidate;
+                    s.process[w] = p;
+                    return Some("has seen what all edit, and takes its guess");
+                }
                 match free {
                     Some(free) => {
                         p.buffer = free;
@@ -321,7 +359,7 @@ impl Versions {
             At::LetGo => {
                 s.editing[w] = None;
                 let rounds = p.rounds - 1;
-                p = Process { rounds, at: if rounds == 0 { At::Done } else { At::Acquire }, ..NEW };
+                p = Process { rounds, at: if rounds == 0 { At::Done } else { At::Guess }, ..NEW };
                 "lets go"
             }
             _ => return None,
@@ -333,6 +371,22 @@ impl Versions {
     fn read(&self, s: &mut State, r: usize) -> Option<&'static str> {
         let mut p = s.process[WRITERS + r];
         let label = match p.at {
+            At::LoadFirst => {
+                p.seen = s.current;
+                p.at = At::PinFirst;
+                "loads current"
+            }
+            At::PinFirst => {
+                s.rows[r] = Row::Pinned { buffer: p.seen.buffer, hold: p.seen.hold };
+                p.at = At::LookFirst;
+                "pins what was present"
+            }
+            At::LookFirst => {
+                let same = s.current.buffer == p.seen.buffer || self.planted == Planted::PinsBlindly;
+                p.buffer = if same { p.seen.buffer } else { 0 };
+                p.at = if same { At::Read(0) } else { At::Ask };
+                "looks at current again"
+            }
             At::Ask => {
                 s.rows[r] = Row::Asking;
                 p.at = At::Load;
@@ -381,7 +435,7 @@ impl Versions {
             At::Idle => {
                 s.rows[r] = Row::Idle;
                 (p.rounds, p.word, p.buffer, p.seen) = (p.rounds - 1, 0, 0, FIRST);
-                p.at = if p.rounds == 0 { At::Done } else { At::Ask };
+                p.at = if p.rounds == 0 { At::Done } else { self.first() };
                 "lets go"
             }
             _ => return None,
@@ -397,8 +451,8 @@ impl Model for Versions {
     fn initial(&self) -> State {
         let process = |i: usize| {
             let (at, rounds) = match i {
-                _ if i < self.writers => (At::Acquire, self.commits),
-                _ if i >= WRITERS && i < WRITERS + self.readers => (At::Ask, self.reads),
+                _ if i < self.writers => (At::Guess, self.commits),
+                _ if i >= WRITERS && i < WRITERS + self.readers => (self.first(), self.reads),
                 _ => (At::Done, 0),
             };
             Process { at, rounds, ..NEW }
@@ -472,7 +526,7 @@ mod tests {
     use crate::explorer::long_runs;
 
     fn versions(writers: usize, readers: usize, commits: u8, reads: u8, planted: Planted) -> Versions {
-        Versions { writers, readers, commits, reads, kills: 0, fences: 3, planted }
+        Versions { writers, readers, commits, reads, kills: 0, fences: 3, guesses: false, planted }
     }
 
     #[test]
@@ -491,6 +545,42 @@ mod tests {
             holds("two readers", &Versions { fences: 1, ..versions(2, 2, 1, 1, Planted::Nothing) });
             holds("two writers, twice", &Versions { fences: 2, ..versions(2, 1, 2, 1, Planted::Nothing) });
         }
+    }
+
+    #[test]
+    fn guesses_are_as_good() {
+        let guessing = |writers, readers, commits, reads| Versions {
+            guesses: true,
+            ..versions(writers, readers, commits, reads, Planted::Nothing)
+        };
+        holds("two writers, one reader", &guessing(2, 1, 1, 2));
+        holds("one writer three times", &guessing(1, 1, 3, 2));
+        holds("with a kill", &Versions { kills: 1, ..guessing(2, 1, 1, 1) });
+        holds("two writers, twice, nobody reads", &Versions { kills: 1, ..guessing(2, 0, 2, 0) });
+        if long_runs() {
+            holds("three writers", &guessing(3, 0, 1, 0));
+            holds("three writers, one reader", &Versions { fences: 1, ..guessing(3, 1, 1, 1) });
+            holds("two readers", &Versions { fences: 1, ..guessing(2, 2, 1, 1) });
+            holds("two writers, twice", &Versions { fences: 1, ..guessing(2, 1, 2, 1) });
+        }
+    }
+
+    #[test]
+    fn a_guess_has_to_be_asked_after() {
+        let planted = Versions { guesses: true, ..versions(2, 1, 2, 1, Planted::Guesses) };
+        breaks("guesses", &planted, "not");
+    }
+
+    #[test]
+    fn a_guess_comes_before_acquiring() {
+        let planted = Versions { guesses: true, ..versions(2, 1, 1, 1, Planted::GuessesLate) };
+        breaks("guesses late", &planted, "torn");
+    }
+
+    #[test]
+    fn what_was_pinned_has_to_be_looked_at_again() {
+        let planted = Versions { guesses: true, ..versions(1, 1, 3, 1, Planted::PinsBlindly) };
+        breaks("pins blindly", &planted, "torn");
     }
 
     #[test]
