@@ -281,7 +281,10 @@ impl<D: Data + ?Sized> Region<D> {
     /// [`Error::Closed`] if it is over; [`Error::TooManyReaders`]; [`Error::Forked`].
     #[inline(always)]
     pub fn read(&self) -> Result<Reading<'_, D>, Error> {
-        Ok(Reading { lent: self.hold.lend()?, _of: PhantomData })
+        match self.hold.lend_quickly() {
+            Some(lent) => Ok(Reading { lent, _of: PhantomData }),
+            None => Ok(Reading { lent: self.hold.lend()?, _of: PhantomData }),
+        }
     }
 
     /// A copy of the newest version. For small data this is quicker than [`read`](Self::read).
@@ -303,9 +306,7 @@ impl<D: Data + ?Sized> Region<D> {
     ///
     /// As for [`write`](Self::write), and [`commit`](Writing::commit).
     pub fn set(&self, data: &D) -> Result<u64, Error> {
-        let mut edits = self.edit(Patience::Endless, None, true)?;
-        edits.overwrite(data.as_data())?;
-        edits.commit()
+        self.hold.set(data.as_data())
     }
 
     /// Becomes the one writer, as soon as it is its turn, and lends the newest version to be edited.
@@ -314,7 +315,11 @@ impl<D: Data + ?Sized> Region<D> {
     ///
     /// [`Error::Denied`] if it was opened to read only; [`Error::NoMemory`]; [`Error::TooManyVersions`] if readers keep so many versions that there
     /// is no place for another; [`Error::Closed`], [`Error::Forked`].
+    #[inline]
     pub fn write(&self) -> Result<Writing<'_, D>, Error> {
+        if let Some(edits) = self.hold.edits_quickly() {
+            return Ok(Writing { edits, _of: PhantomData });
+        }
         self.write_within(Patience::Endless, None)
     }
 
@@ -323,7 +328,11 @@ impl<D: Data + ?Sized> Region<D> {
     /// # Errors
     ///
     /// [`Error::WouldWait`]; else as for [`write`](Self::write).
+    #[inline]
     pub fn try_write(&self) -> Result<Writing<'_, D>, Error> {
+        if let Some(edits) = self.hold.edits_quickly() {
+            return Ok(Writing { edits, _of: PhantomData });
+        }
         self.write_within(Patience::None, None)
     }
 
@@ -356,11 +365,7 @@ impl<D: Data + ?Sized> Region<D> {
     }
 
     fn write_within(&self, patience: Patience, lease: Option<Duration>) -> Result<Writing<'_, D>, Error> {
-        Ok(Writing { edits: self.edit(patience, lease, false)?, _of: PhantomData })
-    }
-
-    fn edit(&self, patience: Patience, lease: Option<Duration>, all: bool) -> Result<Edits<'_>, Error> {
-        self.hold.edits(patience, lease, all)
+        Ok(Writing { edits: self.hold.edits(patience, lease)?, _of: PhantomData })
     }
 
     /// Edits the newest version, commits it, and gives its number.
@@ -368,6 +373,7 @@ impl<D: Data + ?Sized> Region<D> {
     /// # Errors
     ///
     /// As for [`write`](Self::write), and [`commit`](Writing::commit).
+    #[inline]
     pub fn update(&self, edit: impl FnOnce(&mut D)) -> Result<u64, Error> {
         let mut writing = self.write()?;
         edit(&mut writing);
@@ -511,6 +517,7 @@ impl<D: Data + ?Sized> Writing<'_, D> {
     /// # Errors
     ///
     /// [`Error::LeaseExpired`] if it was held for too long while another waited: nothing was changed.
+    #[inline]
     pub fn commit(self) -> Result<u64, Error> {
         self.edits.commit()
     }

@@ -201,6 +201,7 @@ impl Segment {
         self.header().life.uncollected.load(Acquire) != 0 || self.is_retired()
     }
 
+    #[inline]
     pub(crate) fn is_retired(&self) -> bool {
         self.header().life.state.load(Acquire) == RETIRED
     }

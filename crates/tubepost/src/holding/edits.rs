@@ -14,32 +14,63 @@ use std::time::Duration;
 pub(crate) struct Edits<'a> {
     hold: &'a Hold,
     editing: Editing<'a>,
-    own: Option<Own>,
+    own: Option<Box<Own>>,
 }
 
 impl Hold {
-    /// Becomes the one writer; all of what is there will be overwritten, or it is lent to be edited.
-    pub(crate) fn edits(
-        &self,
-        patience: Patience,
-        lease: Option<Duration>,
-        all: bool,
-    ) -> Result<Edits<'_>, Error> {
-        if !self.is_writable() {
-            return Err(Error::Denied { doing: "to write", path: self.at.segment.path() });
+    /// Becomes the one writer, if nobody else writes, and there is nothing to be told or done.
+    #[inline(always)]
+    pub(crate) fn edits_quickly(&self) -> Option<Edits<'_>> {
+        if !self.trusts || !self.is_usable() || !self.is_writable() {
+            return None;
         }
-        let editing = self.edit(patience, lease, all)?;
+        self.edit_quickly(false).map(|editing| Edits { hold: self, editing, own: None })
+    }
+
+    /// Becomes the one writer.
+    #[inline(never)]
+    pub(crate) fn edits(&self, patience: Patience, lease: Option<Duration>) -> Result<Edits<'_>, Error> {
+        let editing = self.edit(patience, lease, false)?;
         // SAFETY: all of the buffer, which is this writer's.
         let copied = |to: &mut _| unsafe { copy::read(editing.data(), to) };
-        let own = if self.trusts || all { None } else { Some(Own::of(self.length(), copied)) };
+        let own = (!self.trusts).then(|| Box::new(Own::of(self.length(), copied)));
         Ok(Edits { hold: self, editing, own })
+    }
+
+    /// Replaces all of it.
+    #[inline]
+    pub(crate) fn set(&self, data: &[u8]) -> Result<u64, Error> {
+        let quick = self.is_usable() && self.is_writable() && data.len() == self.length();
+        let editing = match quick.then(|| self.edit_quickly(true)).flatten() {
+            Some(editing) => editing,
+            None => {
+                self.check_length(data.len())?;
+                self.edit(Patience::Endless, None, true)?
+            }
+        };
+        // SAFETY: all of the buffer, which is this writer's.
+        unsafe { copy::write(editing.data(), data) };
+        commit(editing)
+    }
+
+    #[cold]
+    fn check_length(&self, given: usize) -> Result<(), Error> {
+        let length = self.length();
+        if given == length {
+            return Ok(());
+        }
+        Err(Error::BadOption {
+            what: "the data for this region",
+            given: format!("{given} bytes long"),
+            allowed: format!("{length} bytes, as many as it has"),
+        })
     }
 }
 
 impl Edits<'_> {
     #[inline(always)]
     pub(crate) fn view<D: Data + ?Sized>(&self) -> &D {
-        let bytes = self.own.as_ref().map_or_else(|| self.editing.data().cast_const(), Own::start);
+        let bytes = self.own.as_ref().map_or_else(|| self.editing.data().cast_const(), |own| own.start());
         // SAFETY: all of the buffer, or of the copy. Nobody else writes there (`versions`, 1): no other user's process can, or it is a copy.
         unsafe { D::at(bytes, self.hold.length()) }
     }
@@ -52,6 +83,7 @@ impl Edits<'_> {
         unsafe { D::at_mut(bytes, self.hold.length()) }
     }
 
+    #[inline(always)]
     fn start(&mut self) -> *mut u8 {
         match &mut self.own {
             Some(own) => own.start_mut(),
@@ -67,21 +99,6 @@ impl Edits<'_> {
         unsafe { std::slice::from_raw_parts_mut(start.add(range.start), range.len()) }
     }
 
-    /// Writes all of it.
-    pub(crate) fn overwrite(&mut self, data: &[u8]) -> Result<(), Error> {
-        let length = self.hold.length();
-        if data.len() != length {
-            return Err(Error::BadOption {
-                what: "the data for this region",
-                given: format!("{} bytes long", data.len()),
-                allowed: format!("{length} bytes, as many as it has"),
-            });
-        }
-        // SAFETY: all of the buffer, which is this writer's.
-        unsafe { copy::write(self.editing.data(), data) };
-        Ok(())
-    }
-
     pub(crate) fn base(&self) -> u64 {
         self.editing.base()
     }
@@ -94,14 +111,22 @@ impl Edits<'_> {
         self.hold.at.segment.name.to_string()
     }
 
+    #[inline(always)]
     pub(crate) fn commit(self) -> Result<u64, Error> {
-        let Edits { hold, editing, own } = self;
+        let Edits { editing, own, .. } = self;
         if let Some(own) = own {
             // SAFETY: all of the buffer, which is this writer's.
             unsafe { copy::write(editing.data(), own.bytes()) };
         }
-        let lease = editing.lease();
-        editing.commit().ok_or_else(|| Error::LeaseExpired { name: hold.at.segment.name.to_string(), lease })
+        commit(editing)
+    }
+}
+
+#[inline(always)]
+fn commit(editing: Editing<'_>) -> Result<u64, Error> {
+    match editing.commit() {
+        Ok(version) => Ok(version),
+        Err(editing) => Err(editing.has_expired()),
     }
 }
 

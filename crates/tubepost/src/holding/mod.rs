@@ -53,6 +53,8 @@ pub(crate) struct Hold {
     tag: u64,
     /// Nobody but processes of our user can write there.
     pub(crate) trusts: bool,
+    /// It ends with a process that is not this one.
+    looks_for_owner: bool,
     /// Of a region that a process owns: the coarse clock when it was last asked whether that one lives.
     looked: AtomicU64,
     /// The coarse clock when somebody who does not wait last asked who lives.
@@ -123,6 +125,7 @@ impl Hold {
         let readers = at.segment.readers();
         Ok(Hold {
             trusts: at.segment.is_ours_alone(),
+            looks_for_owner: at.segment.geometry.choice.owned && at.member() != OWNER,
             readers,
             data,
             tag,
@@ -168,11 +171,14 @@ impl Hold {
         if segment.is_retired() || self.closed.load(Relaxed) {
             return Err(self.over());
         }
-        if segment.geometry.choice.owned && self.at.member() != OWNER {
-            self.look_for_owner()
-        } else {
-            Ok(())
-        }
+        if self.looks_for_owner { self.look_for_owner() } else { Ok(()) }
+    }
+
+    /// Whether it may be used, as far as can be told at once.
+    #[inline(always)]
+    fn is_usable(&self) -> bool {
+        let segment = &self.at.segment;
+        segment.is_ours() && !segment.is_retired() && !self.looks_for_owner && !self.closed.load(Relaxed)
     }
 
     /// Asks, when the clock has ticked, whether the owner lives.

@@ -38,7 +38,7 @@ pub(super) struct Favourite {
 impl Favourite {
     /// Takes it, if nobody uses it. The caller is alone.
     #[inline(always)]
-    fn take(&self) -> Option<usize> {
+    pub(super) fn take(&self) -> Option<usize> {
         let which = self.which.load(Relaxed).checked_sub(1)?;
         if self.used.load(Acquire) {
             return None;
@@ -49,7 +49,7 @@ impl Favourite {
 
     /// Whether it was this one, which is free from now on.
     #[inline(always)]
-    fn put(&self, which: usize) -> bool {
+    pub(super) fn put(&self, which: usize) -> bool {
         let is = self.which.load(Relaxed) == which + 1;
         if is {
             self.used.store(false, Release);
@@ -72,17 +72,7 @@ fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Hold {
     /// A row for one guard, idle.
-    #[inline(always)]
     pub(super) fn take_row(&self) -> Result<usize, Error> {
-        let favourite = self.sole.hold_quickly().and_then(|_alone| self.row.take());
-        match favourite {
-            Some(row) => Ok(row),
-            None => self.take_another_row(),
-        }
-    }
-
-    #[inline(never)]
-    fn take_another_row(&self) -> Result<usize, Error> {
         {
             let _alone = self.sole.hold();
             if let Some(row) = self.row.take() {
@@ -103,8 +93,19 @@ impl Hold {
     #[inline(always)]
     pub(super) fn put_row(&self, row: usize) {
         if !self.row.put(row) {
-            locked(&self.spare_rows).push(row);
+            self.put_other_row(row);
         }
+    }
+
+    #[cold]
+    fn put_other_row(&self, row: usize) {
+        locked(&self.spare_rows).push(row);
+    }
+
+    /// One that this handle has.
+    #[inline(always)]
+    pub(super) fn row_at(&self, row: usize) -> Option<&Reader> {
+        self.readers.get(row).ok()
     }
 
     pub(super) fn row(&self, row: usize) -> Result<&Reader, Error> {
@@ -198,17 +199,7 @@ impl Hold {
     }
 
     /// A seat for one guard.
-    #[inline]
     pub(super) fn take_seat(&self) -> Result<usize, Error> {
-        let favourite = self.sole.hold_quickly().and_then(|_alone| self.seat.take());
-        match favourite {
-            Some(seat) => Ok(seat),
-            None => self.take_another_seat(),
-        }
-    }
-
-    #[inline(never)]
-    fn take_another_seat(&self) -> Result<usize, Error> {
         {
             let _alone = self.sole.hold();
             if let Some(seat) = self.seat.take() {
@@ -228,8 +219,13 @@ impl Hold {
     #[inline]
     pub(super) fn put_seat(&self, seat: usize) {
         if !self.seat.put(seat) {
-            locked(&self.spare_seats).push(seat);
+            self.put_other_seat(seat);
         }
+    }
+
+    #[cold]
+    fn put_other_seat(&self, seat: usize) {
+        locked(&self.spare_seats).push(seat);
     }
 
     fn new_seat(&self) -> Result<usize, Error> {

@@ -22,8 +22,23 @@ pub(crate) struct Pinned<'a> {
 }
 
 impl Hold {
-    /// Pins the newest version.
+    /// Pins the newest version, if there is nothing to be told, and a row within reach.
     #[inline(always)]
+    fn pin_quickly(&self) -> Option<Pinned<'_>> {
+        if !self.is_usable() {
+            return None;
+        }
+        let row = self.sole.hold_quickly().and_then(|_alone| self.row.take())?;
+        let Some(reader) = self.row_at(row) else {
+            self.row.put(row);
+            return None;
+        };
+        let buffer = readers::pin(self.current(), &reader.word);
+        Some(Pinned { hold: self, row, reader, buffer })
+    }
+
+    /// Pins the newest version.
+    #[inline(never)]
     pub(crate) fn pin(&self) -> Result<Pinned<'_>, Error> {
         self.usable()?;
         let row = self.take_row()?;
@@ -92,15 +107,26 @@ impl Drop for Pinned<'_> {
 #[derive(Debug)]
 pub(crate) struct Lent<'a> {
     pinned: Pinned<'a>,
-    own: Option<Own>,
+    own: Option<Box<Own>>,
 }
 
 impl Hold {
-    /// Lends the newest version.
+    /// Lends the newest version where it lies, if there is nothing to be told or done. (Without a way for errors, which are long and
+    /// would be moved about.)
     #[inline(always)]
+    pub(crate) fn lend_quickly(&self) -> Option<Lent<'_>> {
+        if !self.trusts {
+            return None;
+        }
+        self.pin_quickly().map(|pinned| Lent { pinned, own: None })
+    }
+
+    /// Lends the newest version.
+    #[inline(never)]
     pub(crate) fn lend(&self) -> Result<Lent<'_>, Error> {
         let pinned = self.pin()?;
-        let own = if self.trusts { None } else { Some(Own::of(self.length(), |to| pinned.copy(0, to))) };
+        let copied = || Box::new(Own::of(self.length(), |to| pinned.copy(0, to)));
+        let own = (!self.trusts).then(copied);
         Ok(Lent { pinned, own })
     }
 
@@ -118,7 +144,7 @@ impl Lent<'_> {
     #[inline(always)]
     pub(crate) fn view<D: Data + ?Sized>(&self) -> &D {
         let length = self.pinned.hold.length();
-        let bytes = self.own.as_ref().map_or_else(|| self.pinned.data(), Own::start);
+        let bytes = self.own.as_ref().map_or_else(|| self.pinned.data(), |own| own.start());
         // SAFETY: all of the buffer, or of the copy. Nobody writes to what is pinned (`versions`, 3): no other user's process can, or it is a copy.
         unsafe { D::at(bytes, length) }
     }

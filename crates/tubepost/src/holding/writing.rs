@@ -45,6 +45,57 @@ pub(crate) struct Editing<'a> {
 }
 
 impl Hold {
+    /// Becomes the one writer, if nobody writes or waits to, and all that it needs is within reach.
+    #[inline(always)]
+    pub(super) fn edit_quickly(&self, overwrite: bool) -> Option<Editing<'_>> {
+        let seat = self.sole.hold_quickly().and_then(|_alone| self.seat.take())?;
+        let mine = self.acquire_quickly(seat);
+        let had = mine.and_then(|mine| self.have_guessed(mine, overwrite).map(|buffer| (mine, buffer)));
+        let Some((mine, buffer)) = had else {
+            self.gave_up(seat, mine);
+            return None;
+        };
+        let edited = if overwrite { Edited::All } else { Edited::Ranges(None) };
+        Some(Editing { hold: self, seat, mine, buffer, edited })
+    }
+
+    #[cold]
+    fn gave_up(&self, seat: usize, mine: Option<Current>) {
+        writers::leave(&self.both(), seat);
+        if let Some(mine) = mine {
+            self.let_go_of(mine);
+        }
+        self.put_seat(seat);
+    }
+
+    #[inline(always)]
+    fn acquire_quickly(&self, seat: usize) -> Option<Current> {
+        let (words, seen) = (self.both(), self.present());
+        let own = self.data.seat(seat).lease.load(Relaxed) == self.data.layout.shape.lease;
+        if !own || seen.is_held() || self.data.anybody_waits() {
+            return None;
+        }
+        writers::guess(&words, seat, seen, Buffer::of(self.guess.load(Relaxed)));
+        writers::acquire(&words, seen, seat)
+    }
+
+    /// The buffer that was guessed, up to date, if nobody uses it, and it has memory, and that takes no while.
+    #[inline(always)]
+    fn have_guessed(&self, mine: Current, overwrite: bool) -> Option<Buffer> {
+        let words = self.both();
+        let used = writers::used(&words, mine);
+        let buffer = writers::guessed(&words, mine).filter(|guess| used & guess.bit() == 0)?;
+        let quick = used == mine.buffer().bit() && self.data.layout.is_quick();
+        if !quick || self.data.buffer_head(buffer).backed.load(Acquire) == 0 {
+            return None;
+        }
+        match overwrite {
+            true => self.data.overwrite(buffer),
+            false => self.data.copy_all(buffer, mine.buffer()),
+        }
+        Some(buffer)
+    }
+
     /// Becomes the one writer. Of what is there to be edited it has a copy; or, if all of it is to be overwritten, anything.
     pub(crate) fn edit(
         &self,
@@ -53,6 +104,9 @@ impl Hold {
         overwrite: bool,
     ) -> Result<Editing<'_>, Error> {
         self.usable()?;
+        if !self.is_writable() {
+            return Err(Error::Denied { doing: "to write", path: self.at.segment.path() });
+        }
         let lease = self.lease(lease)?;
         let seat = self.take_seat()?;
         let words = self.data.seat(seat);
@@ -63,7 +117,7 @@ impl Hold {
             let had = self.acquire(seat, patience).and_then(|mine| self.have_buffer(mine, overwrite));
             match had {
                 Ok(Some((mine, buffer))) => {
-                    let edited = if overwrite { Edited::everything() } else { Edited::default() };
+                    let edited = if overwrite { Edited::All } else { Edited::Ranges(None) };
                     return Ok(Editing { hold: self, seat, mine, buffer, edited });
                 }
                 Ok(None) => {} // fenced before it had anything
@@ -373,9 +427,11 @@ impl Editing<'_> {
         self.hold.data.buffer_head(self.mine.buffer()).version.load(Acquire)
     }
 
-    /// For how long it may hold while others wait.
-    pub(crate) fn lease(&self) -> Duration {
-        Duration::from_nanos(self.hold.data.seat(self.seat).lease.load(Relaxed))
+    /// What its holder is told of that.
+    #[cold]
+    pub(crate) fn has_expired(&self) -> Error {
+        let lease = self.hold.data.seat(self.seat).lease.load(Relaxed);
+        Error::LeaseExpired { name: self.hold.name(), lease: Duration::from_nanos(lease) }
     }
 
     /// Whether it was fenced, and can't be committed any more.
@@ -384,19 +440,19 @@ impl Editing<'_> {
         self.hold.present() != self.mine
     }
 
-    /// Makes it the newest version, and gives that one's number. Nothing: it was fenced.
-    #[inline]
-    pub(crate) fn commit(self) -> Option<u64> {
+    /// Makes it the newest version, and gives that one's number; or itself, if it was fenced.
+    #[inline(always)]
+    pub(crate) fn commit(self) -> Result<u64, Self> {
         let hold = self.hold;
         let version = hold.data.describe(self.buffer, self.mine.buffer(), &self.edited);
         let committed = writers::let_go(&hold.both(), self.mine, self.buffer);
         if !committed {
-            return None;
+            return Err(self);
         }
         hold.data.is_whole(self.buffer, version);
         hold.guess.store(self.mine.buffer().index() as u64, Relaxed);
         hold.tell(true);
-        Some(version)
+        Ok(version)
     }
 }
 

@@ -42,6 +42,7 @@ impl Map {
         Ok(map)
     }
 
+    #[inline]
     pub(crate) fn is_writable(&self) -> bool {
         self.writable
     }

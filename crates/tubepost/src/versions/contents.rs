@@ -16,39 +16,39 @@ use std::ops::Range;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// What an editor changed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Edited {
-    all: bool,
-    ranges: Vec<Range<u64>>,
+#[derive(Debug)]
+pub(crate) enum Edited {
+    All,
+    /// These bytes, if any. (In a box, so that this is short.)
+    Ranges(Option<Box<Vec<Range<u64>>>>),
 }
 
 impl Edited {
-    pub(crate) fn everything() -> Edited {
-        Edited { all: true, ranges: Vec::new() }
-    }
-
     /// More was, or will be, changed.
     pub(crate) fn add(&mut self, range: Range<u64>) {
-        if self.all || range.is_empty() {
+        let Edited::Ranges(ranges) = self else { return };
+        if range.is_empty() {
             return;
         }
+        let ranges = ranges.get_or_insert_default();
         // Those that follow one another are one.
-        if let Some(last) = self.ranges.last_mut()
+        if let Some(last) = ranges.last_mut()
             && range.start <= last.end
             && last.start <= range.end
         {
             *last = last.start.min(range.start)..last.end.max(range.end);
             return;
         }
-        self.ranges.push(range);
-        if self.ranges.len() > MOST_CHANGES / 2 {
-            self.all = true;
+        ranges.push(range);
+        if ranges.len() > MOST_CHANGES / 2 {
+            *self = Edited::All;
         }
     }
 
     /// Anything may have been changed.
+    #[inline(always)]
     pub(crate) fn add_all(&mut self) {
-        self.all = true;
+        *self = Edited::All;
     }
 }
 
@@ -90,6 +90,13 @@ impl Mapped {
         0
     }
 
+    /// The same for data so short that it is copied whole.
+    #[inline(always)]
+    pub(crate) fn copy_all(&self, buffer: Buffer, present: Buffer) {
+        self.overwrite(buffer);
+        self.copy(buffer, present, 0..self.layout.shape.length);
+    }
+
     /// Nothing of it will be kept.
     #[inline]
     pub(crate) fn overwrite(&self, buffer: Buffer) {
@@ -112,6 +119,7 @@ impl Mapped {
     }
 
     /// Copies these bytes, as far as there are such.
+    #[inline]
     fn copy(&self, to: Buffer, from: Buffer, range: Range<u64>) {
         let to_end = range.end.min(self.layout.shape.length);
         let Some(length) = to_end.checked_sub(range.start).filter(|length| *length > 0) else { return };
@@ -134,14 +142,16 @@ impl Mapped {
     #[cold]
     fn tell_changes(&self, buffer: Buffer, present: Buffer, version: u64, edited: &Edited) {
         let (before, now) = (self.changes(present), self.changes(buffer));
-        if edited.all {
+        let Edited::Ranges(ranges) = edited else {
             now.after.store(version, Relaxed);
             now.number.store(0, Release);
             return;
-        }
+        };
         let mut after = before.after.load(Acquire);
         let mut all: Vec<_> = newest(before).collect();
-        all.extend(edited.ranges.iter().map(|range| (version, range.start, range.end)));
+        all.extend(
+            ranges.iter().flat_map(|ranges| ranges.iter()).map(|range| (version, range.start, range.end)),
+        );
         // What is left out is left out of all older versions.
         let surplus = all.len().saturating_sub(MOST_CHANGES);
         if let Some(last) = all[..surplus].last() {

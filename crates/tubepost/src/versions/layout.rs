@@ -200,6 +200,12 @@ impl Layout {
         (from, to.next_multiple_of(PAGE) - from)
     }
 
+    /// Whether copying all of it takes no while, and no memory is given back.
+    #[inline(always)]
+    pub(crate) fn is_quick(&self) -> bool {
+        self.shape.length < PAGED
+    }
+
     /// Whether a buffer's memory can be given back: it has pages of its own.
     pub(crate) fn is_paged(&self) -> bool {
         self.stride.is_multiple_of(PAGE)

@@ -85,6 +85,7 @@ impl Mapped {
         unsafe { self.head.cast_mut().cast::<u8>().add(offset as usize) }
     }
 
+    #[inline]
     pub(crate) fn is_writable(&self) -> bool {
         self.map.is_writable()
     }
