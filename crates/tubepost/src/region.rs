@@ -278,7 +278,7 @@ impl<D: Data + ?Sized> Region<D> {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if it is over; [`Error::TooManyReaders`]; [`Error::Forked`].
+    /// [`Error::Ended`] if it is over; [`Error::TooManyReaders`]; [`Error::Forked`].
     #[inline(always)]
     pub fn read(&self) -> Result<Reading<'_, D>, Error> {
         match self.hold.lend_quickly() {
@@ -314,7 +314,7 @@ impl<D: Data + ?Sized> Region<D> {
     /// # Errors
     ///
     /// [`Error::Denied`] if it was opened to read only; [`Error::NoMemory`]; [`Error::TooManyVersions`] if readers keep so many versions that there
-    /// is no place for another; [`Error::Closed`], [`Error::Forked`].
+    /// is no place for another; [`Error::Ended`], [`Error::Forked`].
     #[inline]
     pub fn write(&self) -> Result<Writing<'_, D>, Error> {
         if let Some(edits) = self.hold.edits_quickly() {

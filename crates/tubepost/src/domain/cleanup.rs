@@ -256,7 +256,7 @@ impl Domain {
 pub(super) fn in_use(segment: &Segment) -> Error {
     let (name, member::Peer { name: owner, pid }) = (segment.name.to_string(), segment.owner());
     match segment.geometry.choice.kind {
-        Kind::Mailbox => Error::Owned { name, owner, pid },
+        Kind::Mailbox | Kind::Region | Kind::Bare => Error::Owned { name, owner, pid },
         Kind::Process => Error::Joined { name, pid },
         Kind::Link { .. } => Error::Linked { name, receiver: owner, pid },
     }

@@ -71,7 +71,7 @@ impl Segment {
             Ok(fd) => fd,
             Err(Errno::NOENT) => {
                 let domain = self.domain.path().into();
-                return Err(Error::NoSuchName { name: self.name.to_string(), domain });
+                return Err(Error::NoSuchName { name: self.name.to_string(), domain, wanted: "anything" });
             }
             Err(errno) => return Err(failed(if writes { "to write" } else { "to read" }, &path, errno)),
         };

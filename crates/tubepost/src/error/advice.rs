@@ -40,6 +40,8 @@ pub(super) fn denied(doing: &str, path: &Path, whose: Option<&Whose>) -> String 
     let why = match doing {
         "to send to" => "gives you no right to send (w)",
         "to receive from" => "gives you no right to receive (r)",
+        "to read" => "gives you no right to read (r)",
+        "to write" => "gives you no right to write (w), or this process opened it to read",
         "to remove" => "does not matter for that: only this user, and the domain's, may",
         _ => "gives you no right to send (w) or to receive (r)",
     };
@@ -63,4 +65,13 @@ pub(super) fn absent(name: &str, domain: &Path, wanted: &str) -> String {
         _ => ("nothing", "start its owner, or create it"),
     };
     format!("{what} is called {name:?} in {}; {do_this}; `tubepost ls` shows what exists", domain.display())
+}
+
+/// Who uses something, for people.
+pub(super) fn names(peers: &[crate::Peer]) -> String {
+    let mut names: Vec<String> =
+        peers.iter().map(|peer| format!("{} (process {})", peer.name, peer.pid)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
 }

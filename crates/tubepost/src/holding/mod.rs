@@ -202,7 +202,8 @@ impl Hold {
 
     #[cold]
     fn over(&self) -> Error {
-        Error::Closed(cleanup::finish(&self.at.segment))
+        cleanup::finish(&self.at.segment);
+        Error::Ended { name: self.name() }
     }
 
     /// Ends it for everybody, if this process owns it.

@@ -105,7 +105,7 @@ impl Hold {
     ) -> Result<Editing<'_>, Error> {
         self.usable()?;
         if !self.is_writable() {
-            return Err(Error::Denied { doing: "to write", path: self.at.segment.path() });
+            return Err(self.at.segment.denied("to write"));
         }
         let lease = self.lease(lease)?;
         let seat = self.take_seat()?;
