@@ -12,7 +12,6 @@ use std::time::Duration;
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Edits<'a> {
-    hold: &'a Hold,
     editing: Editing<'a>,
     own: Option<Box<Own>>,
 }
@@ -24,7 +23,7 @@ impl Hold {
         if !self.trusts || !self.is_usable() || !self.is_writable() {
             return None;
         }
-        self.edit_quickly(false).map(|editing| Edits { hold: self, editing, own: None })
+        self.edit_quickly(false).map(|editing| Edits { editing, own: None })
     }
 
     /// Becomes the one writer.
@@ -34,7 +33,7 @@ impl Hold {
         // SAFETY: all of the buffer, which is this writer's.
         let copied = |to: &mut _| unsafe { copy::read(editing.data(), to) };
         let own = (!self.trusts).then(|| Box::new(Own::of(self.length(), copied)));
-        Ok(Edits { hold: self, editing, own })
+        Ok(Edits { editing, own })
     }
 
     /// Replaces all of it.
@@ -72,7 +71,7 @@ impl Edits<'_> {
     pub(crate) fn view<D: Data + ?Sized>(&self) -> &D {
         let bytes = self.own.as_ref().map_or_else(|| self.editing.data().cast_const(), |own| own.start());
         // SAFETY: all of the buffer, or of the copy. Nobody else writes there (`versions`, 1): no other user's process can, or it is a copy.
-        unsafe { D::at(bytes, self.hold.length()) }
+        unsafe { D::at(bytes, self.editing.hold.length()) }
     }
 
     #[inline(always)]
@@ -80,7 +79,7 @@ impl Edits<'_> {
         self.editing.edited.add_all();
         let bytes = self.start();
         // SAFETY: as for `view`; nobody reads there before it is committed.
-        unsafe { D::at_mut(bytes, self.hold.length()) }
+        unsafe { D::at_mut(bytes, self.editing.hold.length()) }
     }
 
     #[inline(always)]
@@ -92,7 +91,7 @@ impl Edits<'_> {
     }
 
     pub(crate) fn range_mut(&mut self, range: impl RangeBounds<usize>) -> &mut [u8] {
-        let range = checked(&range, self.hold.length());
+        let range = checked(&range, self.editing.hold.length());
         self.editing.edited.add(range.start as u64..range.end as u64);
         let start = self.start();
         // SAFETY: within the buffer or the copy, as just checked; else as for `view_mut`.
@@ -108,12 +107,12 @@ impl Edits<'_> {
     }
 
     pub(crate) fn name(&self) -> String {
-        self.hold.at.segment.name.to_string()
+        self.editing.hold.at.segment.name.to_string()
     }
 
     #[inline(always)]
     pub(crate) fn commit(self) -> Result<u64, Error> {
-        let Edits { editing, own, .. } = self;
+        let Edits { editing, own } = self;
         if let Some(own) = own {
             // SAFETY: all of the buffer, which is this writer's.
             unsafe { copy::write(editing.data(), own.bytes()) };

@@ -37,8 +37,7 @@ pub(crate) enum Patience {
 /// A hold, and the buffer that is edited.
 #[derive(Debug)]
 pub(crate) struct Editing<'a> {
-    hold: &'a Hold,
-    seat: usize,
+    pub(super) hold: &'a Hold,
     mine: Current,
     buffer: Buffer,
     pub(crate) edited: Edited,
@@ -55,8 +54,7 @@ impl Hold {
             self.gave_up(seat, mine);
             return None;
         };
-        let edited = if overwrite { Edited::All } else { Edited::Ranges(None) };
-        Some(Editing { hold: self, seat, mine, buffer, edited })
+        Some(Editing { hold: self, mine, buffer, edited: Edited::new(overwrite) })
     }
 
     #[cold]
@@ -117,8 +115,7 @@ impl Hold {
             let had = self.acquire(seat, patience).and_then(|mine| self.have_buffer(mine, overwrite));
             match had {
                 Ok(Some((mine, buffer))) => {
-                    let edited = if overwrite { Edited::All } else { Edited::Ranges(None) };
-                    return Ok(Editing { hold: self, seat, mine, buffer, edited });
+                    return Ok(Editing { hold: self, mine, buffer, edited: Edited::new(overwrite) });
                 }
                 Ok(None) => {} // fenced before it had anything
                 Err(error) => {
@@ -378,6 +375,7 @@ impl Hold {
         }
     }
 
+    #[cold]
     fn let_go_of(&self, mine: Current) {
         writers::let_go(&self.both(), mine, mine.buffer());
         self.tell(false);
@@ -430,7 +428,7 @@ impl Editing<'_> {
     /// What its holder is told of that.
     #[cold]
     pub(crate) fn has_expired(&self) -> Error {
-        let lease = self.hold.data.seat(self.seat).lease.load(Relaxed);
+        let lease = self.hold.data.seat(self.mine.seat()).lease.load(Relaxed);
         Error::LeaseExpired { name: self.hold.name(), lease: Duration::from_nanos(lease) }
     }
 
@@ -458,17 +456,17 @@ impl Editing<'_> {
 
 impl Drop for Editing<'_> {
     /// Lets go; what was not committed never was.
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let hold = self.hold;
         if !hold.at.segment.is_ours() {
             return;
         }
-        writers::leave(&hold.both(), self.seat);
+        writers::leave(&hold.both(), self.mine.seat());
         let present = hold.present();
         if present == self.mine {
             hold.let_go_of(self.mine);
         }
-        hold.put_seat(self.seat);
+        hold.put_seat(self.mine.seat());
     }
 }

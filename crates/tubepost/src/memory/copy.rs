@@ -71,6 +71,25 @@ pub(crate) unsafe fn across(to: *mut u8, from: *const u8, length: usize) {
     }
 }
 
+/// The same for whole cache lines.
+///
+/// # Safety
+///
+/// As for [`across`]; `length` is a positive multiple of 64.
+#[inline(always)]
+pub(crate) unsafe fn lines(to: *mut u8, from: *const u8, length: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as the caller says; neither is looked at by anything but the assembly.
+    unsafe {
+        vectors(to, from, length)
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    // SAFETY: as the caller says.
+    unsafe {
+        across(to, from, length)
+    }
+}
+
 /// # Safety
 ///
 /// Both are valid for `length` bytes; `shared_to` says which of the two is shared.

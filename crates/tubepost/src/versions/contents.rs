@@ -17,20 +17,24 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// What an editor changed.
 #[derive(Debug)]
-pub(crate) enum Edited {
-    All,
-    /// These bytes, if any. (In a box, so that this is short.)
-    Ranges(Option<Box<Vec<Range<u64>>>>),
+pub(crate) struct Edited {
+    all: bool,
+    /// Else these bytes, if any. (In a box, so that this is short.)
+    ranges: Option<Box<Vec<Range<u64>>>>,
 }
 
 impl Edited {
+    #[inline(always)]
+    pub(crate) fn new(all: bool) -> Edited {
+        Edited { all, ranges: None }
+    }
+
     /// More was, or will be, changed.
     pub(crate) fn add(&mut self, range: Range<u64>) {
-        let Edited::Ranges(ranges) = self else { return };
-        if range.is_empty() {
+        if self.all || range.is_empty() {
             return;
         }
-        let ranges = ranges.get_or_insert_default();
+        let ranges = self.ranges.get_or_insert_default();
         // Those that follow one another are one.
         if let Some(last) = ranges.last_mut()
             && range.start <= last.end
@@ -40,15 +44,13 @@ impl Edited {
             return;
         }
         ranges.push(range);
-        if ranges.len() > MOST_CHANGES / 2 {
-            *self = Edited::All;
-        }
+        self.all = ranges.len() > MOST_CHANGES / 2;
     }
 
     /// Anything may have been changed.
     #[inline(always)]
     pub(crate) fn add_all(&mut self) {
-        *self = Edited::All;
+        self.all = true;
     }
 }
 
@@ -94,11 +96,12 @@ impl Mapped {
     #[inline(always)]
     pub(crate) fn copy_all(&self, buffer: Buffer, present: Buffer) {
         self.overwrite(buffer);
-        self.copy(buffer, present, 0..self.layout.shape.length);
+        // SAFETY: both are so long, for they lie that far apart.
+        unsafe { copy::lines(self.data(buffer), self.data(present), self.layout.stride as usize) }
     }
 
     /// Nothing of it will be kept.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn overwrite(&self, buffer: Buffer) {
         self.buffer_head(buffer).whole.store(0, Release);
     }
@@ -129,7 +132,7 @@ impl Mapped {
     }
 
     /// Says which version a buffer will be, and what was changed. The caller edits it, and commits it next.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn describe(&self, buffer: Buffer, present: Buffer, edited: &Edited) -> u64 {
         let version = self.buffer_head(present).version.load(Acquire) + 1;
         self.buffer_head(buffer).version.store(version, Release);
@@ -142,15 +145,19 @@ impl Mapped {
     #[cold]
     fn tell_changes(&self, buffer: Buffer, present: Buffer, version: u64, edited: &Edited) {
         let (before, now) = (self.changes(present), self.changes(buffer));
-        let Edited::Ranges(ranges) = edited else {
+        if edited.all {
             now.after.store(version, Relaxed);
             now.number.store(0, Release);
             return;
-        };
+        }
         let mut after = before.after.load(Acquire);
         let mut all: Vec<_> = newest(before).collect();
         all.extend(
-            ranges.iter().flat_map(|ranges| ranges.iter()).map(|range| (version, range.start, range.end)),
+            edited
+                .ranges
+                .iter()
+                .flat_map(|ranges| ranges.iter())
+                .map(|range| (version, range.start, range.end)),
         );
         // What is left out is left out of all older versions.
         let surplus = all.len().saturating_sub(MOST_CHANGES);
@@ -167,7 +174,7 @@ impl Mapped {
     }
 
     /// A buffer was committed: all of it is that version.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_whole(&self, buffer: Buffer, version: u64) {
         self.buffer_head(buffer).whole.store(version, Release);
     }

@@ -53,14 +53,14 @@ impl Mapped {
         unsafe { &*self.head }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn buffer_head(&self, buffer: Buffer) -> &BufferHead {
         // SAFETY: there are as many heads as numbers of buffers, all in the mapping; atomics only.
         unsafe { &*self.at(Layout::heads_at()).cast::<BufferHead>().add(buffer.index()) }
     }
 
     /// A seat below [`SEATS`]. Those that somebody ever had have memory.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn seat(&self, seat: usize) -> &Seat {
         assert!(seat < SEATS);
         // SAFETY: as just asserted, in the mapping; atomics only.
@@ -74,7 +74,7 @@ impl Mapped {
     }
 
     /// Where a buffer's bytes are: `layout.shape.length` of them.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn data(&self, buffer: Buffer) -> *mut u8 {
         self.at(self.layout.data_at(buffer.index()))
     }
@@ -111,6 +111,7 @@ impl Mapped {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn seats(&self) -> usize {
         (self.head().coming.seats.load(Relaxed) as usize).min(SEATS)
     }
@@ -135,19 +136,19 @@ impl Readers {
     }
 
     /// Rows from this one on were never taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn used(&self) -> &AtomicU64 {
         // SAFETY: in the mapping that `pages` keeps.
         unsafe { &*self.used }
     }
 
     /// How many rows were ever taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn number(&self) -> usize {
         self.used().load(std::sync::atomic::Ordering::SeqCst).min(READERS) as usize
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, row: usize) -> Result<&Reader, Errno> {
         assert!(row < READERS as usize);
         let at = self.pages.at(row * READER as usize)?;
@@ -168,20 +169,20 @@ impl Words for Both<'_> {
     fn current(&self) -> &AtomicU64 {
         &self.data.head().present.current
     }
-    #[inline]
+    #[inline(always)]
     fn rows(&self) -> usize {
         self.readers.number()
     }
-    #[inline]
+    #[inline(always)]
     fn row(&self, row: usize) -> Option<&AtomicU64> {
         // One that can't be looked at for want of memory has none, so nobody reads there.
         self.readers.get(row).ok().map(|row| &row.word)
     }
-    #[inline]
+    #[inline(always)]
     fn seats(&self) -> usize {
         self.data.seats()
     }
-    #[inline]
+    #[inline(always)]
     fn editing(&self, seat: usize) -> &AtomicU64 {
         &self.data.seat(seat).editing
     }

@@ -54,7 +54,7 @@ impl Mapped {
     }
 
     /// Whether anybody waits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn anybody_waits(&self) -> bool {
         (0..self.seats()).any(|seat| self.seat(seat).turn.load(SeqCst) != 0)
     }

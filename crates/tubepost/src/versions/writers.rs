@@ -27,7 +27,7 @@ pub(crate) fn guessed(words: &impl Words, mine: Current) -> Option<Buffer> {
 }
 
 /// Acquires what nobody holds, or fences who holds it: if `seen` is still what is there. Gives what is there from now on.
-#[inline]
+#[inline(always)]
 pub(crate) fn acquire(words: &impl Words, seen: Current, seat: usize) -> Option<Current> {
     let mine = seen.held_by(seat);
     let swapped = words.current().compare_exchange(seen.0, mine.0, SeqCst, SeqCst);
@@ -35,7 +35,7 @@ pub(crate) fn acquire(words: &impl Words, seen: Current, seat: usize) -> Option<
 }
 
 /// A bit for each buffer that somebody uses, once every reader that asks has its answer.
-#[inline]
+#[inline(always)]
 pub(crate) fn used(words: &impl Words, mine: Current) -> u64 {
     let mut used = mine.buffer().bit();
     for number in 0..words.rows() {
@@ -58,7 +58,7 @@ pub(crate) fn used(words: &impl Words, mine: Current) -> u64 {
 }
 
 /// Says that the writer edits this buffer, which nobody uses. `false`: it was fenced, and has nothing.
-#[inline]
+#[inline(always)]
 pub(crate) fn take(words: &impl Words, mine: Current, buffer: Buffer) -> bool {
     words.editing(mine.seat()).swap(Editing::new(mine, buffer).0, SeqCst);
     if words.current().load(SeqCst) == mine.0 {
@@ -69,13 +69,13 @@ pub(crate) fn take(words: &impl Words, mine: Current, buffer: Buffer) -> bool {
 }
 
 /// The writer edits nothing any more.
-#[inline]
+#[inline(always)]
 pub(crate) fn leave(words: &impl Words, seat: usize) {
     words.editing(seat).store(Editing::NOTHING.0, Release);
 }
 
 /// Makes this buffer the present version, and lets go; or, with the present one, only lets go. `false`: it was fenced before.
-#[inline]
+#[inline(always)]
 pub(crate) fn let_go(words: &impl Words, mine: Current, buffer: Buffer) -> bool {
     words.current().compare_exchange(mine.0, mine.let_go(buffer).0, SeqCst, SeqCst).is_ok()
 }
