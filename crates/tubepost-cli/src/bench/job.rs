@@ -52,6 +52,20 @@ pub enum What {
     #[value(name = "inbox-1000")]
     #[serde(rename = "inbox-1000")]
     Inbox1000,
+    /// One version of a region, looked at where it lies; copied; made.
+    RegionRead,
+    RegionGet,
+    RegionWrite,
+    /// A few bytes changed in a large one.
+    #[value(name = "region-range-1m")]
+    #[serde(rename = "region-range-1m")]
+    RegionRange1m,
+    #[value(name = "region-range-256m")]
+    #[serde(rename = "region-range-256m")]
+    RegionRange256m,
+    RwlockRead,
+    RwlockWrite,
+    SeqlockRead,
     CacheLine,
     Copy,
     /// A copy within one process.
@@ -124,7 +138,7 @@ pub fn word<V: ValueEnum>(value: V) -> String {
 }
 
 /// The lengths that are measured.
-pub const LENGTHS: [u64; 6] = [8, 56, 64, 1024, 64 << 10, 1 << 20];
+pub const LENGTHS: [u64; 7] = [8, 56, 64, 1024, 4096, 64 << 10, 1 << 20];
 
 /// How many messages of a length there is room for, in mailboxes and in the ring: of small ones as many as a
 /// mailbox has places by default, of large ones as many as stay in a cache.
@@ -151,6 +165,7 @@ pub struct Job {
     pub part: Part,
     pub measure: Measure,
     pub mode: Mode,
+    pub place: Place,
     pub bytes: u64,
     /// The CPU of the far process.
     pub cpu: usize,

@@ -15,6 +15,7 @@ mod machine;
 mod mailbox;
 mod measure;
 mod plan;
+mod regions;
 mod row;
 mod table;
 mod task;

@@ -47,6 +47,7 @@ impl Entry {
             part: Part::Whole,
             measure: self.measure,
             mode: self.mode,
+            place: self.place,
             bytes: self.bytes,
             cpu,
             time,
@@ -81,6 +82,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
     groups.push(blocking_latency("latency one way, blocking, both on one CPU", Place::OneCore));
     groups.push(ready());
     groups.push(inboxes());
+    groups.extend(shared_data(cpus));
     if cpus > 1 {
         groups.push(large_latency());
         groups.push(streams(&[8, 56, 64, 1024], "stream, one sender, a CPU each"));
@@ -232,6 +234,47 @@ fn sealed() -> [Group; 2] {
             ],
         ),
     ]
+}
+
+/// Regions, beside what others share data with.
+fn shared_data(cpus: usize) -> Vec<Group> {
+    use What::{RegionGet, RegionRange1m, RegionRange256m, RegionRead, RegionWrite};
+    use What::{RwlockRead, RwlockWrite, SeqlockRead};
+    let rates = |title, place| {
+        let row = |what, limit| entry(what, Measure::Stream, Mode::Spin, place, 64, limit);
+        let (reads, writes) = (Some((RwlockRead, 64)), Some((RwlockWrite, 64)));
+        let entries = vec![
+            row(RwlockRead, None),
+            row(SeqlockRead, reads),
+            row(RegionRead, reads),
+            row(RegionGet, reads),
+            row(RwlockWrite, None),
+            row(RegionWrite, writes),
+        ];
+        Group { title, mode: Mode::Spin, place, entries }
+    };
+    let one = Place::OneCore;
+    let mut groups = vec![rates("shared data, one process alone", one)];
+    if cpus > 1 {
+        groups.push(rates(
+            "shared data, reads while another process writes without a pause, and writes while it reads",
+            Place::TwoCores,
+        ));
+        groups.push(Group {
+            title: "a write to a region, from call to commit, while another process reads briefly",
+            mode: Mode::Spin,
+            place: Place::TwoCores,
+            entries: vec![entry(RegionWrite, Measure::Latency, Mode::Spin, Place::TwoCores, 64, None)],
+        });
+    }
+    let range = |what, limit| entry(what, Measure::Latency, Mode::Spin, one, 4096, limit);
+    groups.push(Group {
+        title: "4 KiB of a large region changed and committed",
+        mode: Mode::Spin,
+        place: one,
+        entries: vec![range(RegionRange1m, None), range(RegionRange256m, Some((RegionRange1m, 4096)))],
+    });
+    groups
 }
 
 /// Receiving what is there, in one process.

@@ -31,7 +31,7 @@ pub fn group(title: &str, rows: &[Row], bars: bool) -> String {
     } else {
         format!("{:>9} {:>9} {:>9}", "p50", "p99", "p99.9")
     };
-    let mut text = format!("\n{title}\n  {:<14} {:>9} {figures}   × limit\n", "", "");
+    let mut text = format!("\n{title}\n  {:<17} {:>9} {figures}   × limit\n", "", "");
     for row in rows {
         let figures = if stream {
             format!("{:>28}", rate(row.msgs_per_s))
@@ -43,7 +43,7 @@ pub fn group(title: &str, rows: &[Row], bars: bool) -> String {
             _ => "  limit".to_string(),
         };
         let bar = if bars { row.ratio.map(bar).unwrap_or_else(|| bar(1.0)) } else { String::new() };
-        let line = format!("  {:<14} {:>7} B {figures}   {held:<17} {bar}", word(row.what), row.bytes);
+        let line = format!("  {:<17} {:>7} B {figures}   {held:<17} {bar}", word(row.what), row.bytes);
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text

@@ -21,6 +21,7 @@ use super::mailbox::{
 use super::measure::{
     Drain, Echo, Exchange, Found, Measured, Source, drain, echo, pour, round_trips, swallow,
 };
+use super::regions;
 use super::task::{self, Ready, TaskEnds};
 use crate::exit::Failure;
 
@@ -65,6 +66,7 @@ impl Bench {
             8 => self.near_with::<8, Bytes8>(job, far),
             56 => self.near_with::<56, Bytes56>(job, far),
             64 => self.near_with::<64, Bytes64>(job, far),
+            4096 => regions::near(self, job, far), // only there
             1024 => self.near_with::<1024, Bytes1024>(job, far),
             65536 => self.near_with::<65536, Bytes65536>(job, far),
             1048576 => self.near_with::<1048576, Bytes1048576>(job, far),
@@ -247,6 +249,17 @@ impl Bench {
                 pour(output, job.time, lap(job.bytes))?;
                 far.done()?.ok_or_else(no_figure)
             }
+            (
+                What::RegionRead
+                | What::RegionGet
+                | What::RegionWrite
+                | What::RegionRange1m
+                | What::RegionRange256m
+                | What::RwlockRead
+                | What::RwlockWrite
+                | What::SeqlockRead,
+                _,
+            ) => regions::near(self, job, far),
             (What::Pipe, measure) => {
                 let names = Names::in_directory(&self.directory);
                 names.make_pipes()?;
@@ -351,6 +364,17 @@ impl Bench {
                 | What::SealedMailbox,
                 Measure::Stream,
             ) => collect(Input::<T>::ping(&self.domain, job.what, job.mode)?, job, near),
+            (
+                What::RegionRead
+                | What::RegionGet
+                | What::RegionWrite
+                | What::RegionRange1m
+                | What::RegionRange256m
+                | What::RwlockRead
+                | What::RwlockWrite
+                | What::SeqlockRead,
+                _,
+            ) => regions::far(self, job, near),
             (What::Pipe, Measure::Latency) => answer(Pipe::<N>::far(&names, spin)?, near),
             (What::Pipe, Measure::Stream) => collect(Pipe::<N>::far(&names, spin)?, job, near),
             (What::Packets, Measure::Latency) => answer(Packets::<N>::far_by_packets(&names, spin)?, near),

@@ -11,6 +11,8 @@
 //! | `ring` | one sender, one receiver, the flag in the slot | streams of the same length |
 //! | `ring-batch` | the same, with one flag for 32 messages | batches of 32 |
 //! | `memcpy` | the payload copied within one process | to see beside the copies of large messages |
+//! | `rwlock-read`, `rwlock-write` | data under a lock of the C library | regions |
+//! | `seqlock-read` | data with a sequence | reading regions |
 //! | `futex` | ping-pong by wait and wake of one word, never spinning | blocking latency |
 //!
 //! # Safety
@@ -23,6 +25,7 @@
 mod copy;
 mod futex;
 mod line;
+mod locks;
 mod memcpy;
 mod memory;
 mod private;
@@ -31,6 +34,7 @@ mod ring;
 pub use copy::Copies;
 pub use futex::Futex;
 pub use line::Line;
+pub use locks::{Locked, Sequenced, WORDS};
 pub use memcpy::Memcpy;
 pub use memory::Shared;
 pub use ring::{RingBatchReceiver, RingBatchSender, RingReceiver, RingSender};
