@@ -361,7 +361,7 @@ pub enum Error {
         /// The most there can be.
         max: u32,
         /// Who uses them.
-        holders: Vec<crate::Peer>,
+        holders: Vec<crate::peer::Peer>,
     },
     /// As many readers as there can be read a region at this moment.
     #[error("{max} readers read {name:?} at this moment, as many as there can be; drop some guards first")]

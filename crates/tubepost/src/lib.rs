@@ -92,6 +92,7 @@ mod memory;
 mod message;
 #[cfg(not(loom))]
 mod os;
+mod peer;
 mod queue;
 mod sync;
 mod versions;
@@ -172,7 +173,6 @@ pub use delivery::Delivery;
 pub use domain::{
     Domain,
     cleanup::Swept,
-    member::Peer,
     segment::Id,
     stat::{Kind, Listed, Owner, OwnerKind, Stat, Strategy},
 };
@@ -192,6 +192,7 @@ pub use mailbox::{Mailbox, Options};
 pub use monitor::{End, Monitor};
 #[cfg(not(loom))]
 pub use pair::{Endpoint, Hand, Handing, inherited, inherited_as, pair};
+pub use peer::Peer;
 #[cfg(not(loom))]
 pub use process::{Process, ProcessOptions};
 #[cfg(not(loom))]

@@ -35,6 +35,7 @@
 use super::party::Introductions;
 use super::visits;
 use crate::os::{Errno, lock, pid};
+pub(crate) use crate::peer::Peer;
 use crate::queue::about::About;
 use crate::queue::layout::{Entry, MAX_MEMBER_NAME, OWNER, RECEIVES, ROWS, Row, SENDER, SENDS, Signature};
 use crate::queue::rows::Rows;
@@ -58,29 +59,6 @@ fn phase(word: u64) -> u64 {
 
 fn next_generation(word: u64) -> u64 {
     (word & !PHASE).wrapping_add(PHASE + 1)
-}
-
-/// Who sent a message, who owns a mailbox.
-///
-/// ```
-/// # let dir = format!("/dev/shm/tubepost-doc-peer-{}", std::process::id());
-/// # let domain = tubepost::Domain::open(&dir)?;
-/// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("readings")?;
-/// let out = tubepost::Sender::<u64>::options().domain(&domain).member("sensor-7").open("readings")?;
-/// out.send(1)?;
-/// let envelope = inbox.recv_envelope()?;
-/// assert_eq!(envelope.sender.name, "sensor-7");
-/// assert_eq!(envelope.sender.pid, std::process::id());
-/// # drop(inbox);
-/// # std::fs::remove_dir(&dir).unwrap();
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Peer {
-    /// Its process id, in its own pid namespace.
-    pub pid: u32,
-    /// The name it gave itself; by default the program's.
-    pub name: String,
 }
 
 /// What a new member says about itself.

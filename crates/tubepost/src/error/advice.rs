@@ -68,7 +68,7 @@ pub(super) fn absent(name: &str, domain: &Path, wanted: &str) -> String {
 }
 
 /// Who uses something, for people.
-pub(super) fn names(peers: &[crate::Peer]) -> String {
+pub(super) fn names(peers: &[crate::peer::Peer]) -> String {
     let mut names: Vec<String> =
         peers.iter().map(|peer| format!("{} (process {})", peer.name, peer.pid)).collect();
     names.sort_unstable();

@@ -50,6 +50,11 @@ macro_rules! marked {
                 self.word.store(value, order);
             }
 
+            #[allow(dead_code)] // not for each width
+            pub(crate) fn swap(&self, value: $int, order: Ordering) -> $int {
+                self.word.swap(value, order)
+            }
+
             pub(crate) fn fetch_add(&self, value: $int, order: Ordering) -> $int {
                 self.word.fetch_add(value, order)
             }
