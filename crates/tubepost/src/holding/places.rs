@@ -164,7 +164,8 @@ impl Hold {
                 swept = true;
             }
         }
-        for seat in 0..self.data.seats() {
+        let edits = |seat: &usize| self.data.seat(*seat).editing.load(Acquire) != Editing::NOTHING.0;
+        for seat in (0..self.data.seats()).filter(edits) {
             swept |= self.sweep_seat(seat) && self.free_seat(seat);
         }
         swept

@@ -219,7 +219,7 @@ impl Hold {
     fn watch_who_is_before(&self, seat: usize) -> bool {
         let seen = self.present();
         let holder = seen.is_held().then(|| seen.seat());
-        let before = holder.into_iter().chain(self.data.before(seat).head);
+        let before = holder.into_iter().chain(self.data.before(seat, seen).head);
         let owners = before.map(|seat| self.data.seat(seat).owner.load(Acquire));
         let mut others = owners.filter(|owner| *owner != 0 && *owner != self.tag);
         others.all(|owner| self.at.watch(member_of(owner)) || !self.is_gone(owner))
@@ -239,25 +239,27 @@ impl Hold {
         asks: bool,
     ) -> Result<Current, Duration> {
         let seen = self.present();
-        let before = self.data.before(seat);
-        let owner_of = |seat: usize| self.data.seat(seat).owner.load(Acquire);
+        let before = self.data.before(seat, seen);
+        // So long the head may take to respond, and all who come before us.
+        let response = RESPONSE * before.number;
+        let sweep_head =
+            || asks && before.head.is_some_and(|head| self.sweep_seat(head) && self.free_swept(head));
         if seen.is_held() {
             unheld.set(None);
             let (since, lease) = self.seen_since(seen);
-            let holder = owner_of(seen.seat());
-            let elapsed = since.elapsed();
-            let late = elapsed >= lease;
+            let holder = self.data.seat(seen.seat()).owner.load(Acquire);
+            let left = (lease + response).saturating_sub(since.elapsed());
             let dead = || asks && holder != 0 && holder != self.tag && self.is_gone(holder);
-            if before.number > 0 {
-                return Err(lease.saturating_sub(elapsed).max(RESPONSE));
-            }
-            if late || dead() {
+            if left.is_zero() || before.number == 0 && dead() {
                 return writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO);
             }
-            return Err(lease.saturating_sub(elapsed).min(SLICE));
+            return Err(if sweep_head() { Duration::ZERO } else { left.min(SLICE) });
         }
         if before.number == 0 {
             return writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO);
+        }
+        if sweep_head() {
+            return Err(Duration::ZERO);
         }
         // Who is at the head does not respond?
         let head = before.head.map_or(0, |head| self.data.seat(head).turn.load(Acquire));
@@ -266,14 +268,10 @@ impl Hold {
             _ => {
                 let now = Instant::now();
                 unheld.set(Some((head, now)));
-                if asks && before.head.is_some_and(|head| self.sweep_seat(head) && self.free_swept(head)) {
-                    return Err(Duration::ZERO);
-                }
                 now
             }
         };
-        let patience = RESPONSE * before.number;
-        match patience.checked_sub(since.elapsed()) {
+        match response.checked_sub(since.elapsed()) {
             Some(left) if !left.is_zero() => Err(left),
             _ => writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO),
         }
@@ -313,12 +311,14 @@ impl Hold {
         let mut used = writers::used(&words, mine);
         let mut guessed = writers::guessed(&words, mine).filter(|guess| used & guess.bit() == 0);
         if used != mine.buffer().bit() {
-            self.notice(mine);
-        }
-        if used == u64::MAX && self.sweep() {
-            used = writers::used(&words, mine);
+            // What the dead keep is not kept any longer than it takes to see that.
+            let stays = self.notice(mine) && self.time_to_ask();
+            if (stays || used == u64::MAX) && self.sweep() {
+                used = writers::used(&words, mine);
+            }
         }
         if used == u64::MAX {
+            writers::leave(&words, mine.seat());
             let holders = self.holders(mine);
             self.let_go_of(mine);
             let holders = holders.into_iter().map(|(owner, _)| self.peer(owner)).collect();
@@ -381,18 +381,22 @@ impl Hold {
         self.tell(false);
     }
 
-    /// Notes which readers have what is not the newest version any more.
+    /// Notes which readers have what is not the newest version any more. Whether one of them had been noted before.
     #[cold]
-    fn notice(&self, mine: Current) {
+    fn notice(&self, mine: Current) -> bool {
+        let mut stays = false;
         for row in 0..self.readers.number() {
             let Ok(row) = self.readers.get(row) else { continue };
             let says = row.word.load(Acquire);
             let old = Row(says).buffer().is_some_and(|buffer| buffer != mine.buffer());
-            if old && row.noticed.load(Relaxed) != says {
+            if old && row.noticed.load(Relaxed) == says {
+                stays = true;
+            } else if old {
                 row.since.store(clock::coarse_everywhere(), Relaxed);
                 row.noticed.store(says, Release);
             }
         }
+        stays
     }
 
     /// Gives back memory that was not needed for some versions. The caller holds, and edits nothing so far.

@@ -134,7 +134,7 @@ impl Mapped {
     /// Says which version a buffer will be, and what was changed. The caller edits it, and commits it next.
     #[inline(always)]
     pub(crate) fn describe(&self, buffer: Buffer, present: Buffer, edited: &Edited) -> u64 {
-        let version = self.buffer_head(present).version.load(Acquire) + 1;
+        let version = self.buffer_head(present).version.load(Acquire).wrapping_add(1);
         self.buffer_head(buffer).version.store(version, Release);
         if self.is_told() {
             self.tell_changes(buffer, present, version, edited);

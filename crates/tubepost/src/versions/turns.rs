@@ -1,13 +1,14 @@
 //! Who writes next: in the order in which they came.
 //!
 //! Who has to wait takes a number, writes it into its seat, and is at the head of the queue when no seat has a smaller one. Only the head
-//! acquires; but the head that does not respond while nobody holds is passed by the next after a while, the next by the one after in
-//! twice that, and so on. A number is of a seat that lives, or that of one that died, which is swept.
+//! acquires; but the head that does not respond, while nobody holds or when who holds is late, is passed by the next after a while, the next by
+//! the one after in twice that, and so on. A number is of a seat that lives, or that of one that died, which is swept.
 //!
 //! **What if it dies here?** Having taken a number, and not written it: nobody waits for a number. At the head: whoever sees that it is dead
-//! sweeps its seat; who does not see it passes it.
+//! sweeps its seat; who does not see it passes it. Having acquired, with its number: who holds comes before nobody.
 
 use super::mapped::Mapped;
+use super::words::Current;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
@@ -35,15 +36,17 @@ impl Mapped {
         self.seat(seat).turn.store(0, SeqCst);
     }
 
-    /// Who comes before this seat; or before anybody who comes now.
+    /// Who comes before this seat; or before anybody who comes now. Who holds does not wait, though its seat may have a number for a moment
+    /// yet.
     #[inline]
-    pub(crate) fn before(&self, seat: usize) -> Before {
+    pub(crate) fn before(&self, seat: usize, seen: Current) -> Before {
+        let holds = |other| seen.is_held() && seen.seat() == other;
         let own = self.seat(seat).turn.load(Relaxed);
         let own = if own == 0 { u64::MAX } else { own };
         let (mut number, mut head, mut least) = (0, None, own);
         for other in 0..self.seats() {
             let turn = self.seat(other).turn.load(SeqCst);
-            if turn != 0 && turn < own && other != seat {
+            if turn != 0 && turn < own && other != seat && !holds(other) {
                 number += 1;
                 if turn < least {
                     (least, head) = (turn, Some(other));
