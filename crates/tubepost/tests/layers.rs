@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! public types (the files of src/)
-//!   → strategy/, domain/
-//!     → queue/
+//!   → strategy/, holding/, domain/
+//!     → queue/, versions/
 //!       → sync/, memory/
 //!         → os/
 //! ```

@@ -35,7 +35,7 @@
 //!
 //! A writer that is stopped, and fenced, keeps the buffer it edits, and can do no harm with it.
 //!
-//! All of it is checked exhaustively in `tests/models/versions.rs`.
+//! All of it is checked exhaustively in `tests/models/versions.rs`, and with its orderings in `loom_models`.
 //!
 //! # Safety
 //!
@@ -46,6 +46,8 @@
 pub(crate) mod contents;
 #[cfg(not(loom))]
 pub(crate) mod layout;
+#[cfg(all(test, loom))]
+mod loom_models;
 #[cfg(not(loom))]
 pub(crate) mod mapped;
 pub(crate) mod readers;

@@ -18,6 +18,7 @@
 //! | `holding` | messages held in hand for ever |
 //! | `endless` | mailboxes without a capacity: full memory, memory that goes, a sender stopped meanwhile |
 //! | `crowd` | ten thousand mailboxes |
+//! | `regions` | regions: two users of one, a full file system, rubbish in every word |
 //! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
 //! | `companions` | links: other users, a fork, a thousand of them, kills among processes that all have links |
@@ -52,6 +53,7 @@ mod packets;
 mod permissions;
 mod posts;
 mod quiet;
+mod regions;
 mod removed;
 mod rubbish;
 mod sandboxes;
@@ -79,6 +81,7 @@ fn role() {
         memory::ROLES,
         posts::ROLES,
         quiet::ROLES,
+        regions::ROLES,
         rubbish::ROLES,
         sandboxes::ROLES,
         scarcity::ROLES,

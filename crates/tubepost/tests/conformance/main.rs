@@ -35,6 +35,10 @@
 //! | `stepped` | the same, with the instruction of the kill chosen |
 //! | `stepped_taking` | where many receive: in taking, accepting, giving back, large messages, removal |
 //! | `rendezvous` | capacity zero: who sends and who receives meet, and nothing lies in between |
+//! | `regions` | data in whole versions: what was not committed never was; formats and names |
+//! | `regions_turns` | writers take turns as they came; who waits sleeps, and is told when it is over |
+//! | `regions_leases` | who holds for too long, stands still or dies, holds up nobody |
+//! | `regions_kept` | versions that are kept: their memory, too many of them, edits of parts |
 //! | `tasks` | futures on any executor: the same promises; dropped, they have done nothing |
 //! | `ready` | descriptors that say when a mailbox is ready, in anybody's event loop |
 //! | `select` | one thread that waits for several mailboxes |
@@ -77,6 +81,10 @@ mod overtaken;
 mod pairs;
 mod pairs_by_kernel;
 mod ready;
+mod regions;
+mod regions_kept;
+mod regions_leases;
+mod regions_turns;
 mod removal;
 mod rendezvous;
 mod rows;
@@ -111,5 +119,8 @@ fn role() {
         encoded::ROLES,
         tasks::ROLES,
         ready::ROLES,
+        regions::ROLES,
+        regions_kept::ROLES,
+        regions_leases::ROLES,
     ]);
 }
