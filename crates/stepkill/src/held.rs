@@ -62,10 +62,15 @@ pub fn nothing(path: &Path, pid: u32) -> Result<(), String> {
             return Err(format!("a chunk is kept that nobody will use: {chunk:?}"));
         }
     }
+    no_lock(&file)
+}
+
+/// The same of locks alone.
+pub fn no_lock(file: &File) -> Result<(), String> {
     for (start, length) in PASSING {
         let lock =
             Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
-        if let Ok(Some(held)) = fcntl_getlk(&file, &lock) {
+        if let Ok(Some(held)) = fcntl_getlk(file, &lock) {
             return Err(format!("byte {} is still locked", held.start));
         }
     }

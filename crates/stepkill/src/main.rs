@@ -21,6 +21,7 @@ mod meeting;
 mod operations;
 mod paired;
 mod planted;
+mod regional;
 mod scene;
 mod sleepers;
 mod soak;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
             let play = match case.world {
                 world::World { linked: Some(_), .. } => linked::play,
                 world::World { paired: Some(_), .. } => paired::play,
+                world::World { region: Some(_), .. } => regional::play,
                 _ => judge::play,
             };
             play(domain, case, number(way));

@@ -2,6 +2,7 @@
 //! is told.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -254,15 +255,19 @@ impl<'a> Scene<'a> {
     /// Lets it go on from where it stands, to its end; what came of its operation.
     pub fn go_on(&mut self, tracee: &mut Tracee, at_the_mark: bool) -> Result<Came, String> {
         let mut said = String::new();
-        let (file, sound) = (self.directory.join(BOX), self.sound);
+        let (path, sound) = (self.directory.join(BOX), self.sound);
+        let regional = self.subject.world().region.is_some();
         let ends = self.subject.world().paired.is_some() && self.subject.operation.effects.ends;
         self.dog.watch(tracee.pid(), WATCH, || {
             let stop = if at_the_mark { Stop::Mark } else { tracee.run_all() };
             if stop != Stop::Mark {
                 return Err(format!("{stop:?} when it went on"));
             }
-            if sound {
-                held::nothing(&file, tracee.pid())?;
+            match File::open(&path) {
+                // A region has no chunks.
+                Ok(file) if sound && regional => held::no_lock(&file)?,
+                Ok(_) if sound => held::nothing(&path, tracee.pid())?,
+                _ => {}
             }
             if ends {
                 held::no_end(tracee.pid(), std::process::id())?;

@@ -53,6 +53,23 @@ pub struct World {
     pub linked: Option<Linked>,
     /// Nor do they join, but have, or come to have, the ends of a pair.
     pub paired: Option<Paired>,
+    /// There is a region, of `length` bytes.
+    pub region: Option<Regional>,
+}
+
+/// What there is of a region before the operation, and what that does to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Regional {
+    /// The survivor holds it, and is late.
+    pub held: bool,
+    pub edit: Edit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    Nothing,
+    All,
+    Parts,
 }
 
 /// What there is of a pair before the operation.

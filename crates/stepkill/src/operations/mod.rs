@@ -11,6 +11,7 @@ mod meeting;
 mod pairing;
 mod receiving;
 mod recovery;
+mod regions;
 mod sending;
 mod together;
 mod waiting;
@@ -31,6 +32,7 @@ pub const SMALL: World = World {
     asks: None,
     linked: None,
     paired: None,
+    region: None,
 };
 /// The same, of messages that need chunks.
 pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
@@ -77,6 +79,7 @@ pub fn all() -> Vec<Operation> {
         calling::ALL,
         linking::ALL,
         pairing::ALL,
+        regions::ALL,
     ]
     .concat()
 }

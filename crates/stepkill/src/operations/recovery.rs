@@ -48,6 +48,10 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("call-first", &["call-answer-long", "call-gc"]),
     ("call-reply-long", &["call-answer", "call-gc"]),
     ("wait-at-door", &["gc", "open-receiver", "remove", "send"]),
+    ("region-write", &["region-write", "region-set", "region-open", "region-gc", "region-read-first"]),
+    ("region-write-parts", &["region-write-parts", "region-gc"]),
+    ("region-read", &["region-write", "region-read-first", "region-open"]),
+    ("region-fence", &["region-fence"]),
 ];
 
 /// First, and its heir, in a mailbox like the first one's. Only of such that are mentioned in what others look at.
