@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tubepost::{Domain, Error, Region, RegionOptions, Writing};
+use tubepost::{Domain, Error, Reading, Region, RegionOptions, Writing};
 
 use crate::judge::{self, PATIENCE, timely};
 use crate::ledger::Outcome;
@@ -62,6 +62,8 @@ struct Survivor {
     pending: Vec<u8>,
     next: u32,
     wrote_meanwhile: bool,
+    /// Versions that were read while the walker stood still, and are read still.
+    kept: Vec<(Reading<'static, [u8]>, Vec<u8>)>,
 }
 
 /// Plays the survivor's part.
@@ -84,6 +86,7 @@ pub fn play(domain: &str, case: Case, way: u32) {
         pending,
         next,
         wrote_meanwhile: false,
+        kept: Vec::new(),
     };
     judge::listen(|line| survivor.hear(line));
 }
@@ -203,6 +206,7 @@ impl Survivor {
             assert!(wrote || self.lease() == HOUR, "nobody may hold for so long");
             self.wrote_meanwhile |= wrote;
             self.read();
+            self.kept.push((self.region.expect("it is open").read().expect("it lives"), self.data.clone()));
         }
         let swept = self.domain.gc().expect("our own domain");
         assert!(swept.rows == 0 && swept.removed.is_empty(), "gc found a dead one: {swept:?}");
@@ -230,6 +234,12 @@ impl Survivor {
         }
         assert!(self.write(PATIENCE), "the next writer is held up");
         self.is_told(outcome);
+        self.kept
+            .drain(..)
+            .for_each(|(guard, data)| assert!(*guard == *data, "torn: what was kept has changed"));
+        if self.way % 3 != 2 {
+            self.region = Some(Box::leak(Box::new(options(&self.domain).open(BOX).expect("it exists"))));
+        }
         // Nobody is left who could.
         self.pending.clear();
         for _ in 0..20 {

@@ -105,6 +105,10 @@ mod chosen {
         EndKept,
         /// An end of a pair that goes leaves a descriptor.
         DescriptorLeft,
+        /// A writer says which buffer it edits, and does not look whether it was fenced before.
+        BufferUnlooked,
+        /// A buffer is whole at a version that is not committed yet.
+        WholeTooSoon,
     }
 
     const NAMES: &[(&str, Planted)] = &[
@@ -141,6 +145,8 @@ mod chosen {
         ("named-before-ends", Planted::NamedBeforeEnds),
         ("end-kept", Planted::EndKept),
         ("descriptor-left", Planted::DescriptorLeft),
+        ("buffer-unlooked", Planted::BufferUnlooked),
+        ("whole-too-soon", Planted::WholeTooSoon),
     ];
 
     /// What all of them are called.

@@ -447,6 +447,7 @@ impl Editing<'_> {
     pub(crate) fn commit(self) -> Result<u64, Self> {
         let hold = self.hold;
         let version = hold.data.describe(self.buffer, self.mine.buffer(), &self.edited);
+        planted!(WholeTooSoon => hold.data.is_whole(self.buffer, version));
         let committed = writers::let_go(&hold.both(), self.mine, self.buffer);
         if !committed {
             return Err(self);

@@ -61,7 +61,7 @@ pub(crate) fn used(words: &impl Words, mine: Current) -> u64 {
 #[inline(always)]
 pub(crate) fn take(words: &impl Words, mine: Current, buffer: Buffer) -> bool {
     words.editing(mine.seat()).swap(Editing::new(mine, buffer).0, SeqCst);
-    if words.current().load(SeqCst) == mine.0 {
+    if words.current().load(SeqCst) == mine.0 || planted!(BufferUnlooked) {
         return true;
     }
     leave(words, mine.seat());
