@@ -163,11 +163,12 @@ impl Hold {
             Patience::Endless => None,
             Patience::Until(deadline) => Some(deadline),
             Patience::None => {
-                // As one who has just come, and does not stay.
-                return match self.look(seat, &Cell::new(None), self.time_to_ask()) {
-                    Ok(mine) => Ok(mine),
-                    Err(_) => Err(Error::WouldWait),
-                };
+                // As one who has just come, and does not stay; but who looks again when a dead one was swept.
+                let unheld = Cell::new(None);
+                let tries = [self.time_to_ask(), false].into_iter();
+                let mut tried = tries.map(|asks| self.look(seat, &unheld, asks));
+                let stays = |tried: &Result<Current, Duration>| *tried != Err(Duration::ZERO);
+                return tried.find(stays).and_then(Result::ok).ok_or(Error::WouldWait);
             }
         };
         self.data.queue_up(seat);

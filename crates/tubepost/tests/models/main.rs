@@ -32,6 +32,7 @@
 //! | [`posts`] | links of the kernel strategy: who comes, and how a receiver knows that no more does | in order |
 //! | [`sealed`] | the sealed strategy: words of one writer each: notes, withdrawing, closing | store buffers |
 //! | [`versions`] | a region: whole versions, fences, buffers and what was changed in them | in order |
+//! | [`writers`] | regions: who writes next | in order of arrival; nobody is held up by one who stands still, or is dead |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
 //! Each module has tests for the sound protocol, and for the same protocol with one rule left out:
@@ -72,3 +73,4 @@ mod turns;
 mod versions;
 mod waiting;
 mod waking;
+mod writers;

@@ -1,0 +1,247 @@
+//! Regions: who writes next. In the order in which they came, and nobody who stands still or is dead holds up the others.
+//!
+//! ```text
+//! current    (hold, seat, held?)
+//! turns      one per seat: 0, or the number that its writer took
+//! ```
+//!
+//! *To write*: nobody holds, and nobody waits: CAS `current`. Else take a number, and write it into one's seat. Acquire, by CAS on what was seen, when nobody has a smaller number,
+//! and nobody holds, or who holds is dead, or late. Who holds has no number that counts. Whoever has a smaller number, and is dead, is
+//! swept; who does not respond in time is passed, whether somebody holds or not. Then: number = 0; edit; let go by CAS.
+//!
+//! Time passes here only for those who do nothing any more: they are stopped, or dead.
+//!
+//! # Invariants
+//! 1. Nobody who waits and responds is overtaken by one who took a later number.
+//! 2. Whoever lives gets to write.
+//!
+//! # What if it dies here?
+//! - with a number that it did not write: nobody waits for that.
+//! - with one that it wrote: it is swept, or passed.
+//! - having acquired, with its number in its seat: it holds, and comes before nobody.
+
+use crate::explorer::{Model, Steps, breaks, holds};
+
+const MOST: usize = 4;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    Nothing,
+    /// Who holds comes before others by the number that it had.
+    HolderCounts,
+    /// Who does not respond is passed only when nobody holds.
+    PassedWhenFree,
+    /// Who waits does not look who else does.
+    NoTurns,
+    /// Nobody looks whether others wait, before it takes a number.
+    Barges,
+}
+
+struct Writers {
+    writers: usize,
+    rounds: u8,
+    kills: u8,
+    stops: u8,
+    planted: Planted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum At {
+    Come,
+    /// It saw this hold, which nobody had.
+    Acquire(u8),
+    TakeNumber,
+    WriteNumber(u8),
+    Wait,
+    /// It is its turn, if this is still the hold.
+    AcquireInTurn(u8),
+    LeaveQueue,
+    Edit,
+    Done,
+    Stopped,
+    Dead,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct State {
+    hold: u8,
+    /// Who holds.
+    held: Option<u8>,
+    turns: [u8; MOST],
+    next: u8,
+    at: [At; MOST],
+    /// The hold that each has, or had.
+    mine: [u8; MOST],
+    rounds: [u8; MOST],
+    kills: u8,
+    stops: u8,
+    overtaken: bool,
+}
+
+impl State {
+    fn responds(&self, writer: usize) -> bool {
+        !matches!(self.at[writer], At::Stopped | At::Dead)
+    }
+}
+
+impl Writers {
+    /// Who comes before this one.
+    fn before(&self, s: &State, w: usize) -> Vec<usize> {
+        let holds = |other: usize| self.planted != Planted::HolderCounts && s.held == Some(other as u8);
+        let smaller = |other: &usize| s.turns[*other] != 0 && s.turns[*other] < s.turns[w] && !holds(*other);
+        (0..self.writers).filter(smaller).collect()
+    }
+
+    fn acquire(&self, s: &State, w: usize, seen: u8, then: At) -> State {
+        let mut next = *s;
+        let acquired = s.hold == seen;
+        if acquired {
+            (next.hold, next.held, next.mine[w]) = (seen + 1, Some(w as u8), seen + 1);
+        }
+        next.at[w] = match (acquired, then) {
+            (true, then) => then,
+            (false, At::LeaveQueue) => At::Wait,
+            (false, _) => At::TakeNumber,
+        };
+        next
+    }
+}
+
+impl Model for Writers {
+    type State = State;
+
+    fn initial(&self) -> State {
+        let at = std::array::from_fn(|w| if w < self.writers { At::Come } else { At::Done });
+        let (turns, mine, rounds) = ([0; MOST], [0; MOST], [0; MOST]);
+        let (kills, stops) = (self.kills, self.stops);
+        State { hold: 0, held: None, turns, next: 0, at, mine, rounds, kills, stops, overtaken: false }
+    }
+
+    fn processes(&self) -> usize {
+        self.writers
+    }
+
+    fn name(&self, w: usize) -> String {
+        format!("writer {w}")
+    }
+
+    fn steps(&self, s: &State, w: usize, out: &mut Steps<State>) {
+        let mut next = *s;
+        if s.stops > 0 && !matches!(s.at[w], At::Done | At::Stopped | At::Dead) {
+            (next.at[w], next.stops) = (At::Stopped, s.stops - 1);
+            out.add(|| "stands still for good".into(), next);
+            next = *s;
+        }
+        match s.at[w] {
+            At::Come => {
+                let waits = s.turns.iter().any(|turn| *turn != 0) && self.planted != Planted::Barges;
+                let free = s.held.is_none() && !waits;
+                next.at[w] = if free { At::Acquire(s.hold) } else { At::TakeNumber };
+                next.overtaken |= free && s.at.contains(&At::Wait);
+                out.add(|| "looks".into(), next);
+            }
+            At::Acquire(seen) => {
+                out.add(|| "acquires what nobody holds".into(), self.acquire(s, w, seen, At::Edit));
+            }
+            At::TakeNumber => {
+                next.next += 1;
+                next.at[w] = At::WriteNumber(next.next);
+                out.add(|| "takes a number".into(), next);
+            }
+            At::WriteNumber(number) => {
+                next.turns[w] = number;
+                next.at[w] = At::Wait;
+                out.add(|| format!("waits with number {number}"), next);
+            }
+            At::Wait => {
+                let before = if self.planted == Planted::NoTurns { Vec::new() } else { self.before(s, w) };
+                // A dead one at the head.
+                let head = before.iter().copied().min_by_key(|other| s.turns[*other]);
+                if let Some(head) = head.filter(|head| s.at[*head] == At::Dead && s.held != Some(*head as u8))
+                {
+                    next.turns[head] = 0;
+                    out.add(|| format!("sweeps writer {head}"), next);
+                    next = *s;
+                }
+                let passes = before.iter().all(|other| !s.responds(*other));
+                let passes = passes
+                    && (self.planted != Planted::PassedWhenFree || s.held.is_none() || before.is_empty());
+                let free = s.held.is_none_or(|holder| !s.responds(holder.into()));
+                if free && passes {
+                    next.at[w] = At::AcquireInTurn(s.hold);
+                    let earlier = |other: usize| s.at[other] == At::Wait && s.turns[other] < s.turns[w];
+                    next.overtaken |= (0..self.writers).any(earlier);
+                    out.add(|| "has its turn".into(), next);
+                }
+            }
+            At::AcquireInTurn(seen) => {
+                out.add(|| "acquires in its turn".into(), self.acquire(s, w, seen, At::LeaveQueue));
+            }
+            At::LeaveQueue => {
+                next.turns[w] = 0;
+                next.at[w] = At::Edit;
+                out.add(|| "waits no longer".into(), next);
+            }
+            At::Edit => {
+                if s.hold == s.mine[w] && s.held == Some(w as u8) {
+                    next.held = None;
+                }
+                next.rounds[w] += 1;
+                next.at[w] = if next.rounds[w] < self.rounds { At::Come } else { At::Done };
+                out.add(|| "commits, or was fenced".into(), next);
+            }
+            At::Done | At::Stopped | At::Dead => {}
+        }
+    }
+
+    fn kill(&self, s: &State, w: usize) -> Option<State> {
+        let lives = !matches!(s.at[w], At::Done | At::Dead);
+        (lives && s.kills > 0).then(|| {
+            let mut next = *s;
+            (next.at[w], next.kills) = (At::Dead, s.kills - 1);
+            next
+        })
+    }
+
+    fn check(&self, s: &State) -> Result<(), String> {
+        if s.overtaken { Err("one who waits is overtaken".into()) } else { Ok(()) }
+    }
+
+    fn done(&self, s: &State) -> bool {
+        s.at.iter().all(|at| matches!(at, At::Done | At::Stopped | At::Dead))
+    }
+}
+
+fn writers(writers: usize, kills: u8, stops: u8, planted: Planted) -> Writers {
+    Writers { writers, rounds: 1, kills, stops, planted }
+}
+
+#[test]
+fn writers_take_turns_and_hold_up_nobody() {
+    holds("three writers", &writers(3, 0, 0, Planted::Nothing));
+    holds("three writers, twice", &Writers { rounds: 2, ..writers(3, 0, 0, Planted::Nothing) });
+    holds("three writers, two die", &writers(3, 2, 0, Planted::Nothing));
+    holds("three writers, two stand still", &writers(3, 0, 2, Planted::Nothing));
+    holds("four writers, one dies, one stands still", &writers(4, 1, 1, Planted::Nothing));
+    holds("two writers twice, one dies", &Writers { rounds: 2, ..writers(2, 1, 0, Planted::Nothing) });
+}
+
+#[test]
+fn a_holder_with_a_number_comes_before_nobody() {
+    breaks("holder counts, stopped", &writers(3, 0, 1, Planted::HolderCounts), "stuck");
+}
+
+#[test]
+fn one_at_the_head_is_passed_whoever_holds() {
+    breaks("passed when free", &writers(3, 0, 2, Planted::PassedWhenFree), "stuck");
+}
+
+#[test]
+fn who_does_not_look_at_numbers_overtakes() {
+    breaks("no turns", &writers(3, 0, 0, Planted::NoTurns), "overtaken");
+}
+
+#[test]
+fn who_comes_looks_whether_others_wait() {
+    breaks("barges", &writers(3, 0, 0, Planted::Barges), "overtaken");
+}
