@@ -33,6 +33,7 @@
 //! | [`sealed`] | the sealed strategy: words of one writer each: notes, withdrawing, closing | store buffers |
 //! | [`versions`] | a region: whole versions, fences, buffers and what was changed in them | in order |
 //! | [`writers`] | regions: who writes next | in order of arrival; nobody is held up by one who stands still, or is dead |
+//! | [`in_place`] | a region of which there is one copy: copies that are validated, poisoning, repair | in order |
 //! | [`sole`] | a lock biased towards one thread | store buffers |
 //!
 //! Each module has tests for the sound protocol, and for the same protocol with one rule left out:
@@ -56,6 +57,7 @@ mod explorer;
 mod fencing;
 mod given_here;
 mod handoff;
+mod in_place;
 mod kept;
 mod linking;
 mod meeting;

@@ -1,0 +1,595 @@
+//! A region of which there is one copy: readers copy and validate, one writer at a time edits it where it lies, and who does not finish
+//! leaves it poisoned until somebody repairs it.
+//!
+//! ```text
+//! current       (hold, seat, side, touched?, held?): who may edit; touched: somebody has begun to, and has not committed
+//! rows          one per reader: idle, reading, or fenced
+//! editing       one per seat: whether it may write to the data
+//! version       two, of which `side` says which one counts
+//! ```
+//!
+//! *Reader*. Look at `current`: held: wait, or, if the holder is late or dead, let go in its place, by CAS. Touched: poisoned. Row = reading, by a swap. Look at `current` again: held or
+//! touched: row = idle, from the start. Copy. CAS row → idle: the copy is good; failed: fenced, row = idle, from the start. *Quickly*: look at `current`, copy, look
+//! again: neither held nor touched, and the same.
+//!
+//! *Writer*. CAS `current` → (hold + 1, me, side, touched as it was, held): of one that nobody holds, or whose holder is late or dead. Touched: poisoned, let go. Wait until no row is reading:
+//! those of the dead are swept, those of who is late are fenced, by CAS. `editing` = yes. CAS `current` → (hold + 1, me, side, touched, held). Edit. The other side's version =
+//! this one's + 1. CAS `current` → (same hold, me, other side, untouched, not held): committed, or the lease has expired. `editing` = no.
+//!
+//! *Repairing*. Acquire in the same way; untouched: it is sound, let go. Somebody else edits: let go, wait until he says that he does not, or is dead, and come again. `editing` = yes;
+//! look at `current` again: changed, give up. Edit, and commit.
+//!
+//! The order in which they come (turns) is left out: it decides who is next, and nothing else.
+
+use crate::explorer::{Model, Steps, breaks, holds};
+
+const WRITERS: usize = 3;
+const READERS: usize = 2;
+const VERSIONS: usize = 6;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    Nothing,
+    /// A reader does not look at `current` again once its row says that it reads.
+    NoLook,
+    /// A reader does not ask whether it was fenced.
+    NotValidated,
+    /// A quick reader does not mind that somebody edits.
+    MindsNobody,
+    /// A writer does not look at rows.
+    NoRows,
+    /// … or does before it acquires.
+    RowsFirst,
+    /// A writer does not say in `current` that it has begun to edit.
+    NotTouched,
+    /// … or says so whoever holds.
+    TouchedBlindly,
+    /// Nobody says that he edits.
+    NoEditing,
+    /// Who repairs does not wait for those who edit.
+    NoWait,
+    /// Who repairs does not look at `current` again.
+    RepairsBlindly,
+    /// Who acquires forgets that it was touched.
+    Forgives,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Current {
+    hold: u8,
+    seat: u8,
+    side: u8,
+    touched: bool,
+    held: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Row {
+    Idle,
+    Reading,
+    Fenced,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum At {
+    /// A writer.
+    Acquire,
+    LookAtRow(u8),
+    FenceRow(u8),
+    LookAtEditing(u8),
+    Record,
+    Touch,
+    LookAgain,
+    Edit(u8),
+    WriteVersion,
+    Commit,
+    Abandon,
+    LetGo,
+    StopEditing,
+    /// A reader.
+    Look,
+    FenceHolder,
+    Enter,
+    LookBehind,
+    Read(u8),
+    Leave,
+    Idle,
+    LookOnceMore,
+    Done,
+    Dead,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Process {
+    at: At,
+    rounds: u8,
+    seen: Current,
+    /// A writer: whether it repairs; whether it looked at the rows. A reader: whether it reads quickly.
+    other: bool,
+    looked: bool,
+    /// What a reader has.
+    version: u8,
+    copy: [u8; 2],
+    last: u8,
+}
+
+const FIRST: Current = Current { hold: 0, seat: 0, side: 0, touched: false, held: false };
+const NEW: Process = Process {
+    at: At::Done,
+    rounds: 0,
+    seen: FIRST,
+    other: false,
+    looked: false,
+    version: 0,
+    copy: [0; 2],
+    last: 0,
+};
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct State {
+    current: Current,
+    rows: [Row; READERS],
+    editing: [bool; WRITERS],
+    versions: [u8; 2],
+    data: [u8; 2],
+    /// Which hold committed each version.
+    truth: [u8; VERSIONS + 1],
+    process: [Process; WRITERS + READERS],
+    kills: u8,
+    fences: u8,
+    drops: u8,
+    wrong: Option<&'static str>,
+}
+
+#[derive(Clone, Copy)]
+struct InPlace {
+    writers: usize,
+    repairers: usize,
+    readers: usize,
+    commits: u8,
+    reads: u8,
+    quick: bool,
+    kills: u8,
+    /// How often one who lives, a writer or a reader, is fenced.
+    fences: u8,
+    /// How often one gives up what it has begun.
+    drops: u8,
+    planted: Planted,
+}
+
+impl InPlace {
+    fn is(&self, planted: Planted) -> bool {
+        self.planted == planted
+    }
+
+    fn is_dead(s: &State, p: usize) -> bool {
+        s.process[p].at == At::Dead
+    }
+
+    /// Whether one may be fenced now, and what that costs.
+    fn fence(s: &mut State, p: usize) -> bool {
+        let may = Self::is_dead(s, p) || s.fences > 0;
+        s.fences -= u8::from(may && !Self::is_dead(s, p));
+        may
+    }
+
+    fn write(&self, s: &mut State, w: usize) -> Option<&'static str> {
+        let mut p = s.process[w];
+        let label = match p.at {
+            At::Acquire if self.is(Planted::RowsFirst) && !p.looked && !p.other => {
+                p.looked = true;
+                p.at = At::LookAtRow(0);
+                "looks at rows before it acquires"
+            }
+            At::Acquire => {
+                let c = s.current;
+                if c.held && (usize::from(c.seat) == w || !Self::fence(s, c.seat.into())) {
+                    return None;
+                }
+                let touched = c.touched && !self.is(Planted::Forgives);
+                s.current = Current { hold: c.hold + 1, seat: w as u8, touched, held: true, ..c };
+                p.seen = s.current;
+                p.at = match (p.other, touched) {
+                    (false, true) | (true, false) => At::LetGo, // poisoned; or sound already
+                    (true, true) => At::LookAtEditing(0),
+                    (false, false) if self.is(Planted::NoRows) || p.looked => At::Record,
+                    (false, false) => At::LookAtRow(0),
+                };
+                if c.held { "fences the holder" } else { "acquires" }
+            }
+            At::LookAtRow(i) if usize::from(i) == self.readers => {
+                p.at = if self.is(Planted::RowsFirst) { At::Acquire } else { At::Record };
+                "has seen that nobody reads"
+            }
+            At::LookAtRow(i) if s.rows[usize::from(i)] == Row::Reading => {
+                if !Self::fence(s, WRITERS + usize::from(i)) {
+                    return None;
+                }
+                p.at = At::FenceRow(i);
+                "finds a reader late, or dead"
+            }
+            At::LookAtRow(i) => {
+                p.at = At::LookAtRow(i + 1);
+                "looks at a row"
+            }
+            At::FenceRow(i) => {
+                let row = &mut s.rows[usize::from(i)];
+                if *row == Row::Reading {
+                    *row = Row::Fenced;
+                }
+                p.at = At::LookAtRow(i + 1);
+                "fences a reader"
+            }
+            At::LookAtEditing(j) if usize::from(j) == self.writers || self.is(Planted::NoWait) => {
+                p.at = At::Record;
+                "has seen that nobody edits"
+            }
+            At::LookAtEditing(j) => {
+                let other = usize::from(j);
+                if other != w && s.editing[other] {
+                    if Self::is_dead(s, other) {
+                        s.editing[other] = false;
+                    } else {
+                        p.at = At::LetGo;
+                        s.process[w] = p;
+                        return Some("finds one who edits, and will come again");
+                    }
+                }
+                p.at = At::LookAtEditing(j + 1);
+                "looks at who edits"
+            }
+            At::Record => {
+                s.editing[w] = !self.is(Planted::NoEditing);
+                p.at = match p.other {
+                    true if self.is(Planted::RepairsBlindly) => At::Edit(0),
+                    true => At::LookAgain,
+                    false => At::Touch,
+                };
+                "says that it edits"
+            }
+            At::LookAgain => {
+                p.at = if s.current == p.seen { At::Edit(0) } else { At::StopEditing };
+                "looks at current again"
+            }
+            At::Touch => {
+                let next =
+                    Current { hold: p.seen.hold + 1, touched: !self.is(Planted::NotTouched), ..p.seen };
+                p.at = At::StopEditing;
+                if s.current == p.seen || self.is(Planted::TouchedBlindly) {
+                    (s.current, p.seen, p.at) = (next, next, At::Edit(0));
+                }
+                "says that it has begun"
+            }
+            At::Edit(word) => {
+                s.data[usize::from(word)] = p.seen.hold;
+                p.at = if word == 0 { At::Edit(1) } else { At::WriteVersion };
+                "edits a word"
+            }
+            At::WriteVersion => {
+                let side = usize::from(p.seen.side);
+                s.versions[1 - side] = s.versions[side] + 1;
+                p.at = At::Commit;
+                "writes the version"
+            }
+            At::Commit => {
+                p.rounds -= 1;
+                p.at = At::StopEditing;
+                if s.current == p.seen {
+                    let side = 1 - p.seen.side;
+                    s.current = Current { side, touched: false, held: false, ..p.seen };
+                    s.truth[usize::from(s.versions[usize::from(side)])] = p.seen.hold;
+                    "commits"
+                } else {
+                    "is told that its lease has expired"
+                }
+            }
+            At::Abandon => {
+                if s.current == p.seen {
+                    s.current.held = false;
+                }
+                p.rounds -= 1;
+                p.at = At::StopEditing;
+                "lets go of what it has begun"
+            }
+            At::LetGo => {
+                let c = p.seen;
+                if s.current == c {
+                    s.current.held = false;
+                }
+                let again = p.other && c.touched;
+                p.rounds -= u8::from(!again);
+                p.at = At::StopEditing;
+                "lets go"
+            }
+            At::StopEditing => {
+                // Who waits for those who edit comes when there are none.
+                let waits = p.other && p.rounds > 0 && p.seen.touched;
+                let others = (0..self.writers).any(|j| j != w && s.editing[j] && !Self::is_dead(s, j));
+                if s.editing[w] {
+                    s.editing[w] = false;
+                    "does not edit any more"
+                } else if waits && others && !self.is(Planted::NoWait) {
+                    return None;
+                } else {
+                    let (rounds, other) = (p.rounds, p.other);
+                    p = Process {
+                        rounds,
+                        other,
+                        at: if rounds == 0 { At::Done } else { At::Acquire },
+                        ..NEW
+                    };
+                    "goes on"
+                }
+            }
+            _ => return None,
+        };
+        s.process[w] = p;
+        Some(label)
+    }
+
+    fn read(&self, s: &mut State, r: usize) -> Option<&'static str> {
+        let mut p = s.process[WRITERS + r];
+        let label = match p.at {
+            At::Look if p.other => {
+                p.seen = s.current;
+                p.version = s.versions[usize::from(p.seen.side)];
+                let open = !p.seen.touched && !p.seen.held || self.is(Planted::MindsNobody);
+                p.at = if open { At::Read(0) } else { At::Look };
+                p.other = open;
+                "looks at current"
+            }
+            At::Look => {
+                p.seen = s.current;
+                if p.seen.held {
+                    if !Self::fence(s, p.seen.seat.into()) {
+                        return None;
+                    }
+                    p.at = At::FenceHolder;
+                } else if p.seen.touched {
+                    p.rounds -= 1; // poisoned
+                    p.at = if p.rounds == 0 { At::Done } else { At::Look };
+                } else {
+                    p.at = At::Enter;
+                }
+                "looks at current"
+            }
+            At::FenceHolder => {
+                if s.current == p.seen {
+                    s.current.held = false;
+                }
+                p.at = At::Look;
+                "fences the holder"
+            }
+            At::Enter => {
+                s.rows[r] = Row::Reading;
+                p.at = if self.is(Planted::NoLook) { At::Read(0) } else { At::LookBehind };
+                p.version = s.versions[usize::from(p.seen.side)];
+                "says that it reads"
+            }
+            At::LookBehind => {
+                p.seen = s.current;
+                p.version = s.versions[usize::from(p.seen.side)];
+                p.at = if p.seen.held || p.seen.touched { At::Idle } else { At::Read(0) };
+                p.looked = false;
+                "looks at current again"
+            }
+            At::Read(word) => {
+                p.copy[usize::from(word)] = s.data[usize::from(word)];
+                p.at = match (word, p.other) {
+                    (0, _) => At::Read(1),
+                    (_, true) => At::LookOnceMore,
+                    (_, false) => At::Leave,
+                };
+                "reads a word"
+            }
+            At::Leave | At::LookOnceMore => {
+                let good = match p.at {
+                    At::Leave => s.rows[r] == Row::Reading || self.is(Planted::NotValidated),
+                    _ => s.current == p.seen,
+                };
+                if good {
+                    if p.copy != [s.truth[usize::from(p.version)]; 2] {
+                        s.wrong = Some("torn, or never committed");
+                    }
+                    if p.version < p.last {
+                        s.wrong = Some("back in time");
+                    }
+                    p.last = p.version;
+                    p.rounds -= 1;
+                    if p.at == At::Leave {
+                        s.rows[r] = Row::Idle;
+                    }
+                }
+                let (quick, again) = (self.quick && good, !good && !p.other);
+                p = Process { rounds: p.rounds, last: p.last, other: quick, ..NEW };
+                p.at = match p.rounds {
+                    _ if again => At::Idle,
+                    0 => At::Done,
+                    _ => At::Look,
+                };
+                "asks whether its copy is good"
+            }
+            At::Idle => {
+                s.rows[r] = Row::Idle;
+                p.at = At::Look;
+                "does not read any more"
+            }
+            _ => return None,
+        };
+        s.process[WRITERS + r] = p;
+        Some(label)
+    }
+}
+
+impl Model for InPlace {
+    type State = State;
+
+    fn initial(&self) -> State {
+        let process = |i: usize| match i {
+            _ if i < self.writers => Process {
+                at: At::Acquire,
+                rounds: self.commits,
+                other: i >= self.writers - self.repairers,
+                ..NEW
+            },
+            _ if i >= WRITERS && i < WRITERS + self.readers => {
+                Process { at: At::Look, rounds: self.reads, other: self.quick, ..NEW }
+            }
+            _ => NEW,
+        };
+        State {
+            current: FIRST,
+            rows: [Row::Idle; READERS],
+            editing: [false; WRITERS],
+            versions: [1, 0],
+            data: [0; 2],
+            truth: [0; VERSIONS + 1],
+            process: std::array::from_fn(process),
+            kills: self.kills,
+            fences: self.fences,
+            drops: self.drops,
+            wrong: None,
+        }
+    }
+
+    fn processes(&self) -> usize {
+        WRITERS + READERS
+    }
+
+    fn name(&self, p: usize) -> String {
+        match p {
+            _ if p >= WRITERS => format!("reader {}", p - WRITERS),
+            _ if p >= self.writers - self.repairers => format!("repairer {p}"),
+            _ => format!("writer {p}"),
+        }
+    }
+
+    fn steps(&self, s: &State, p: usize, out: &mut Steps<State>) {
+        let mut t = *s;
+        let label = if p < WRITERS { self.write(&mut t, p) } else { self.read(&mut t, p - WRITERS) };
+        if let Some(label) = label {
+            out.add(|| label.into(), t);
+        }
+        if s.drops > 0 && s.process[p].at == At::Edit(1) {
+            let mut t = *s;
+            t.drops -= 1;
+            t.process[p].at = At::Abandon;
+            out.add(|| "gives up".into(), t);
+        }
+    }
+
+    fn kill(&self, s: &State, p: usize) -> Option<State> {
+        if s.kills == 0 || [At::Done, At::Dead].contains(&s.process[p].at) {
+            return None;
+        }
+        let mut t = *s;
+        t.kills -= 1;
+        t.process[p].at = At::Dead;
+        Some(t)
+    }
+
+    fn check(&self, s: &State) -> Result<(), String> {
+        if let Some(wrong) = s.wrong {
+            return Err(wrong.into());
+        }
+        let (c, version) = (s.current, s.versions[usize::from(s.current.side)]);
+        if !c.touched && s.data != [s.truth[usize::from(version)]; 2] {
+            return Err("what counts as sound is not what was committed".into());
+        }
+        Ok(())
+    }
+
+    fn done(&self, s: &State) -> bool {
+        s.process.iter().all(|p| [At::Done, At::Dead].contains(&p.at))
+    }
+}
+
+mod tests {
+    use super::*;
+    use crate::explorer::long_runs;
+
+    fn in_place(writers: usize, repairers: usize, readers: usize, planted: Planted) -> InPlace {
+        InPlace {
+            writers,
+            repairers,
+            readers,
+            commits: 1,
+            reads: 1,
+            quick: false,
+            kills: 0,
+            fences: 2,
+            drops: 0,
+            planted,
+        }
+    }
+
+    const SOUND: Planted = Planted::Nothing;
+
+    #[test]
+    fn readers_copy_what_was_committed() {
+        holds("a writer, two readers", &InPlace { reads: 2, ..in_place(1, 0, 2, SOUND) });
+        holds("two writers, a reader", &InPlace { kills: 1, ..in_place(2, 0, 1, SOUND) });
+        holds("twice", &InPlace { commits: 2, reads: 2, ..in_place(1, 0, 1, SOUND) });
+        holds("quickly", &InPlace { quick: true, commits: 2, reads: 2, ..in_place(2, 0, 1, SOUND) });
+    }
+
+    #[test]
+    fn what_is_poisoned_is_repaired() {
+        holds("and a reader", &InPlace { kills: 1, drops: 1, ..in_place(2, 1, 1, SOUND) });
+        holds("two repair", &InPlace { kills: 1, ..in_place(3, 2, 0, SOUND) });
+        holds("two write", &InPlace { kills: 1, ..in_place(3, 1, 0, SOUND) });
+        if long_runs() {
+            holds("two repair, one reads", &InPlace { kills: 1, ..in_place(3, 2, 1, SOUND) });
+            holds("two write, one reads", &InPlace { kills: 1, ..in_place(3, 1, 1, SOUND) });
+            holds("twice", &InPlace { kills: 1, commits: 2, ..in_place(2, 1, 1, SOUND) });
+        }
+    }
+
+    #[test]
+    fn a_reader_looks_again_once_it_says_that_it_reads() {
+        breaks("no look", &in_place(1, 0, 1, Planted::NoLook), "torn");
+    }
+
+    #[test]
+    fn a_reader_that_was_fenced_has_nothing() {
+        breaks("not validated", &in_place(1, 0, 1, Planted::NotValidated), "torn");
+    }
+
+    #[test]
+    fn who_reads_quickly_looks_whether_somebody_edits() {
+        let planted = InPlace { quick: true, ..in_place(1, 0, 1, Planted::MindsNobody) };
+        breaks("minds nobody", &planted, "torn");
+    }
+
+    #[test]
+    fn a_writer_waits_for_those_who_read() {
+        breaks("no rows", &in_place(1, 0, 1, Planted::NoRows), "torn");
+        breaks("rows first", &in_place(1, 0, 1, Planted::RowsFirst), "torn");
+    }
+
+    #[test]
+    fn what_was_begun_and_not_committed_is_not_sound() {
+        breaks("not touched", &in_place(1, 0, 1, Planted::NotTouched), "sound");
+        breaks("forgives", &InPlace { drops: 1, ..in_place(2, 0, 0, Planted::Forgives) }, "sound");
+    }
+
+    #[test]
+    fn who_was_fenced_does_not_begin() {
+        breaks("touched blindly", &in_place(2, 0, 0, Planted::TouchedBlindly), "sound");
+    }
+
+    #[test]
+    fn who_repairs_waits_for_those_who_were_fenced() {
+        breaks("no editing", &in_place(2, 1, 0, Planted::NoEditing), "sound");
+        breaks("no wait", &in_place(2, 1, 0, Planted::NoWait), "sound");
+    }
+
+    #[test]
+    fn who_repairs_looks_again_once_it_says_that_it_edits() {
+        breaks(
+            "repairs blindly",
+            &InPlace { drops: 1, ..in_place(3, 2, 0, Planted::RepairsBlindly) },
+            "sound",
+        );
+    }
+}
