@@ -327,16 +327,25 @@ pub enum Error {
         /// The region.
         name: String,
     },
-    /// A writer held a region for longer than its lease while another waited.
+    /// A region was held, or in place read, for longer than the lease while another waited.
     #[error(
-        "{name:?} was held for longer than the lease of {lease:?} while another waited: nothing was changed; do the work before \
-         writing, split it, or use a region with a longer lease_max"
+        "{name:?} was held for longer than the lease of {lease:?} while another waited: nothing was committed (in place, it is to \
+         be repaired), or read; do the work before, split it, or use a region with a longer lease_max"
     )]
     LeaseExpired {
         /// The region.
         name: String,
         /// How long it was.
         lease: std::time::Duration,
+    },
+    /// A region of which there is one copy was left half edited.
+    #[error(
+        "{name:?} is poisoned: a writer was killed, was late, or gave up in the middle of editing it in place; whoever may write to it can \
+         repair it (`Region::repair`), or remove it and create it anew"
+    )]
+    Poisoned {
+        /// The region.
+        name: String,
     },
     /// A region has another version than the one that a commit was meant for.
     #[error(

@@ -1,5 +1,7 @@
 //! Shared data: making a region, reading it, writing it.
 
+mod in_place;
+
 use crate::domain::Domain;
 use crate::domain::access::{PRIVATE, check_data_mode};
 use crate::domain::entry::Plan;
@@ -9,7 +11,7 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::holding::Hold;
 use crate::holding::edits::Edits;
-use crate::holding::reading::Lent;
+use crate::holding::shown::Shown;
 use crate::holding::writing::Patience;
 use crate::mailbox::Common;
 use crate::memory::data::Data;
@@ -88,6 +90,7 @@ pub struct RegionOptions<D: Data + ?Sized> {
     common: Common,
     size: Option<u64>,
     lease: Duration,
+    in_place: bool,
     mode: u32,
     group: Option<u32>,
     _of: PhantomData<fn() -> Box<D>>,
@@ -252,7 +255,7 @@ impl<D: Data + ?Sized> RegionOptions<D> {
         let wish = Wish { kind: Kind::Region, ..self.common.wish(&domain, &name, &format)? };
         let plan = Plan { geometry, format: &text, mode: self.mode, group: self.group, member: wish.member };
         let lease = u64::try_from(self.lease.as_nanos()).unwrap_or(u64::MAX);
-        let hold = Hold::create(&wish, &plan, Shape { length, align, lease })?;
+        let hold = Hold::create(&wish, &plan, Shape { length, align, lease, in_place: self.in_place })?;
         Ok(Region { hold: Arc::new(hold), _of: PhantomData })
     }
 }
@@ -268,22 +271,24 @@ impl<D: Data + ?Sized> Region<D> {
             common: Common::default(),
             size: None,
             lease: LEASE,
+            in_place: false,
             mode: PRIVATE,
             group: None,
             _of: PhantomData,
         }
     }
 
-    /// The newest version, to look at where it lies, for as long as one likes. Waits for nobody.
+    /// The newest version, to look at where it lies, for as long as one likes. Waits for nobody. (But see
+    /// [`in_place`](RegionOptions::in_place).)
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] if it is over; [`Error::TooManyReaders`]; [`Error::Forked`].
+    /// [`Error::Ended`] if it is over; [`Error::TooManyReaders`]; [`Error::Forked`]; in place [`Error::Poisoned`].
     #[inline(always)]
     pub fn read(&self) -> Result<Reading<'_, D>, Error> {
         match self.hold.lend_quickly() {
-            Some(lent) => Ok(Reading { lent, _of: PhantomData }),
-            None => Ok(Reading { lent: self.hold.lend()?, _of: PhantomData }),
+            Some(lent) => Ok(Reading { shown: Shown::Lent(lent), _of: PhantomData }),
+            None => self.read_within(Patience::Endless, None),
         }
     }
 
@@ -314,7 +319,7 @@ impl<D: Data + ?Sized> Region<D> {
     /// # Errors
     ///
     /// [`Error::Denied`] if it was opened to read only; [`Error::NoMemory`]; [`Error::TooManyVersions`] if readers keep so many versions that there
-    /// is no place for another; [`Error::Ended`], [`Error::Forked`].
+    /// is no place for another; [`Error::Ended`], [`Error::Forked`]; in place [`Error::Poisoned`].
     #[inline]
     pub fn write(&self) -> Result<Writing<'_, D>, Error> {
         if let Some(edits) = self.hold.edits_quickly() {
@@ -454,19 +459,20 @@ impl<D: Data + ?Sized> Region<D> {
 #[derive(Debug)]
 #[must_use]
 pub struct Reading<'a, D: Data + ?Sized> {
-    lent: Lent<'a>,
+    shown: Shown<'a>,
     _of: PhantomData<&'a D>,
 }
 
 impl<D: Data + ?Sized> Reading<'_, D> {
     /// Its number.
     pub fn version(&self) -> u64 {
-        self.lent.version()
+        self.shown.version()
     }
 
-    /// Whether there has been a newer version for longer than the region's lease: it is time to read again. This one stays whole all the same.
+    /// Whether there has been a newer version for longer than the lease: it is time to read again. This one stays whole all the same. (Never of a
+    /// copy that was read in place: it holds up nobody.)
     pub fn is_expired(&self) -> bool {
-        self.lent.is_expired()
+        self.shown.is_expired()
     }
 }
 
@@ -475,11 +481,12 @@ impl<D: Data + ?Sized> Deref for Reading<'_, D> {
 
     #[inline(always)]
     fn deref(&self) -> &D {
-        self.lent.view()
+        self.shown.view()
     }
 }
 
-/// The next version of the data of a region: nobody sees it before it is committed, and if it is dropped, nobody ever does.
+/// The next version of the data of a region: nobody sees it before it is committed, and if it is dropped, nobody ever does. (In place it
+/// is the data itself: see [`RegionOptions::in_place`].)
 ///
 /// ```
 /// # let dir = format!("/dev/shm/tubepost-doc-writing-{}", std::process::id());

@@ -20,7 +20,7 @@ impl Hold {
     /// Becomes the one writer, if nobody else writes, and there is nothing to be told or done.
     #[inline(always)]
     pub(crate) fn edits_quickly(&self) -> Option<Edits<'_>> {
-        if !self.trusts || !self.is_usable() || !self.is_writable() {
+        if !self.lends || !self.is_usable() || !self.is_writable() {
             return None;
         }
         self.edit_quickly(false).map(|editing| Edits { editing, own: None })
@@ -29,17 +29,20 @@ impl Hold {
     /// Becomes the one writer.
     #[inline(never)]
     pub(crate) fn edits(&self, patience: Patience, lease: Option<Duration>) -> Result<Edits<'_>, Error> {
-        let editing = self.edit(patience, lease, false)?;
+        Ok(self.lend_to_edit(self.edit(patience, lease, false)?))
+    }
+
+    pub(super) fn lend_to_edit<'a>(&'a self, editing: Editing<'a>) -> Edits<'a> {
         // SAFETY: all of the buffer, which is this writer's.
         let copied = |to: &mut _| unsafe { copy::read(editing.data(), to) };
         let own = (!self.trusts).then(|| Box::new(Own::of(self.length(), copied)));
-        Ok(Edits { editing, own })
+        Edits { editing, own }
     }
 
     /// Replaces all of it.
     #[inline]
     pub(crate) fn set(&self, data: &[u8]) -> Result<u64, Error> {
-        let quick = self.is_usable() && self.is_writable() && data.len() == self.length();
+        let quick = !self.in_place && self.is_usable() && self.is_writable() && data.len() == self.length();
         let editing = match quick.then(|| self.edit_quickly(true)).flatten() {
             Some(editing) => editing,
             None => {
@@ -76,10 +79,18 @@ impl Edits<'_> {
 
     #[inline(always)]
     pub(crate) fn view_mut<D: Data + ?Sized>(&mut self) -> &mut D {
-        self.editing.edited.add_all();
+        if self.lends_data() {
+            self.editing.edited.add_all();
+        }
         let bytes = self.start();
         // SAFETY: as for `view`; nobody reads there before it is committed.
         unsafe { D::at_mut(bytes, self.editing.hold.length()) }
+    }
+
+    /// Whether to lend is to edit: in place a copy is not the data.
+    #[inline(always)]
+    fn lends_data(&self) -> bool {
+        self.own.is_none() || !self.editing.hold.in_place
     }
 
     #[inline(always)]
@@ -92,7 +103,9 @@ impl Edits<'_> {
 
     pub(crate) fn range_mut(&mut self, range: impl RangeBounds<usize>) -> &mut [u8] {
         let range = checked(&range, self.editing.hold.length());
-        self.editing.edited.add(range.start as u64..range.end as u64);
+        if self.lends_data() {
+            self.editing.edited.add(range.start as u64..range.end as u64);
+        }
         let start = self.start();
         // SAFETY: within the buffer or the copy, as just checked; else as for `view_mut`.
         unsafe { std::slice::from_raw_parts_mut(start.add(range.start), range.len()) }

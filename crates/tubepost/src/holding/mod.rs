@@ -1,7 +1,8 @@
 //! Reading and writing a region: who has which row and seat, whose turn it is, and for how long.
 //!
 //! The protocol is in `versions`. What is decided here is *when*: [`writing`] waits for its turn and fences who is late or dead,
-//! [`places`] gives rows and seats to guards, and takes them from the dead, [`reading`] is one version pinned.
+//! [`places`] gives rows and seats to guards, and takes them from the dead, [`reading`] is one version pinned. Of data that is
+//! kept once, [`in_place`] is for those who write and repair, [`copies`] for those who read.
 //!
 //! **Leases.** Nobody looks at a clock in order to hold. Who waits notes by its own clock when it first saw a hold, and fences the holder when that is
 //! longer ago than the holder's lease; so a holder nobody waits for is not disturbed, and no hold is ever shorter than its lease. A
@@ -15,10 +16,13 @@
 #![allow(unsafe_code)]
 
 mod changes;
+mod copies;
 pub(crate) mod edits;
+mod in_place;
 mod own;
 pub(crate) mod places;
 pub(crate) mod reading;
+pub(crate) mod shown;
 pub(crate) mod writing;
 
 use crate::domain::cleanup;
@@ -53,6 +57,10 @@ pub(crate) struct Hold {
     tag: u64,
     /// Nobody but processes of our user can write there.
     pub(crate) trusts: bool,
+    /// There is one copy of the data.
+    pub(crate) in_place: bool,
+    /// Data is lent where it lies, and nobody has to be waited for to look at it.
+    lends: bool,
     /// It ends with a process that is not this one.
     looks_for_owner: bool,
     /// Of a region that a process owns: the coarse clock when it was last asked whether that one lives.
@@ -72,6 +80,8 @@ pub(crate) struct Hold {
     seen: Mutex<Option<(u64, Instant)>>,
     /// Which buffer a writer will most probably find free.
     guess: AtomicU64,
+    /// In place: how often this handle has read.
+    readings: AtomicU64,
     quiet: Quiet,
     closed: AtomicBool,
 }
@@ -123,8 +133,11 @@ impl Hold {
         let row = row.map_err(|errno| crate::domain::failed("to read", &at.segment.path(), errno))?;
         let tag = tag(at.member(), member::generation(row));
         let readers = at.segment.readers();
+        let (trusts, in_place) = (at.segment.is_ours_alone(), data.layout.shape.in_place);
         Ok(Hold {
-            trusts: at.segment.is_ours_alone(),
+            trusts,
+            in_place,
+            lends: trusts && !in_place,
             looks_for_owner: at.segment.geometry.choice.owned && at.member() != OWNER,
             readers,
             data,
@@ -139,6 +152,7 @@ impl Hold {
             all: Mutex::default(),
             seen: Mutex::default(),
             guess: AtomicU64::new(1),
+            readings: AtomicU64::new(0),
             quiet: Quiet::default(),
             closed: AtomicBool::new(false),
             at,
@@ -245,6 +259,9 @@ impl Hold {
     /// The newest version's number.
     pub(crate) fn version(&self) -> Result<u64, Error> {
         self.usable()?;
+        if self.in_place {
+            return self.version_in_place();
+        }
         let seen = self.present();
         let version = self.data.buffer_head(seen.buffer()).version.load(Acquire);
         if self.present() == seen {

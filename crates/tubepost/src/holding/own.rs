@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 struct Line([u8; 64]);
 
 /// So many bytes, aligned as any data is.
-pub(super) struct Own {
+pub(crate) struct Own {
     lines: Vec<Line>,
     length: usize,
 }

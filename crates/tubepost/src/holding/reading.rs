@@ -115,7 +115,7 @@ impl Hold {
     /// would be moved about.)
     #[inline(always)]
     pub(crate) fn lend_quickly(&self) -> Option<Lent<'_>> {
-        if !self.trusts {
+        if !self.lends {
             return None;
         }
         self.pin_quickly().map(|pinned| Lent { pinned, own: None })
@@ -133,6 +133,9 @@ impl Hold {
     /// Copies the newest version.
     #[inline(always)]
     pub(crate) fn copy_newest(&self, to: &mut [MaybeUninit<u8>]) -> Result<(), Error> {
+        if self.in_place {
+            return self.copy_in_place_or_zeros(to);
+        }
         if self.copy_if_quiet(0, to) {
             return Ok(());
         }
@@ -154,6 +157,10 @@ impl Lent<'_> {
     }
 
     pub(crate) fn is_expired(&self) -> bool {
-        self.pinned.is_expired(self.pinned.hold.data.layout.shape.lease)
+        self.is_expired_after(self.pinned.hold.data.layout.shape.lease)
+    }
+
+    pub(crate) fn is_expired_after(&self, lease: u64) -> bool {
+        self.pinned.is_expired(lease)
     }
 }

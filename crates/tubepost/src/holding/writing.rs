@@ -13,7 +13,7 @@ use crate::os::{Errno, clock};
 use crate::sync::wait::{SLICE, poll};
 use crate::versions::contents::Edited;
 use crate::versions::layout::member_of;
-use crate::versions::turns::RESPONSE;
+use crate::versions::turns::{Before, RESPONSE};
 use crate::versions::words::{BUFFERS, Buffer, Current, Row};
 use crate::versions::writers;
 use std::cell::Cell;
@@ -38,8 +38,8 @@ pub(crate) enum Patience {
 #[derive(Debug)]
 pub(crate) struct Editing<'a> {
     pub(super) hold: &'a Hold,
-    mine: Current,
-    buffer: Buffer,
+    pub(super) mine: Current,
+    pub(super) buffer: Buffer,
     pub(crate) edited: Edited,
 }
 
@@ -111,6 +111,10 @@ impl Hold {
         if words.lease.load(Relaxed) != lease {
             words.lease.store(lease, Release);
         }
+        if self.in_place {
+            let edited = self.edit_in_place(seat, patience, overwrite);
+            return edited.inspect_err(|_| self.put_seat(seat));
+        }
         loop {
             let had = self.acquire(seat, patience).and_then(|mine| self.have_buffer(mine, overwrite));
             match had {
@@ -127,7 +131,7 @@ impl Hold {
     }
 
     /// A lease in nanoseconds: this one, or the longest there is.
-    fn lease(&self, chosen: Option<Duration>) -> Result<u64, Error> {
+    pub(super) fn lease(&self, chosen: Option<Duration>) -> Result<u64, Error> {
         let longest = self.data.layout.shape.lease;
         match chosen {
             None => Ok(longest),
@@ -145,10 +149,12 @@ impl Hold {
     }
 
     #[inline]
-    fn acquire(&self, seat: usize, patience: Patience) -> Result<Current, Error> {
+    pub(super) fn acquire(&self, seat: usize, patience: Patience) -> Result<Current, Error> {
         let (words, seen) = (self.both(), self.present());
         if !seen.is_held() && !self.data.anybody_waits() {
-            writers::guess(&words, seat, seen, Buffer::of(self.guess.load(Relaxed)));
+            if !self.in_place {
+                writers::guess(&words, seat, seen, Buffer::of(self.guess.load(Relaxed)));
+            }
             if let Some(mine) = writers::acquire(&words, seen, seat) {
                 return Ok(mine);
             }
@@ -209,7 +215,7 @@ impl Hold {
                 if let Err(error) = self.usable() {
                     return Err(Err(error));
                 }
-                let told = self.watch_who_is_before(seat);
+                let told = self.watch_who_is_before(self.data.before(seat, self.present()));
                 Ok(if told { longest.get().min(self.at.patience()) } else { Duration::ZERO })
             },
         );
@@ -217,17 +223,20 @@ impl Hold {
     }
 
     /// Has this process told of the deaths of who holds, and of who is at the head. `false`: one of them is dead already.
-    fn watch_who_is_before(&self, seat: usize) -> bool {
+    pub(super) fn watch_who_is_before(&self, before: Before) -> bool {
         let seen = self.present();
         let holder = seen.is_held().then(|| seen.seat());
-        let before = holder.into_iter().chain(self.data.before(seat, seen).head);
-        let owners = before.map(|seat| self.data.seat(seat).owner.load(Acquire));
-        let mut others = owners.filter(|owner| *owner != 0 && *owner != self.tag);
-        others.all(|owner| self.at.watch(member_of(owner)) || !self.is_gone(owner))
+        let seats = holder.into_iter().chain(before.head);
+        seats.map(|seat| self.data.seat(seat).owner.load(Acquire)).all(|owner| self.watch(owner))
+    }
+
+    /// Has this process told of the death of who is named so. `false`: it is dead already.
+    pub(super) fn watch(&self, owner: u64) -> bool {
+        owner == 0 || owner == self.tag || self.at.watch(member_of(owner)) || !self.is_gone(owner)
     }
 
     /// Whether the clock has ticked since anybody here asked the kernel who lives.
-    fn time_to_ask(&self) -> bool {
+    pub(super) fn time_to_ask(&self) -> bool {
         let now = clock::coarse();
         self.asked.swap(now, Relaxed) != now
     }
@@ -241,28 +250,49 @@ impl Hold {
     ) -> Result<Current, Duration> {
         let seen = self.present();
         let before = self.data.before(seat, seen);
-        // So long the head may take to respond, and all who come before us.
-        let response = RESPONSE * before.number;
-        let sweep_head =
-            || asks && before.head.is_some_and(|head| self.sweep_seat(head) && self.free_swept(head));
         if seen.is_held() {
             unheld.set(None);
-            let (since, lease) = self.seen_since(seen);
-            let holder = self.data.seat(seen.seat()).owner.load(Acquire);
-            let left = (lease + response).saturating_sub(since.elapsed());
-            let dead = || asks && holder != 0 && holder != self.tag && self.is_gone(holder);
-            if left.is_zero() || before.number == 0 && dead() {
+            let (elapsed, lease) = self.kept_by(seen);
+            // So long the head may take to respond, and all who come before us.
+            let left = (lease + RESPONSE * before.number).saturating_sub(elapsed);
+            if left.is_zero() || asks && before.number == 0 && self.holder_is_gone(seen) {
                 return writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO);
             }
-            return Err(if sweep_head() { Duration::ZERO } else { left.min(SLICE) });
+            return Err(if asks && self.sweep_head(before) { Duration::ZERO } else { left.min(SLICE) });
         }
-        if before.number == 0 {
-            return writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO);
+        if before.number > 0 {
+            self.pass(before, unheld, asks)?;
         }
-        if sweep_head() {
+        writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO)
+    }
+
+    /// Whether who holds is dead or gone.
+    pub(super) fn holder_is_gone(&self, held: Current) -> bool {
+        let holder = self.data.seat(held.seat()).owner.load(Acquire);
+        holder != 0 && holder != self.tag && self.is_gone(holder)
+    }
+
+    /// Takes the seat of who is at the head, and dead. Who may only read can't.
+    fn sweep_head(&self, before: Before) -> bool {
+        let sweeps = |head| self.sweep_seat(head) && self.free_swept(head);
+        self.is_writable() && before.head.is_some_and(sweeps)
+    }
+
+    /// While nobody holds: passes those who wait, if they don't respond; else says for how long nothing but an event
+    /// will change that.
+    pub(super) fn pass(
+        &self,
+        before: Before,
+        unheld: &Cell<Option<(u64, Instant)>>,
+        asks: bool,
+    ) -> Result<(), Duration> {
+        if asks && self.sweep_head(before) {
             return Err(Duration::ZERO);
         }
-        // Who is at the head does not respond?
+        let gone = |head| self.is_gone(self.data.seat(head).owner.load(Acquire));
+        if asks && !self.is_writable() && before.number == 1 && before.head.is_some_and(gone) {
+            return Ok(());
+        }
         let head = before.head.map_or(0, |head| self.data.seat(head).turn.load(Acquire));
         let since = match unheld.get() {
             Some((turn, since)) if turn == head => since,
@@ -272,37 +302,42 @@ impl Hold {
                 now
             }
         };
-        match response.checked_sub(since.elapsed()) {
-            Some(left) if !left.is_zero() => Err(left),
-            _ => writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO),
-        }
+        let left = (RESPONSE * before.number).saturating_sub(since.elapsed());
+        if left.is_zero() { Ok(()) } else { Err(left) }
     }
 
-    fn free_swept(&self, seat: usize) -> bool {
+    pub(super) fn free_swept(&self, seat: usize) -> bool {
         self.data.seat(seat).owner.store(0, Release);
         true
     }
 
-    /// Since when this handle has known of a hold, and how long its lease is.
-    fn seen_since(&self, held: Current) -> (Instant, Duration) {
+    /// For how long this handle has known of a hold, and how long its lease is.
+    pub(super) fn kept_by(&self, held: Current) -> (Duration, Duration) {
         let words = self.data.seat(held.seat());
         let longest = self.data.layout.shape.lease;
         let lease = match words.lease.load(Acquire) {
             0 => longest,
             lease => lease.min(longest),
         };
+        // In place: who waits for readers fences them when theirs has run out.
+        let waits = self.in_place && !held.is_touched();
+        let lease = Duration::from_nanos(if waits { longest } else { lease });
+        let lease = if waits { lease.saturating_add(RESPONSE) } else { lease };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match *seen {
             Some((hold, since)) if hold == held.hold() => since,
             _ => {
                 let now = Instant::now();
                 *seen = Some((held.hold(), now));
+                if !self.is_writable() {
+                    return (Duration::ZERO, lease);
+                }
                 words.since.store(clock::coarse_everywhere(), Relaxed);
                 words.waited_for.store(held.hold(), Release);
                 now
             }
         };
-        (since, Duration::from_nanos(lease))
+        (since.elapsed(), lease)
     }
 
     /// Chooses a buffer and brings it up to date. Nothing: fenced.
@@ -377,7 +412,7 @@ impl Hold {
     }
 
     #[cold]
-    fn let_go_of(&self, mine: Current) {
+    pub(super) fn let_go_of(&self, mine: Current) {
         writers::let_go(&self.both(), mine, mine.buffer());
         self.tell(false);
     }
@@ -427,7 +462,8 @@ impl Editing<'_> {
     /// The version that it is based on.
     #[inline]
     pub(crate) fn base(&self) -> u64 {
-        self.hold.data.buffer_head(self.mine.buffer()).version.load(Acquire)
+        let present = if self.hold.in_place { self.mine.side() } else { self.mine.buffer() };
+        self.hold.data.buffer_head(present).version.load(Acquire)
     }
 
     /// What its holder is told of that.
@@ -443,10 +479,22 @@ impl Editing<'_> {
         self.hold.present() != self.mine
     }
 
+    /// Lets go without a commit.
+    #[cold]
+    fn undo(&self) {
+        match self.hold.in_place {
+            true => self.let_go_in_place(),
+            false => self.hold.let_go_of(self.mine),
+        }
+    }
+
     /// Makes it the newest version, and gives that one's number; or itself, if it was fenced.
     #[inline(always)]
     pub(crate) fn commit(self) -> Result<u64, Self> {
         let hold = self.hold;
+        if hold.in_place {
+            return self.commit_in_place();
+        }
         let version = hold.data.describe(self.buffer, self.mine.buffer(), &self.edited);
         planted!(WholeTooSoon => hold.data.is_whole(self.buffer, version));
         let committed = writers::let_go(&hold.both(), self.mine, self.buffer);
@@ -461,7 +509,7 @@ impl Editing<'_> {
 }
 
 impl Drop for Editing<'_> {
-    /// Lets go; what was not committed never was.
+    /// Lets go; what was not committed never was, but in place.
     #[inline(always)]
     fn drop(&mut self) {
         let hold = self.hold;
@@ -470,8 +518,8 @@ impl Drop for Editing<'_> {
         }
         writers::leave(&hold.both(), self.mine.seat());
         let present = hold.present();
-        if present == self.mine {
-            hold.let_go_of(self.mine);
+        if present == self.mine || hold.in_place {
+            self.undo();
         }
         hold.put_seat(self.mine.seat());
     }

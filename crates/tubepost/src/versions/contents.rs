@@ -47,6 +47,11 @@ impl Edited {
         self.all = ranges.len() > MOST_CHANGES / 2;
     }
 
+    /// Whether nothing was.
+    pub(crate) fn is_nothing(&self) -> bool {
+        !self.all && self.ranges.is_none()
+    }
+
     /// Anything may have been changed.
     #[inline(always)]
     pub(crate) fn add_all(&mut self) {

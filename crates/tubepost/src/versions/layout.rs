@@ -10,6 +10,8 @@
 //! 0x1A000 buffers    64 of the same length, each on a cache line or, from a page on, on a page; likewise
 //! ```
 //!
+//! In place ([`IN_PLACE`]) there is one buffer, all of it memory from the start; the first two heads tell versions, and there are no changes.
+//!
 //! Whoever may write the data can write here; whoever may only read it has it mapped for reading. The rows of readers are elsewhere, in the
 //! segment that has the region's name, for each reader writes its own.
 //!
@@ -24,6 +26,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 const MAGIC: u64 = u64::from_le_bytes(*b"tubedata");
 /// The version of all this.
 const VERSION: u32 = 1;
+
+/// In the flags: there is one copy of the data.
+const IN_PLACE: u32 = 1;
 
 /// Data of this length or longer lies on pages of its own.
 const PAGED: u64 = 4096;
@@ -147,12 +152,17 @@ pub(crate) struct Shape {
     pub(crate) align: u64,
     /// In nanoseconds.
     pub(crate) lease: u64,
+    /// There is one copy of the data.
+    pub(crate) in_place: bool,
 }
 
 /// Where everything is, derived from that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) shape: Shape,
+    /// How long a buffer is.
+    pub(crate) room: u64,
+    /// How far two of them are apart. In place all are one.
     pub(crate) stride: u64,
     pub(crate) total: u64,
 }
@@ -162,7 +172,7 @@ impl Layout {
     pub(crate) fn new(shape: Shape) -> Result<Layout, Error> {
         let impossible =
             |what, given: String, allowed: String| Err(Error::BadOption { what, given, allowed });
-        let Shape { length, align, lease } = shape;
+        let Shape { length, align, lease, in_place } = shape;
         if length == 0 || length > MAX_LENGTH {
             let allowed = format!("1 to {MAX_LENGTH} bytes (1 TiB)");
             return impossible("the size of a region", length.to_string(), allowed);
@@ -174,8 +184,9 @@ impl Layout {
         if lease == 0 {
             return impossible("the longest lease", "0".into(), "more than no time".into());
         }
-        let stride = length.next_multiple_of(if length < PAGED { 64 } else { PAGE });
-        Ok(Layout { shape, stride, total: (DATA_AT + BUFFERS as u64 * stride).next_multiple_of(PAGE) })
+        let room = length.next_multiple_of(if length < PAGED { 64 } else { PAGE });
+        let (stride, buffers) = if in_place { (0, 1) } else { (room, BUFFERS as u64) };
+        Ok(Layout { shape, room, stride, total: (DATA_AT + buffers * room).next_multiple_of(PAGE) })
     }
 
     /// Bytes that must be memory from the start: `(at, length)`.
@@ -195,7 +206,7 @@ impl Layout {
 
     /// The pages that a buffer touches: `(at, length)`.
     pub(crate) fn pages_of(&self, buffer: usize) -> (u64, u64) {
-        let (from, to) = (self.data_at(buffer), self.data_at(buffer + 1));
+        let (from, to) = (self.data_at(buffer), self.data_at(buffer) + self.room);
         let from = from / PAGE * PAGE;
         (from, to.next_multiple_of(PAGE) - from)
     }
@@ -208,7 +219,7 @@ impl Layout {
 
     /// Whether a buffer's memory can be given back: it has pages of its own.
     pub(crate) fn is_paged(&self) -> bool {
-        self.stride.is_multiple_of(PAGE)
+        self.room.is_multiple_of(PAGE) && !self.shape.in_place
     }
 
     /// The page that a seat is on.
@@ -234,6 +245,7 @@ impl Layout {
     /// Writes the identity of a new region, of which version 1 is zeros in buffer 0.
     pub(crate) fn describe(&self, head: &Head, id: [u64; 2]) {
         head.version.store(VERSION, Relaxed);
+        head.flags.store(if self.shape.in_place { IN_PLACE } else { 0 }, Relaxed);
         head.id[0].store(id[0], Relaxed);
         head.id[1].store(id[1], Relaxed);
         head.length.store(self.shape.length, Relaxed);
@@ -256,13 +268,15 @@ impl Layout {
         if found != VERSION {
             return Err(Error::WrongVersion { name: name.into(), found, supported: VERSION });
         }
-        if [0, 1].map(|word: usize| head.id[word].load(Relaxed)) != id || head.flags.load(Relaxed) != 0 {
+        let flags = head.flags.load(Relaxed);
+        if [0, 1].map(|word: usize| head.id[word].load(Relaxed)) != id || flags & !IN_PLACE != 0 {
             return Err(damaged("its data is another's".into()));
         }
         let shape = Shape {
             length: head.length.load(Relaxed),
             align: head.align.load(Relaxed),
             lease: head.lease.load(Relaxed),
+            in_place: flags & IN_PLACE != 0,
         };
         let layout = Layout::new(shape).map_err(|error| damaged(error.to_string()))?;
         if head.total.load(Relaxed) != layout.total || length != layout.total {

@@ -35,7 +35,8 @@
 //!
 //! A writer that is stopped, and fenced, keeps the buffer it edits, and can do no harm with it.
 //!
-//! All of it is checked exhaustively in `tests/models/versions.rs`, and with its orderings in `loom_models`.
+//! All of it is checked exhaustively in `tests/models/versions.rs`, and with its orderings in `loom_models`. Of data of
+//! which there is one copy only, [`in_place`] tells.
 //!
 //! # Safety
 //!
@@ -44,6 +45,7 @@
 
 #[cfg(not(loom))]
 pub(crate) mod contents;
+pub(crate) mod in_place;
 #[cfg(not(loom))]
 pub(crate) mod layout;
 #[cfg(all(test, loom))]

@@ -40,13 +40,22 @@ impl Mapped {
     /// yet.
     #[inline]
     pub(crate) fn before(&self, seat: usize, seen: Current) -> Before {
-        let holds = |other| seen.is_held() && seen.seat() == other;
         let own = self.seat(seat).turn.load(Relaxed);
-        let own = if own == 0 { u64::MAX } else { own };
+        self.before_turn(if own == 0 { u64::MAX } else { own }, Some(seat), seen)
+    }
+
+    /// All who wait.
+    pub(crate) fn all_who_wait(&self, seen: Current) -> Before {
+        self.before_turn(u64::MAX, None, seen)
+    }
+
+    #[inline]
+    fn before_turn(&self, own: u64, seat: Option<usize>, seen: Current) -> Before {
+        let holds = |other| seen.is_held() && seen.seat() == other;
         let (mut number, mut head, mut least) = (0, None, own);
         for other in 0..self.seats() {
             let turn = self.seat(other).turn.load(SeqCst);
-            if turn != 0 && turn < own && other != seat && !holds(other) {
+            if turn != 0 && turn < own && Some(other) != seat && !holds(other) {
                 number += 1;
                 if turn < least {
                     (least, head) = (turn, Some(other));

@@ -94,7 +94,10 @@ impl Row {
     pub(crate) const IDLE: Row = Row(0);
     pub(crate) const ASKING: Row = Row(1);
     const PINNED: u64 = 2;
+    const READING: u64 = 3;
     const TAG: u64 = 3;
+    /// In place: a writer takes no account of it any more.
+    pub(crate) const FENCED: Row = Row(7);
 
     /// What is present now.
     #[inline]
@@ -104,6 +107,15 @@ impl Row {
     #[inline]
     pub(crate) fn buffer(self) -> Option<Buffer> {
         (self.0 & Self::TAG == Self::PINNED).then(|| Buffer::of(self.0 >> 2))
+    }
+    /// In place: reads, for this reader's n-th time.
+    #[inline]
+    pub(crate) fn reading(n: u64) -> Row {
+        Row(n << 8 | Self::READING)
+    }
+    #[inline]
+    pub(crate) fn is_reading(self) -> bool {
+        self.0 & Self::TAG == Self::READING && self != Row::FENCED
     }
     /// Whether this is not older than what was present then.
     #[inline]

@@ -23,6 +23,7 @@
 //! | `pairs` | links without a name: a process and one that it started, whoever dies; nothing leaks to others |
 //! | `pairs_by_kernel` | those of which the kernel copies the messages: what only they can |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
+//! | `in_place` | regions of which there is one copy: whole versions for readers, poisoned by who does not finish, repaired |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
 //! | `answers` | calls: each answer finds its caller, and who waits in vain is told |
@@ -66,6 +67,7 @@ mod envelope;
 mod executors;
 mod fixed;
 mod holding;
+mod in_place;
 mod killed;
 mod large;
 mod last_words;
@@ -103,6 +105,7 @@ fn role() {
         cast::ROLES,
         alone::ROLES,
         holding::ROLES,
+        in_place::ROLES,
         links::ROLES,
         awaited::ROLES,
         pairs::ROLES,

@@ -264,6 +264,8 @@ pub(crate) struct Reader {
     /// What it pinned when a writer first found that it is not the present version any more, and when that was.
     pub(crate) noticed: AtomicU64,
     pub(crate) since: AtomicU64,
+    /// In place: how long it may take to read while a writer waits, in nanoseconds.
+    pub(crate) lease: AtomicU64,
 }
 
 /// Rows for readers.
