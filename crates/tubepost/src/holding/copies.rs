@@ -1,7 +1,8 @@
-//! Reading data of which there is one copy: a copy of one's own, of which nobody wrote to anything meanwhile. The protocol is in `versions::in_place`.
+//! Reading data of which there is one copy: a copy of one's own, of which nobody wrote to anything meanwhile. The
+//! protocol is in `versions::in_place`.
 //!
-//! Who finds somebody holding, or waiting to, waits; and lets go in the place of a holder that is dead or late, if it may write. Where it
-//! may only read it can't: then it says that this takes too long.
+//! Who finds somebody holding, or waiting to, waits; and lets go in the place of a holder that is dead or late, if it
+//! may write. Where it may only read it can't: then it says that this takes too long.
 
 use super::Hold;
 use super::writing::Patience;

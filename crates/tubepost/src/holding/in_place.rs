@@ -1,6 +1,7 @@
 //! Editing and repairing data of which there is one copy. The protocol is in `versions::in_place`.
 //!
-//! Who has acquired waits for those who are reading, each for no longer than its lease, which begins when the writer first sees it; then its own hold begins anew.
+//! Who has acquired waits for those who are reading, each for no longer than its lease, which begins when the writer
+//! first sees it; then its own hold begins anew.
 
 use super::Hold;
 use super::edits::Edits;
@@ -95,7 +96,8 @@ impl Hold {
         self.row_at(row).map_or(0, |row| row.owner.load(Acquire))
     }
 
-    /// Keeps those who read still; who is late or dead is fenced. Some are left: for how long nothing but an event will change that.
+    /// Keeps those who read still; who is late or dead is fenced. Some are left: for how long nothing but an event
+    /// will change that.
     fn look_at_readers(
         &self,
         reading: &mut Vec<(usize, Row)>,
@@ -112,7 +114,7 @@ impl Hold {
             let owner = self.owner_of_row(reader.0);
             let dead = || asks && owner != 0 && owner != self.tag && self.is_gone(owner);
             if left.is_zero() || dead() {
-                in_place::fence(&words, *reader);
+                in_place::fence_reader(&words, *reader);
                 return false;
             }
             least = least.min(left);

@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 impl<D: Data + ?Sized> RegionOptions<D> {
-    /// For data that is too large to be kept twice: there is one copy of it, which a writer edits where it lies, alone, while nobody reads. Who
-    /// opens such a region need not say so.
+    /// For data that is too large to be kept twice: there is one copy of it, which a writer edits where it lies,
+    /// alone, while nobody reads. Who opens such a region need not say so.
     ///
     /// | | versions (the default) | in place |
     /// |---|---|---|
@@ -21,12 +21,13 @@ impl<D: Data + ?Sized> RegionOptions<D> {
     /// | a [`Writing`](crate::Writing) that is dropped | changed nothing | has changed it, if it was lent to be edited: **poisoned** |
     /// | a writer that is killed, or late | changed nothing | may have changed half of it: **poisoned** |
     ///
-    /// Both give readers whole versions only, and let nobody, alive, stopped or dead, hold up others for longer than the lease; but a region that is
-    /// poisoned can neither be read nor written ([`Error::Poisoned`]) until somebody [`repair`](Region::repair)s it, and that waits
-    /// until the writer that was fenced has let go or is dead, for it could still write to the data.
+    /// Both give readers whole versions only, and let nobody, alive, stopped or dead, hold up others for longer than
+    /// the lease; but a region that is poisoned can neither be read nor written ([`Error::Poisoned`]) until somebody
+    /// [`repair`](Region::repair)s it, and that waits until the writer that was fenced has let go or is dead, for it
+    /// could still write to the data.
     ///
-    /// A reader that may not write, and waits for a writer that is late, can't take the region from it: after the lease it is told
-    /// [`Error::TimedOut`].
+    /// A reader that may not write, and waits for a writer that is late, can't take the region from it: after the
+    /// lease it is told [`Error::TimedOut`].
     ///
     /// ```
     /// # let dir = format!("/dev/shm/tubepost-doc-in-place-{}", std::process::id());
@@ -62,7 +63,8 @@ impl<D: Data + ?Sized> Region<D> {
         Ok(Reading { shown: self.hold.show(patience, lease)?, _of: PhantomData })
     }
 
-    /// As [`read`](Self::read), if nobody has to be waited for. (That is so always, but [in place](RegionOptions::in_place).)
+    /// As [`read`](Self::read), if nobody has to be waited for. (That is so always, but [in
+    /// place](RegionOptions::in_place).)
     ///
     /// # Errors
     ///
@@ -103,12 +105,14 @@ impl<D: Data + ?Sized> Region<D> {
         self.read_within(Patience::Until(deadline), None)
     }
 
-    /// As [`read`](Self::read), with a lease of one's own, not longer than [`lease_max`](RegionOptions::lease_max): what
-    /// [`Reading::is_expired`] goes by; and in place how long a writer waits while this copies, before it is told that it took too long.
+    /// As [`read`](Self::read), with a lease of one's own, not longer than [`lease_max`](RegionOptions::lease_max):
+    /// what [`Reading::is_expired`] goes by; and in place how long a writer waits while this copies, before it is
+    /// told that it took too long.
     ///
     /// # Errors
     ///
-    /// [`Error::BadOption`] for a lease that is longer; in place [`Error::LeaseExpired`]; else as for [`read`](Self::read).
+    /// [`Error::BadOption`] for a lease that is longer; in place [`Error::LeaseExpired`]; else as for
+    /// [`read`](Self::read).
     pub fn read_for(&self, lease: Duration) -> Result<Reading<'_, D>, Error> {
         self.read_within(Patience::Endless, Some(lease))
     }
@@ -144,14 +148,17 @@ impl<D: Data + ?Sized> Region<D> {
         self.hold.in_place
     }
 
-    /// Makes what is poisoned sound again: lends the data as it was left, to be put right, commits it, and gives the number of the new version. Where it
-    /// is sound, as a region that is not [in place](RegionOptions::in_place) always is, nothing is done, and its version's number is given.
+    /// Makes what is poisoned sound again: lends the data as it was left, to be put right, commits it, and gives the
+    /// number of the new version. Where it is sound, as a region that is not [in place](RegionOptions::in_place)
+    /// always is, nothing is done, and its version's number is given.
     ///
-    /// First it waits until the writer that did not commit has let go of the data, or is dead: a stopped one could still write to it.
+    /// First it waits until the writer that did not commit has let go of the data, or is dead: a stopped one could
+    /// still write to it.
     ///
     /// # Errors
     ///
-    /// [`Error::LeaseExpired`] if it took too long while another waited: it is poisoned still. Else as for [`write`](Self::write).
+    /// [`Error::LeaseExpired`] if it took too long while another waited: it is poisoned still. Else as for
+    /// [`write`](Self::write).
     pub fn repair(&self, repair: impl FnOnce(&mut D)) -> Result<u64, Error> {
         self.repair_within(Patience::Endless, repair)
     }

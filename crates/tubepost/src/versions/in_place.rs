@@ -1,41 +1,48 @@
 //! Data of which there is one copy: readers copy it and ask whether the copy is good; a writer edits it where it lies.
 //!
 //! ```text
-//! current       (hold, seat, side, touched?, held?): who may edit; touched: somebody has begun to, and has not committed
+//! current       (hold, seat, side, touched?, held?): who may edit; touched: somebody began to, and has not committed
 //! rows          one for each reader: idle, reading, or fenced
 //! editing       in each writer's seat: whether it may write to the data
 //! heads         two of them, of which `side` says which one has the version that counts
 //! ```
 //!
-//! *Reading*. Wait until nobody holds; whose holder is late or dead may be let go in its place, by CAS. Touched, and nobody holds: poisoned. Row = reading, by a swap. Look at `current` again: held, or
-//! touched: row = idle, from the start. Copy. CAS row → idle: the copy is good. Failed: fenced, and the copy worthless. *Quickly*, for short data: look at `current`, copy,
-//! look again: not held, not touched, and the same.
+//! *Reading*. Wait until nobody holds; whose holder is late or dead may be let go in its place, by CAS. Touched, and
+//! nobody holds: poisoned. Row = reading, by a swap. Look at `current` again: held, or touched: row = idle, from the
+//! start. Copy. CAS row → idle: the copy is good. Failed: fenced, and the copy worthless. *Quickly*, for short data:
+//! look at `current`, copy, look again: not held, not touched, and the same.
 //!
-//! *Writing*. Acquire as ever; touched stays what it was: then it is poisoned, let go. Wait until all who are reading have done: those who are dead or late are fenced, by CAS. `editing` = yes. CAS
-//! `current` → (hold + 1, my seat, same side, touched, held). Edit. The other side's version = this one's + 1. CAS `current` → (same hold,
-//! my seat, other side, untouched, not held): committed, or the lease has expired. `editing` = nothing.
+//! *Writing*. Acquire as ever; touched stays what it was: then it is poisoned, let go. Wait until all who are reading
+//! have done: those who are dead or late are fenced, by CAS. `editing` = yes. CAS `current` → (hold + 1, my seat,
+//! same side, touched, held). Edit. The other side's version = this one's + 1. CAS `current` → (same hold, my seat,
+//! other side, untouched, not held): committed, or the lease has expired. `editing` = nothing.
 //!
-//! *Repairing*. Acquire; untouched: it is sound, let go. Somebody else's seat says that it edits: let go, wait until it does not, or its owner is dead and it is swept, and come again. `editing` = yes;
-//! look at `current` again: if it changed, give up. Edit; commit as above.
+//! *Repairing*. Acquire; untouched: it is sound, let go. Somebody else's seat says that it edits: let go, wait until
+//! it does not, or its owner is dead and it is swept, and come again. `editing` = yes; look at `current` again: if it
+//! changed, give up. Edit; commit as above.
 //!
 //! # Invariants
-//! 1. Whoever writes to the data has `touched` set after it acquired, and nobody takes it back but by a commit of the same hold, or its holder, who has written nothing.
+//! 1. Whoever writes to the data has `touched` set after it acquired, and nobody takes it back but by a commit of the
+//!    same hold, or its holder, who has written nothing.
 //! 2. The seat of whoever may write to it says so.
-//! 3. A reader whose row was reading from before it last looked at `current` until its CAS has copied what nobody wrote to: who acquires later sees the row.
+//! 3. A reader whose row was reading from before it last looked at `current` until its CAS has copied what nobody
+//!    wrote to: who acquires later sees the row.
 //! 4. While it is not touched the data is what was committed as the version that counts.
 //!
 //! # What if it dies here?
-//! - a writer before it touches: nothing has changed. Behind that, and before its commit: poisoned. Behind that: committed.
+//! - a writer before it touches: nothing has changed. Behind that, and before its commit: poisoned. Behind that:
+//!   committed.
 //! - one who repairs: still poisoned.
 //! - a reader: fenced by the next writer that sees that it is dead.
 //!
-//! A writer that is stopped, and fenced, may still write to the data when it goes on; so nobody repairs before it has let go, or is dead.
+//! A writer that is stopped, and fenced, may still write to the data when it goes on; so nobody repairs before it has
+//! let go, or is dead.
 //!
 //! All of it is checked exhaustively in `tests/models/in_place.rs`.
 
 use super::words::{Buffer, Current, Editing, Row};
 use super::writers::{self, Words};
-use crate::sync::atomic::{AtomicU64, Ordering::*};
+use crate::sync::atomic::{AtomicU64, Ordering::*, fence};
 
 const TOUCHED: u64 = 1;
 
@@ -114,7 +121,7 @@ pub(crate) fn still_reads(words: &impl Words, (number, says): (usize, Row)) -> b
 }
 
 /// Waits for that one no longer.
-pub(crate) fn fence(words: &impl Words, (number, says): (usize, Row)) {
+pub(crate) fn fence_reader(words: &impl Words, (number, says): (usize, Row)) {
     if let Some(row) = words.row(number) {
         let _ = row.compare_exchange(says.0, Row::FENCED.0, SeqCst, SeqCst); // else it has done
     }
@@ -125,6 +132,7 @@ pub(crate) fn touch(words: &impl Words, mine: Current) -> Option<Current> {
     words.editing(mine.seat()).swap(Editing::new(mine, mine.buffer()).0, SeqCst);
     let touched = mine.touched();
     if words.current().compare_exchange(mine.0, touched.0, SeqCst, SeqCst).is_ok() {
+        fence(Release); // who copied quickly, and has something of what comes now, sees that it is touched
         return Some(touched);
     }
     writers::leave(words, mine.seat());

@@ -1,5 +1,5 @@
-//! Regions of which there is one copy: readers have whole versions, nobody holds up others for longer than the lease, and who leaves
-//! the data half edited leaves it poisoned until it is repaired.
+//! Regions of which there is one copy: readers have whole versions, nobody holds up others for longer than the lease,
+//! and who leaves the data half edited leaves it poisoned until it is repaired.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
