@@ -350,9 +350,9 @@ fn rewriter(cue: &mut Cue) {
 }
 
 #[test]
-fn writers_are_killed_at_random_moments_and_nothing_is_torn() {
+fn writers_are_stopped_and_killed_at_random_moments_and_nothing_is_torn() {
     let place = Place::new();
-    let region = options(&place).own(NAME).expect("a fresh name");
+    let region = options(&place).lease_max(LEASE / 10).own(NAME).expect("a fresh name");
     let over = AtomicBool::new(false);
     let (mut dice, mut last, mut poisoned) = (Dice::new(7), 0, 0);
     std::thread::scope(|scope| {
@@ -369,6 +369,12 @@ fn writers_are_killed_at_random_moments_and_nothing_is_torn() {
             victims.iter_mut().for_each(|victim| victim.expect("ready"));
             spin_for(Duration::from_nanos(dice.below(2_000_000)));
             for victim in &mut victims {
+                if dice.below(2) == 0 {
+                    victim.stop();
+                    let _ = region.read_timeout(PATIENCE).map(|data| only(&data)); // fenced where it stands
+                    victim.go_on();
+                    spin_for(Duration::from_nanos(dice.below(1_000_000)));
+                }
                 victim.kill();
                 match region.read_timeout(PATIENCE) {
                     Ok(data) => {
