@@ -38,7 +38,10 @@
 //! A writer that is stopped, and fenced, may still write to the data when it goes on; so nobody repairs before it has
 //! let go, or is dead.
 //!
-//! All of it is checked exhaustively in `tests/models/in_place.rs`.
+//! All of it is checked exhaustively in `tests/models/in_place.rs`, and with its orderings in `loom_models`.
+
+#[cfg(all(test, loom))]
+mod loom_models;
 
 use super::words::{Buffer, Current, Editing, Row};
 use super::writers::{self, Words};
