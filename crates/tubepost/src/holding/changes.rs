@@ -2,7 +2,7 @@
 
 use super::Hold;
 use crate::error::Error;
-use crate::sync::wait::{SLICE, poll};
+use crate::sync::wait::poll;
 use std::cell::Cell;
 use std::time::Instant;
 
@@ -27,10 +27,7 @@ impl Hold {
         if let Some(done) = found.take() {
             return done;
         }
-        let waited = self.at.segment.messages().wait(deadline, changed, || match self.usable() {
-            Ok(()) => Ok(self.at.patience().min(SLICE)),
-            Err(error) => Err(Err(error)),
-        });
+        let waited = self.at.segment.messages().wait(deadline, changed, || self.may_sleep().map_err(Err));
         waited.unwrap_or(Err(Error::TimedOut))
     }
 }

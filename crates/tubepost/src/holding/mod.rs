@@ -45,7 +45,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An open region: one per handle, shared by the threads of its process.
 #[derive(Debug)]
@@ -203,6 +203,16 @@ impl Hold {
             return Ok(());
         }
         self.check_owner()
+    }
+
+    /// Has this process told of the owner's death, for one who is about to sleep; for how long it may.
+    fn may_sleep(&self) -> Result<Duration, Error> {
+        self.usable()?;
+        let told = !self.looks_for_owner || self.at.watch(OWNER);
+        if !told {
+            self.check_owner()?;
+        }
+        Ok(self.at.patience())
     }
 
     #[cold]

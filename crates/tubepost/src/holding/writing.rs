@@ -212,11 +212,9 @@ impl Hold {
                 }
             },
             || {
-                if let Err(error) = self.usable() {
-                    return Err(Err(error));
-                }
+                let patience = self.may_sleep().map_err(Err)?;
                 let told = self.watch_who_is_before(self.data.before(seat, self.present()));
-                Ok(if told { longest.get().min(self.at.patience()) } else { Duration::ZERO })
+                Ok(if told { longest.get().min(patience) } else { Duration::ZERO })
             },
         );
         waited.unwrap_or(Err(Error::TimedOut))
