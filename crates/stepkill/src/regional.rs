@@ -194,6 +194,10 @@ impl Survivor {
 
     /// The walker stands still: readers wait for nobody, writers for one lease at most, and nobody takes it for dead.
     fn meanwhile(&mut self) {
+        if self.region.is_some() && self.effects.ends {
+            self.domain.gc().expect("our own domain");
+            return; // it may be over already
+        }
         if self.region.is_none() {
             let swept = self.domain.gc().expect("our own domain");
             assert!(swept.removed.is_empty(), "gc removed {:?}", swept.removed);
@@ -280,7 +284,7 @@ impl Survivor {
         }
         kept.iter().for_each(|(guard, data)| assert!(**guard == **data, "torn: what is pinned has changed"));
         drop(kept);
-        for _ in 0..9 {
+        for _ in 0..24 {
             assert!(self.write(PATIENCE));
         }
         self.domain.gc().expect("our own domain");
