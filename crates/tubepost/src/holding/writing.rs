@@ -49,21 +49,25 @@ impl Hold {
     pub(super) fn edit_quickly(&self, overwrite: bool) -> Option<Editing<'_>> {
         let seat = self.sole.hold_quickly().and_then(|_alone| self.seat.take())?;
         let mine = self.acquire_quickly(seat);
-        let had = mine.and_then(|mine| self.have_guessed(mine, overwrite).map(|buffer| (mine, buffer)));
-        let Some((mine, buffer)) = had else {
-            self.gave_up(seat, mine);
+        let Some(mine) = mine else {
+            self.put_seat(seat);
             return None;
+        };
+        let (mine, buffer) = match self.have_guessed(mine, overwrite) {
+            Some(buffer) => (mine, buffer),
+            None => self.have_another(mine, overwrite)?,
         };
         Some(Editing { hold: self, mine, buffer, edited: Edited::new(overwrite) })
     }
 
-    #[cold]
-    fn gave_up(&self, seat: usize, mine: Option<Current>) {
-        writers::leave(&self.both(), seat);
-        if let Some(mine) = mine {
-            self.let_go_of(mine);
+    /// As it holds already. Nothing: then it does not any more, and whoever asks again is told why.
+    #[inline(never)]
+    fn have_another(&self, mine: Current, overwrite: bool) -> Option<(Current, Buffer)> {
+        let had = self.have_buffer(mine, overwrite).ok().flatten();
+        if had.is_none() {
+            self.put_seat(mine.seat());
         }
-        self.put_seat(seat);
+        had
     }
 
     #[inline(always)]
@@ -74,7 +78,11 @@ impl Hold {
             return None;
         }
         writers::guess(&words, seat, seen, Buffer::of(self.guess.load(Relaxed)));
-        writers::acquire(&words, seen, seat)
+        let mine = writers::acquire(&words, seen, seat);
+        if mine.is_none() {
+            writers::leave(&words, seat);
+        }
+        mine
     }
 
     /// The buffer that was guessed, up to date, if nobody uses it, and it has memory, and that takes no while.
