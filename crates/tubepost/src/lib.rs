@@ -136,6 +136,8 @@ mod receiver;
 #[cfg(not(loom))]
 mod region;
 #[cfg(not(loom))]
+mod segment;
+#[cfg(not(loom))]
 mod select;
 #[cfg(not(loom))]
 mod sender;
@@ -181,6 +183,8 @@ pub use doorbell::Doorbell;
 #[cfg(feature = "serde")]
 pub use encoded::Encoded;
 #[cfg(not(loom))]
+pub use holding::stat::{RegionStat, RegionWriter};
+#[cfg(not(loom))]
 pub use inbox::Inbox;
 #[cfg(not(loom))]
 pub use link::{Link, LinkOptions};
@@ -199,6 +203,8 @@ pub use process::{Process, ProcessOptions};
 pub use receiver::{Envelope, IntoIter, Iter, Receiver, ReceiverOptions, TryIter};
 #[cfg(not(loom))]
 pub use region::{Reading, Region, RegionOptions, Writing};
+#[cfg(not(loom))]
+pub use segment::{Segment, SegmentOptions};
 #[cfg(not(loom))]
 pub use select::{ReadyTimeoutError, Select, TryReadyError};
 #[cfg(not(loom))]

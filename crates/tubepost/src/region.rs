@@ -7,6 +7,7 @@ use crate::domain::access::{PRIVATE, check_data_mode};
 use crate::domain::entry::Plan;
 use crate::domain::name::Name;
 use crate::domain::segment::Id;
+use crate::domain::stat::Stat;
 use crate::error::Error;
 use crate::format::Format;
 use crate::holding::Hold;
@@ -15,7 +16,7 @@ use crate::holding::shown::Shown;
 use crate::holding::writing::Patience;
 use crate::mailbox::Common;
 use crate::memory::data::Data;
-use crate::queue::layout::{Choice, Geometry, Kind, LEAST_CHUNK, MAX_FORMAT};
+use crate::queue::layout::{Geometry, Kind, MAX_FORMAT};
 use crate::strategy::shared::attach::Wish;
 use crate::versions::layout::Shape;
 use std::marker::PhantomData;
@@ -238,20 +239,7 @@ impl<D: Data + ?Sized> RegionOptions<D> {
                 allowed: format!("at most {MAX_FORMAT} bytes; use arrays instead of many fields"),
             });
         }
-        let geometry = Geometry::new(Choice {
-            kind: Kind::Region,
-            capacity: 1,
-            places: 0,
-            max_message: 0,
-            align: 1,
-            variable: format.is_variable(),
-            owned,
-            kernel: false,
-            sealed: false,
-            format_length: text.len() as u64,
-            ceiling: LEAST_CHUNK,
-            answers: 0,
-        })?;
+        let geometry = Geometry::of_data(Kind::Region, format.is_variable(), owned, &text)?;
         let wish = Wish { kind: Kind::Region, ..self.common.wish(&domain, &name, &format)? };
         let plan = Plan { geometry, format: &text, mode: self.mode, group: self.group, member: wish.member };
         let lease = u64::try_from(self.lease.as_nanos()).unwrap_or(u64::MAX);
@@ -433,6 +421,15 @@ impl<D: Data + ?Sized> Region<D> {
     /// The longest lease there is here.
     pub fn lease_max(&self) -> Duration {
         self.hold.longest_lease()
+    }
+
+    /// Everything there is to know about it now; see [`Stat::region`](crate::Stat::region).
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn stat(&self) -> Result<Stat, Error> {
+        self.hold.stat()
     }
 
     /// The id of this region: never used again, even by another of the same name.

@@ -84,7 +84,7 @@ impl Segment {
     }
 
     /// How many bytes of memory the data occupies, if there is such.
-    pub(super) fn data_occupies(&self) -> u64 {
+    pub(crate) fn data_occupies(&self) -> u64 {
         if !self.geometry.choice.kind.is_data() {
             return 0;
         }

@@ -1,11 +1,13 @@
 //! What exists, told to people and programs.
 
+use super::contents::Count;
 use super::entry;
 use super::name::Name;
 use super::segment::{Id, Segment};
 use super::{Domain, doorway, failed, sockets};
 use crate::error::Error;
 use crate::format::Format;
+use crate::holding::{bare, stat::RegionStat};
 use crate::os::Errno;
 use crate::queue::{layout, sealed};
 use std::fmt;
@@ -21,9 +23,9 @@ pub enum Kind {
     Process,
     /// One direction of a link between two processes.
     Link,
-    /// A region.
+    /// A region: shared data. See [`Region`](crate::Region).
     Region,
-    /// A segment: bare memory.
+    /// A segment: bare memory. See [`Segment`](crate::Segment).
     Segment,
 }
 
@@ -93,7 +95,9 @@ pub struct Owner {
     pub alive: bool,
 }
 
-/// Everything there is to know about a mailbox at one moment.
+/// Everything there is to know about a mailbox at one moment; or about a process, a link, a region or a segment.
+///
+/// What is said of messages is zero, or nothing, where there are none.
 ///
 /// ```
 /// # let dir = format!("/dev/shm/tubepost-doc-stat-{}", std::process::id());
@@ -118,6 +122,10 @@ pub struct Stat {
     pub strategy: Strategy,
     /// Who owns it.
     pub owner: Owner,
+    /// Of a region or a segment: how many bytes of data it has.
+    pub size: Option<u64>,
+    /// Of a region: the rest of what is to be known of one.
+    pub region: Option<RegionStat>,
     /// How many messages can wait, if that is limited.
     pub capacity: Option<u64>,
     /// How many wait now.
@@ -132,7 +140,7 @@ pub struct Stat {
     pub variable: bool,
     /// Where messages are answered: the same of the answers.
     pub answer: Option<String>,
-    /// Who may receive (r) and send (w), as permission bits for owner, group and others.
+    /// Who may receive or read (r), and send or write (w), as permission bits for owner, group and others.
     pub mode: u32,
     /// How many messages were accepted so far.
     pub sent: u64,
@@ -274,22 +282,39 @@ fn label_or_text(format: &Format) -> String {
     format.label().map_or_else(|| format.to_string(), str::to_owned)
 }
 
-/// What is known of a mapped mailbox.
+/// Who owns it.
+pub(crate) fn owner(segment: &Segment) -> Owner {
+    let alive = !segment.is_over();
+    if segment.geometry.choice.owned {
+        let owner = segment.owner();
+        Owner { kind: OwnerKind::Process, pid: Some(owner.pid), name: owner.name, alive }
+    } else {
+        Owner { kind: OwnerKind::System, pid: None, name: String::new(), alive }
+    }
+}
+
+/// What is known of a mapped mailbox, or whatever it is.
 pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
+    match segment.geometry.choice.kind {
+        layout::Kind::Region => {
+            let (size, region) = RegionStat::of(segment)?;
+            with(segment, Some(size), Some(region))
+        }
+        layout::Kind::Bare => with(segment, Some(bare::size(segment)?), None),
+        _ => with(segment, None, None),
+    }
+}
+
+/// The same with what is known of its data.
+pub(crate) fn with(segment: &Segment, size: Option<u64>, region: Option<RegionStat>) -> Result<Stat, Error> {
     let choice = &segment.geometry.choice;
     let text = String::from_utf8_lossy(&segment.format()).into_owned();
     let format = Format::decode(choice.variable, &text)
         .map_err(|what| Error::Damaged { name: segment.name.to_string(), what })?;
-    let count = segment.count();
+    let is_data = choice.kind.is_data();
+    let count = if is_data { Count::default() } else { segment.count() };
     let facts = segment.facts_now();
     let chunk_bytes = segment.chunks.backed();
-    let owner = if choice.owned {
-        let owner = segment.owner();
-        let alive = !segment.is_over();
-        Owner { kind: OwnerKind::Process, pid: Some(owner.pid), name: owner.name, alive }
-    } else {
-        Owner { kind: OwnerKind::System, pid: None, name: String::new(), alive: !segment.is_over() }
-    };
     Ok(Stat {
         kind: match choice.kind {
             layout::Kind::Mailbox => Kind::Mailbox,
@@ -305,8 +330,10 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
             (false, true) => Strategy::Kernel,
             (false, false) => Strategy::Shared,
         },
-        owner,
-        capacity: segment.geometry.capacity(),
+        owner: owner(segment),
+        size,
+        region,
+        capacity: segment.geometry.capacity().filter(|_| !is_data),
         depth: count.waiting,
         held: count.held,
         max_message: choice.longest(),
@@ -323,7 +350,9 @@ pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
         bytes: facts.map_or(segment.geometry.reserved(), |facts| facts.occupied) + segment.data_occupies(),
         chunk_bytes,
         chunk_waste: chunk_bytes.saturating_sub(segment.chunks.occupied()),
-        ceiling: if choice.sealed {
+        ceiling: if is_data {
+            0
+        } else if choice.sealed {
             sealed::Shape::of(choice).posted() as u64
         } else if choice.kernel {
             choice.capacity.saturating_mul(choice.longest())

@@ -15,6 +15,7 @@
 //! `unsafe` is allowed in this folder: a guard lends out the bytes of its buffer.
 #![allow(unsafe_code)]
 
+pub(crate) mod bare;
 mod changes;
 mod copies;
 pub(crate) mod edits;
@@ -23,12 +24,14 @@ mod own;
 pub(crate) mod places;
 pub(crate) mod reading;
 pub(crate) mod shown;
+pub(crate) mod stat;
 pub(crate) mod writing;
 
 use crate::domain::cleanup;
 use crate::domain::data::{self, Extent};
 use crate::domain::entry::Plan;
 use crate::domain::member::{self, Peer};
+use crate::domain::segment::Segment;
 use crate::error::Error;
 use crate::os::map::Map;
 use crate::os::{clock, cpu};
@@ -93,7 +96,7 @@ impl Hold {
         let first = layout.first();
         let extent = Extent { total: layout.total, first: &first };
         cpu::register_for_barriers();
-        let fill = |segment: &crate::domain::segment::Segment, map: &Map| {
+        let fill = |segment: &Segment, map: &Map| {
             layout.describe(Mapped::head_of(map), segment.id().words());
         };
         let (segment, map) = data::create_with_data(wish.domain, wish.name, plan, &extent, fill)?;
@@ -112,19 +115,7 @@ impl Hold {
         let Opened::Here(at) = opened else {
             return Err(Error::Damaged { name: wish.name.to_string(), what: "it is no region".into() });
         };
-        let (fd, length) = at.segment.open_data(writes)?;
-        let name = wish.name.as_str();
-        let too_long = || Error::Damaged { name: name.into(), what: "its data is longer than memory".into() };
-        let size = usize::try_from(length).map_err(|_| too_long())?;
-        let map = if writes { Map::new(fd.as_fd(), size) } else { Map::to_look_at(fd.as_fd(), size) };
-        let failed = |errno| crate::domain::failed("to map", &at.segment.path(), errno);
-        let map = map.map_err(failed)?;
-        if map.length() < Layout::least() {
-            return Err(Error::Damaged { name: name.into(), what: "its data is too short".into() });
-        }
-        map.reserve(0, Layout::least()).map_err(failed)?;
-        let layout = Layout::read(Mapped::head_of(&map), name, at.segment.id().words(), length)?;
-        let data = Mapped::new(map, layout);
+        let data = data_of(&at.segment, writes)?;
         Hold::new(at, data)
     }
 
@@ -234,8 +225,7 @@ impl Hold {
     pub(crate) fn close(&self) {
         if self.at.segment.is_ours() && self.at.member() == OWNER && self.at.segment.geometry.choice.owned {
             self.closed.store(true, Relaxed);
-            cleanup::finish(&self.at.segment);
-            let _ = cleanup::put_away(&self.at.segment);
+            end(&self.at);
         }
     }
 
@@ -252,18 +242,12 @@ impl Hold {
         self.at.segment.name.to_string()
     }
 
-    /// Whether whoever is named so is dead or gone.
     fn is_gone(&self, named: u64) -> bool {
-        let member = member_of(named);
-        let Ok(row) = self.at.segment.rows.get(member) else { return false };
-        let is = || is_generation(named, member::generation(row));
-        !is() || self.at.segment.is_dead(member) || !is()
+        is_gone(&self.at.segment, named)
     }
 
-    /// Who is named so.
     fn peer(&self, named: u64) -> Peer {
-        let row = self.at.segment.rows.get(member_of(named));
-        row.map_or(Peer { pid: 0, name: String::new() }, member::peer)
+        peer(&self.at.segment, named)
     }
 
     /// The newest version's number.
@@ -287,6 +271,52 @@ impl Hold {
             self.at.segment.ring_for_message(&self.quiet);
         }
         self.at.segment.ring_for_room(&self.quiet);
+    }
+}
+
+/// Opens and maps the file beside a segment, which has so many bytes at least.
+fn map_of(segment: &Segment, writes: bool, least: usize) -> Result<(Map, u64), Error> {
+    let damaged = |what: &str| Error::Damaged { name: segment.name.to_string(), what: what.into() };
+    let (fd, length) = segment.open_data(writes)?;
+    let size = usize::try_from(length).map_err(|_| damaged("its data is longer than memory"))?;
+    if size < least {
+        return Err(damaged("its data is too short"));
+    }
+    let failed = |errno| crate::domain::failed("to map", &segment.path(), errno);
+    let map = if writes { Map::new(fd.as_fd(), size) } else { Map::to_look_at(fd.as_fd(), size) };
+    let map = map.map_err(failed)?;
+    map.reserve(0, least).map_err(failed)?;
+    Ok((map, length))
+}
+
+/// A region's data.
+fn data_of(segment: &Segment, writes: bool) -> Result<Mapped, Error> {
+    let (map, length) = map_of(segment, writes, Layout::least())?;
+    let name = segment.name.as_str();
+    let layout = Layout::read(Mapped::head_of(&map), name, segment.id().words(), length)?;
+    Ok(Mapped::new(map, layout))
+}
+
+/// Whether whoever is named so is dead or gone.
+fn is_gone(segment: &Segment, named: u64) -> bool {
+    let member = member_of(named);
+    let Ok(row) = segment.rows.get(member) else { return false };
+    let is = || is_generation(named, member::generation(row));
+    !is() || segment.is_dead(member) || !is()
+}
+
+/// Who is named so.
+fn peer(segment: &Segment, named: u64) -> Peer {
+    let row = segment.rows.get(member_of(named));
+    row.map_or(Peer { pid: 0, name: String::new() }, member::peer)
+}
+
+/// Ends it for everybody, if this process owns it.
+fn end(at: &Attachment) {
+    let segment = &at.segment;
+    if segment.is_ours() && at.member() == OWNER && segment.geometry.choice.owned {
+        cleanup::finish(segment);
+        let _ = cleanup::put_away(segment);
     }
 }
 

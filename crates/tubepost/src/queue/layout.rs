@@ -258,6 +258,24 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
+    /// Lays out what has the name of data, which is elsewhere.
+    pub(crate) fn of_data(kind: Kind, variable: bool, owned: bool, format: &str) -> Result<Geometry, Error> {
+        Geometry::new(Choice {
+            kind,
+            capacity: 1,
+            places: 0,
+            max_message: 0,
+            align: 1,
+            variable,
+            owned,
+            kernel: false,
+            sealed: false,
+            format_length: format.len() as u64,
+            ceiling: LEAST_CHUNK,
+            answers: 0,
+        })
+    }
+
     /// Lays a mailbox out, or says which choice is not possible.
     pub(crate) fn new(choice: Choice) -> Result<Geometry, Error> {
         possible(&choice)?;

@@ -139,6 +139,10 @@ impl Editing {
     pub(crate) fn buffer(self) -> Option<Buffer> {
         (self.0 & 1 != 0).then(|| Buffer::of(self.0 >> 1))
     }
+    /// Whether it began before what was present then.
+    pub(crate) fn is_older_than(self, current: Current) -> bool {
+        ahead(self.0 >> 7, current.hold()) < 0
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -159,6 +163,8 @@ mod tests {
             assert!(Row::pinned(current).is_as_new_as(current));
             assert!(!Row::pinned(before).is_as_new_as(current) && Row::pinned(current).is_as_new_as(before));
             assert_eq!(Editing::new(current, Buffer(5)).buffer(), Some(Buffer(5)));
+            assert!(Editing::new(before, Buffer(5)).is_older_than(current));
+            assert!(!Editing::new(current, Buffer(5)).is_older_than(current));
         }
     }
 

@@ -1,0 +1,158 @@
+//! What is told of a region: its version, who writes and reads, what is set aside.
+//!
+//! Who looks needs no right to write, and no place among the members: the words are read where they are, and nothing is written.
+
+use super::{Hold, data_of, is_gone, peer};
+use crate::domain::member::Peer;
+use crate::domain::segment::Segment;
+use crate::domain::stat::{self, Stat};
+use crate::error::Error;
+use crate::os::clock;
+use crate::versions::mapped::{Mapped, Readers};
+use crate::versions::words::{Buffer, Current, Editing, Row};
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
+use std::time::Duration;
+
+/// How often to look again for a version that is present while its number is read.
+const TRIES: u32 = 64;
+
+/// What there is to know about a region at one moment, beside what is known of everything.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-region-stat-{}", std::process::id());
+/// # let domain = tubepost::Domain::open(&dir)?;
+/// let region = tubepost::Region::<u64>::options().domain(&domain).own("counter")?;
+/// let before = region.read()?;
+/// region.set(&7)?;
+/// let stat = domain.stat("counter")?;
+/// assert_eq!(stat.size, Some(8));
+/// let about = stat.region.unwrap();
+/// assert_eq!((about.version, about.readers, about.readers_behind), (2, 1, 1));
+/// assert_eq!((about.set_aside, about.writer), (1, None));
+/// # drop(before);
+/// # drop(region);
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegionStat {
+    /// The number of the newest version.
+    pub version: u64,
+    /// The longest lease of a writer.
+    pub lease_max: Duration,
+    /// Who writes now.
+    pub writer: Option<RegionWriter>,
+    /// How many wait to write.
+    pub writers_waiting: u32,
+    /// How many versions are lent to readers at this moment; those of a dead one too, until somebody needs the memory …
+    pub readers: u32,
+    /// … and how many of those are not the newest one.
+    pub readers_behind: u32,
+    /// How many buffers are set aside: older versions that are read, and what late writers edit still.
+    pub set_aside: u32,
+    /// How many bytes of memory the data occupies, in all versions; [`Stat::bytes`](crate::Stat::bytes) has the rest too.
+    pub data_bytes: u64,
+}
+
+/// Who writes to a region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegionWriter {
+    /// The process.
+    pub who: Peer,
+    /// Whether it lives. The next writer takes over from one that does not.
+    pub alive: bool,
+    /// How long it may write once somebody waits.
+    pub lease: Duration,
+    /// For how long somebody has waited, if anybody does.
+    pub waited_for: Option<Duration>,
+}
+
+impl RegionStat {
+    /// What is known of a region that is not open, and how many bytes of data it has.
+    pub(crate) fn of(segment: &Segment) -> Result<(u64, RegionStat), Error> {
+        let data = data_of(segment, false)?;
+        let told = tell(segment, &data, &segment.readers());
+        Ok((data.layout.shape.length, told))
+    }
+}
+
+impl Hold {
+    pub(crate) fn stat(&self) -> Result<Stat, Error> {
+        self.usable()?;
+        let region = tell(&self.at.segment, &self.data, &self.readers);
+        stat::with(&self.at.segment, Some(self.data.layout.shape.length), Some(region))
+    }
+}
+
+/// What is present, and its version's number; while many are committed, one of those.
+fn newest(data: &Mapped) -> (Current, u64) {
+    let load = || Current(data.head().present.current.load(SeqCst));
+    let mut seen = load();
+    for _ in 0..TRIES {
+        let version = data.buffer_head(seen.buffer()).version.load(Acquire);
+        match load() {
+            same if same == seen => return (seen, version),
+            other => seen = other,
+        }
+    }
+    (seen, data.buffer_head(seen.buffer()).version.load(Acquire))
+}
+
+fn tell(segment: &Segment, data: &Mapped, readers: &Readers) -> RegionStat {
+    let (seen, version) = newest(data);
+    let (mut all, mut behind, mut aside) = (0, 0, 0);
+    for row in 0..readers.number() {
+        let Ok(row) = readers.get(row) else { continue };
+        let says = Row(row.word.load(Acquire));
+        let Some(buffer) = says.buffer() else { continue };
+        all += 1;
+        if buffer != seen.buffer() && !says.is_as_new_as(seen) {
+            behind += 1;
+            aside |= buffer.bit();
+        }
+    }
+    let mut waiting = 0;
+    for seat in (0..data.seats()).filter(|seat| data.back_seat(*seat).is_ok()) {
+        let words = data.seat(seat);
+        waiting += u32::from(words.turn.load(Acquire) != 0);
+        let editing = Editing(words.editing.load(Acquire));
+        // Not who holds it, nor who comes to.
+        if editing.is_older_than(seen) && !(seen.is_held() && seen.seat() == seat) {
+            aside |= editing.buffer().filter(|buffer| *buffer != seen.buffer()).map_or(0, Buffer::bit);
+        }
+    }
+    RegionStat {
+        version,
+        lease_max: Duration::from_nanos(data.layout.shape.lease),
+        writer: writer(segment, data, seen),
+        writers_waiting: waiting,
+        readers: all,
+        readers_behind: behind,
+        set_aside: aside.count_ones(),
+        data_bytes: segment.data_occupies(),
+    }
+}
+
+/// Who holds it.
+fn writer(segment: &Segment, data: &Mapped, seen: Current) -> Option<RegionWriter> {
+    if !seen.is_held() || data.back_seat(seen.seat()).is_err() {
+        return None;
+    }
+    let words = data.seat(seen.seat());
+    let owner = words.owner.load(Acquire);
+    let since = words.since.load(Acquire);
+    let waited = words.waited_for.load(Acquire) == seen.hold();
+    let longest = data.layout.shape.lease;
+    let lease = match words.lease.load(Acquire) {
+        0 => longest,
+        lease => lease.min(longest),
+    };
+    Some(RegionWriter {
+        who: peer(segment, owner),
+        alive: !is_gone(segment, owner),
+        lease: Duration::from_nanos(lease),
+        waited_for: waited.then(|| Duration::from_nanos(clock::coarse_everywhere().saturating_sub(since))),
+    })
+}
