@@ -14,7 +14,7 @@ pub use calls::{
     TryRecvError, TrySendError,
 };
 
-use advice::{absent, denied, names};
+use advice::{absent, another_kind, denied, names, owned};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -58,7 +58,7 @@ impl std::error::Error for Closed {}
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The name is not one that a mailbox can have.
+    /// The name is not one that a thing can have.
     #[error(
         "{name:?} is not a name: {why}; use components of letters, digits, '.', '_' and '-', \
          separated by '/', 1 to 255 bytes in all"
@@ -89,20 +89,19 @@ pub enum Error {
         /// The process that owned it.
         pid: u32,
     },
-    /// The name is taken by a mailbox that the system owns.
+    /// The name is taken by something that the system owns.
     #[error("{name:?} exists already; open it, choose another name, or remove it with `tubepost rm`")]
     Exists {
         /// The name.
         name: String,
     },
-    /// A living process owns it: nobody else creates, receives from or removes it.
-    #[error(
-        "{name:?} is owned by process {pid} ({owner}), which alone receives from it; send to it, choose another \
-         name, end that process, or take it away by `tubepost rm --force`"
-    )]
+    /// A living process owns it: nobody else creates or removes it, or receives from it.
+    #[error("{}", owned(name, is, owner, *pid))]
     Owned {
         /// The name.
         name: String,
+        /// What it is.
+        is: &'static str,
         /// The owner's member name.
         owner: String,
         /// The owner's process id.
@@ -132,7 +131,7 @@ pub enum Error {
         pid: u32,
     },
     /// The name stands for something else.
-    #[error("{name:?} is {is}, not {wanted}; `tubepost ls` shows what exists")]
+    #[error("{}", another_kind(name, is, wanted))]
     WrongKind {
         /// The name.
         name: String,
@@ -141,10 +140,8 @@ pub enum Error {
         /// What it was to be.
         wanted: &'static str,
     },
-    /// Both sides disagree about what a message is.
-    #[error(
-        "{name:?} carries {theirs}, but this side wants {ours}; both sides have to name the same message format"
-    )]
+    /// Both sides disagree about what a message, or the data, is.
+    #[error("{name:?} carries {theirs}, but this side wants {ours}; both sides have to name the same format")]
     WrongFormat {
         /// The name.
         name: String,
@@ -246,7 +243,7 @@ pub enum Error {
     /// The file system that holds the domain is full.
     #[error(
         "no memory: {wanted} bytes were wanted in {}, {available} are available; free some, choose a smaller \
-         capacity or shorter messages, or a domain on a larger file system", path.display()
+         size or capacity, or shorter messages, or a domain on a larger file system", path.display()
     )]
     NoMemory {
         /// How many bytes were wanted.
@@ -397,7 +394,7 @@ pub enum Error {
         max: u32,
     },
     /// The handle belongs to the process from which this one was forked.
-    #[error("this handle belongs to the parent process; open the mailbox again after fork()")]
+    #[error("this handle belongs to the parent process; open it again after fork()")]
     Forked,
     /// Another process is just creating or removing this name and does not finish (it may be stopped).
     #[error("another process is busy creating or removing {name:?}; try again")]
@@ -409,11 +406,13 @@ pub enum Error {
     /// in a function that returns this type.
     #[error(transparent)]
     Closed(#[from] Closed),
-    /// No room or no message now; from a `try_` call, as for [`Closed`](Self::Closed).
-    #[error("this would have to wait: the mailbox is full, or there is no message")]
+    /// No room or no message now, from a `try_` call, as for [`Closed`](Self::Closed); or another writes to a region.
+    #[error("this would have to wait: there is no room, or no message, or it is another's turn")]
     WouldWait,
-    /// No room or no message in time; as for [`Closed`](Self::Closed).
-    #[error("this would have to wait longer: the mailbox is full, or there is no message")]
+    /// No room, no message, no turn to write, or no change in time; as for [`Closed`](Self::Closed).
+    #[error(
+        "this would have to wait longer: there is no room, no message, no change, or it is another's turn"
+    )]
     TimedOut,
     /// The owner shut the connection by which this handle sends, and goes on: it has as many connections as it takes of one user, or took what came
     /// by this one for rubbish.

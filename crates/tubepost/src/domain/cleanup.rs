@@ -16,6 +16,7 @@ use super::stat::Listed;
 use crate::error::{Closed, Error};
 use crate::queue::layout::{Kind, ROWS, SENDER};
 use crate::queue::slots::Member;
+use crate::strategy::shared::attach::spell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -196,7 +197,7 @@ pub(crate) fn enter(fd: &OwnedFd, segment: &Segment, member: &str, receives: boo
 }
 
 impl Domain {
-    /// Removes a mailbox that the system owns, or what a dead process left (its mailbox, the name under which it
+    /// Removes a mailbox, a region or a segment that the system owns, or what a dead process left (its mailbox, the name under which it
     /// joined, a link by which it was to receive): it is closed for everybody who uses it. Gives the number of
     /// messages that nobody collected.
     ///
@@ -219,14 +220,14 @@ impl Domain {
         self.remove_if(name, |_| false)
     }
 
-    /// As [`remove`](Self::remove), also a mailbox that a living process owns. That process is told
-    /// that it is closed when it next receives.
+    /// As [`remove`](Self::remove), also a mailbox, a region or a segment that a living process owns. That process is told
+    /// that it is closed when it next receives, or uses it.
     ///
     /// # Errors
     ///
     /// As for [`remove`](Self::remove), [`Error::Owned`] excepted.
     pub fn remove_owned(&self, name: &str) -> Result<Closed, Error> {
-        self.remove_if(name, |kind| kind == Kind::Mailbox)
+        self.remove_if(name, |kind| kind == Kind::Mailbox || kind.is_data())
     }
 
     /// Also what a living process has, if it is of such a kind.
@@ -256,7 +257,9 @@ impl Domain {
 pub(super) fn in_use(segment: &Segment) -> Error {
     let (name, member::Peer { name: owner, pid }) = (segment.name.to_string(), segment.owner());
     match segment.geometry.choice.kind {
-        Kind::Mailbox | Kind::Region | Kind::Bare => Error::Owned { name, owner, pid },
+        kind @ (Kind::Mailbox | Kind::Region | Kind::Bare) => {
+            Error::Owned { name, is: spell(kind), owner, pid }
+        }
         Kind::Process => Error::Joined { name, pid },
         Kind::Link { .. } => Error::Linked { name, receiver: owner, pid },
     }

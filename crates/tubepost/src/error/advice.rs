@@ -17,7 +17,7 @@ pub struct Whose {
     pub user: u32,
     /// The group that its mode speaks of.
     pub group: u32,
-    /// Who may receive (r) and send (w), as permission bits; of what could not even be opened, those of its file.
+    /// Who may receive or read (r), and send or write (w), as permission bits; of what could not even be opened, those of its file.
     pub mode: u32,
 }
 
@@ -41,12 +41,15 @@ pub(super) fn denied(doing: &str, path: &Path, whose: Option<&Whose>) -> String 
         "to send to" => "gives you no right to send (w)",
         "to receive from" => "gives you no right to receive (r)",
         "to read" => "gives you no right to read (r)",
-        "to write" => "gives you no right to write (w), or this process opened it to read",
+        "to write" => "gives you no right to write (w), or this process opened it to read (r)",
         "to remove" => "does not matter for that: only this user, and the domain's, may",
-        _ => "gives you no right to send (w) or to receive (r)",
+        _ => "gives you no right to send or write (w), nor to receive or read (r)",
     };
     let ask = match doing {
         "to remove" => "ask its owner",
+        "to write" => {
+            "open it to write, or to read only, or ask its owner to make it with a mode, and for a group, that does"
+        }
         _ => "ask its owner to make it with a mode, and for a group, that does",
     };
     format!(
@@ -62,9 +65,35 @@ pub(super) fn absent(name: &str, domain: &Path, wanted: &str) -> String {
             "have it join, by `tubepost link`, `tubepost inbox`, or `Process::join` in a program",
         ),
         "a link" => ("no link", "the processes at its ends set it up when they use it"),
+        "a region" => (
+            "no region",
+            "start its owner, or create it, by `tubepost region create`, or `Region::options` in a program",
+        ),
+        "a segment" => ("no segment", "start its owner, or create it, by `Segment::options` in a program"),
         _ => ("nothing", "start its owner, or create it"),
     };
     format!("{what} is called {name:?} in {}; {do_this}; `tubepost ls` shows what exists", domain.display())
+}
+
+/// The text of `WrongKind`.
+pub(super) fn another_kind(name: &str, is: &str, wanted: &str) -> String {
+    let do_this = match is {
+        "a region" => "read and write it by `tubepost region`, or `Region` in a program; ",
+        "a segment" => "open it by `Segment` in a program; ",
+        _ => "",
+    };
+    format!("{name:?} is {is}, not {wanted}; {do_this}`tubepost ls` shows what exists")
+}
+
+/// The text of `Owned`.
+pub(super) fn owned(name: &str, is: &str, owner: &str, pid: u32) -> String {
+    let what = match is {
+        "a mailbox" => format!("owned by process {pid} ({owner}), which alone receives from it; send to it"),
+        _ => format!("{is} of process {pid} ({owner}), with which it ends; open it"),
+    };
+    format!(
+        "{name:?} is {what}, choose another name, end that process, or take it away by `tubepost rm --force`"
+    )
 }
 
 /// Who uses something, for people.

@@ -61,7 +61,8 @@ pub(crate) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attac
         }
         if receives && segment.geometry.choice.owned && !wish.kind.is_data() {
             let owner = segment.owner();
-            return Err(Error::Owned { name: name(), owner: owner.name, pid: owner.pid });
+            let is = spell(wish.kind);
+            return Err(Error::Owned { name: name(), is, owner: owner.name, pid: owner.pid });
         }
         if segment.geometry.choice.kernel {
             return Ok(Opened::Elsewhere);
@@ -134,7 +135,7 @@ fn carries(wish: &Wish<'_>, theirs: &Format) -> Result<(), Error> {
 }
 
 /// What people call it.
-fn spell(kind: Kind) -> &'static str {
+pub(crate) fn spell(kind: Kind) -> &'static str {
     match kind {
         Kind::Mailbox => "a mailbox",
         Kind::Process => "a process",
