@@ -1,5 +1,7 @@
 //! The command line: every verb and flag, defined once. Help, completions and man pages come from here.
 
+pub mod region;
+
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -24,7 +26,8 @@ Examples:
 Exit codes:
   0 done   1 failed   2 usage, a bad name too   3 would wait, or waited too long
   4 no such name, or its owner is dead   5 closed while it was used: its owner went, or it was
-  removed; of a link, the other process died   130, 143 ended by SIGINT, SIGTERM")]
+  removed; of a link, the other process died   6 a region was held for longer than the lease
+  130, 143 ended by SIGINT, SIGTERM")]
 pub struct Cli {
     /// Where mailboxes are: a name, or a path if it has a '/'; created if missing
     /// [default: what TUBEPOST_DOMAIN says, else the user's own on /dev/shm]
@@ -171,7 +174,23 @@ It stays when everybody who uses it has ended, messages included, until `tubepos
 or the machine restarts.")]
     Create(Create),
 
-    /// Remove a mailbox, with the messages that wait in it, or what a dead process left
+    /// Shared data with readers, writers and leases: create, write, read, watch, hold
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  tubepost region create board 64KiB
+  tubepost region write board < notice.txt
+  tubepost region read board --len 100
+  tubepost region watch board
+
+Readers have a whole version, always, and wait for nobody. Writers take turns; one that holds the
+region for longer than its lease while another waits has changed nothing. `tubepost stat board`
+shows who reads and writes, `tubepost rm board` removes it."
+    )]
+    Region(region::Region),
+
+    /// Remove a mailbox, with the messages that wait in it, a region, or what a dead process left
     #[command(after_help = "\
 Examples:
   tubepost rm jobs
@@ -181,9 +200,9 @@ Whoever uses it is told that it is closed (exit code 5). The name of a process t
 link (alice~bob), go with the processes: those of the living are refused, also with --force; those
 of the dead are removed.")]
     Rm {
-        /// The mailbox; or a process, or a link, of the dead
+        /// The mailbox, region or segment; or a process, or a link, of the dead
         name: String,
-        /// Also a mailbox that a living process owns
+        /// Also if a living process owns it
         #[arg(long)]
         force: bool,
     },
@@ -194,21 +213,22 @@ Examples:
   tubepost ls
   tubepost ls --json | jq -r '.[] | select(.depth > 0) | .name'
 
-Files that are damaged, or no mailboxes at all, are reported on standard error.")]
+Regions and segments have a table of their own, behind that of mailboxes. Files that are damaged, or
+none of ours at all, are reported on standard error.")]
     Ls {
         /// One JSON array
         #[arg(long)]
         json: bool,
     },
 
-    /// Show everything there is to know about one mailbox, process or link
+    /// Show everything there is to know about one mailbox, process, link or region
     #[command(after_help = "\
 Examples:
   tubepost stat jobs
   tubepost stat jobs --json | jq .depth
   tubepost stat alice~bob            the way from alice to bob")]
     Stat {
-        /// The mailbox; the process; or the link, as who sends, '~', who receives
+        /// The mailbox, process, region or segment; or the link, as who sends, '~', who receives
         name: String,
         /// One JSON object
         #[arg(long)]

@@ -9,6 +9,7 @@
 //! | 3 | would wait, or waited too long |
 //! | 4 | no such name, or its owner is dead |
 //! | 5 | closed: the owner went while the mailbox was in use, or it was removed; the other end of a link died |
+//! | 6 | a region was held for longer than the lease |
 //! | 130, 143 | interrupted, terminated |
 
 use std::fmt::Display;
@@ -71,6 +72,22 @@ impl Failure {
         Self::new(5, format_args!("it died (process {pid}); what it sent before was received"))
     }
 
+    /// 3: others wrote to a region all the time.
+    pub fn not_our_turn() -> Self {
+        would_wait(NOT_OUR_TURN)
+    }
+
+    /// 6: a version was kept for longer than the lease after there was a newer one.
+    pub fn kept_too_long(version: u64, lease: std::time::Duration) -> Self {
+        Self::new(
+            6,
+            format_args!(
+                "there is a newer version than {version}, which was kept for longer than the lease of {lease:?}; it \
+                 stayed as it was"
+            ),
+        )
+    }
+
     /// An end that was asked for and needs no words.
     pub fn quiet(code: u8) -> Self {
         Self::new(code, "")
@@ -118,7 +135,8 @@ impl From<Error> for Failure {
             Error::BadName { .. } | Error::BadOption { .. } => 2,
             Error::WouldWait | Error::TimedOut => 3,
             Error::NoSuchName { .. } | Error::OwnerGone { .. } => 4,
-            Error::Closed(_) => 5,
+            Error::Closed(_) | Error::Ended { .. } => 5,
+            Error::LeaseExpired { .. } => 6,
             _ => 1,
         };
         Self::new(code, error)
@@ -143,6 +161,8 @@ const NOBODY_WAITS: &str = "nobody is waiting to receive, and a mailbox of capac
      receiver, or wait for one with --timeout";
 const NOBODY_CAME: &str =
     "nobody came to receive within --timeout, and a mailbox of capacity 0 keeps no messages";
+const NOT_OUR_TURN: &str =
+    "it was others' turn to write for as long as --timeout allows; nothing was changed";
 const UNCOLLECTED: &str = "nobody received the message within --timeout; it was withdrawn";
 const NOT_COLLECTED: &str = "the message was not received";
 const UNKNOWN: &str = "whether the message was received is not known";

@@ -20,6 +20,7 @@ mod manual;
 mod output;
 mod quantity;
 mod recv;
+mod region;
 mod rm;
 mod run;
 mod scratch;
@@ -64,6 +65,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Inbox(args) => inbox::run(&domain()?, args),
         Verb::Tell(args) => tell::run(&domain()?, args),
         Verb::Create(args) => create::run(&domain()?, args),
+        Verb::Region(verb) => region::run(&domain()?, verb),
         Verb::Rm { name, force } => rm::run(&domain()?, name, *force),
         Verb::Ls { json } => show::ls(&domain()?, *json),
         Verb::Stat { name, json } => show::stat(&domain()?, name, *json),

@@ -1,5 +1,7 @@
 //! `tubepost ls`, `stat` and `gc`: what exists, shown to people and to programs.
 
+pub mod data;
+
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -9,14 +11,31 @@ use crate::exit::{Failure, complain, printable};
 use crate::output::{print, print_json};
 use crate::table::{self, table};
 
-/// A mailbox as the JSON shows it.
+/// Whatever it is, as the JSON shows it.
 #[derive(Serialize)]
-struct Shown<'a> {
+#[serde(untagged)]
+enum Shown<'a> {
+    Messages(Box<Mailbox<'a>>),
+    Data(Box<data::Shown<'a>>),
+}
+
+impl<'a> Shown<'a> {
+    fn new(stat: &'a Stat) -> Self {
+        match stat.size {
+            Some(_) => Self::Data(data::Shown::new(stat).into()),
+            None => Self::Messages(Mailbox::new(stat).into()),
+        }
+    }
+}
+
+/// A mailbox, a process or a link as the JSON shows it.
+#[derive(Serialize)]
+struct Mailbox<'a> {
     kind: String,
     name: &'a str,
     id: String,
     strategy: String,
-    owner: ShownOwner,
+    owner: Owner,
     capacity: Option<u64>,
     depth: u64,
     held: u64,
@@ -41,24 +60,26 @@ struct Shown<'a> {
 }
 
 #[derive(Serialize)]
-struct ShownOwner {
+struct Owner {
     kind: String,
     pid: Option<u32>,
     alive: bool,
 }
 
-impl<'a> Shown<'a> {
+impl Owner {
+    fn new(stat: &Stat) -> Self {
+        Self { kind: stat.owner.kind.to_string(), pid: stat.owner.pid, alive: stat.owner.alive }
+    }
+}
+
+impl<'a> Mailbox<'a> {
     fn new(stat: &'a Stat) -> Self {
         Self {
             kind: stat.kind.to_string(),
             name: &stat.name,
             id: stat.id.to_string(),
             strategy: stat.strategy.to_string(),
-            owner: ShownOwner {
-                kind: stat.owner.kind.to_string(),
-                pid: stat.owner.pid,
-                alive: stat.owner.alive,
-            },
+            owner: Owner::new(stat),
             capacity: stat.capacity,
             depth: stat.depth,
             held: stat.held,
@@ -127,6 +148,15 @@ fn waiting(stat: &Stat) -> String {
 }
 
 fn portrait(stat: &Stat) -> String {
+    let lines = if stat.size.is_some() { data::lines(stat) } else { lines(stat) };
+    let mut text = format!("{}\n", printable(&stat.name));
+    for (what, value) in lines {
+        let _ = writeln!(text, "  {what:<9} {value}");
+    }
+    text
+}
+
+fn lines(stat: &Stat) -> Vec<(&'static str, String)> {
     let variable = if stat.variable { "up to" } else { "exactly" };
     let mut lines = vec![
         ("kind", format!("{}, {}", stat.kind, by(stat.strategy))),
@@ -150,11 +180,7 @@ fn portrait(stat: &Stat) -> String {
         let shut = format!("{}, for rubbish or limits", plural(stat.shut, "connection"));
         lines.insert(lines.len() - 1, ("shut", shut));
     }
-    let mut text = format!("{}\n", printable(&stat.name));
-    for (what, value) in lines {
-        let _ = writeln!(text, "  {what:<9} {value}");
-    }
-    text
+    lines
 }
 
 /// How many came out, and for how many of them nobody had any use.
@@ -198,6 +224,11 @@ fn permissions(stat: &Stat) -> String {
         OwnerKind::Process => stat.mode & 0o622,
         _ => stat.mode,
     };
+    whose_may(bits, may)
+}
+
+/// Who else may do what, by these bits.
+fn whose_may(bits: u32, may: impl Fn(u32) -> Option<&'static str>) -> String {
     let whose = [("its group may", bits >> 3), ("others may", bits)];
     let words: Vec<_> =
         whose.into_iter().filter_map(|(who, bits)| may(bits).map(|what| format!("{who} {what}"))).collect();

@@ -160,6 +160,7 @@ impl Lent<'_> {
         self.is_expired_after(self.pinned.hold.data.layout.shape.lease)
     }
 
+    /// With a lease of so many nanoseconds.
     pub(crate) fn is_expired_after(&self, lease: u64) -> bool {
         self.pinned.is_expired(lease)
     }
