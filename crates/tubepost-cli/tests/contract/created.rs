@@ -187,16 +187,16 @@ fn it_is_given_to_a_group_by_name_or_number() {
 
 /// The user and group that nobody is.
 const NOBODY: u32 = 65534;
-const CREW: u32 = 54321;
+pub const CREW: u32 = 54321;
 
 /// The command, run by another user: from a copy, for that user may not reach where it was built.
-struct Another {
+pub struct Another {
     directory: PathBuf,
 }
 
 impl Another {
     /// None if we are not permitted to be somebody else.
-    fn new(test: &str) -> Option<Self> {
+    pub fn new(test: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             skip(test, "needs root, to become somebody else");
             return None;
@@ -212,7 +212,7 @@ impl Another {
         Some(Self { directory })
     }
 
-    fn run(&self, scene: &Scene, group: u32, args: &[&str]) -> Ended {
+    pub fn run(&self, scene: &Scene, group: u32, args: &[&str]) -> Ended {
         let mut command = std::process::Command::new(self.directory.join("tubepost"));
         command.args(args).env("TUBEPOST_DOMAIN", &scene.domain).current_dir("/");
         command.stdin(std::process::Stdio::null());

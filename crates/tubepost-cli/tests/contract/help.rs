@@ -2,7 +2,10 @@
 
 use crate::scene::{Running, Scene, bare};
 
-const VERBS: [&str; 17] = [
+/// What `region` has.
+const OF_REGION: [&str; 5] = ["create", "write", "read", "watch", "hold"];
+
+const VERBS: [&str; 18] = [
     "demo",
     "send",
     "recv",
@@ -13,6 +16,7 @@ const VERBS: [&str; 17] = [
     "inbox",
     "tell",
     "create",
+    "region",
     "rm",
     "ls",
     "stat",
@@ -31,6 +35,10 @@ fn every_verb_has_help_with_examples() {
         assert!(own.contains("Example") && own.contains(&format!("tubepost {verb}")), "{verb}: {own}");
         let width = own.lines().map(|line| line.chars().count()).max();
         assert!(width <= Some(110), "{verb}'s help is {width:?} wide");
+    }
+    for verb in OF_REGION {
+        let own = Running::start(&mut bare(&["region", verb, "--help"])).end().code(0).quietly().text();
+        assert!(own.contains("Example") && own.contains(&format!("tubepost region {verb}")), "{verb}: {own}");
     }
     assert!(help.contains("Exit codes") && help.contains("--domain"));
 }
@@ -66,6 +74,7 @@ fn there_is_a_man_page_for_each_verb() {
         .collect();
     pages.sort_unstable();
     let mut expected: Vec<_> = VERBS.iter().map(|verb| format!("tubepost-{verb}.1")).collect();
+    expected.extend(OF_REGION.iter().map(|verb| format!("tubepost-region-{verb}.1")));
     expected.push("tubepost.1".to_string());
     expected.sort_unstable();
     assert_eq!(pages, expected);

@@ -10,6 +10,7 @@ mod help;
 mod linked;
 mod places;
 mod receiving;
+mod regions;
 mod run_told;
 mod running;
 mod scene;

@@ -219,7 +219,7 @@ fn only_its_owner_receives_from_a_mailbox_of_a_process() {
     let mut owner = start_owner(&place, "box", &ROWS[1]);
     let error = Receiver::<u64>::options().domain(place.domain()).open("box").expect_err("it is owned");
     match &error {
-        Error::Owned { name, owner: called, pid } => {
+        Error::Owned { name, owner: called, pid, .. } => {
             assert_eq!((&**name, &**called, *pid), ("box", "owner", owner.pid()));
         }
         other => panic!("{other}"),

@@ -43,6 +43,8 @@
 //! | `tasks` | futures on any executor: the same promises; dropped, they have done nothing |
 //! | `ready` | descriptors that say when a mailbox is ready, in anybody's event loop |
 //! | `select` | one thread that waits for several mailboxes |
+//! | `bare` | segments: memory with a name, whose it is, and whether it is over |
+//! | `regions_told` | what is told of a region: who writes and reads, what is set aside |
 //! | `agreement` | formats and names: each refusal shows both sides |
 
 #[path = "../stage/mod.rs"]
@@ -53,6 +55,7 @@ mod alone;
 mod answers;
 mod asking;
 mod awaited;
+mod bare;
 mod batches;
 mod calls;
 mod capacity;
@@ -87,6 +90,7 @@ mod regions;
 mod regions_kept;
 mod regions_leases;
 mod regions_turns;
+mod regions_told;
 mod removal;
 mod rendezvous;
 mod rows;
@@ -108,6 +112,8 @@ fn role() {
         in_place::ROLES,
         links::ROLES,
         awaited::ROLES,
+        bare::ROLES,
+        regions_told::ROLES,
         pairs::ROLES,
         loans::ROLES,
         order::ROLES,
