@@ -46,7 +46,7 @@ fn several_processes_have_the_same_bytes() {
     assert_eq!((memory.len(), memory.as_ptr().addr() % 4096), (5000, 0));
     let mut counters = [0, 1].map(|_| Child::start("segment_counter", &[&place.arg()]));
     counters.iter_mut().for_each(|counter| counter.expect("counted"));
-    counters.map(Child::finish);
+    counters.into_iter().for_each(Child::finish);
     assert_eq!(word(&memory).load(Relaxed), 2 * TURNS);
     let reader = options(&place).format("count").open_to_read("bare").expect("it is there");
     assert!(!reader.is_writable() && !reader.is_over() && reader.id() == memory.id());
