@@ -34,6 +34,6 @@ pub fn of_questions(domain: &Domain, name: &str) -> Result<String, Failure> {
 }
 
 /// A fixed type has no label to take over; opening it says what it is.
-fn told(stat: Stat) -> String {
+pub fn told(stat: Stat) -> String {
     if stat.variable { stat.format } else { String::new() }
 }

@@ -18,8 +18,8 @@ const CURIOSITY: u64 = 64 << 20;
 pub fn run(domain: &Domain, verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::Create(args) => create(domain, args),
-        Verb::Write(args) => write(domain, args).map_err(|failure| failure.about(&args.name)),
-        Verb::Read(args) => read(domain, args).map_err(|failure| failure.about(&args.name)),
+        Verb::Write(args) => write(domain, args),
+        Verb::Read(args) => read(domain, args),
         Verb::Watch(args) => watch(domain, args),
         Verb::Hold(args) => hold(domain, args),
     }
@@ -58,7 +58,12 @@ fn create(domain: &Domain, args: &Create) -> Result<(), Failure> {
 
 /// Opens a region, whatever its bytes are.
 fn open(domain: &Domain, name: &str, writes: bool) -> Result<Region<[u8]>, Failure> {
-    let options = Region::<[u8]>::options().domain(domain).format(label::of(domain, name, None)?);
+    let mut options = Region::<[u8]>::options().domain(domain);
+    match domain.stat(name) {
+        Ok(stat) => options = options.format(label::told(stat)),
+        Err(Error::NoSuchName { .. }) => {} // which is told below
+        Err(error) => return Err(error.into()),
+    }
     Ok(if writes { options.open(name)? } else { options.open_to_read(name)? })
 }
 
@@ -78,11 +83,12 @@ fn write(domain: &Domain, args: &Write) -> Result<(), Failure> {
     let ending = Ending::install()?;
     let region = open(domain, &args.name, true)?;
     end_when_told(ending, false);
-    let room = room(&region, args.at)?;
-    let data = input(&region, args.at, room)?;
+    let named = |failure: Failure| failure.about(&args.name);
+    let room = room(&region, args.at).map_err(named)?;
+    let data = input(&region, args.at, room).map_err(named)?;
     let writing = match args.timeout {
         Some(timeout) => region.write_timeout(timeout).map_err(|error| match error {
-            Error::TimedOut => Failure::not_our_turn(),
+            Error::TimedOut => named(Failure::not_our_turn()),
             other => other.into(),
         }),
         None => region.write().map_err(Failure::from),
@@ -114,12 +120,13 @@ fn read(domain: &Domain, args: &Read) -> Result<(), Failure> {
     let ending = Ending::install()?;
     let region = open(domain, &args.name, false)?;
     end_when_told(ending, true);
-    let room = room(&region, args.at)?;
+    let named = |failure: Failure| failure.about(&args.name);
+    let room = room(&region, args.at).map_err(named)?;
     let length = args.len.unwrap_or(room);
     if length > room {
         let (at, size) = (args.at, region.len());
         let text = format!("there are no {length} bytes from byte {at} on: it has {size} bytes");
-        return Err(Failure::failed(text));
+        return Err(named(Failure::failed(text)));
     }
     let (at, length) = (args.at as usize, length as usize);
     let version = region.read()?;

@@ -116,7 +116,12 @@ fn a_name_that_means_something_else_is_refused() {
     scene.run(&["region", "read", "jobs"]).code(1).complains(&["is a mailbox", "not a region"]);
     for verb in [&["read"][..], &["watch"], &["hold", "--read", "--for", "1s"]] {
         let args = [&["region"], verb, &["none"]].concat();
-        scene.run(&args).code(4).prints("").complains(&["none", "tubepost ls"]);
+        scene.run(&args).code(4).prints("").complains(&[
+            "no region",
+            "none",
+            "tubepost region create",
+            "tubepost ls",
+        ]);
     }
     scene.feed(&["region", "write", "none"], b"x").code(4).prints("").complains(&["none"]);
     scene.run(&["region", "hold", "board", "--for", "1s"]).code(2);
