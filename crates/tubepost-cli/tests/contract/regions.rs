@@ -254,6 +254,18 @@ fn regions_and_segments_are_shown_and_removed() {
 }
 
 #[test]
+fn without_its_data_it_is_damaged_and_can_be_removed() {
+    let scene = Scene::new();
+    create(&scene, "board", "64KiB", &[]);
+    let data = scene.files().into_iter().find(|file| file.ends_with("~data")).expect("a file beside it");
+    std::fs::remove_file(scene.domain.join(data)).expect("ours");
+    scene.run(&["stat", "board"]).code(1).prints("").complains(&["board", "damaged", "its data is gone"]);
+    scene.run(&["ls", "--json"]).code(0).prints("[]\n").complains(&["board", "damaged"]);
+    scene.run(&["rm", "board"]).code(0).quietly();
+    nothing_is_left(&scene);
+}
+
+#[test]
 fn the_mode_tells_who_may_read_and_write() {
     let Some(nobody) = Another::new("the_mode_tells_who_may_read_and_write") else { return };
     let scene = Scene::new();

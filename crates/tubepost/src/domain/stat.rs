@@ -122,7 +122,7 @@ pub struct Stat {
     pub strategy: Strategy,
     /// Who owns it.
     pub owner: Owner,
-    /// Of a region or a segment: how many bytes of data it has.
+    /// Of a region or a segment: how many bytes of data it has; 0 if it is over, and that can't be told.
     pub size: Option<u64>,
     /// Of a region: the rest of what is to be known of one.
     pub region: Option<RegionStat>,
@@ -296,12 +296,27 @@ pub(crate) fn owner(segment: &Segment) -> Owner {
 /// What is known of a mapped mailbox, or whatever it is.
 pub(crate) fn of(segment: &Segment) -> Result<Stat, Error> {
     match segment.geometry.choice.kind {
-        layout::Kind::Region => {
-            let (size, region) = RegionStat::of(segment)?;
-            with(segment, Some(size), Some(region))
-        }
-        layout::Kind::Bare => with(segment, Some(bare::size(segment)?), None),
+        layout::Kind::Region => match RegionStat::of(segment) {
+            Ok((size, region)) => with(segment, Some(size), Some(region)),
+            Err(error) => without_data(segment, error),
+        },
+        layout::Kind::Bare => match bare::size(segment) {
+            Ok(size) => with(segment, Some(size), None),
+            Err(error) => without_data(segment, error),
+        },
         _ => with(segment, None, None),
+    }
+}
+
+/// What is known if its data can't be read.
+fn without_data(segment: &Segment, error: Error) -> Result<Stat, Error> {
+    match error {
+        error if segment.is_over() => match error {
+            Error::NoSuchName { .. } if segment.is_nameless() => Err(error),
+            _ => with(segment, Some(0), None), // to be put away, whatever is left of it
+        },
+        Error::NoSuchName { name, .. } => Err(Error::Damaged { name, what: "its data is gone".into() }),
+        other => Err(other),
     }
 }
 

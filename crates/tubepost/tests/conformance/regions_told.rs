@@ -6,7 +6,7 @@ use tubepost::{Domain, Error, Kind, Region, RegionOptions, RegionStat};
 
 use crate::stage::{Child, Cue, Place, Role, eventually};
 
-pub const ROLES: &[Role] = &[("region_writer", write)];
+pub const ROLES: &[Role] = &[("region_writer", write), ("region_owner", own)];
 
 const LEASE: Duration = Duration::from_secs(3600);
 
@@ -23,6 +23,13 @@ fn write(cue: &mut Cue) {
     cue.say("writes");
     cue.hear();
     cue.say(writing.commit().expect("nobody took over"));
+}
+
+fn own(cue: &mut Cue) {
+    let domain = Domain::open(cue.arg(0)).expect("it is there");
+    let _region = options(&domain).own("told").expect("it is free");
+    cue.say("owned");
+    cue.hear();
 }
 
 fn told(domain: &Domain) -> RegionStat {
@@ -75,6 +82,30 @@ fn who_writes_and_reads_is_told() {
     assert_eq!((now.writers_waiting, now.version), (0, 2));
     assert_eq!(next.ask("commit"), "3");
     assert_eq!((told(domain).version, first[0]), (3, 0));
+}
+
+/// Whatever is left of a dead one's: it is listed, and goes.
+#[test]
+fn what_a_dead_owner_left_goes_with_its_data_or_without() {
+    let place = Place::new();
+    for removed in [false, true] {
+        let mut owner = Child::start("region_owner", &[&place.arg()]);
+        owner.expect("owned");
+        owner.kill();
+        let data = place.files().into_iter().find(|file| file.ends_with("~data")).expect("a file beside it");
+        if removed {
+            std::fs::remove_file(place.path().join(data)).expect("ours");
+        }
+        let listed = &place.domain().list().expect("it can be read")[0];
+        let stat = listed.stat.as_ref().expect("it is known for what it is");
+        assert_eq!((stat.kind, stat.owner.alive), (Kind::Region, false));
+        assert_eq!(stat.size, Some(if removed { 0 } else { 100 }));
+        assert!(
+            matches!(place.domain().stat("told"), Err(Error::OwnerGone { pid, .. }) if pid == owner.pid())
+        );
+        assert_eq!(place.domain().gc().expect("it can be read").removed, ["told"]);
+        assert_eq!(place.files(), Vec::<String>::new());
+    }
 }
 
 #[test]
