@@ -28,9 +28,7 @@ pub fn run(domain: &Domain, verb: &Verb) -> Result<(), Failure> {
 fn create(domain: &Domain, args: &Create) -> Result<(), Failure> {
     let mut options = Region::<[u8]>::options().domain(domain).size(args.size);
     if args.in_place {
-        return Err(Failure::failed(
-            "regions in place are not there yet; without --in-place it has a copy for each version in use",
-        ));
+        options = options.in_place();
     }
     if let Some(longest) = args.lease_max {
         options = options.lease_max(longest);
@@ -129,9 +127,10 @@ fn read(domain: &Domain, args: &Read) -> Result<(), Failure> {
         return Err(named(Failure::failed(text)));
     }
     let (at, length) = (args.at as usize, length as usize);
-    let version = region.read()?;
+    let mut data = vec![0; length];
+    region.read_at(at, &mut data)?;
     let mut out = output::buffered()?;
-    out.write_all(&version[at..at + length])?;
+    out.write_all(&data)?;
     Ok(out.flush()?)
 }
 
@@ -169,11 +168,11 @@ fn hold_to_write(region: &Region<[u8]>, args: &Hold, lease: Duration) -> Result<
 }
 
 fn hold_to_read(region: &Region<[u8]>, args: &Hold, lease: Duration) -> Result<(), Failure> {
-    let reading = region.read()?;
+    let reading = region.read_for(lease)?;
     let version = reading.version();
     complain(format_args!("{}: held to read, version {version}, lease {lease:?}", args.name));
     std::thread::sleep(args.duration);
-    if reading.is_expired_after(lease) {
+    if reading.is_expired() {
         return Err(Failure::kept_too_long(version, lease).about(&args.name));
     }
     Ok(())

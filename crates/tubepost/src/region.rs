@@ -471,11 +471,6 @@ impl<D: Data + ?Sized> Reading<'_, D> {
     pub fn is_expired(&self) -> bool {
         self.shown.is_expired()
     }
-
-    /// The same for a lease of one's own.
-    pub fn is_expired_after(&self, lease: Duration) -> bool {
-        self.lent.is_expired_after(u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX))
-    }
 }
 
 impl<D: Data + ?Sized> Deref for Reading<'_, D> {
