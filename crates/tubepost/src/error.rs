@@ -369,6 +369,16 @@ pub enum Error {
         /// Who uses them.
         holders: Vec<crate::peer::Peer>,
     },
+    /// A table has as many entries as it can have.
+    #[error(
+        "{name:?} has {capacity} entries, as many as it can have; remove some, or make one with a larger capacity"
+    )]
+    TableFull {
+        /// The table.
+        name: String,
+        /// The most there can be.
+        capacity: u64,
+    },
     /// As many readers as there can be read a region at this moment.
     #[error("{max} readers read {name:?} at this moment, as many as there can be; drop some guards first")]
     TooManyReaders {

@@ -12,6 +12,8 @@ use std::fmt;
 
 /// In a segment's text, between what questions are and what answers are. No label has it in it.
 const ANSWER: char = '\x1f';
+/// Between what keys are and what values are.
+const KEYED: char = '\x1e';
 /// Before the label of answers of variable length …
 const VARIABLE: char = 'v';
 /// … and before the description of those of a plain type.
@@ -50,6 +52,8 @@ enum Agreed {
     Variable(String),
     /// Of questions, and of their answers.
     Answered(Box<Format>, Box<Format>),
+    /// Of keys, and of their values.
+    Keyed(Box<Format>, Box<Format>),
 }
 
 impl Format {
@@ -90,7 +94,7 @@ impl Format {
     pub fn label(&self) -> Option<&str> {
         match &self.0 {
             Agreed::Variable(label) => Some(label),
-            Agreed::Fixed(_) => None,
+            Agreed::Fixed(_) | Agreed::Keyed(..) => None,
             Agreed::Answered(question, _) => question.label(),
         }
     }
@@ -100,11 +104,16 @@ impl Format {
         Format(Agreed::Answered(Box::new(question), Box::new(answer)))
     }
 
+    /// The format of a table of plain keys and values.
+    pub(crate) fn keyed(key: Format, value: Format) -> Format {
+        Format(Agreed::Keyed(Box::new(key), Box::new(value)))
+    }
+
     /// The format of the messages themselves, where they are answered.
     pub(crate) fn question(&self) -> &Format {
         match &self.0 {
             Agreed::Answered(question, _) => question,
-            Agreed::Fixed(_) | Agreed::Variable(_) => self,
+            Agreed::Fixed(_) | Agreed::Variable(_) | Agreed::Keyed(..) => self,
         }
     }
 
@@ -121,7 +130,7 @@ impl Format {
     pub fn answer(&self) -> Option<&Format> {
         match &self.0 {
             Agreed::Answered(_, answer) => Some(answer),
-            Agreed::Fixed(_) | Agreed::Variable(_) => None,
+            Agreed::Fixed(_) | Agreed::Variable(_) | Agreed::Keyed(..) => None,
         }
     }
 
@@ -148,6 +157,7 @@ impl Format {
     pub fn encode(&self) -> String {
         match &self.0 {
             Agreed::Fixed(text) | Agreed::Variable(text) => text.clone(),
+            Agreed::Keyed(key, value) => format!("{}{KEYED}{}", key.encode(), value.encode()),
             Agreed::Answered(question, answer) => {
                 let kind = if answer.is_variable() { VARIABLE } else { FIXED };
                 format!("{}{ANSWER}{kind}{}", question.encode(), answer.encode())
@@ -183,6 +193,9 @@ impl Format {
         if variable {
             return Format::labelled(text);
         }
+        if let Some((key, value)) = text.split_once(KEYED) {
+            return Ok(Format::keyed(Format::decode_plain(key)?, Format::decode_plain(value)?));
+        }
         Format::decode_plain(text)
     }
 
@@ -209,6 +222,7 @@ impl fmt::Display for Format {
             Agreed::Fixed(text) => f.write_str(text),
             Agreed::Variable(label) if label.is_empty() => f.write_str("bytes without a label"),
             Agreed::Variable(label) => write!(f, "bytes labelled {label:?}"),
+            Agreed::Keyed(key, value) => write!(f, "a table from {key} to {value}"),
             Agreed::Answered(question, answer) => write!(f, "{question}, answered by {answer}"),
         }
     }

@@ -146,6 +146,8 @@ mod strategy;
 #[cfg(all(feature = "futures", not(loom)))]
 mod stream;
 #[cfg(not(loom))]
+mod table;
+#[cfg(not(loom))]
 mod tasks;
 #[cfg(not(loom))]
 mod unbounded;
@@ -211,6 +213,8 @@ pub use select::{ReadyTimeoutError, Select, TryReadyError};
 pub use sender::{Sender, SenderOptions};
 #[cfg(all(feature = "futures", not(loom)))]
 pub use stream::{ReceiverStream, SenderSink};
+#[cfg(not(loom))]
+pub use table::{Table, TableEntry, TableOptions, TableReading, TableWriting};
 
 /// What `#[derive(Message)]` generates code against; not part of the API.
 #[doc(hidden)]

@@ -89,6 +89,8 @@ impl<D: Data + ?Sized> Clone for Region<D> {
 #[must_use]
 pub struct RegionOptions<D: Data + ?Sized> {
     common: Common,
+    /// Of what is built on a region of bytes.
+    format: Option<Format>,
     size: Option<u64>,
     lease: Duration,
     in_place: bool,
@@ -194,7 +196,16 @@ impl<D: Data + ?Sized> RegionOptions<D> {
         self.attach(name, false)
     }
 
+    /// What its bytes are, where that is no label.
+    pub(crate) fn formatted(mut self, format: Format) -> Self {
+        self.format = Some(format);
+        self
+    }
+
     fn format_of(&self) -> Result<Format, Error> {
+        if let Some(format) = &self.format {
+            return Ok(format.clone());
+        }
         D::format(self.common.label.as_deref()).map_err(|allowed| Error::BadOption {
             what: "the format",
             given: format!("{:?}", self.common.label.as_deref().unwrap_or_default()),
@@ -257,6 +268,7 @@ impl<D: Data + ?Sized> Region<D> {
     pub fn options() -> RegionOptions<D> {
         RegionOptions {
             common: Common::default(),
+            format: None,
             size: None,
             lease: LEASE,
             in_place: false,
@@ -416,6 +428,10 @@ impl<D: Data + ?Sized> Region<D> {
     #[allow(clippy::len_without_is_empty, reason = "no region is empty")]
     pub fn len(&self) -> usize {
         self.hold.length()
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.hold.at.segment.name.to_string()
     }
 
     /// The longest lease there is here.
