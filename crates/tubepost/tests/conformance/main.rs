@@ -38,6 +38,7 @@
 //! | `rendezvous` | capacity zero: who sends and who receives meet, and nothing lies in between |
 //! | `regions` | data in whole versions: what was not committed never was; formats and names |
 //! | `regions_turns` | writers take turns as they came; who waits sleeps, and is told when it is over |
+//! | `tables` | keys come and go as in a map, whoever writes; readers have one version of all |
 //! | `regions_leases` | who holds for too long, stands still or dies, holds up nobody |
 //! | `regions_kept` | versions that are kept: their memory, too many of them, edits of parts |
 //! | `tasks` | futures on any executor: the same promises; dropped, they have done nothing |
@@ -89,8 +90,8 @@ mod ready;
 mod regions;
 mod regions_kept;
 mod regions_leases;
-mod regions_turns;
 mod regions_told;
+mod regions_turns;
 mod removal;
 mod rendezvous;
 mod rows;
@@ -98,6 +99,7 @@ mod select;
 mod stepped;
 mod stepped_taking;
 mod stopped;
+mod tables;
 mod tasks;
 mod unwanted;
 mod variable;
@@ -131,5 +133,6 @@ fn role() {
         regions::ROLES,
         regions_kept::ROLES,
         regions_leases::ROLES,
+        tables::ROLES,
     ]);
 }
