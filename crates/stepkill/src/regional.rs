@@ -141,7 +141,7 @@ impl Survivor {
         self.is_known(&writing, writing.version());
         self.next += 1;
         self.data = letters::write((JUDGE, self.next), self.world.length);
-        if self.next % 3 == 0 && self.world.length > PARTS[1].1 {
+        if self.next.is_multiple_of(3) && self.world.length > PARTS[1].1 {
             // Only what is different; the letter before it stays in the rest.
             self.data = writing.to_vec();
             self.data[5000..6000].fill(self.next as u8);
@@ -233,7 +233,7 @@ impl Survivor {
             // Another one goes on.
             self.region = Some(Box::leak(Box::new(options(&self.domain).open(BOX).expect("it exists"))));
         }
-        if self.way % 2 == 0 {
+        if self.way.is_multiple_of(2) {
             self.read();
         }
         assert!(self.write(PATIENCE), "the next writer is held up");

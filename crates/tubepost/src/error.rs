@@ -103,7 +103,7 @@ pub enum Error {
         /// What it is.
         is: &'static str,
         /// The owner's member name.
-        owner: String,
+        owner: Box<str>,
         /// The owner's process id.
         pid: u32,
     },

@@ -258,7 +258,7 @@ pub(super) fn in_use(segment: &Segment) -> Error {
     let (name, member::Peer { name: owner, pid }) = (segment.name.to_string(), segment.owner());
     match segment.geometry.choice.kind {
         kind @ (Kind::Mailbox | Kind::Region | Kind::Bare) => {
-            Error::Owned { name, is: spell(kind), owner, pid }
+            Error::Owned { name, is: spell(kind), owner: owner.into(), pid }
         }
         Kind::Process => Error::Joined { name, pid },
         Kind::Link { .. } => Error::Linked { name, receiver: owner, pid },

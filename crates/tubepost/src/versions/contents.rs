@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 pub(crate) struct Edited {
     all: bool,
     /// Else these bytes, if any. (In a box, so that this is short.)
+    #[allow(clippy::box_collection, reason = "who changes everything, as most do, has one word for it")]
     ranges: Option<Box<Vec<Range<u64>>>>,
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attac
         if receives && segment.geometry.choice.owned && !wish.kind.is_data() {
             let owner = segment.owner();
             let is = spell(wish.kind);
-            return Err(Error::Owned { name: name(), is, owner: owner.name, pid: owner.pid });
+            return Err(Error::Owned { name: name(), is, owner: owner.name.into(), pid: owner.pid });
         }
         if segment.geometry.choice.kernel {
             return Ok(Opened::Elsewhere);
