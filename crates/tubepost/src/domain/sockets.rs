@@ -60,11 +60,10 @@ impl Sockets {
         self.credit.as_ref().map_or(Err(Errno::AGAIN), |credit| tokens::take(credit.as_fd()))
     }
 
+    /// There is room for more than all; but the system may refuse it.
     #[inline]
-    pub(crate) fn put_token(&self, token: u64) {
-        if let Some(credit) = &self.credit {
-            let _ = tokens::put(credit.as_fd(), token); // there is room for more than all
-        }
+    pub(crate) fn put_token(&self, token: u64) -> Result<(), Errno> {
+        self.credit.as_ref().map_or(Ok(()), |credit| tokens::put(credit.as_fd(), token))
     }
 }
 

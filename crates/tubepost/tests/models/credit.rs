@@ -5,7 +5,8 @@
 //! sender                owner
 //!   take a token          take the message that is expected, if the last connection has it, and none before it is late;
 //!                         or ask which connections have anything, look into these, and take the first of what is there
-//!   send, with it         put a new token in: the message is the caller's
+//!   send, with it         put a new token in: the message is the caller's; if the system refuses that it is owed
+//!                         and put in with the next one, or where nothing is found
 //!                         nothing anywhere, somebody hung up, tokens missing for a moment: puts in as many
 //!                         more than n there: takes the surplus out
 //! ```
@@ -52,11 +53,14 @@ enum Planted {
     LateForgotten,
     /// A connection that was hung up is not read to its end.
     HungUpUnread,
+    /// What the system refused to take is not put in later.
+    OwedForgotten,
 }
 
 struct Credit {
     planted: Planted,
     kills: u8,
+    refusals: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -97,6 +101,10 @@ struct State {
     before: [u8; SENDERS * EACH as usize],
     out_of_order: bool,
     kills: u8,
+    /// The system may refuse to take so many tokens; so many are to be put in since.
+    refusals: u8,
+    refuses: bool,
+    owed: usize,
 }
 
 impl State {
@@ -111,7 +119,7 @@ impl State {
     }
 
     fn missing(&self) -> usize {
-        N.saturating_sub(self.pipe.len() + self.under_way())
+        N.saturating_sub(self.pipe.len() + self.owed + self.under_way())
     }
 }
 
@@ -133,14 +141,31 @@ impl Credit {
     }
 
     fn put(&self, t: &mut State) {
-        if t.pipe.len() < PIPE {
-            t.pipe.push(t.next);
-            t.next += 1;
+        t.owed += 1;
+        self.put_what_is_owed(t);
+    }
+
+    fn put_what_is_owed(&self, t: &mut State) {
+        if std::mem::take(&mut t.refuses) {
+            if self.planted == Planted::OwedForgotten {
+                t.owed = 0;
+            }
+            return;
+        }
+        for _ in 0..std::mem::take(&mut t.owed) {
+            if t.pipe.len() < PIPE {
+                t.pipe.push(t.next);
+                t.next += 1;
+            }
         }
     }
 
     fn owner(&self, s: &State, out: &mut Steps<State>) {
         let mut t = s.clone();
+        if s.refusals > 0 && !s.refuses {
+            let refusing = State { refusals: s.refusals - 1, refuses: true, ..s.clone() };
+            out.add(|| "the system is about to refuse a write".into(), refusing);
+        }
         let one_moment = self.planted != Planted::EachInTurn;
         let has_any = |line: &usize| {
             s.here[*line].is_none()
@@ -197,6 +222,10 @@ impl Credit {
         }
         t.looking = None;
         // There was nothing.
+        if t.owed > 0 {
+            self.put_what_is_owed(&mut t);
+            return out.add(|| "puts in what is owed".into(), t);
+        }
         let idle = t.clone();
         if t.pipe.len() > N && self.planted != Planted::SurplusKept {
             t.pipe.remove(0);
@@ -245,6 +274,9 @@ impl Model for Credit {
             before: [0; SENDERS * EACH as usize],
             out_of_order: false,
             kills: self.kills,
+            refusals: self.refusals,
+            refuses: false,
+            owed: 0,
         }
     }
 
@@ -311,6 +343,7 @@ impl Model for Credit {
         (0..SENDERS).all(over)
             && all.fold(0, |bits, number| bits | 1u8 << number) == s.received
             && s.missing() == 0
+            && s.owed == 0
             && s.pipe.len() == N
     }
 }
@@ -319,13 +352,23 @@ mod tests {
     use super::*;
 
     fn credit(planted: Planted) -> Credit {
-        Credit { planted, kills: 1 }
+        Credit { planted, kills: 1, refusals: 0 }
+    }
+
+    fn refused(planted: Planted) -> Credit {
+        Credit { planted, kills: 0, refusals: 2 }
     }
 
     #[test]
     fn n_and_in_order() {
         holds("credit", &credit(Planted::Nothing));
-        holds("credit, nobody dies", &Credit { planted: Planted::Nothing, kills: 0 });
+        holds("credit, nobody dies", &Credit { planted: Planted::Nothing, kills: 0, refusals: 0 });
+    }
+
+    #[test]
+    fn what_the_system_refuses_to_take_is_put_in_later() {
+        holds("credit, writes are refused", &refused(Planted::Nothing));
+        breaks("owed forgotten", &refused(Planted::OwedForgotten), "stuck");
     }
 
     #[test]

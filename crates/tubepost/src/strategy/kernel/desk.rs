@@ -9,6 +9,7 @@
 //! ```
 //!
 //! So of each connection at most one message lies here. It still waits as it did in its connection: its token is put in when it is given to the caller.
+//! Where the system refuses that the place stays taken until the next message, or the next wait: then it is put in.
 //! Where the capacity is zero there are no tokens in messages: they are numbered as they are found here.
 //!
 //! [`strangers`](super::strangers) has what is different for those who can't open the pipe.
@@ -101,6 +102,8 @@ pub(super) struct Desk {
     pub(super) missing_since: Option<Instant>,
     /// So many were put in instead of missing ones, which may still come.
     pub(super) replaced: u64,
+    /// So many are to be put in; the system refused it.
+    owed: u64,
     /// No connection can be accepted for want of a descriptor.
     pub(super) deaf: bool,
     /// Of a link: where its connections come in.
@@ -149,6 +152,7 @@ impl Desk {
             suspicious: false,
             missing_since: None,
             replaced: 0,
+            owed: 0,
             deaf: false,
             hole: None,
             tells,
@@ -259,8 +263,23 @@ impl Desk {
 
     #[inline]
     pub(super) fn put_token(&mut self) {
-        self.sockets.put_token(self.next_token);
-        self.next_token += 1;
+        self.owed += 1;
+        self.put_what_is_owed();
+    }
+
+    /// Puts in the tokens of places that are free, as far as the system lets it. What it refuses is tried again with
+    /// the next one, and before a wait.
+    #[inline]
+    pub(super) fn put_what_is_owed(&mut self) {
+        while self.owed > 0 && self.sockets.put_token(self.next_token).is_ok() {
+            self.owed -= 1;
+            self.next_token += 1;
+        }
+    }
+
+    /// Tokens of no message: in the pipe, granted, or to be put in.
+    fn free(&self) -> u64 {
+        self.sockets.tokens() + self.granted() + self.owed
     }
 
     pub(super) fn tell_back(&self, segment: &Segment) {
@@ -274,15 +293,15 @@ impl Desk {
         if let Some(lanes) = &self.lanes {
             return lanes.waiting() + (self.back.len() + self.shelf.len()) as u64;
         }
-        let given = self.sockets.tokens() + self.granted();
-        let fresh = if self.tells { self.capacity.saturating_sub(given) } else { self.here.len() as u64 };
+        let fresh =
+            if self.tells { self.capacity.saturating_sub(self.free()) } else { self.here.len() as u64 };
         fresh + (self.back.len() + self.shelf.len()) as u64
     }
 
     pub(super) fn is_full(&self) -> bool {
         match &self.lanes {
             Some(lanes) => lanes.is_full(),
-            None => self.tells && self.sockets.tokens() + self.granted() == 0,
+            None => self.tells && self.free() == 0,
         }
     }
 
@@ -297,6 +316,8 @@ impl Desk {
         if self.lanes.is_some() {
             return longest;
         }
+        self.put_what_is_owed();
+        let longest = if self.owed > 0 { MOMENT.min(longest) } else { longest };
         self.grant_all();
         if self.capacity == 0 {
             return longest;
@@ -304,7 +325,7 @@ impl Desk {
         if !self.suspicious && self.replaced == 0 {
             return longest;
         }
-        let there = self.sockets.tokens() + self.granted();
+        let there = self.free();
         if there > self.capacity {
             // Others may be taking them meanwhile.
             let too_many = (self.capacity..there).map_while(|_| self.sockets.take_token().ok());
@@ -333,6 +354,7 @@ impl Desk {
     pub(super) fn close(&mut self, segment: &Segment) -> u64 {
         // Whoever has a token was connected before.
         self.accept(segment);
+        self.put_what_is_owed(); // what is missing then was never collected
         let mut count = (self.back.len() + self.shelf.len()) as u64;
         let mut granted = self.all_granted();
         count += self.lanes.as_mut().map_or(0, Lanes::close);

@@ -121,7 +121,7 @@ impl Desk {
         }
         let Ok(token) = self.sockets.take_token() else { return };
         if token == END {
-            self.sockets.put_token(END);
+            let _ = self.sockets.put_token(END); // who waits for it looks once a second
             return;
         }
         let said = line.say(Kind::Grant, token);
