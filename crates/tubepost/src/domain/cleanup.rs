@@ -93,6 +93,7 @@ impl Domain {
         }
         if segment.parties().is_some() {
             // Its rows are no members'. Of a sender that is gone, what it sent stays for who receives.
+            segment.take_doors_of_who_left(doors);
             if segment.is_dead(SENDER) && (segment.is_empty_for_sure() || planted!(UnreceivedSwept)) {
                 finish(&segment);
                 put_away(&segment)?;

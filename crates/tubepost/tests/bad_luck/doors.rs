@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_executor::block_on;
 use futures_util::task::noop_waker;
-use tubepost::{Domain, Error, Mailbox, Receiver, RecvError, Select, SendError, Sender};
+use tubepost::{Domain, Error, Mailbox, Process, Receiver, RecvError, Select, SendError, Sender};
 
 use crate::stage::{
     Child, Cue, PATIENCE, Place, Role, descriptors, files_in, fork, limit_files, mount_again, skip, wait_for,
@@ -266,4 +266,33 @@ fn what_who_left_is_rung_by_is_swept_while_the_mailbox_lives() {
         assert!(doors().len() == 1 && doors()[0] != left, "of who lives it stays: {:?}", doors());
         inbox.recv_timeout(std::time::Duration::ZERO).expect_err("nothing was sent");
     }
+}
+
+#[test]
+fn what_who_left_a_link_is_rung_by_is_swept_while_the_link_lives() {
+    let place = Place::new();
+    let join = |name: &str| Process::options().domain(place.domain()).join(name).expect("a free name");
+    let (alice, bob) = (join("alice"), join("bob"));
+    let there = alice.link::<u64>("bob").expect("he is there");
+    let here = bob.link::<u64>("alice").expect("it is there");
+    let doors = || {
+        let doors = files_in(place.path())
+            .into_iter()
+            .filter(|file| file.starts_with('~') && !file.ends_with("~post"));
+        doors.collect::<Vec<String>>()
+    };
+    let before = doors();
+    let bell = there.sender().doorbell().expect("descriptors are left");
+    let left = doors().into_iter().find(|door| !before.contains(door)).expect("what it is rung by");
+    let other = here.receiver().doorbell().expect("descriptors are left");
+    there.send(1).expect("room");
+    there.stop_sending().expect("our own");
+    drop(bell);
+    let living = doors();
+    assert!(!living.contains(&left));
+    drop(File::create(place.path().join(&left)).expect("its old name"));
+    assert_eq!(place.domain().gc().expect("our own").left_alone, []);
+    assert_eq!(doors(), living, "of who lives it stays");
+    assert_eq!(here.recv_timeout(PATIENCE), Ok(1));
+    drop(other);
 }
