@@ -12,6 +12,7 @@ use rustix::net::{
 };
 use tubepost::{Domain, Mailbox, Receiver, Sender, Strategy, TrySendError};
 
+use crate::hearers::{HEARERS, play};
 use crate::packets::Stage;
 use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, descriptors, eventually, limit_files};
 
@@ -170,6 +171,21 @@ fn random_packets_harm_nobody() {
             }
             stage.play(&input);
         }
+    }
+}
+
+/// The same to all others who hear packets.
+#[test]
+fn random_packets_harm_nobody_who_hears_any() {
+    for which in 0..HEARERS {
+        let place = Place::new();
+        let mut dice = Dice::new(which as u64 + 1);
+        // Where nobody is at the other end, or nothing is stored, some calls wait for a tenth of a second.
+        for _ in 0..6 {
+            let input = dice.bytes(80);
+            play(place.domain(), which, &input);
+        }
+        assert_eq!(place.files(), [""; 0]);
     }
 }
 

@@ -42,6 +42,7 @@ mod doors;
 mod each_call;
 mod endless;
 mod forks;
+mod hearers;
 mod holding;
 mod intruders;
 mod leftovers;

@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// How often, a millisecond apart, to look for what the kernel is just about to tell: that the owner is dead.
 const GRIEF: u32 = 100;
+/// Packets of an owner's that are taken away at one look.
+pub(super) const MOST_HEARD: u32 = 1000;
 
 /// A connection as its sender sees it.
 #[derive(Debug)]
@@ -190,7 +192,13 @@ impl Connection {
     pub(super) fn take_grant(&self) -> Option<u64> {
         let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut head, mut rest) = ([0; packet::HEAD], Vec::new());
-        while let Ok(came) = packet::receive(self.socket.as_fd(), &mut head, &mut rest, 0, None) {
+        // What comes when there are some may stay where it is; and nobody has this go on for ever.
+        for _ in 0..MOST_HEARD {
+            if !granted.is_empty() {
+                break;
+            }
+            let came = packet::receive(self.socket.as_fd(), &mut head, &mut rest, 0, None);
+            let Ok(came) = came else { break };
             match Head::decode(&head, came.length) {
                 Some(head) if head.kind == Kind::Grant => granted.push(head.token),
                 Some(_) => {}

@@ -11,7 +11,7 @@
 //!
 //! **What if it dies here?** Before it is published a message is nobody's; after that it is sent. The owner: the kernel hangs up.
 
-use super::connection::Connection;
+use super::connection::{Connection, MOST_HEARD};
 use super::packet::{ANY, Head, Kind};
 use crate::domain::failed;
 use crate::error::{Closed, Error};
@@ -272,7 +272,8 @@ impl Posting {
     fn hear(&self, hand: &mut Hand, at: &Connection) -> bool {
         let (mut head, mut rest, socket) = ([0; packet::HEAD], Vec::new(), at.socket.as_fd());
         let mut any = false;
-        loop {
+        // Not for ever: an owner may send as fast as this hears.
+        for _ in 0..MOST_HEARD {
             let mut descriptors = Vec::new();
             if hand.progress.is_none() {
                 // What comes after this look is for the next one: its descriptor is not here.
