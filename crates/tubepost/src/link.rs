@@ -471,7 +471,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> Link<M, R> {
 
     /// Sends nothing more by this link: the other process receives what was sent, and is told `Closed` then. What it sends
     /// still comes. What is sent here from now on, by whatever handle, is refused as closed. Other threads may be sending: each of their
-    /// messages is received, or refused as closed. Only where the capacity is zero a message that is just being handed over may be lost.
+    /// messages is received, or refused as closed.
     ///
     /// # Errors
     ///

@@ -139,7 +139,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
     ///
     /// # Errors
     ///
-    /// As there; [`Error::BadOption`] also for the kernel strategy with a capacity of zero, or none.
+    /// As there; [`Error::BadOption`] also for the kernel strategy without a capacity.
     ///
     /// ```
     /// let (host, plugin) = tubepost::Link::<str>::options().bounded(16).pair()?;

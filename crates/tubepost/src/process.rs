@@ -458,7 +458,7 @@ impl Joined {
         notes.header().life.left.store(1, std::sync::atomic::Ordering::Release);
         for companion in self.companions().values() {
             if let Some(out) = companion.out.get() {
-                out.leave_link();
+                out.stop_sending();
                 if out.segment().is_over() {
                     let _ = cleanup::bury(out.segment()); // who received is gone; it may not be ours to remove
                 }

@@ -142,7 +142,7 @@ impl Segment {
     /// messages wait to be taken again. (Not only those that went back now: who gave one back may have died
     /// before it told anybody.)
     pub(crate) fn give_back(&self) -> u64 {
-        let given = self.give_back_what(|member| self.is_dead(member));
+        let given = self.give_back_what(|member| self.has_gone(member));
         // Also those behind one that somebody keeps by standing still.
         self.retire_segments();
         given

@@ -284,6 +284,11 @@ pub(crate) fn has_no_process(row: &Row) -> bool {
     pid::means_here(row.namespace.load(Relaxed)) && pid::is_gone(row.pid.load(Relaxed) as u32)
 }
 
+/// Whether the member is known to have no mapping any more, whatever its row says, where each row has one member only.
+pub(crate) fn has_gone(rows: &Rows, member: Member, fd: BorrowedFd<'_>) -> bool {
+    rows.get(member).is_ok() && matches!(lock::is_locked(fd, member.into()), Ok(false))
+}
+
 /// Whether the member is known to be dead or gone. `open` gives a descriptor of the object,
 /// or nothing if it can't be had.
 pub(crate) fn is_dead<F: std::os::fd::AsFd>(

@@ -135,8 +135,14 @@ impl Parties {
 
     /// Whether the one with this row is known to be dead or gone; nobody else is at a link.
     pub(crate) fn is_dead(&self, domain: &Domain, rows: &Rows, member: Member) -> bool {
+        let left = rows.get(member).is_ok_and(|row| !member::is_active(row));
+        left || self.has_gone(domain, rows, member)
+    }
+
+    /// The same, but for who only left the link.
+    pub(crate) fn has_gone(&self, domain: &Domain, rows: &Rows, member: Member) -> bool {
         let Ok(row) = rows.get(member) else { return false };
-        let Some(party) = self.party(member).filter(|_| member::is_active(row)) else { return true };
+        let Some(party) = self.party(member) else { return true };
         party.is_gone(domain).unwrap_or_else(|| member::has_no_process(row))
     }
 }

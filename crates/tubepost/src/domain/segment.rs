@@ -308,6 +308,18 @@ impl Segment {
         member::is_dead(&self.rows, member, || self.descriptor())
     }
 
+    /// Whether nobody is there who acts for that member. Who left a link has threads, maybe, that find out about it just now, and
+    /// what they have is theirs to put away; so there it is the process that is asked about, whatever its row says.
+    pub(crate) fn has_gone(&self, member: Member) -> bool {
+        if let Some(bound) = &self.bound {
+            return member::has_gone(&self.rows, member, bound.asked());
+        }
+        if let Some(parties) = &self.parties {
+            return parties.has_gone(&self.domain, &self.rows, member);
+        }
+        self.is_dead(member)
+    }
+
     /// Whether it is over: retired, closed, its name taken away, or the process that owns it dead.
     pub(crate) fn is_over(&self) -> bool {
         if self.is_retired() || !self.geometry.choice.owned && self.is_closed() {

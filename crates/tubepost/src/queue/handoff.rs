@@ -53,6 +53,10 @@
 //! dies offering has sent nothing. That is why a receiver asks whether an offerer lives before it takes the offer; and
 //! why senders poll before they offer, not after: asking costs more than a message.
 //!
+//! **Who leaves a link** and lives is not dead here. Its threads and tasks look, after they have offered something,
+//! whether it left, and take the offer back: CAS LINKED -> OWN; lost: sent. Were it freed for them they could not tell
+//! that from its being received. So a receiver may take it although its sender left, until it finds nothing and closes.
+//!
 //! **Closing** says so first, then takes all cells that are WAITING away (WAITING -> OWN; the receiver frees them),
 //! then counts, and what is BACK becomes BURIED. Who posts later sees that it is closed. Offers are not counted: their
 //! senders are told.

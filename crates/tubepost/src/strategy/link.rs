@@ -57,18 +57,10 @@ impl Outlet {
         let outlet = shared::outlet::Outlet::at_link(linked.segment, wish.spin);
         Ok((Outlet::Shared(outlet), made))
     }
-
-    /// The sending process leaves a link, whatever handles there are still.
-    pub(crate) fn leave_link(&self) {
-        match self {
-            Outlet::Shared(outlet) => outlet.at.leave_link(),
-            Outlet::Kernel(outlet) => outlet.leave_link(),
-        }
-    }
 }
 
 impl Outlet {
-    /// The same, and nothing can be sent from now on.
+    /// The sending process leaves the link: nothing can be sent by it from now on, whatever handles there are.
     pub(crate) fn stop_sending(&self) {
         match self {
             Outlet::Shared(outlet) => outlet.at.stop_sending(),

@@ -3,6 +3,7 @@
 use std::sync::Barrier;
 use std::time::Duration;
 
+use futures_executor::block_on;
 use tubepost::{Link, LinkOptions, Process, RecvTimeoutError, Strategy};
 
 use crate::stage::{Dice, PATIENCE, Place, spin_for};
@@ -34,10 +35,15 @@ fn stream(out: &Link<[u8]>, thread: u64, round: u64) -> u64 {
     for number in 0.. {
         let letter = letter(thread, number, (thread + number + round).is_multiple_of(3));
         let patience = if number % 2 == 0 { PATIENCE } else { Duration::from_millis(50) };
-        match out.send_timeout(&letter, patience) {
+        let sent = match (thread + round) % 3 {
+            0 => block_on(out.sender().send_async(&letter))
+                .map_err(|error| (error.is_closed(), error.to_string())),
+            _ => out.send_timeout(&letter, patience).map_err(|error| (error.is_closed(), error.to_string())),
+        };
+        match sent {
             Ok(()) => {}
-            Err(error) if error.is_closed() => return number,
-            Err(error) => panic!("{error}"),
+            Err((true, _)) => return number,
+            Err((_, error)) => panic!("{error}"),
         }
     }
     unreachable!("it ends")
@@ -46,6 +52,14 @@ fn stream(out: &Link<[u8]>, thread: u64, round: u64) -> u64 {
 /// Threads with the same handle, and with clones, send; then this process stops sending. Each message was received, or its
 /// sender told `Closed`.
 fn stops_while_threads_send(there: &Link<[u8]>, here: &Link<[u8]>, round: u64) {
+    ends_while_threads_send(there, here, round, || there.stop_sending().expect("our own"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| here.send(b"the other way is as it was").expect("it lives"));
+        assert_eq!(there.recv_timeout(PATIENCE).expect("it lives"), b"the other way is as it was");
+    });
+}
+
+fn ends_while_threads_send(there: &Link<[u8]>, here: &Link<[u8]>, round: u64, end: impl FnOnce()) {
     let start = Barrier::new(THREADS as usize + 2);
     let (accepted, received) = std::thread::scope(|scope| {
         let sending: Vec<_> = (0..THREADS)
@@ -79,15 +93,13 @@ fn stops_while_threads_send(there: &Link<[u8]>, here: &Link<[u8]>, round: u64) {
         let mut dice = Dice::new(round);
         start.wait();
         spin_for(Duration::from_micros(dice.below(400)));
-        there.stop_sending().expect("our own");
+        end();
         let accepted: Vec<u64> = sending.into_iter().map(|thread| thread.join().expect("no panic")).collect();
         (accepted, receiving.join().expect("no panic"))
     });
     assert_eq!(accepted, received, "round {round}: accepted, and received");
     assert!(here.try_recv().is_err_and(|error| error.is_closed()), "nothing comes after that");
     assert!(there.try_send(&letter(0, 0, false)).is_err_and(|error| error.is_closed()));
-    here.send(b"the other way is as it was").expect("it lives");
-    assert_eq!(there.recv_timeout(PATIENCE).expect("it lives"), b"the other way is as it was");
 }
 
 fn by_names(options: &LinkOptions<[u8]>, rounds: u64) {
@@ -119,15 +131,48 @@ fn of_a_link_without_a_capacity() {
     by_names(&options(Strategy::Shared).unbounded(), 60);
 }
 
+/// The same where the process leaves altogether.
+#[test]
+fn of_a_process_that_leaves() {
+    for round in 0..60 {
+        let strategy = if round < 30 { Strategy::Shared } else { Strategy::Kernel };
+        let place = Place::new();
+        let (alice, bob) = (join(&place, "alice"), join(&place, "bob"));
+        let options = options(strategy).bounded(4);
+        let there = options.open(&alice, "bob").expect("bob is there");
+        let here = options.open(&bob, "alice").expect("alice is there");
+        ends_while_threads_send(&there, &here, round, || alice.leave());
+    }
+}
+
+#[test]
+fn of_a_link_where_nothing_waits() {
+    by_names(&options(Strategy::Shared).bounded(0), 60);
+}
+
 #[test]
 fn of_a_link_by_the_kernel() {
     by_names(&options(Strategy::Kernel).bounded(4), 60);
 }
 
 #[test]
-fn of_a_pair() {
+fn of_a_link_by_the_kernel_where_nothing_waits() {
+    by_names(&options(Strategy::Kernel).bounded(0), 60);
+}
+
+fn of_pairs(options: &LinkOptions<[u8]>) {
     for round in 0..60 {
-        let (there, here) = options(Strategy::Shared).bounded(4).pair().expect("there is memory");
+        let (there, here) = options.pair().expect("there is memory");
         stops_while_threads_send(&there, &here.here().expect("nobody took it"), round);
     }
+}
+
+#[test]
+fn of_a_pair() {
+    of_pairs(&options(Strategy::Shared).bounded(4));
+}
+
+#[test]
+fn of_a_pair_where_nothing_waits() {
+    of_pairs(&options(Strategy::Shared).bounded(0));
 }

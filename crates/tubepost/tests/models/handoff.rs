@@ -30,6 +30,7 @@
 //! See *The dead*: each step is a CAS from the word that was read, so any number may do them, and die in them.
 
 mod bounds;
+mod dead;
 
 use crate::explorer::{Model, Steps};
 
@@ -49,6 +50,8 @@ enum Role {
     /// Waits for ever for one.
     Eager,
     TryReceiver,
+    /// A thread of the process that all senders belong to: it leaves.
+    Leaves,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,6 +71,10 @@ enum Planted {
     OfferKept,
     /// A receiver takes an offer while it waits for another one.
     TakenWhileWaiting,
+    /// What is offered by threads of who left is freed, as of a dead one.
+    LeftForDead,
+    /// Who offers does not look whether its process left.
+    LeftUnseen,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -128,6 +135,9 @@ enum At {
     Bind,
     FreeBound,
     Read,
+    // leaving
+    Leave,
+    Refuse,
     //
     Done,
     Dead,
@@ -154,6 +164,10 @@ struct State {
     cells: [Cell; 2],
     processes: [Process; MAX],
     kills: u8,
+    /// The process of the senders has left; refuses to send; and the receivers know that nothing more comes.
+    left: bool,
+    refuses: bool,
+    closed: bool,
     // For checks, by message: said to be sent; said to be not sent; read; in the hand of somebody who died.
     sent: u8,
     refused: u8,
@@ -237,6 +251,11 @@ impl Handoff {
         let me = s.processes[p];
         let mut t = *s;
         match me.at {
+            At::Fill if s.refuses || s.closed => {
+                t.refused |= 1 << self.message(s, p);
+                self.next(&mut t, p);
+                out.add(|| "is refused".into(), t);
+            }
             At::Fill => {
                 let Some(at) = s.chunks.iter().position(|chunk| chunk.to == Use::Free) else { return };
                 let sequence = s.chunks[at].sequence + 1;
@@ -296,7 +315,8 @@ impl Handoff {
                 if s.chunks[usize::from(me.chunk)] != me.seen_chunk {
                     self.was_sent(&mut t, p);
                     out.add(|| "finds its offer taken".into(), t);
-                } else if self.may_give_up(p) {
+                } else if self.may_give_up(p) || s.closed || s.refuses && self.planted != Planted::LeftUnseen
+                {
                     t.processes[p].at = At::Withdraw;
                     out.add(|| "waits no longer".into(), t);
                 }
@@ -343,7 +363,13 @@ impl Handoff {
                     }
                 }
                 if found(Use::Returned).chain(found(Use::Linked)).next().is_none() {
-                    if matches!(self.roles[p], Role::TryReceiver) || me.late {
+                    if s.left || s.closed {
+                        t.closed = true;
+                        let waiting = t.cells.iter_mut().filter(|cell| cell.phase == Phase::Waiting);
+                        waiting.for_each(|cell| cell.phase = Phase::Own);
+                        t.processes[p] = Process { at: At::Done, ..GONE };
+                        out.add(|| "finds that nothing comes, and closes".into(), t);
+                    } else if matches!(self.roles[p], Role::TryReceiver) || me.late {
                         t.processes[p] = Process { at: At::Done, ..GONE };
                         out.add(|| "finds nothing".into(), t);
                     } else if let Some(cell) = s.cells.iter().position(|cell| cell.phase == Phase::Free) {
@@ -388,6 +414,9 @@ impl Handoff {
                 if s.cells[usize::from(me.cell)].phase == Phase::Given {
                     t.processes[p].at = At::Bind;
                     out.add(|| "finds that it was given something".into(), t);
+                } else if s.left || s.closed {
+                    t.processes[p].at = At::Unpost;
+                    out.add(|| "finds that who sends has left".into(), t);
                 } else if me.rung {
                     t.processes[p].rung = false;
                     t.processes[p].at = At::SeeOffers;
@@ -399,7 +428,7 @@ impl Handoff {
             }
             At::Unpost => {
                 let cell = &mut t.cells[usize::from(me.cell)];
-                let mine = *cell == me.seen_cell;
+                let mine = *cell == me.seen_cell || *cell == Cell { phase: Phase::Own, ..me.seen_cell };
                 if mine {
                     cell.phase = Phase::Own;
                     t.processes[p].at = At::FreeCell;
@@ -454,51 +483,6 @@ impl Handoff {
             _ => {}
         }
     }
-
-    /// What anybody who lives may do about the dead. Each is one CAS, on what was just read.
-    fn tidy(&self, s: &State, out: &mut Steps<State>) {
-        for (at, cell) in s.cells.iter().enumerate() {
-            if !self.is_dead(s, cell.member) {
-                continue;
-            }
-            let mut t = *s;
-            let given = usize::from(cell.chunk);
-            match cell.phase {
-                Phase::Free => continue,
-                Phase::Given if s.chunks[given].to == Use::Own => {
-                    t.chunks[given] = Chunk { to: Use::Held, member: cell.member, ..s.chunks[given] };
-                    out.add(|| format!("binds chunk {given} for the dead"), t);
-                    continue;
-                }
-                _ => {}
-            }
-            t.cells[at] = Cell { phase: Phase::Free, member: NOBODY, chunk: NOBODY, ..*cell };
-            out.add(|| format!("frees cell {at} of the dead"), t);
-        }
-        for (at, chunk) in s.chunks.iter().enumerate() {
-            if !self.is_dead(s, chunk.member) {
-                continue;
-            }
-            let mut t = *s;
-            let free = Chunk { to: Use::Free, member: NOBODY, ..*chunk };
-            let named = self.named(s, at);
-            match chunk.to {
-                Use::Own if !named || self.planted == Planted::GivenFreed => t.chunks[at] = free,
-                Use::Linked if self.planted != Planted::OfferKept => t.chunks[at] = free,
-                Use::Held if !named || self.planted == Planted::ReturnedFirst => {
-                    let back = Chunk { to: Use::Returned, member: NOBODY, count: chunk.count + 1, ..*chunk };
-                    t.chunks[at] = back;
-                    t.excused |= 1 << chunk.message;
-                    // Whoever sleeps is told.
-                    t.processes
-                        .iter_mut()
-                        .for_each(|process| process.rung = process.at == At::Wait || process.rung);
-                }
-                _ => continue,
-            }
-            out.add(|| format!("puts chunk {at} of the dead in order: {:?}", t.chunks[at].to), t);
-        }
-    }
 }
 
 impl Model for Handoff {
@@ -510,6 +494,9 @@ impl Model for Handoff {
             cells: [NO_CELL; 2],
             processes: [GONE; MAX],
             kills: self.kills,
+            left: false,
+            refuses: false,
+            closed: false,
             sent: 0,
             refused: 0,
             read: 0,
@@ -517,7 +504,11 @@ impl Model for Handoff {
             wrong: None,
         };
         for p in 0..self.roles.len() {
-            s.processes[p].at = if self.sends(p) { At::Fill } else { At::Look };
+            s.processes[p].at = match self.roles[p] {
+                Role::Leaves => At::Leave,
+                _ if self.sends(p) => At::Fill,
+                _ => At::Look,
+            };
         }
         s
     }
@@ -536,6 +527,7 @@ impl Model for Handoff {
         }
         self.send(s, p, out);
         self.receive(s, p, out);
+        self.leave(s, p, out);
         self.tidy(s, out);
     }
 
@@ -582,8 +574,9 @@ impl Model for Handoff {
         let living: Vec<usize> = (0..self.roles.len()).filter(|p| s.processes[*p].at != At::Dead).collect();
         let at_rest = |p: &usize| s.processes[*p].at == At::Done;
         // Who waits for ever may do so if there is nobody for it.
-        let eager = |p: &usize| s.processes[*p].at == At::Wait && self.roles[*p] == Role::Eager;
-        let patient = |p: &usize| s.processes[*p].at == At::Asleep && self.roles[*p] == Role::Patient;
+        let eager = |p: &usize| s.processes[*p].at == At::Wait && self.roles[*p] == Role::Eager && !s.left;
+        let patient =
+            |p: &usize| s.processes[*p].at == At::Asleep && self.roles[*p] == Role::Patient && !s.refuses;
         let all = living.iter().all(|p| at_rest(p) || eager(p) || patient(p));
         let met = living.iter().any(eager) && living.iter().any(patient);
         let left = s.chunks.iter().any(|chunk| self.is_dead(s, chunk.member))

@@ -129,6 +129,13 @@ impl Attachment {
         self.segment.ring_door(self.member)
     }
 
+    /// Has the tasks that wait here look again, without their being rung.
+    pub(super) fn wake_tasks(&self) {
+        if let Some(door) = self.doorway.door.get() {
+            door.wake_tasks();
+        }
+    }
+
     /// The handle goes, and its door with it.
     pub(super) fn shut_door(&self) {
         if let Some(door) = self.doorway.door.get() {

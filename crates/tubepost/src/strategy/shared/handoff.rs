@@ -24,7 +24,7 @@ use crate::queue::chunks::{Chunk, NoChunk, Use};
 use crate::queue::handoff::{Handoff, Left, SEATS, Seat, Which};
 use crate::queue::layout::{IN_CELL, PAGE};
 use crate::queue::slots::Place;
-use crate::strategy::Refusal;
+use crate::strategy::{Refusal, not_ours};
 use crate::sync::sole::thread;
 use crate::sync::wait::poll;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -131,7 +131,14 @@ impl Outlet {
     }
 
     fn is_over(&self, handoff: &Handoff<Mapped>) -> bool {
-        handoff.is_closed() || self.at.segment.is_closed()
+        let segment = &self.at.segment;
+        handoff.is_closed() || segment.is_closed() || segment.is_disowned()
+    }
+
+    #[cold]
+    fn over(&self) -> Refusal {
+        let segment = &self.at.segment;
+        if segment.is_disowned() { not_ours(segment) } else { closed(segment) }
     }
 
     /// The same with a chunk that is ours, and is that again otherwise.
@@ -160,7 +167,7 @@ impl Outlet {
             deadline,
             || match linked.is_as_it_was() {
                 false => Some(Ok(())),
-                true => self.is_over(handoff).then(|| Err(closed(&at.segment))),
+                true => self.is_over(handoff).then(|| Err(self.over())),
             },
             || at.look_for_owner().map_err(Err),
         );
@@ -230,7 +237,7 @@ impl Outlet {
         }
         let segment = &self.at.segment;
         let mut givers = handoff.expecting().filter_map(|seat| seat.giver());
-        if !givers.any(|giver| segment.is_dead(giver)) {
+        if !givers.any(|giver| segment.has_gone(giver)) {
             return false;
         }
         segment.give_back();
@@ -522,8 +529,8 @@ impl Inlet {
                 self.met.offers.store(made, Relaxed);
                 return Err(Refusal::Waiting);
             };
-            if segment.is_dead(oldest.word.member()) {
-                oldest.swap(oldest.word.freed()); // who dies offering has sent nothing
+            if segment.has_gone(oldest.word.member()) {
+                oldest.swap(oldest.word.freed()); // who dies offering has sent nothing; who only left takes it back
                 continue;
             }
             // Before its sender goes on to the next one.

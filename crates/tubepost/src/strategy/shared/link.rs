@@ -21,7 +21,8 @@ use crate::queue::layout::{Geometry, Kind, OWNER, SENDER};
 use crate::strategy::Refusal;
 use crate::sync::sole::Sole;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -184,15 +185,18 @@ impl Attachment {
         self.tell_deserted();
     }
 
-    /// The same, and nothing can be sent from now on. Who has claimed a place has published by then, and who has not is refused:
-    /// see `alone`. Where nothing waits there is no such order.
+    /// The same, and nothing can be sent from now on. Who has claimed a place has published by then, and who has not is
+    /// refused: see `alone`. Where nothing waits, whoever offers something finds out about this, and takes it back, or
+    /// it was received: see `queue::handoff`.
     pub(crate) fn stop_sending(&self) {
         let _alone = self.alone.as_ref().map(Sole::hold);
         if self.segment.is_ours() {
             self.shut_door();
             self.leave_link();
             self.segment.disown();
+            fence(SeqCst); // before we look who has offered something: who does so later looks at this
             self.segment.wake_all(); // also who waits for room here
+            self.wake_tasks();
         }
     }
 

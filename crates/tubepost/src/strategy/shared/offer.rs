@@ -45,7 +45,7 @@ impl Offer {
 
 impl Drop for Offer {
     fn drop(&mut self) {
-        if self.at.segment.is_ours() {
+        if self.at.segment.is_mapped_here() {
             self.withdraw();
         }
     }

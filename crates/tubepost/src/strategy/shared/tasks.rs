@@ -137,13 +137,21 @@ impl Outlet {
     #[cold]
     fn poll_offer(&self, wait: &mut Wait, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         let at = &self.at;
-        if !at.segment.is_ours() {
-            return Poll::Ready(Err(not_ours(&at.segment)));
+        if !at.segment.is_mapped_here() {
+            return Poll::Ready(Err(Error::Forked.into()));
         }
         let Some(offer) = wait.take_offer() else { return Poll::Ready(Ok(())) };
-        let taken = || offer.is_taken().then_some(Ok(()));
+        let stopped = || at.segment.is_disowned().then(|| Err(not_ours(&at.segment)));
+        let taken = || offer.is_taken().then_some(Ok(())).or_else(stopped);
         let look = || at.look_for_end().map_err(Err);
-        match wait.poll(at, context, taken, look, failed) {
+        let polled = match taken() {
+            Some(done) => {
+                wait.leave();
+                Poll::Ready(done)
+            }
+            None => wait.poll(at, context, taken, look, failed),
+        };
+        match polled {
             Poll::Pending => {
                 wait.keep_offer(offer);
                 Poll::Pending

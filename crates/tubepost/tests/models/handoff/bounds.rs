@@ -1,6 +1,6 @@
 //! How large the model is made, and what must break.
 
-use super::Role::{Eager, Patient, Receiver, Sender, Try, TryReceiver};
+use super::Role::{Eager, Leaves, Patient, Receiver, Sender, Try, TryReceiver};
 use super::*;
 use crate::explorer::{breaks, holds, long_runs};
 
@@ -13,6 +13,9 @@ const TWO_FOR_EVER: &[Role] = &[Patient, Patient, Eager, Eager];
 const TRY_SEND: &[Role] = &[Try, Sender(1), Receiver(2)];
 const TRY_RECEIVE: &[Role] = &[Sender(1), TryReceiver, Receiver(1)];
 const MIXED: &[Role] = &[Try, Patient, Receiver(1), Eager];
+
+const LEAVES: &[Role] = &[Patient, Eager, Leaves];
+const LEAVES_TWO: &[Role] = &[Patient, Sender(1), Receiver(2), Leaves];
 
 fn handoff(roles: &'static [Role], kills: u8) -> Handoff {
     Handoff { roles, kills, planted: Planted::Nothing }
@@ -40,6 +43,12 @@ fn trying_holds() {
     holds("handoff, try to send", &handoff(TRY_SEND, 1));
     holds("handoff, try to receive", &handoff(TRY_RECEIVE, 2));
     holds("handoff, mixed", &handoff(MIXED, 1));
+}
+
+#[test]
+fn who_leaves_has_its_messages_received_or_refused() {
+    holds("handoff, who sends leaves", &handoff(LEAVES, 1));
+    holds("handoff, who sends leaves with two threads", &handoff(LEAVES_TWO, 0));
 }
 
 #[test]
@@ -83,4 +92,14 @@ fn who_dies_offering_has_sent_nothing() {
 #[test]
 fn who_waits_takes_nothing_else() {
     breaks("taken while waiting", &planted(TWO_FOR_EVER, 0, Planted::TakenWhileWaiting), "stuck");
+}
+
+#[test]
+fn what_is_offered_by_who_left_is_its_own() {
+    breaks("left for dead", &planted(LEAVES, 0, Planted::LeftForDead), "is lost");
+}
+
+#[test]
+fn who_offers_looks_whether_it_left() {
+    breaks("left unseen", &planted(&[Patient, Leaves], 0, Planted::LeftUnseen), "stuck");
 }
