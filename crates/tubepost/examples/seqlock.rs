@@ -41,7 +41,7 @@ fn try_read(shared: &Shared) -> Option<[u64; 8]> {
     let before = shared.sequence.load(Acquire);
     let words = std::array::from_fn(|at| shared.words[at].load(Relaxed));
     fence(Acquire);
-    (before % 2 == 0 && shared.sequence.load(Relaxed) == before).then_some(words)
+    (before.is_multiple_of(2) && shared.sequence.load(Relaxed) == before).then_some(words)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
