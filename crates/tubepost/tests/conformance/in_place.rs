@@ -9,7 +9,8 @@ use tubepost::{Error, Region, RegionOptions};
 use crate::cast::set_waiting;
 use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, eventually, spin_for, thread_id};
 
-pub const ROLES: &[Role] = &[("editor", editor), ("copier", copier), ("rewriter", rewriter)];
+pub const ROLES: &[Role] =
+    &[("in-place editor", editor), ("in-place copier", copier), ("in-place rewriter", rewriter)];
 
 const NAME: &str = "map";
 const LEASE: Duration = Duration::from_millis(100);
@@ -80,7 +81,7 @@ fn editor(cue: &mut Cue) {
 }
 
 fn start(place: &Place) -> Child {
-    let mut child = Child::start("editor", &[&place.arg()]);
+    let mut child = Child::start("in-place editor", &[&place.arg()]);
     child.expect("ready");
     child
 }
@@ -290,7 +291,7 @@ fn copier(cue: &mut Cue) {
 fn a_stopped_reader_is_fenced_and_its_copy_is_worthless() {
     let place = Place::new();
     let region = options(&place).size(32 << 20).own(NAME).expect("a fresh name");
-    let mut child = Child::start("copier", &[&place.arg()]);
+    let mut child = Child::start("in-place copier", &[&place.arg()]);
     child.expect("ready");
     let reads = || matches!(region.try_write(), Err(Error::WouldWait));
     eventually("it is stopped while it copies", || {
@@ -365,7 +366,8 @@ fn writers_are_stopped_and_killed_at_random_moments_and_nothing_is_torn() {
             }
         });
         for _ in 0..40 {
-            let mut victims: Vec<_> = (0..2).map(|_| Child::start("rewriter", &[&place.arg()])).collect();
+            let mut victims: Vec<_> =
+                (0..2).map(|_| Child::start("in-place rewriter", &[&place.arg()])).collect();
             victims.iter_mut().for_each(|victim| victim.expect("ready"));
             spin_for(Duration::from_nanos(dice.below(2_000_000)));
             for victim in &mut victims {
