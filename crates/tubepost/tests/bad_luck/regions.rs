@@ -387,7 +387,8 @@ fn rubbish_where_the_data_of_a_region_should_be() {
                 other => panic!("{what}: {other:?}"),
             }
         }
-        assert!(place.domain().stat("board").is_ok(), "{what}");
+        let told = place.domain().stat("board");
+        assert!(matches!(told, Err(Error::Damaged { .. } | Error::WrongVersion { .. })), "{what}: {told:?}");
     };
     let file = File::options().write(true).open(&path).expect("it lies there");
     // But for the lease: any is one.
