@@ -146,9 +146,9 @@ impl Hold {
             deadline,
             || decided(true).map_err(|at_most| longest.set(at_most)).ok(),
             || {
-                self.usable().map_err(Err)?;
+                let patience = self.may_sleep().map_err(Err)?;
                 let told = self.watch_who_is_before(self.data.all_who_wait(self.present()));
-                Ok(if told { longest.get().min(self.at.patience()) } else { Duration::ZERO })
+                Ok(if told { longest.get().min(patience) } else { Duration::ZERO })
             },
         );
         waited.unwrap_or(Err(Error::TimedOut))

@@ -84,9 +84,9 @@ impl Hold {
                 }
             },
             || {
-                self.usable().map_err(Err)?;
+                let patience = self.may_sleep().map_err(Err)?;
                 let told = reading.borrow().iter().all(|(row, _)| self.watch(self.owner_of_row(*row)));
-                Ok(if told { longest.get().min(self.at.patience()) } else { Duration::ZERO })
+                Ok(if told { longest.get().min(patience) } else { Duration::ZERO })
             },
         );
         waited.unwrap_or(Err(Error::TimedOut))
@@ -199,11 +199,11 @@ impl Hold {
             deadline,
             || nobody().then_some(Ok(())),
             || {
-                self.usable().map_err(Err)?;
+                let patience = self.may_sleep().map_err(Err)?;
                 let words = self.both();
                 let mut edit = in_place::who_edits(&words, seat);
                 let told = edit.all(|other| self.watch(self.data.seat(other).owner.load(Acquire)));
-                Ok(if told { self.at.patience().min(SLICE) } else { Duration::ZERO })
+                Ok(if told { patience } else { Duration::ZERO })
             },
         );
         waited.unwrap_or(Err(Error::TimedOut))
