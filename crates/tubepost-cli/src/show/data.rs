@@ -25,6 +25,8 @@ pub struct Shown<'a> {
 #[derive(Serialize)]
 struct Region<'a> {
     version: u64,
+    in_place: bool,
+    poisoned: bool,
     lease_max_seconds: f64,
     writer: Option<Writer<'a>>,
     writers_waiting: u32,
@@ -72,6 +74,8 @@ impl<'a> Region<'a> {
         });
         Self {
             version: region.version,
+            in_place: region.in_place,
+            poisoned: region.poisoned,
             lease_max_seconds: region.lease_max.as_secs_f64(),
             writer,
             writers_waiting: region.writers_waiting,
@@ -94,6 +98,10 @@ pub fn lines(stat: &Stat) -> Vec<(&'static str, String)> {
     ];
     let mut memory = plural_grouped(stat.bytes, "byte");
     if let Some(region) = &stat.region {
+        if region.in_place {
+            let state = if region.poisoned { "poisoned: a program has to repair it" } else { "sound" };
+            lines.push(("in place", state.to_string()));
+        }
         let waiting = plural(region.writers_waiting.into(), "writer");
         lines.extend([
             ("version", grouped(region.version)),

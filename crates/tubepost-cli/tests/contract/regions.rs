@@ -11,16 +11,18 @@ use crate::ends::nothing_is_left;
 use crate::scene::{Running, Scene, fields, is_at_work, until};
 
 /// Everything the contract names, sorted.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 18] = [
     "bytes",
     "data_bytes",
     "format",
     "id",
+    "in_place",
     "kind",
     "lease_max_seconds",
     "mode",
     "name",
     "owner",
+    "poisoned",
     "readers",
     "readers_behind",
     "set_aside",

@@ -39,6 +39,10 @@ const TRIES: u32 = 64;
 pub struct RegionStat {
     /// The number of the newest version.
     pub version: u64,
+    /// Whether there is one copy of the data, which is edited [in place](crate::RegionOptions::in_place) …
+    pub in_place: bool,
+    /// … and somebody has left that half edited: nobody reads or writes it before it is [repaired](crate::Region::repair).
+    pub poisoned: bool,
     /// The longest lease of a writer.
     pub lease_max: Duration,
     /// Who writes now.
@@ -89,23 +93,25 @@ impl Hold {
 /// What is present, and its version's number; while many are committed, one of those.
 fn newest(data: &Mapped) -> (Current, u64) {
     let load = || Current(data.head().present.current.load(SeqCst));
+    let head = |seen: Current| if data.layout.shape.in_place { seen.side() } else { seen.buffer() };
     let mut seen = load();
     for _ in 0..TRIES {
-        let version = data.buffer_head(seen.buffer()).version.load(Acquire);
+        let version = data.buffer_head(head(seen)).version.load(Acquire);
         match load() {
             same if same == seen => return (seen, version),
             other => seen = other,
         }
     }
-    (seen, data.buffer_head(seen.buffer()).version.load(Acquire))
+    (seen, data.buffer_head(head(seen)).version.load(Acquire))
 }
 
 fn tell(segment: &Segment, data: &Mapped, readers: &Readers) -> RegionStat {
-    let (seen, version) = newest(data);
+    let ((seen, version), in_place) = (newest(data), data.layout.shape.in_place);
     let (mut all, mut behind, mut aside) = (0, 0, 0);
     for row in 0..readers.number() {
         let Ok(row) = readers.get(row) else { continue };
         let says = Row(row.word.load(Acquire));
+        all += u32::from(says.is_reading());
         let Some(buffer) = says.buffer() else { continue };
         all += 1;
         if buffer != seen.buffer() && !says.is_as_new_as(seen) {
@@ -119,12 +125,14 @@ fn tell(segment: &Segment, data: &Mapped, readers: &Readers) -> RegionStat {
         waiting += u32::from(words.turn.load(Acquire) != 0);
         let editing = Editing(words.editing.load(Acquire));
         // Not who holds it, nor who comes to.
-        if editing.is_older_than(seen) && !(seen.is_held() && seen.seat() == seat) {
+        if !in_place && editing.is_older_than(seen) && !(seen.is_held() && seen.seat() == seat) {
             aside |= editing.buffer().filter(|buffer| *buffer != seen.buffer()).map_or(0, Buffer::bit);
         }
     }
     RegionStat {
         version,
+        in_place,
+        poisoned: in_place && seen.is_touched() && !seen.is_held(),
         lease_max: Duration::from_nanos(data.layout.shape.lease),
         writer: writer(segment, data, seen),
         writers_waiting: waiting,

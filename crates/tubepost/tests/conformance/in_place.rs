@@ -152,6 +152,8 @@ fn what_is_dropped_half_edited_is_poisoned_and_what_was_only_looked_at_is_not() 
     writing[1] = 1;
     drop(writing);
     assert!(is_poisoned(region.read()) && is_poisoned(region.write()) && is_poisoned(region.version()));
+    let told = region.stat().expect("it exists").region.expect("it is a region");
+    assert_eq!((told.in_place, told.poisoned, told.version, told.set_aside), (true, true, 1, 0));
     assert!(is_poisoned(region.wait_for_change_timeout(1, PATIENCE)));
     // Who gives up repairing leaves it as it was.
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| region.repair(|_| panic!())));
