@@ -129,6 +129,10 @@ fn stable(age: usize, name: &str) -> String {
     if name.starts_with("nameless~") {
         return format!("nameless~{age}");
     }
+    // What stands beside a name is called after its id, which is another one each time.
+    if let Some(what) = name.strip_prefix('~').and_then(|rest| rest.rsplit('~').next()) {
+        return format!("~{age}~{what}");
+    }
     match name.match_indices('~').nth(1) {
         Some((end, _)) if end > 0 && !name.starts_with('~') => format!("{}~{age}", &name[..end]),
         _ => name.to_owned(),

@@ -50,7 +50,7 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("wait-at-door", &["gc", "open-receiver", "remove", "send"]),
     ("region-write", &["region-write", "region-set", "region-open", "region-gc", "region-read-first"]),
     ("region-write-parts", &["region-write-parts", "region-gc"]),
-    ("region-read", &["region-write", "region-read-first", "region-open"]),
+    ("region-read", &["region-read-first", "region-open", "region-gc"]),
     ("region-fence", &["region-fence"]),
 ];
 
