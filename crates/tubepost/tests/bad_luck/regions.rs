@@ -388,7 +388,9 @@ fn rubbish_where_the_data_of_a_region_should_be() {
             }
         }
         let told = place.domain().stat("board");
-        assert!(matches!(told, Err(Error::Damaged { .. } | Error::WrongVersion { .. })), "{what}: {told:?}");
+        // It may look at less.
+        let fine = matches!(told, Ok(_) | Err(Error::Damaged { .. } | Error::WrongVersion { .. }));
+        assert!(fine, "{what}: {told:?}");
     };
     let file = File::options().write(true).open(&path).expect("it lies there");
     // But for the lease: any is one.
