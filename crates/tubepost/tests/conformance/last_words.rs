@@ -155,11 +155,6 @@ fn of_a_link_by_the_kernel() {
     by_names(&options(Strategy::Kernel).bounded(4), 60);
 }
 
-#[test]
-fn of_a_link_by_the_kernel_where_nothing_waits() {
-    by_names(&options(Strategy::Kernel).bounded(0), 60);
-}
-
 fn of_pairs(options: &LinkOptions<[u8]>) {
     for round in 0..60 {
         let (there, here) = options.pair().expect("there is memory");
