@@ -27,8 +27,6 @@ const MOST: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Planted {
     Nothing,
-    /// Who holds comes before others by the number that it had.
-    HolderCounts,
     /// Who does not respond is passed only when nobody holds.
     PassedWhenFree,
     /// Who waits does not look who else does.
@@ -87,7 +85,7 @@ impl State {
 impl Writers {
     /// Who comes before this one.
     fn before(&self, s: &State, w: usize) -> Vec<usize> {
-        let holds = |other: usize| self.planted != Planted::HolderCounts && s.held == Some(other as u8);
+        let holds = |other: usize| s.held == Some(other as u8);
         let smaller = |other: &usize| s.turns[*other] != 0 && s.turns[*other] < s.turns[w] && !holds(*other);
         (0..self.writers).filter(smaller).collect()
     }
@@ -224,11 +222,6 @@ fn writers_take_turns_and_hold_up_nobody() {
     holds("three writers, two stand still", &writers(3, 0, 2, Planted::Nothing));
     holds("four writers, one dies, one stands still", &writers(4, 1, 1, Planted::Nothing));
     holds("two writers twice, one dies", &Writers { rounds: 2, ..writers(2, 1, 0, Planted::Nothing) });
-}
-
-#[test]
-fn a_holder_with_a_number_comes_before_nobody() {
-    breaks("holder counts, stopped", &writers(3, 0, 1, Planted::HolderCounts), "stuck");
 }
 
 #[test]
