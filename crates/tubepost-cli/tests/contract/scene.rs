@@ -131,6 +131,13 @@ pub fn is_at_work(pid: u32) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
 }
 
+/// Whether it has opened its mailbox and sleeps: a sender does when there is no room, or nobody collects.
+pub fn waits(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    is_at_work(pid) && state == Some('S')
+}
+
 /// Says that a test could not run here; where nothing may be skipped it fails.
 pub fn skip(test: &str, why: &str) {
     assert!(std::env::var_os("TUBEPOST_TESTS_NO_SKIP").is_none(), "{test} cannot run here: {why}");

@@ -54,9 +54,10 @@ fn senders_are_told_of_the_owners_death_and_who_comes_later_too() {
     let waits = scene.start(&["send", "votes", "a", "b", "c"]);
     let collected = scene.start(&["send", "votes", "--collected", "d"]);
     let idle = scene.start_fed(&["send", "votes"]);
-    for running in [&waits, &collected, &idle] {
-        until("it is at work", || is_at_work(running.pid()));
+    for running in [&waits, &collected] {
+        until("it waits", || crate::scene::waits(running.pid()));
     }
+    until("it is at work", || is_at_work(idle.pid()));
     owner.signal(Signal::KILL);
     waits.end().code(5).prints("").complains(&["votes", "2 messages were never collected", "sent before: 2"]);
     collected.end().code(5).prints("").complains(&["votes", "closed"]);
