@@ -482,8 +482,9 @@ impl<D: Data + ?Sized> Reading<'_, D> {
         self.shown.version()
     }
 
-    /// Whether there has been a newer version for longer than the lease: it is time to read again. This one stays whole all the same. (Never of a
-    /// copy that was read in place: it holds up nobody.)
+    /// Whether it was known for longer than the lease, to a writer or to who asked here, that there is a newer version:
+    /// it is time to read again. This one stays whole all the same. (Never of a copy that was read in place: it holds
+    /// up nobody.)
     pub fn is_expired(&self) -> bool {
         self.shown.is_expired()
     }

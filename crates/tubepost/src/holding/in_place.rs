@@ -193,7 +193,7 @@ impl Hold {
         let nobody = || {
             let words = self.both();
             let mut edit = in_place::who_edits(&words, seat);
-            edit.all(|other| self.sweep_seat(other) && self.free_swept(other))
+            edit.all(|other| self.free_seat_of_the_dead(other))
         };
         let waited = self.at.segment.room().wait(
             deadline,

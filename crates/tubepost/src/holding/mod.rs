@@ -98,10 +98,10 @@ impl Hold {
         cpu::register_for_barriers();
         let fill = |segment: &Segment, map: &Map| {
             layout.describe(Mapped::head_of(map), segment.id().words());
+            Mapped::begin(map);
         };
         let (segment, map) = data::create_with_data(wish.domain, wish.name, plan, &extent, fill)?;
         let data = Mapped::new(map, layout);
-        data.begin();
         if plan.geometry.choice.owned {
             return Hold::new(Attachment::new(segment, OWNER, wish.spin), data);
         }

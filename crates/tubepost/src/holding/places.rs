@@ -166,13 +166,13 @@ impl Hold {
         }
         let edits = |seat: &usize| self.data.seat(*seat).editing.load(Acquire) != Editing::NOTHING.0;
         for seat in (0..self.data.seats()).filter(edits) {
-            swept |= self.sweep_seat(seat) && self.free_seat(seat);
+            swept |= self.free_seat_of_the_dead(seat);
         }
         swept
     }
 
     /// Takes a dead one's seat.
-    pub(super) fn sweep_seat(&self, seat: usize) -> bool {
+    fn sweep_seat(&self, seat: usize) -> bool {
         let words = self.data.seat(seat);
         let owner = words.owner.load(Acquire);
         if owner == 0 || owner == self.tag || !self.is_gone(owner) {
@@ -194,9 +194,13 @@ impl Hold {
         taken
     }
 
-    fn free_seat(&self, seat: usize) -> bool {
-        self.data.seat(seat).owner.store(0, Release);
-        true
+    /// Takes a dead one's seat, and frees it. `false`: it is nobody's who is dead.
+    pub(super) fn free_seat_of_the_dead(&self, seat: usize) -> bool {
+        let swept = self.sweep_seat(seat);
+        if swept {
+            self.data.seat(seat).owner.store(0, Release);
+        }
+        swept
     }
 
     /// A seat for one guard.

@@ -10,7 +10,7 @@ use crate::queue::layout::Reader;
 use crate::versions::readers;
 use crate::versions::words::Buffer;
 use std::mem::MaybeUninit;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Hold {
     pub(crate) fn pin(&self) -> Result<Pinned<'_>, Error> {
         self.usable()?;
         let row = self.take_row()?;
-        let reader = self.row(row)?;
+        let reader = self.row(row).inspect_err(|_| self.put_row(row))?;
         let buffer = readers::pin(self.current(), &reader.word);
         Ok(Pinned { hold: self, row, reader, buffer })
     }
@@ -86,10 +86,18 @@ impl Pinned<'_> {
         unsafe { copy::read(self.data().add(from), to) }
     }
 
-    /// Whether there is a newer version, and a writer has known of this one for longer than the lease.
+    /// Whether there is a newer version, and that was known for longer than the lease: to a writer that met this one,
+    /// or to who asks here.
     pub(crate) fn is_expired(&self, lease: u64) -> bool {
-        let noticed = self.reader.noticed.load(Acquire) == self.reader.word.load(Relaxed);
-        noticed && clock::coarse_everywhere().wrapping_sub(self.reader.since.load(Relaxed)) >= lease
+        let (says, now) = (self.reader.word.load(Relaxed), clock::coarse_everywhere());
+        if self.reader.noticed.load(Acquire) == says {
+            return now.wrapping_sub(self.reader.since.load(Relaxed)) >= lease;
+        }
+        if self.hold.present().buffer() != self.buffer {
+            self.reader.since.store(now, Relaxed);
+            self.reader.noticed.store(says, Release);
+        }
+        false
     }
 }
 

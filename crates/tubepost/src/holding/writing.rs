@@ -280,8 +280,7 @@ impl Hold {
 
     /// Takes the seat of who is at the head, and dead. Who may only read can't.
     fn sweep_head(&self, before: Before) -> bool {
-        let sweeps = |head| self.sweep_seat(head) && self.free_swept(head);
-        self.is_writable() && before.head.is_some_and(sweeps)
+        self.is_writable() && before.head.is_some_and(|head| self.free_seat_of_the_dead(head))
     }
 
     /// While nobody holds: passes those who wait, if they don't respond; else says for how long nothing but an event
@@ -310,11 +309,6 @@ impl Hold {
         };
         let left = (RESPONSE * before.number).saturating_sub(since.elapsed());
         if left.is_zero() { Ok(()) } else { Err(left) }
-    }
-
-    pub(super) fn free_swept(&self, seat: usize) -> bool {
-        self.data.seat(seat).owner.store(0, Release);
-        true
     }
 
     /// For how long this handle has known of a hold, and how long its lease is.

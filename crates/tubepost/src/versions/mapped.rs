@@ -39,9 +39,11 @@ impl Mapped {
         unsafe { &*map.start().as_ptr().cast() }
     }
 
-    /// The first version is whole. For who makes it.
-    pub(crate) fn begin(&self) {
-        let head = self.buffer_head(Buffer::of(0));
+    /// The first version is whole. For who makes it, before it has a name.
+    pub(crate) fn begin(map: &Map) {
+        assert!(map.length() >= Layout::least());
+        // SAFETY: the head of buffer 0 lies in the mapping, as just asserted; atomics only.
+        let head = unsafe { &*map.start().as_ptr().add(Layout::heads_at() as usize).cast::<BufferHead>() };
         for word in [&head.version, &head.whole, &head.backed] {
             word.store(1, Relaxed);
         }

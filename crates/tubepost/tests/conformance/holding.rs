@@ -1,6 +1,6 @@
 //! Promises to hold a message for so long only: who is late is fenced off if somebody waits, and nothing is done twice (P5).
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -328,6 +328,7 @@ fn accepted_once_however_late() {
             let out = open::<[u8]>(&place, "box");
             let accepted: Vec<AtomicU32> = (0..MESSAGES).map(|_| AtomicU32::new(0)).collect();
             let (mut expired, late) = (AtomicU32::new(0), AtomicU32::new(0));
+            let one_stays = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 for inbox in &inboxes {
                     scope.spawn(|| {
@@ -337,9 +338,14 @@ fn accepted_once_however_late() {
                             };
                             let number = u32::from_le_bytes(delivery[..4].try_into().expect("four bytes"));
                             let turn = late.fetch_add(1, Ordering::Relaxed) % 16;
-                            if turn == 0 {
-                                // No wait for anything: to hold it for too long is what this one does.
-                                std::thread::sleep(longest * 3);
+                            if turn == 0 && !one_stays.swap(true, Ordering::Relaxed) {
+                                // Holds it until another has accepted it. One at a time, so that others wait.
+                                let given_up = Instant::now() + PATIENCE;
+                                let mine = &accepted[number as usize];
+                                while mine.load(Ordering::Relaxed) == 0 && Instant::now() < given_up {
+                                    std::thread::sleep(longest);
+                                }
+                                one_stays.store(false, Ordering::Relaxed);
                             } else if turn < 4 {
                                 let end =
                                     Instant::now() + longest + Duration::from_micros(u64::from(turn) * 100);

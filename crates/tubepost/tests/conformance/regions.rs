@@ -1,11 +1,11 @@
 //! Regions: every version is whole, whoever reads it and for how long; what was not committed never was; all agree on what the data is.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use tubepost::{Data, Domain, Error, Mailbox, Reading, Region, RegionOptions, Sender, Writing};
 
 use crate::cast::words;
-use crate::stage::{Child, Cue, PATIENCE, Place, Role, fork, now_ns, thread_id, wait_for};
+use crate::stage::{Child, Cue, PATIENCE, Place, Role, eventually, fork, now_ns, thread_id, wait_for};
 
 pub const ROLES: &[Role] = &[("editor", editor), ("region owner", owner)];
 
@@ -255,19 +255,22 @@ fn a_version_stays_whole_for_as_long_as_it_is_read() {
     let place = Place::new();
     let region = options(place.domain()).create("board").expect("a free name");
     let mut other = start(&place, "writer");
-    other.say("add 30000");
-    other.expect("adds");
-    let done = AtomicBool::new(false);
+    let (done, begun) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
                     let (mut last, mut seen, mut kept) = (0, 0, Vec::new());
-                    while !done.load(Relaxed) {
+                    let mut ends = false;
+                    while !ends {
+                        ends = done.load(Relaxed);
                         let guard = region.read().expect("it lives");
                         let (version, number) = (guard.version(), whole(&guard));
                         assert_eq!(version, number + 1, "another version's data");
                         assert!(version >= last, "version {version} after {last}");
+                        if last == 0 {
+                            begun.fetch_add(1, Relaxed);
+                        }
                         seen += u64::from(version > last);
                         last = version;
                         let got = whole(&region.get().expect("it lives"));
@@ -287,9 +290,15 @@ fn a_version_stays_whole_for_as_long_as_it_is_read() {
                 })
             })
             .collect();
+        eventually("both have read", || begun.load(Relaxed) == 2);
+        other.say("add 30000");
+        other.expect("adds");
         other.expect("added");
         done.store(true, Relaxed);
-        assert!(readers.into_iter().map(|reader| reader.join().expect("no panic")).sum::<u64>() > 0);
+        for reader in readers {
+            let seen = reader.join().expect("no panic");
+            assert!(seen >= 2, "the first version, and the last at least: {seen}");
+        }
     });
     assert_eq!((region.version(), region.get()), (Ok(30_001), Ok([30_000; 8])));
 }
