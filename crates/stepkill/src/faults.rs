@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use crate::campaign::{self, Totals, violated};
 use crate::operations;
-use crate::paired;
 use crate::scene::{Scene, Watchdog};
 use crate::subject::Subject;
 use crate::symbols;
@@ -93,9 +92,6 @@ fn one(
         return Err(format!("{open} descriptors are left open"));
     }
     scene.sound = false;
-    if subject.world().paired.is_some() {
-        scene.ask(paired::A_CALL_FAILS)?;
-    }
     let came = scene.go_on(&mut tracee, true)?;
     scene.ask(&format!("went on: {came}")).map_err(|why| format!("{why}, after “{came}”"))?;
     Ok(true)

@@ -97,6 +97,13 @@ pub fn run(writes: u64, seed: u64, totals: &Arc<Totals>) -> Vec<(String, u64)> {
     numbers
 }
 
+/// The processes that play just now.
+fn pids(stages: &[Stage]) -> Vec<u32> {
+    let pid =
+        |stage: &Stage| stage.lock().expect("nobody panics in there").as_ref().map(|(child, _)| child.id());
+    stages.iter().filter_map(pid).collect()
+}
+
 /// Which calls came to what, on stderr.
 fn told(tally: &BTreeMap<(String, String), u64>) {
     let mut calls: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -116,7 +123,8 @@ impl Run {
                 let mut prey = self.prey.lock().expect("nobody panics in there");
                 let mut strays = self.strays.lock().expect("nobody panics in there");
                 let stray = dice.below(4) == 0;
-                let stray = if stray { strays.one(&domain, &mut dice) } else { None };
+                let victims = if stray { pids(stages) } else { Vec::new() };
+                let stray = if stray { strays.one(&domain, &victims, &mut dice) } else { None };
                 let (one, fresh) = match stray {
                     Some(stray) => stray,
                     None => {

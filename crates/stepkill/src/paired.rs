@@ -26,13 +26,10 @@ use crate::ledger::Outcome;
 use crate::letters::{self, JUDGE, Number};
 use crate::linked::over;
 use crate::subject::Case;
-use crate::world::{Came, Effects, Made, Paired, World};
+use crate::world::{Effects, Made, Paired, World};
 
 /// What waits in vain waits so long.
 const SHORT: Duration = Duration::from_millis(5);
-
-/// What the survivor is told where that is so.
-pub const A_CALL_FAILS: &str = "a call fails";
 
 /// What the pair is to be.
 pub fn options(world: &World) -> LinkOptions<[u8]> {
@@ -84,8 +81,6 @@ struct Survivor {
     paired: Paired,
     effects: Effects,
     way: u32,
-    /// A system call of the walker fails.
-    fails: bool,
     listener: Option<UnixListener>,
     link: Option<Link<[u8]>>,
     /// So many the survivor sent, and what came of the walker's.
@@ -100,7 +95,7 @@ pub fn play(domain: &str, case: Case, way: u32) {
     Domain::open(domain).expect("the tracer's domain");
     let listener = UnixListener::bind_addr(&address(Path::new(domain))).expect("nobody else has the name");
     let (listener, link, sent, got) = (Some(listener), None, 0, Vec::new());
-    let mut survivor = Survivor { world, paired, effects, way, fails: false, listener, link, sent, got };
+    let mut survivor = Survivor { world, paired, effects, way, listener, link, sent, got };
     judge::listen(|line| survivor.hear(line));
 }
 
@@ -110,7 +105,6 @@ impl Survivor {
             "prepare" => self.prepare(),
             "fill" => self.fill(),
             "during" => self.meanwhile(),
-            A_CALL_FAILS => self.fails = true,
             other => match Outcome::parse(other).as_deref() {
                 Some([outcome]) => self.after(outcome),
                 _ => panic!("what is {other}?"),
@@ -185,20 +179,17 @@ impl Survivor {
     }
 
     fn after(&mut self, outcome: &Outcome) {
-        // By the kernel a place is a token, which goes back to the sender by a write. If that failed the message counts.
-        let untold = self.fails && self.paired.kernel && matches!(outcome, Outcome::WentOn(Came::Got(_)));
-        let consumed = if untold { &Outcome::Killed } else { outcome };
         if let Some(link) = self.link.take() {
             if self.way == 1 {
                 // As long as there is room a dead one may be sent something, once in a while; it counts.
                 while self.send_by(&link) {}
-                over::sends_in_vain(&link, self.sent, self.world.length, self.effects, consumed);
+                over::sends_in_vain(&link, self.sent, self.world.length, self.effects, outcome);
             }
             while let Some(message) = over::next(&link) {
                 self.receive(&message);
             }
             over::all_came(&self.got, self.effects, outcome);
-            over::sends_in_vain(&link, self.sent, self.world.length, self.effects, consumed);
+            over::sends_in_vain(&link, self.sent, self.world.length, self.effects, outcome);
         }
         self.listener = None;
         held::no_end(std::process::id(), std::os::unix::process::parent_id())

@@ -18,9 +18,18 @@ pub const NAMELESS: &str = "/memfd:tubepost";
 struct Seen {
     file: File,
     inode: u64,
+    rank: Rank,
     blocks: u64,
     /// From where to where there is memory, and what is in it.
     extents: Vec<(u64, Vec<u8>)>,
+}
+
+/// Which file it is, as that is the same each time: what has a name, by its age, which inodes tell; then what has none, by the descriptor
+/// of who is walked. (Inodes of memory without a name are of the processor that it was made on.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Inode(u64),
+    Descriptor(u64),
 }
 
 /// A domain as it was when it was looked at last.
@@ -59,7 +68,7 @@ impl View {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let (Ok(name), Ok(facts)) = (entry.file_name().into_string(), entry.metadata()) else { continue };
-            found.push((name, facts.ino(), entry.path()));
+            found.push((name, facts.ino(), Rank::Inode(facts.ino()), entry.path()));
         }
         for entry in std::fs::read_dir(&self.descriptors).into_iter().flatten().flatten() {
             let nameless = std::fs::read_link(entry.path())
@@ -67,22 +76,27 @@ impl View {
             // The same file may be open several times.
             if nameless
                 && let Ok(facts) = std::fs::metadata(entry.path())
-                && !found.iter().any(|(_, inode, _)| *inode == facts.ino())
+                && let Some(number) = entry.file_name().to_str().and_then(|number| number.parse().ok())
             {
-                found.push((format!("nameless~{}~", facts.ino()), facts.ino(), entry.path()));
+                let (name, rank) = (format!("nameless~{}~", facts.ino()), Rank::Descriptor(number));
+                match found.iter_mut().find(|(other, ..)| *other == name) {
+                    Some((_, _, known, _)) => *known = rank.min(*known),
+                    None => found.push((name, facts.ino(), rank, entry.path())),
+                }
             }
         }
         let mut changed = false;
         self.files.retain(|name, seen| {
-            let still = found.iter().any(|(other, inode, _)| other == name && *inode == seen.inode);
-            changed |= !still;
-            still
+            let still = found.iter().find(|(other, inode, ..)| other == name && *inode == seen.inode);
+            still.inspect(|(_, _, rank, _)| seen.rank = *rank);
+            changed |= still.is_none();
+            still.is_some()
         });
-        for (name, inode, path) in found {
+        for (name, inode, rank, path) in found {
             if !self.files.contains_key(&name)
                 && let Ok(file) = File::open(path)
             {
-                self.files.insert(name, Seen { file, inode, blocks: u64::MAX, extents: Vec::new() });
+                self.files.insert(name, Seen { file, inode, rank, blocks: u64::MAX, extents: Vec::new() });
                 changed = true;
             }
         }
@@ -99,7 +113,7 @@ impl View {
             all.filter(|(_, word)| *word != 0).collect()
         };
         let mut files: Vec<_> = self.files.iter().collect();
-        files.sort_by_key(|(_, seen)| seen.inode);
+        files.sort_by_key(|(_, seen)| seen.rank);
         let named = |(age, (name, seen)): (usize, (&String, &Seen))| (stable(age, name), words(seen));
         Snapshot(files.into_iter().enumerate().map(named).collect())
     }
@@ -124,7 +138,7 @@ impl View {
 }
 
 /// The name of a file but for what is another one each time: a link's tells lives apart by numbers drawn by lot. As
-/// old as they are, files have the same ages each time.
+/// old as they are, files have the same ages each time; see [`Rank`].
 fn stable(age: usize, name: &str) -> String {
     if name.starts_with("nameless~") {
         return format!("nameless~{age}");
@@ -144,7 +158,9 @@ impl Seen {
     fn look(&mut self, buffer: &mut Vec<u8>, anew: bool) -> bool {
         let blocks = self.file.metadata().map_or(0, |facts| facts.blocks());
         let mut changed = blocks != self.blocks;
-        if changed || anew {
+        // What was allocated and not written to so far is no data to the system, and is some without one block more.
+        let seen: u64 = self.extents.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        if changed || anew || seen < blocks * 512 {
             let before = std::mem::replace(&mut self.extents, extents(&self.file));
             self.blocks = blocks;
             return changed || self.extents != before;

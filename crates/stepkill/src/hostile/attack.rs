@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::boxes::{Kind, LINKS, STRAYS};
 use super::dice::Dice;
 use super::mapping::Mapping;
 use crate::layout::{CALL, CELL, ENTRY, Layout, ROW, Segments};
+use crate::view::NAMELESS;
 
 /// The header's words that mean something are before this.
 const HEADER: u64 = 0x2C8;
@@ -115,9 +116,11 @@ pub struct Strays {
 }
 
 impl Strays {
-    /// One of them; now and then one that was not found before, which is told.
-    pub fn one(&mut self, domain: &Path, dice: &mut Dice) -> Option<(&mut Prey, bool)> {
-        let fresh = (self.prey.len() < MOST || dice.below(4) == 0) && self.find(domain);
+    /// One of them; now and then one that was not found before, which is told. Also memory without a name that these processes have.
+    pub fn one(&mut self, domain: &Path, victims: &[u32], dice: &mut Dice) -> Option<(&mut Prey, bool)> {
+        let seeks = self.prey.len() < MOST || dice.below(4) == 0;
+        let nameless = dice.below(3) == 0;
+        let fresh = seeks && if nameless { self.find_nameless(victims) } else { self.find(domain) };
         let count = self.prey.len() as u64;
         let at = if fresh { count.checked_sub(1)? } else { dice.below(count.max(1)) };
         self.prey.get_mut(at as usize).map(|prey| (prey, fresh))
@@ -126,13 +129,28 @@ impl Strays {
     fn find(&mut self, domain: &Path) -> bool {
         for file in std::fs::read_dir(domain).into_iter().flatten().flatten() {
             let (name, Ok(facts)) = (file.file_name(), file.metadata()) else { continue };
-            if name.to_string_lossy().starts_with(STRAYS) && self.known.insert(facts.ino()) {
-                let mut prey = Prey::new(&LINKS, file.path());
-                if prey.look() {
-                    self.prey.push_back(prey);
-                    if self.prey.len() > MOST {
-                        self.prey.pop_front();
-                    }
+            if name.to_string_lossy().starts_with(STRAYS)
+                && self.known.insert(facts.ino())
+                && self.take(file.path())
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The same for a way of a pair, which can be opened where one of its ends is.
+    fn find_nameless(&mut self, victims: &[u32]) -> bool {
+        for victim in victims {
+            for open in std::fs::read_dir(format!("/proc/{victim}/fd")).into_iter().flatten().flatten() {
+                let nameless = std::fs::read_link(open.path())
+                    .is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(NAMELESS.as_bytes()));
+                if nameless
+                    && let Ok(facts) = std::fs::metadata(open.path())
+                    && is_built(&open.path())
+                    && self.known.insert(facts.ino())
+                    && self.take(open.path())
+                {
                     return true;
                 }
             }
@@ -140,10 +158,31 @@ impl Strays {
         false
     }
 
+    fn take(&mut self, path: PathBuf) -> bool {
+        let mut prey = Prey::new(&LINKS, path);
+        let there = prey.look();
+        if there {
+            self.prey.push_back(prey);
+            if self.prey.len() > MOST {
+                self.prey.pop_front();
+            }
+        }
+        there
+    }
+
     pub fn told(&self) -> String {
         let told = self.prey.iter().map(|prey| format!("{}: {}", prey.path.display(), prey.told()));
         told.collect::<Vec<_>>().join("; ")
     }
+}
+
+/// Whether it says what it is, as it does before anybody else can have it: its longest message, and the most memory.
+fn is_built(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    [0x30, 0x58].iter().all(|at| {
+        let mut word = [0; 8];
+        file.read_exact_at(&mut word, *at).is_ok() && word != [0; 8]
+    })
 }
 
 /// The index of a place: one of the first, one where the queue is now, or any.
@@ -212,7 +251,8 @@ fn aim(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
         }
         _ => dice.below(mapping.length() - 4096),
     };
-    at & !7
+    // Where the kernel copies the messages there is less.
+    (at % mapping.length()) & !7
 }
 
 /// What to write where this is.

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use tubepost::{Buffer, Domain, Error, Mailbox, Message, Options, Sender};
+use tubepost::{Buffer, Domain, Error, Mailbox, Message, Options, Sender, Strategy};
 
 use super::dice::Dice;
 use crate::mail::Questions;
@@ -34,6 +34,8 @@ pub struct Kind {
     /// The most memory that chunks may have.
     pub ceiling: u64,
     pub carries: Carries,
+    /// Of the sealed strategy: what is written to is the entry, and areas, by who has them.
+    pub sealed: bool,
 }
 
 /// No capacity; as the file says it.
@@ -47,6 +49,7 @@ const LINE: Kind = Kind {
     longest: 200,
     ceiling: 1 << 20,
     carries: Carries::Bytes,
+    sealed: false,
 };
 
 /// Segments come and go all the time.
@@ -100,6 +103,8 @@ pub const ALL: &[Kind] = &[
         ..UNBOUNDED
     },
     Kind { name: "owned-wide", owned: true, capacity: 1 << 18, carries: Carries::Word, ..LINE },
+    Kind { name: "owned-sealed", owned: true, capacity: 8, longest: 1000, sealed: true, ..LINE },
+    Kind { name: "owned-sealed-long", owned: true, capacity: 3, longest: 9000, sealed: true, ..LINE },
 ];
 
 /// What processes that joined and their links are called in what is told: their names are others each time …
@@ -115,6 +120,7 @@ impl Kind {
             ENDLESS => options.unbounded().segments_of(self.segments).ceiling(self.ceiling),
             capacity => options.bounded(capacity),
         };
+        let options = if self.sealed { options.strategy(Strategy::Sealed) } else { options };
         match self.carries {
             Carries::Bytes | Carries::Questions => options.max_message(self.longest).ceiling(self.ceiling),
             // As if others could write to it: where only processes of one user can, text is looked at where it is.

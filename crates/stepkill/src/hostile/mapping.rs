@@ -6,7 +6,7 @@ use std::io::Error;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap, mremap, munmap};
 
 /// The whole file, as it was long when it was mapped.
 pub struct Mapping {
@@ -24,6 +24,15 @@ impl Mapping {
         // SAFETY: the kernel chooses an address where nothing is.
         let start = unsafe { mmap(std::ptr::null_mut(), all, both, MapFlags::SHARED, file, 0) }?;
         Ok(Mapping { start: NonNull::new(start.cast()).ok_or(Error::other("mapped at zero"))?, length })
+    }
+
+    /// What this process has mapped there for writing, once more.
+    pub fn doubled(from: usize, length: usize) -> Result<Mapping, Error> {
+        let old = std::ptr::without_provenance_mut(from);
+        // SAFETY: of a shared mapping, a length of 0 makes another one of the same memory, at an address where nothing is; the old one stays.
+        let start = unsafe { mremap(old, 0, length, MremapFlags::MAYMOVE) }?;
+        let start = NonNull::new(start.cast()).ok_or(Error::other("mapped at zero"))?;
+        Ok(Mapping { start, length: length as u64 })
     }
 
     pub fn length(&self) -> u64 {

@@ -6,6 +6,7 @@
 
 mod asking;
 mod linking;
+mod spoiling;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -32,8 +33,8 @@ const CLOSED: u32 = 5;
 const MEMORY: u64 = 2 << 30;
 
 /// The parts that there are, and how many processes play each.
-pub const PARTS: [(&str, u64); 6] =
-    [("send", 3), ("receive", 3), ("own", 2), ("link", 3), ("keep", 1), ("look", 1)];
+pub const PARTS: [(&str, u64); 7] =
+    [("send", 3), ("receive", 3), ("own", 2), ("link", 3), ("spoil", 1), ("keep", 1), ("look", 1)];
 
 /// How often which call had which outcome.
 type Tally = BTreeMap<(&'static str, String), u64>;
@@ -74,6 +75,7 @@ pub fn play(directory: &str, part: &str, own: u32, seed: u64) {
             "keep" => victim.keep(),
             "look" => victim.look(kind),
             "link" => victim.link_some(),
+            "spoil" => victim.spoil(),
             _ => match kind.carries {
                 Carries::Bytes => victim.session::<[u8]>(part, kind),
                 Carries::Text => victim.session::<str>(part, kind),
@@ -316,7 +318,8 @@ impl Victim {
             return;
         }
         let domain = self.domain.clone();
-        let options = kind.options::<M>(&domain).hold_max(Duration::from_millis(1)).max_redeliveries(2);
+        let options = kind.options::<M>(&domain).max_redeliveries(2);
+        let options = if kind.sealed { options } else { options.hold_max(Duration::from_millis(1)) };
         let own = || options.own(kind.name);
         let Some(inbox) = self.call("own", kind, Duration::ZERO, |_| own()) else {
             // What can't be understood any more has to be removed by hand, as its error says.

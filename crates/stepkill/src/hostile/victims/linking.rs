@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tubepost::{Domain, Inbox, Link, Process};
+use tubepost::{Domain, Inbox, Link, Process, Strategy};
 
 use super::{SESSION, Victim};
 use crate::hostile::boxes::{Goods, LINKS, STRAYS};
@@ -42,15 +42,27 @@ impl Victim {
         let (patience, goods) = (self.briefly(), <[u8]>::pick(&mut self.dice, &LINKS));
         let peer = format!("{STRAYS}{}", (own + 1 + self.dice.below(NAMES - 1)) % NAMES);
         let at = self.dice.below(links.len().max(1) as u64) as usize;
-        match (self.dice.below(12), links.get(at), inbox) {
+        match (self.dice.below(13), links.get(at), inbox) {
             (0..=1, ..) | (_, None, _) => {
-                let options = match self.dice.below(3) {
+                let options = Link::options().max_message(LINKS.longest);
+                let options = match self.dice.below(6) {
                     0 => Link::options(),
-                    1 => Link::options().unbounded(),
-                    _ => Link::options().bounded(3).max_message(LINKS.longest),
+                    1 => options.unbounded(),
+                    2 => options.bounded(0),
+                    3 => options.strategy(Strategy::Kernel).bounded(3),
+                    4 => options.strategy(Strategy::Kernel).bounded(0),
+                    _ => options.bounded(3),
                 };
-                links.extend(self.call("link", &LINKS, Duration::ZERO, |_| options.open(me, &peer)));
-                if links.len() > 6 {
+                if self.dice.below(3) == 0 {
+                    let made = self.call("pair", &LINKS, Duration::ZERO, |_| options.pair());
+                    if let Some((link, other)) = made {
+                        links.push(link);
+                        links.extend(self.call("pair-take", &LINKS, Duration::ZERO, |_| other.here()));
+                    }
+                } else {
+                    links.extend(self.call("link", &LINKS, Duration::ZERO, |_| options.open(me, &peer)));
+                }
+                while links.len() > 6 {
                     links.remove(0);
                 }
             }
@@ -65,6 +77,9 @@ impl Victim {
             (6 | 7, Some(link), _) => {
                 let came = self.call("link.recv", &LINKS, patience, |_| Ok(link.recv_timeout(patience)?));
                 came.inspect(|it| Self::check(&LINKS, <[u8]>::look(it, u64::MAX)));
+            }
+            (12, Some(link), _) if self.dice.below(8) == 0 => {
+                self.call("link.stop_sending", &LINKS, Duration::ZERO, |_| link.stop_sending());
             }
             (8 | 9, _, Some(inbox)) => {
                 let came = self.call("inbox.recv", &LINKS, patience, |_| Ok(inbox.recv_timeout(patience)?));
