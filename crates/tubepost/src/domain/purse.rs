@@ -11,7 +11,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 /// One end's part of the credit.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Purse {
     kept: Option<Kept>,
 }
 
-/// What was taken, and not used.
+/// What was taken, and not used: so many, and a counter that is to say as much.
 #[derive(Debug)]
 struct Kept {
     counter: OwnedFd,
@@ -42,8 +42,9 @@ impl Purse {
     /// Keeps a token for the next time.
     pub(crate) fn keep(&self) {
         if let Some(kept) = &self.kept {
-            kept.number.fetch_add(1, Relaxed);
-            let _ = rustix::io::write(&kept.counter, &1u64.to_ne_bytes()); // it counts further than there are tokens
+            kept.number.fetch_add(1, SeqCst);
+            // Where the system refuses this nobody is woken, and who waits looks once a second.
+            let _ = rustix::io::write(&kept.counter, &1u64.to_ne_bytes());
         }
     }
 
@@ -52,11 +53,21 @@ impl Purse {
         let Some(kept) = self.kept.as_ref().filter(|kept| kept.number.load(Relaxed) > 0) else {
             return false;
         };
-        let taken = rustix::io::read(&kept.counter, &mut [0; 8][..]).is_ok();
+        let taken = kept.number.fetch_update(Relaxed, Relaxed, |number| number.checked_sub(1)).is_ok();
         if taken {
-            kept.number.fetch_sub(1, Relaxed);
+            let _ = rustix::io::read(&kept.counter, &mut [0; 8][..]); // it may count less
         }
         taken
+    }
+
+    /// Whether there is any. If not, the counter says so too.
+    pub(crate) fn has_kept(&self) -> bool {
+        let Some(kept) = &self.kept else { return false };
+        let any = || kept.number.load(SeqCst) > 0;
+        any() || {
+            let _ = rustix::io::read(&kept.counter, &mut [0; 8][..]); // it may have counted more
+            any()
+        }
     }
 
     /// Readable when there is any.

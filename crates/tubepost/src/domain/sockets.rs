@@ -21,6 +21,7 @@
 
 use super::entry::{self, Plan};
 use super::name::Name;
+use super::purse::Purse;
 use super::segment::{Id, Segment};
 use super::{Domain, access, failed};
 use crate::error::Error;
@@ -154,17 +155,18 @@ impl Segment {
         tokens::join(&self.domain.path().join(called(self.id(), CREDIT)))
     }
 
-    /// How many messages wait, as far as can be told to all: those whose tokens are not there.
+    /// How many messages wait, as far as can be told to all: those whose tokens are not there, nor are to be put in.
     pub(crate) fn waiting_outside(&self) -> u64 {
         if self.geometry.choice.sealed {
             return 0; // each sender knows its own
         }
         let capacity = self.geometry.choice.capacity;
-        if let Some(bound) = &self.bound {
-            return bound.purse().map_or(0, |purse| capacity.saturating_sub(purse.count()));
-        }
-        let there = self.credit().ok().filter(|pipe| tokens::is_the_same(pipe.as_fd()));
-        there.map_or(0, |pipe| capacity.saturating_sub(tokens::count(pipe)))
+        let tokens = match &self.bound {
+            Some(bound) => bound.purse().map(Purse::count),
+            None => self.credit().ok().filter(|pipe| tokens::is_the_same(pipe.as_fd())).map(tokens::count),
+        };
+        let owed = self.header().sockets.owed.load(Acquire);
+        tokens.map_or(0, |there| capacity.saturating_sub(there.saturating_add(owed)))
     }
 
     /// Whether nothing waits in a direction of a link. Of one that nobody has open there is no telling.

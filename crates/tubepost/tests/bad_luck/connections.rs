@@ -237,6 +237,29 @@ fn tokens_of_the_dead_come_back() {
     assert_eq!((0..6).take_while(|at| out.try_send(*at).is_ok()).count(), 5, "exactly n again");
 }
 
+/// A token that the system does not take back is used next by who has it.
+#[test]
+fn a_token_that_can_not_be_put_back_is_kept() {
+    let place = Place::new();
+    let inbox = own::<u64>(place.domain(), 2);
+    let out = Sender::<u64>::options().domain(place.domain()).open("box").expect("it exists");
+    let credit = pipe(place.path()).expect("ours");
+    let anybodys = (u64::MAX - 1).to_ne_bytes();
+    let (tokens, mut all) = (|| rustix::io::ioctl_fionread(&credit).expect("a pipe") / 8, [0; 1 << 16]);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| out.send_collected_timeout(1, Duration::from_millis(300)));
+        eventually("it has taken a token", || tokens() == 1);
+        while rustix::io::write(&credit, &anybodys).is_ok() {}
+        assert!(sending.join().expect("no panic").is_err(), "nobody received it");
+    });
+    while rustix::io::read(&credit, &mut all).is_ok() {}
+    assert_eq!((out.len(), out.is_full()), (1, false), "one is kept");
+    rustix::io::write(&credit, &anybodys).expect("there is room");
+    assert_eq!((0..3).take_while(|at| out.try_send(*at).is_ok()).count(), 2, "exactly n");
+    assert_eq!(receive_all(&inbox), [0, 1]);
+    assert_eq!((0..3).take_while(|at| out.try_send(*at).is_ok()).count(), 2, "exactly n again");
+}
+
 /// An owner that has no descriptor left for a connection: those who came wait, and their messages with them.
 #[test]
 fn without_descriptors_connections_wait() {

@@ -55,6 +55,8 @@ pub(crate) struct Sockets {
     pub(crate) closing: AtomicU64,
     /// Of the sealed strategy: messages that waited when the owner last looked at all.
     pub(crate) waiting: AtomicU64,
+    /// Tokens that it could not put in so far.
+    pub(crate) owed: AtomicU64,
 }
 
 /// Of a region: its readers. What else there is of it is in a file of its own; see `versions::layout`.

@@ -39,7 +39,7 @@ impl Desk {
         packet::shut(line.socket.as_fd());
         let _ = epoll::delete(&self.epoll, &line.socket);
         if line.granted.is_some() {
-            self.put_token();
+            self.put_token(segment);
         }
         self.suspicious = self.capacity > 0 && self.given.is_none();
         if let Some(hole) = &self.hole {

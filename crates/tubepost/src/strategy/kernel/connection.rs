@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) posting: Option<Posting>,
     /// The pipe, if it is for us …
     pub(super) credit: Option<OwnedFd>,
+    /// So many tokens of it that could not be used, and that the system would not take back: they are used next.
+    pub(super) kept: AtomicU64,
     /// … else the tokens that the owner sent, and how many there are.
     pub(super) granted: Mutex<Vec<u64>>,
     pub(super) grants: AtomicUsize,
@@ -116,6 +118,7 @@ impl Connection {
             segment,
             socket,
             credit,
+            kept: AtomicU64::new(0),
             granted: Mutex::new(Vec::new()),
             grants: AtomicUsize::new(0),
             turns: Turns::default(),
@@ -173,7 +176,7 @@ impl Connection {
     pub(super) fn take_token(&self) -> Result<Option<u64>, Refusal> {
         let Some(credit) = &self.credit else { return Ok(self.take_grant()) };
         // First: as long as the owner misses it, it looks into all that is there.
-        if self.purse().is_some_and(Purse::take_kept) {
+        if self.take_kept() || self.purse().is_some_and(Purse::take_kept) {
             return Ok(Some(ANY));
         }
         match tokens::take(credit.as_fd()) {
@@ -216,12 +219,32 @@ impl Connection {
         }
         match &self.credit {
             Some(_) if self.purse().is_some() => self.purse().into_iter().for_each(Purse::keep),
-            Some(credit) => drop(tokens::put(credit.as_fd(), ANY)),
+            Some(_) => {
+                self.kept.fetch_add(1, Relaxed);
+                self.put_back_what_is_kept();
+            }
             None => {
                 self.granted.lock().unwrap_or_else(PoisonError::into_inner).insert(0, token);
                 self.grants.fetch_add(1, Relaxed);
             }
         }
+    }
+
+    /// As far as the system lets it. What it refuses is tried again before a wait.
+    pub(super) fn put_back_what_is_kept(&self) {
+        let Some(credit) = &self.credit else { return };
+        while self.take_kept() {
+            if tokens::put(credit.as_fd(), ANY).is_err() {
+                self.kept.fetch_add(1, Relaxed);
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn take_kept(&self) -> bool {
+        self.kept.load(Relaxed) > 0
+            && self.kept.fetch_update(Relaxed, Relaxed, |number| number.checked_sub(1)).is_ok()
     }
 
     /// Whether there seems to be a token, or the end.
@@ -236,7 +259,7 @@ impl Connection {
     pub(super) fn tokens(&self) -> u64 {
         match self.purse() {
             Some(purse) => purse.count(),
-            None => self.credit.as_ref().map_or(0, tokens::count),
+            None => self.credit.as_ref().map_or(0, tokens::count) + self.kept.load(Relaxed),
         }
     }
 
@@ -348,6 +371,10 @@ impl Connection {
 
     /// Sleeps until there may be room, for at most so long.
     pub(super) fn sleep(&self, longest: Duration) {
+        self.put_back_what_is_kept();
+        if self.purse().is_some_and(Purse::has_kept) {
+            return;
+        }
         let mut polled = Vec::with_capacity(3);
         match &self.credit {
             Some(credit) if self.is_writable() => {

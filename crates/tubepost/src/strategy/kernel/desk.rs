@@ -171,7 +171,7 @@ impl Desk {
             Found::Nothing | Found::Withdraw => {
                 // Withdrawn is what was collected before.
                 if line.asks {
-                    self.grant(number);
+                    self.grant(number, segment);
                 }
                 return None;
             }
@@ -229,7 +229,7 @@ impl Desk {
         self.order.come_again(u64::from(withdrawn && line.trusted && !meets)); // its token does
         self.drop_line(fresh.line, segment);
         if ours_to_put_in {
-            self.put_token();
+            self.put_token(segment);
         }
         !withdrawn && !meets
     }
@@ -246,35 +246,40 @@ impl Desk {
 
     /// A message is in the caller's hand: another one may be sent.
     #[inline]
-    pub(super) fn received(&mut self, fresh: &Fresh) {
+    pub(super) fn received(&mut self, fresh: &Fresh, segment: &Segment) {
         if let Some(lanes) = &mut self.lanes {
             return lanes.consume(fresh.line);
         }
         if self.capacity == 0 {
             return;
         }
-        self.put_token();
+        self.put_token(segment);
         if let Some(line) = self.lines.get(&fresh.line)
             && !line.trusted
         {
-            self.grant_to(line.who.user);
+            self.grant_to(line.who.user, segment);
         }
     }
 
     #[inline]
-    pub(super) fn put_token(&mut self) {
+    pub(super) fn put_token(&mut self, segment: &Segment) {
+        if self.owed == 0 && self.sockets.put_token(self.next_token).is_ok() {
+            self.next_token += 1;
+            return;
+        }
         self.owed += 1;
-        self.put_what_is_owed();
+        self.put_what_is_owed(segment);
     }
 
     /// Puts in the tokens of places that are free, as far as the system lets it. What it refuses is tried again with
-    /// the next one, and before a wait.
-    #[inline]
-    pub(super) fn put_what_is_owed(&mut self) {
+    /// the next one, and before a wait; whoever counts what waits is told.
+    #[cold]
+    pub(super) fn put_what_is_owed(&mut self, segment: &Segment) {
         while self.owed > 0 && self.sockets.put_token(self.next_token).is_ok() {
             self.owed -= 1;
             self.next_token += 1;
         }
+        segment.header().sockets.owed.store(self.owed, Release);
     }
 
     /// Tokens of no message: in the pipe, granted, or to be put in.
@@ -312,13 +317,13 @@ impl Desk {
 
     /// There was nothing, however one looked. Puts in the tokens that somebody took along. How long to wait at most.
     #[cold]
-    pub(super) fn idle(&mut self, longest: Duration) -> Duration {
+    pub(super) fn idle(&mut self, longest: Duration, segment: &Segment) -> Duration {
         if self.lanes.is_some() {
             return longest;
         }
-        self.put_what_is_owed();
+        self.put_what_is_owed(segment);
         let longest = if self.owed > 0 { MOMENT.min(longest) } else { longest };
-        self.grant_all();
+        self.grant_all(segment);
         if self.capacity == 0 {
             return longest;
         }
@@ -343,7 +348,7 @@ impl Desk {
         if !left.is_zero() {
             return left.min(longest);
         }
-        (there..self.capacity).for_each(|_| self.put_token());
+        (there..self.capacity).for_each(|_| self.put_token(segment));
         self.replaced += self.capacity - there;
         self.missing_since = None;
         self.order.forget_late();
@@ -354,7 +359,7 @@ impl Desk {
     pub(super) fn close(&mut self, segment: &Segment) -> u64 {
         // Whoever has a token was connected before.
         self.accept(segment);
-        self.put_what_is_owed(); // what is missing then was never collected
+        self.put_what_is_owed(segment); // what is missing then was never collected
         let mut count = (self.back.len() + self.shelf.len()) as u64;
         let mut granted = self.all_granted();
         count += self.lanes.as_mut().map_or(0, Lanes::close);

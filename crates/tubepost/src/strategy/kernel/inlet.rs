@@ -205,7 +205,7 @@ impl Inlet {
                 Some(Next::Back(letter)) if self.rules.is_worn(letter.before) => letter,
                 Some(Next::Fresh(fresh)) if fresh.lost => {
                     // It is consumed: what it lost nobody has any more.
-                    desk.received(&fresh);
+                    desk.received(&fresh, &self.segment);
                     self.segment.header().sockets.received.fetch_add(1, Relaxed);
                     let doing = "to receive the descriptors of a message of";
                     return Err(failed(doing, &self.segment.path(), Errno::MFILE).into());
@@ -329,7 +329,7 @@ impl Inlet {
         let longest = {
             let mut desk = self.desk();
             desk.shut_the_greedy(&self.segment);
-            desk.idle(SLICE)
+            desk.idle(SLICE, &self.segment)
         };
         Ok(match &self.way {
             Some(way) => self.look_after_sender(way, again)?.min(longest),

@@ -370,7 +370,9 @@ impl Outlet {
             return at.segment.count().waiting;
         }
         let capacity = at.segment.geometry.choice.capacity;
-        capacity.saturating_sub(at.tokens()) + at.segment.header().sockets.back.load(Acquire)
+        let words = &at.segment.header().sockets;
+        let free = at.tokens().saturating_add(words.owed.load(Acquire));
+        capacity.saturating_sub(free).saturating_add(words.back.load(Acquire))
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -106,7 +106,7 @@ impl Desk {
 
     /// Gives a connection a token, if it asks for one, has none, and its user not more than its share.
     #[cold]
-    pub(super) fn grant(&mut self, number: u64) {
+    pub(super) fn grant(&mut self, number: u64, segment: &Segment) {
         let Some(line) = self.lines.get(&number) else { return };
         if self.capacity == 0 || !line.asks || line.granted.is_some() {
             return;
@@ -130,25 +130,25 @@ impl Desk {
                 line.granted = Some(token);
                 self.order.comes_otherwise(token + 1); // nobody waits for what a stranger does with it
             }
-            _ => self.put_token(),
+            _ => self.put_token(segment),
         }
     }
 
     /// Gives a token to whoever asks for one, of this user's.
-    pub(super) fn grant_to(&mut self, user: u32) {
-        self.grant_where(|line| line.who.user == user);
+    pub(super) fn grant_to(&mut self, user: u32, segment: &Segment) {
+        self.grant_where(segment, |line| line.who.user == user);
     }
 
-    fn grant_where(&mut self, wanted: impl Fn(&Line) -> bool) {
+    fn grant_where(&mut self, segment: &Segment, wanted: impl Fn(&Line) -> bool) {
         let needy = |line: &Line| line.asks && line.granted.is_none() && wanted(line);
         let needy: Vec<u64> =
             self.lines.iter().filter(|(_, line)| needy(line)).map(|(number, _)| *number).collect();
-        needy.into_iter().for_each(|number| self.grant(number));
+        needy.into_iter().for_each(|number| self.grant(number, segment));
     }
 
     /// Gives tokens to all who ask for one.
-    pub(super) fn grant_all(&mut self) {
-        self.grant_where(|_| true);
+    pub(super) fn grant_all(&mut self, segment: &Segment) {
+        self.grant_where(segment, |_| true);
     }
 
     /// Shuts the connections of whoever has more in them than can be for tokens.

@@ -3,6 +3,7 @@
 use super::desk::{Desk, Fresh, Letter, Next};
 use super::inlet::Inlet;
 use crate::domain::member::{self, Peer};
+use crate::domain::segment::Segment;
 use crate::error::Error;
 use crate::memory::packet::Body;
 use crate::memory::payload::Unfit;
@@ -36,7 +37,7 @@ impl<'a> Taken<'a> {
             Next::Back(letter) => letter,
             Next::Fresh(fresh) => {
                 segment.one_less_waits();
-                desk.deliver(fresh, nobody(), u32::MAX)
+                desk.deliver(fresh, nobody(), u32::MAX, segment)
             }
         };
         let kept = keep(desk, letter);
@@ -59,9 +60,10 @@ impl<'a> Taken<'a> {
     fn is_delivered(&mut self) {
         self.next = match self.next.take() {
             Some(Next::Fresh(fresh)) => {
-                self.inlet.segment().one_less_waits();
+                let segment = self.inlet.segment();
+                segment.one_less_waits();
                 let (sender, user) = (self.sender_by(fresh.line), self.desk.user(fresh.line));
-                Some(Next::Back(self.desk.deliver(fresh, sender, user)))
+                Some(Next::Back(self.desk.deliver(fresh, sender, user, segment)))
             }
             other => other,
         };
@@ -71,8 +73,8 @@ impl<'a> Taken<'a> {
 impl Desk {
     /// A message is in the caller's hand.
     #[inline]
-    fn deliver(&mut self, fresh: Fresh, sender: Peer, user: u32) -> Letter {
-        self.received(&fresh);
+    fn deliver(&mut self, fresh: Fresh, sender: Peer, user: u32, segment: &Segment) -> Letter {
+        self.received(&fresh, segment);
         self.seq += 1;
         let seq = self.seq - 1;
         Letter { body: fresh.body, descriptors: fresh.descriptors, seq, sender, user, before: 0 }
@@ -87,7 +89,9 @@ impl Drop for Taken<'_> {
     /// It was not dealt with: it stays, as if it had not been taken.
     fn drop(&mut self) {
         match self.next.take() {
-            Some(Next::Fresh(fresh)) if fresh.body.is_gone() => self.desk.received(&fresh),
+            Some(Next::Fresh(fresh)) if fresh.body.is_gone() => {
+                self.desk.received(&fresh, self.inlet.segment())
+            }
             Some(Next::Fresh(fresh)) => self.desk.put_back(fresh),
             Some(Next::Back(letter)) => {
                 self.desk.back.insert(letter.seq, letter);

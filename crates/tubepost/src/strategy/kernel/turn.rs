@@ -153,7 +153,7 @@ impl Desk {
         self.look_for_first(segment);
         let first = self.first_here();
         if first.is_none() && (self.suspicious || self.replaced > 0) {
-            self.idle(MOMENT);
+            self.idle(MOMENT, segment);
         }
         first
     }
