@@ -527,9 +527,9 @@ impl<'a> Chunk<'a> {
         Chunk { word, ..self }
     }
 
-    /// Frees a chunk that is this member's OWN.
+    /// Frees a chunk that is this member's OWN; or was: one who left is taken for dead in the end, whatever its threads still do.
     pub(crate) fn release(self) {
-        self.entry.word.store(self.word.freed().0, Release);
+        self.swap(self.word.freed());
     }
 
     /// The number of a segment.

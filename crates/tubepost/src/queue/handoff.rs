@@ -53,9 +53,11 @@
 //! dies offering has sent nothing. That is why a receiver asks whether an offerer lives before it takes the offer; and
 //! why senders poll before they offer, not after: asking costs more than a message.
 //!
-//! **Who leaves a link** and lives is not dead here. Its threads and tasks look, after they have offered something,
-//! whether it left, and take the offer back: CAS LINKED -> OWN; lost: sent. Were it freed for them they could not tell
-//! that from its being received. So a receiver may take it although its sender left, until it finds nothing and closes.
+//! **Who leaves a link** and lives is not dead here, as long as it offers anything. Its threads give and offer under a
+//! lock of their process's, and none does so once it has left. Who leaves has that lock, takes back all that is offered,
+//! CAS LINKED -> OWN; lost: sent; and notes what it took back, for its threads and tasks. Were an offer freed for them
+//! they could not tell that from its being received. So a receiver may take it although its sender left, until that one
+//! took it back.
 //!
 //! **Closing** says so first, then takes all cells that are WAITING away (WAITING -> OWN; the receiver frees them),
 //! then counts, and what is BACK becomes BURIED. Who posts later sees that it is closed. Offers are not counted: their

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use futures_executor::block_on;
-use tubepost::{Link, LinkOptions, Process, RecvTimeoutError, Strategy};
+use tubepost::{Link, LinkOptions, Process, RecvTimeoutError, SendError, SendTimeoutError, Strategy};
 
 use crate::stage::{Dice, PATIENCE, Place, spin_for};
 
@@ -30,20 +30,28 @@ fn read(letter: &[u8]) -> (usize, u64) {
     (word(0) as usize, word(8))
 }
 
-/// Sends until it is refused; how many were accepted.
+/// Sends until it is refused; how many were accepted. What was too late is sent again: it must not come twice.
 fn stream(out: &Link<[u8]>, thread: u64, round: u64) -> u64 {
-    for number in 0.. {
-        let letter = letter(thread, number, (thread + number + round).is_multiple_of(3));
-        let patience = if number % 2 == 0 { PATIENCE } else { Duration::from_millis(50) };
+    let mut accepted = 0;
+    for time in 0_u64.. {
+        let letter = letter(thread, accepted, (thread + accepted + round).is_multiple_of(3));
+        let patience = if time % 2 == 0 { PATIENCE } else { Duration::from_millis(50) };
         let sent = match (thread + round) % 3 {
-            0 => block_on(out.sender().send_async(&letter))
-                .map_err(|error| (error.is_closed(), error.to_string())),
-            _ => out.send_timeout(&letter, patience).map_err(|error| (error.is_closed(), error.to_string())),
+            0 => block_on(out.sender().send_async(&letter)).map_err(|error| match error {
+                SendError::Closed(..) => None,
+                other => Some(other.to_string()),
+            }),
+            _ => match out.send_timeout(&letter, patience) {
+                Ok(()) => Ok(()),
+                Err(SendTimeoutError::Timeout(_)) if time % 2 == 1 => continue,
+                Err(SendTimeoutError::Closed(..)) => Err(None),
+                Err(other) => Err(Some(other.to_string())),
+            },
         };
         match sent {
-            Ok(()) => {}
-            Err((true, _)) => return number,
-            Err((_, error)) => panic!("{error}"),
+            Ok(()) => accepted += 1,
+            Err(None) => return accepted,
+            Err(Some(error)) => panic!("{error}"),
         }
     }
     unreachable!("it ends")
@@ -134,11 +142,15 @@ fn of_a_link_without_a_capacity() {
 /// The same where the process leaves altogether.
 #[test]
 fn of_a_process_that_leaves() {
+    leaves(4);
+}
+
+fn leaves(capacity: u64) {
     for round in 0..60 {
         let strategy = if round < 30 { Strategy::Shared } else { Strategy::Kernel };
         let place = Place::new();
         let (alice, bob) = (join(&place, "alice"), join(&place, "bob"));
-        let options = options(strategy).bounded(4);
+        let options = options(strategy).bounded(capacity);
         let there = options.open(&alice, "bob").expect("bob is there");
         let here = options.open(&bob, "alice").expect("alice is there");
         ends_while_threads_send(&there, &here, round, || alice.leave());
@@ -151,8 +163,18 @@ fn of_a_link_where_nothing_waits() {
 }
 
 #[test]
+fn of_a_process_that_leaves_where_nothing_waits() {
+    leaves(0);
+}
+
+#[test]
 fn of_a_link_by_the_kernel() {
     by_names(&options(Strategy::Kernel).bounded(4), 60);
+}
+
+#[test]
+fn of_a_link_by_the_kernel_where_nothing_waits() {
+    by_names(&options(Strategy::Kernel).bounded(0), 60);
 }
 
 fn of_pairs(options: &LinkOptions<[u8]>) {
@@ -170,4 +192,14 @@ fn of_a_pair() {
 #[test]
 fn of_a_pair_where_nothing_waits() {
     of_pairs(&options(Strategy::Shared).bounded(0));
+}
+
+#[test]
+fn of_a_pair_by_the_kernel() {
+    of_pairs(&options(Strategy::Kernel).bounded(4));
+}
+
+#[test]
+fn of_a_pair_by_the_kernel_where_nothing_waits() {
+    of_pairs(&options(Strategy::Kernel).bounded(0));
 }

@@ -18,6 +18,9 @@
 //! Where both have posted, only the receiver matches; the sender wakes it. One of them sees the other, for each
 //! posts before it looks again.
 //!
+//! *Who leaves.* Its threads give and offer under a lock, and look whether it left. Who leaves has the lock, then CAS LINKED -> OWN all that is offered, and
+//! notes what it took back; after that nobody can tell it from a dead one.
+//!
 //! *The dead.* A cell OWN or WAITING of a dead one is freed. GIVEN(chunk): the chunk, if OWN, becomes HELD(the dead one); *then* the
 //! cell is freed; *then* HELD of a dead one, named by no cell, becomes RETURNED, counted. OWN of a dead one that no cell names, and
 //! LINKED of a dead one, is freed: who dies offering has sent nothing.
@@ -73,8 +76,12 @@ enum Planted {
     TakenWhileWaiting,
     /// What is offered by threads of who left is freed, as of a dead one.
     LeftForDead,
-    /// Who offers does not look whether its process left.
+    /// Who leaves does not take back what its threads offer.
+    NotTakenBack,
+    /// Who gives or offers does not look whether its process left.
     LeftUnseen,
+    /// Who finds its offer gone does not look whether it was taken back.
+    TakenBackUnseen,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -138,6 +145,8 @@ enum At {
     // leaving
     Leave,
     Refuse,
+    Regain,
+    Vanish,
     //
     Done,
     Dead,
@@ -164,10 +173,13 @@ struct State {
     cells: [Cell; 2],
     processes: [Process; MAX],
     kills: u8,
-    /// The process of the senders has left; refuses to send; and the receivers know that nothing more comes.
+    /// The process of the senders has left; refuses to send; nobody can tell it from a dead one; and the receivers know that nothing more comes.
     left: bool,
     refuses: bool,
+    vanished: bool,
     closed: bool,
+    /// By message: what it took back.
+    taken_back: u8,
     // For checks, by message: said to be sent; said to be not sent; read; in the hand of somebody who died.
     sent: u8,
     refused: u8,
@@ -212,14 +224,6 @@ impl Handoff {
             _ => 0,
         });
         before.sum::<u8>() + s.processes[p].number
-    }
-
-    fn named(&self, s: &State, chunk: usize) -> bool {
-        s.cells.iter().any(|cell| cell.phase == Phase::Given && usize::from(cell.chunk) == chunk)
-    }
-
-    fn is_dead(&self, s: &State, member: u8) -> bool {
-        member != NOBODY && s.processes[usize::from(member)].at == At::Dead
     }
 
     /// One message is dealt with.
@@ -278,6 +282,10 @@ impl Handoff {
                     out.add(|| "sees nobody waiting".into(), t);
                 }
             }
+            At::Give | At::Offer if self.may_not_send(s) => {
+                t.processes[p].at = At::PutAway;
+                out.add(|| "finds that it left".into(), t);
+            }
             At::Give => {
                 let cell = &mut t.cells[usize::from(me.cell)];
                 let given = *cell == me.seen_cell;
@@ -313,10 +321,9 @@ impl Handoff {
             }
             At::Asleep => {
                 if s.chunks[usize::from(me.chunk)] != me.seen_chunk {
-                    self.was_sent(&mut t, p);
-                    out.add(|| "finds its offer taken".into(), t);
-                } else if self.may_give_up(p) || s.closed || s.refuses && self.planted != Planted::LeftUnseen
-                {
+                    self.is_not_offered(&mut t, p);
+                    out.add(|| "finds its offer gone".into(), t);
+                } else if self.may_give_up(p) || s.closed || s.refuses {
                     t.processes[p].at = At::Withdraw;
                     out.add(|| "waits no longer".into(), t);
                 }
@@ -329,13 +336,14 @@ impl Handoff {
                     t.refused |= 1 << self.message(s, p);
                     self.next(&mut t, p);
                 } else {
-                    self.was_sent(&mut t, p);
+                    self.is_not_offered(&mut t, p);
                 }
                 out.add(|| format!("withdraws: {mine}"), t);
             }
             At::PutAway => {
-                t.chunks[usize::from(me.chunk)].to = Use::Free;
-                t.chunks[usize::from(me.chunk)].member = NOBODY;
+                // It may have been freed for it.
+                let own = Chunk { to: Use::Own, ..me.seen_chunk };
+                self.swap_chunk(&mut t, me.chunk, own, Use::Free, NOBODY);
                 t.refused |= 1 << self.message(s, p);
                 self.next(&mut t, p);
                 out.add(|| format!("puts chunk {} away", me.chunk), t);
@@ -350,7 +358,7 @@ impl Handoff {
         let who = p as u8;
         let found = |wanted: Use| {
             s.chunks.iter().enumerate().filter(move |(_, chunk)| {
-                chunk.to == wanted && (wanted == Use::Returned || !self.is_dead(s, chunk.member))
+                chunk.to == wanted && (wanted == Use::Returned || !self.is_gone(s, chunk.member))
             })
         };
         match me.at {
@@ -496,7 +504,9 @@ impl Model for Handoff {
             kills: self.kills,
             left: false,
             refuses: false,
+            vanished: false,
             closed: false,
+            taken_back: 0,
             sent: 0,
             refused: 0,
             read: 0,

@@ -97,14 +97,7 @@ impl Outlet {
         if spin.is_zero() || !poll(spin, deadline, is_told) {
             match at.sleep_until_told(&line, deadline) {
                 Ok(()) => {}
-                Err(Refusal::Closed(closed)) => {
-                    if is_collected(&line) {
-                        return Ok(());
-                    }
-                    return Err(Uncollected::Closed(closed, Fate::NotCollected));
-                }
-                Err(Refusal::Waiting) => return at.withdraw(&line),
-                Err(other) => return Err(other.into()),
+                Err(why) => return at.give_up(&line, why),
             }
         }
         if is_collected(&line) {
@@ -148,8 +141,11 @@ impl Collection {
             return self.poll_sealed(context, bytes);
         }
         let (outlet, at) = (&self.outlet, self.outlet.connection());
-        outlet.may_send_so_much(bytes.len())?;
+        if !outlet.segment().is_mapped_here() {
+            return Poll::Ready(Err(Error::Forked.into()));
+        }
         if self.line.is_none() {
+            outlet.may_send_so_much(bytes.len())?;
             let attempt = || match outlet.post_awaited(bytes, &[]) {
                 Ok(None) | Err(Refusal::Waiting) => None,
                 done => Some(done),
@@ -171,15 +167,10 @@ impl Collection {
             }
         };
         self.told.leave();
-        let collected = is_collected(line);
         let done = match done {
-            _ if collected => Ok(()),
+            Ok(()) if is_collected(line) => Ok(()),
             Ok(()) => Err(at.never_collected()),
-            Err(Refusal::Closed(closed)) => Err(Uncollected::Closed(closed, Fate::NotCollected)),
-            Err(other) => match at.withdraw(line) {
-                Ok(()) => Ok(()),
-                Err(_) => Err(other.into()), // it can't be waited for, so it must not be collected later
-            },
+            Err(why) => at.give_up(line, why),
         };
         self.line = None;
         Poll::Ready(done)
@@ -194,7 +185,7 @@ impl Drop for Collection {
         {
             posting.withdraw(at, awaited); // collected, withdrawn, or it is closed
         }
-        if self.outlet.segment().is_ours()
+        if self.outlet.segment().is_mapped_here()
             && let Some(line) = &self.line
         {
             let _ = self.outlet.connection().withdraw(line); // collected, withdrawn, or it is closed
@@ -333,6 +324,20 @@ impl Connection {
             polled.extend(self.death().map(|death| PollFd::from_borrowed_fd(death, PollFlags::IN)));
             self.poll(&mut polled, left);
         }
+    }
+
+    /// It is waited for no longer, for that reason; the owner may have it by now.
+    #[cold]
+    fn give_up(&self, line: &OwnedFd, why: Refusal) -> Result<(), Uncollected> {
+        let closed = match why {
+            // Whoever receives there goes on: it must not be collected later.
+            Refusal::Closed(closed) if self.segment.is_disowned() => {
+                return self.withdraw(line).map_err(|_| Uncollected::Closed(closed, Fate::NotCollected));
+            }
+            Refusal::Closed(closed) => Uncollected::Closed(closed, Fate::NotCollected),
+            why => return self.withdraw(line).map_err(|_| why.into()),
+        };
+        if is_collected(line) { Ok(()) } else { Err(closed) }
     }
 
     /// The deadline came first: takes the message back, unless the owner has it.

@@ -20,7 +20,8 @@
 //! first, and then claims by CAS: what a plain store has overwritten it can't miss, for whoever overwrote it saw
 //! `closing` before it let go of the lock.
 //!
-//! The lock is held until what was claimed is published, also where there is no capacity. So who has it and says that nothing more is sent
+//! The lock is held until what was claimed is published, also where there is no capacity, and where nothing waits until it is given or offered. So who
+//! has it and says that nothing more is sent
 //! (`Attachment::stop_sending`) has all messages before that; who comes later finds that said, and is refused.
 //!
 //! **What if it dies here?** The sender: as after any claim. Whoever closes: the next one does the same; what was decided stays.
@@ -61,7 +62,8 @@ impl Outlet {
         Ok(self.put::<AWAITED>(place, bytes))
     }
 
-    /// Held, in a link, from before a claim until it is published: others may claim by a store, or say that nothing more is sent.
+    /// Held, in a link, from before a claim until it is published, or while something is given or offered: others may claim by a store, or say
+    /// that nothing more is sent.
     #[inline]
     pub(super) fn hold_claims(&self) -> Result<Option<Held<'_>>, Refusal> {
         let at = &*self.at;

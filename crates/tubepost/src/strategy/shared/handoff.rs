@@ -85,7 +85,7 @@ impl Outlet {
         if handoff.is_closed() {
             return Err(closed(&self.at.segment));
         }
-        if self.give(handoff, chunk) { Ok(self.sent()) } else { Err(Refusal::Waiting) }
+        if self.give(handoff, chunk)? { Ok(self.sent()) } else { Err(Refusal::Waiting) }
     }
 
     /// Sends, waiting for a receiver until the deadline.
@@ -103,7 +103,7 @@ impl Outlet {
             }
             return done;
         }
-        if self.seek(handoff, deadline, || self.give_here(handoff, bytes)) {
+        if self.seek(handoff, deadline, || Ok(self.give_here(handoff, bytes)))? {
             return Ok(self.sent());
         }
         let chunk = self.fill(bytes)?;
@@ -116,18 +116,23 @@ impl Outlet {
 
     /// Polls for a receiver, to `give` it something. `false`: there is none.
     #[inline(always)]
-    fn seek(&self, handoff: &Handoff<Mapped>, deadline: Option<Instant>, give: impl Fn() -> bool) -> bool {
+    fn seek(
+        &self,
+        handoff: &Handoff<Mapped>,
+        deadline: Option<Instant>,
+        give: impl Fn() -> Result<bool, Refusal>,
+    ) -> Result<bool, Refusal> {
         let at = &self.at;
         for _ in 0..OVERTAKEN {
-            if give() {
-                return true;
+            if give()? {
+                return Ok(true);
             }
             if !poll(at.spin(), deadline, || handoff.waiting().next().is_some() || self.is_over(handoff)) {
-                return false;
+                return Ok(false);
             }
             at.spun_well();
         }
-        false
+        Ok(false)
     }
 
     fn is_over(&self, handoff: &Handoff<Mapped>) -> bool {
@@ -148,7 +153,7 @@ impl Outlet {
         chunk: Chunk<'_>,
         deadline: Option<Instant>,
     ) -> Result<Place, Refusal> {
-        if self.seek(handoff, deadline, || self.give(handoff, chunk)) {
+        if self.seek(handoff, deadline, || self.give(handoff, chunk))? {
             return Ok(self.sent());
         }
         self.wait_with_offer(handoff, chunk, deadline)
@@ -162,7 +167,8 @@ impl Outlet {
         deadline: Option<Instant>,
     ) -> Result<Place, Refusal> {
         let at = &self.at;
-        let linked = self.post_offer(handoff, chunk);
+        let linked = self.post_offer(handoff, chunk)?;
+        let taken_back = || at.took_back(linked.ticket());
         let done = at.segment.bell_of_offer(linked.entry).wait(
             deadline,
             || match linked.is_as_it_was() {
@@ -172,25 +178,33 @@ impl Outlet {
             || at.look_for_owner().map_err(Err),
         );
         let why = match done {
+            Some(Ok(())) if taken_back() => return Err(self.over()),
             Some(Ok(())) => return Ok(self.sent()),
             Some(Err(refusal)) => refusal,
             None => Refusal::Waiting,
         };
         match linked.swap(linked.word.to(Use::Own, at.member)) {
             Some(_) => Err(why),
+            None if taken_back() => Err(self.over()),
             None => Ok(self.sent()), // somebody took it after all
         }
     }
 
     /// Offers a chunk of ours. Who waits takes it; who offers only wakes him.
-    pub(super) fn post_offer<'a>(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'a>) -> Chunk<'a> {
+    pub(super) fn post_offer<'a>(
+        &self,
+        handoff: &Handoff<Mapped>,
+        chunk: Chunk<'a>,
+    ) -> Result<Chunk<'a>, Refusal> {
         let at = &*self.at;
+        let held = self.hold_claims()?;
         chunk.entry.position.store(handoff.draw(), Relaxed);
         let linked = chunk.becomes(chunk.word.to(Use::Linked, at.member));
+        drop(held);
         handoff.offered();
         handoff.expecting().for_each(|seat| handoff.bell(seat.index).ring(&at.quiet));
         at.segment.ring_for_message(&at.quiet); // who waits for several, or as a task
-        linked
+        Ok(linked)
     }
 
     /// Where it is: with its receiver.
@@ -245,20 +259,21 @@ impl Outlet {
     }
 
     /// Gives a chunk of ours to who has waited longest. `false`: nobody does.
-    fn give(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'_>) -> bool {
+    fn give(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'_>) -> Result<bool, Refusal> {
         let at = &*self.at;
+        let _held = self.hold_claims()?;
         for _ in 0..LOOKS {
             let Some(seat) = handoff.longest_waiting() else { break };
             // After that one came and before it goes: so the numbers are in order for both.
             chunk.entry.position.store(handoff.draw(), Relaxed);
             if handoff.give(seat, chunk.which()) {
                 chunk.swap(chunk.word.to(Use::Held, seat.member())); // else it did that itself
-                planted!(WakeUpForgotten => return true);
+                planted!(WakeUpForgotten => return Ok(true));
                 handoff.bell(seat.index).ring(&at.quiet);
-                return true;
+                return Ok(true);
             }
         }
-        false
+        Ok(false)
     }
 }
 

@@ -17,12 +17,12 @@ use crate::domain::entry::Plan;
 use crate::domain::failed;
 use crate::domain::segment::Segment;
 use crate::error::Error;
+use crate::queue::chunks::{Ticket, Use};
 use crate::queue::layout::{Geometry, Kind, OWNER, SENDER};
 use crate::strategy::Refusal;
 use crate::sync::sole::Sole;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
-use std::sync::atomic::fence;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -186,18 +186,43 @@ impl Attachment {
     }
 
     /// The same, and nothing can be sent from now on. Who has claimed a place has published by then, and who has not is
-    /// refused: see `alone`. Where nothing waits, whoever offers something finds out about this, and takes it back, or
-    /// it was received: see `queue::handoff`.
+    /// refused: see `alone`. Where nothing waits, what is offered is taken back, or it was received: see `queue::handoff`.
     pub(crate) fn stop_sending(&self) {
-        let _alone = self.alone.as_ref().map(Sole::hold);
-        if self.segment.is_ours() {
-            self.shut_door();
-            self.leave_link();
-            self.segment.disown();
-            fence(SeqCst); // before we look who has offered something: who does so later looks at this
-            self.segment.wake_all(); // also who waits for room here
-            self.wake_tasks();
+        let alone = self.alone.as_ref().map(Sole::hold);
+        if !self.segment.is_ours() {
+            return;
         }
+        self.shut_door();
+        self.leave_link();
+        self.segment.disown();
+        self.take_back();
+        drop(alone);
+        self.segment.wake_all(); // also who waits for room here
+        self.wake_tasks();
+    }
+
+    /// What is offered and not taken is its sender's again. Done before this process may be taken for a dead one, whose offers
+    /// anybody frees. The lock is held: so these are all.
+    fn take_back(&self) {
+        if self.segment.handoff.is_none() {
+            return;
+        }
+        let offers = self.segment.chunks.all();
+        let offers =
+            offers.filter(|it| it.word.kind() == Some(Use::Linked) && it.word.member() == self.member);
+        let back = offers.filter_map(|offer| offer.swap(offer.word.to(Use::Own, self.member)));
+        let told = back.map(|chunk| {
+            self.segment.bell_of_offer(chunk.entry).alarm();
+            chunk.ticket()
+        });
+        let _ = self.taken_back.set(told.collect());
+    }
+
+    /// Whether this was taken back: nobody received it.
+    pub(super) fn took_back(&self, offer: Ticket) -> bool {
+        let Some(sole) = &self.alone else { return false };
+        let _held = sole.hold(); // somebody may just be at it
+        self.taken_back.get().is_some_and(|all| all.contains(&offer))
     }
 
     /// Of a link's sender, which has just left it: the receiver is to see.

@@ -116,7 +116,7 @@ impl Outlet {
         lease: &Lease<H>,
     ) -> Result<Offer, Refusal> {
         match self.own(lease) {
-            Some(chunk) => Ok(self.offer_filled(handoff, chunk, Use::Own)),
+            Some(chunk) => self.offer_filled(handoff, chunk, Use::Own),
             None => Err(self.at.damaged("a loan is not its sender's any more").into()),
         }
     }

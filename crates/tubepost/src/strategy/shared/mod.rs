@@ -63,6 +63,7 @@ use crate::domain::stat::{self, Stat};
 use crate::error::{Closed, Error};
 use crate::os::cpu::Company;
 use crate::os::{clock, cpu, pid};
+use crate::queue::chunks::Ticket;
 use crate::queue::layout::{OWNER, RECEIVES, ROWS, SENDER};
 use crate::queue::runs::{RUN, Run};
 use crate::queue::slots::{Member, Place, Unpublished};
@@ -114,6 +115,8 @@ pub(crate) struct Attachment {
     other_way: OnceLock<Weak<Attachment>>,
     /// Of a link's way there: its threads, one at a time; see `alone`.
     alone: Option<Sole>,
+    /// What its threads and tasks offered when it stopped sending, and nobody had taken.
+    taken_back: OnceLock<Vec<Ticket>>,
 }
 
 impl Bereaved for Attachment {
@@ -131,9 +134,10 @@ impl Attachment {
         if !reachable {
             Bell::pin(&segment.header().bells.fence);
         }
-        let sends_alone = member == SENDER && segment.is_link() && segment.handoff.is_none();
+        let sends_alone = member == SENDER && segment.is_link();
         Arc::new(Attachment {
             alone: sends_alone.then(|| Sole::new(reachable)),
+            taken_back: OnceLock::new(),
             segment,
             member,
             spin,

@@ -28,18 +28,24 @@ impl Offer {
 
     /// Whether a receiver has it.
     pub(super) fn is_taken(&self) -> bool {
-        self.linked().is_none()
+        self.linked().is_none() && !self.at.took_back(self.ticket)
     }
 
     /// Takes it back. `false`: somebody took it.
     pub(super) fn withdraw(&self) -> bool {
-        self.linked().is_some_and(|chunk| {
-            let back = match self.in_vain {
-                Use::Own => chunk.word.to(Use::Own, self.at.member),
-                _ => chunk.word.freed(),
-            };
-            chunk.swap(back).is_some()
-        })
+        let own = self.word.to(Use::Own, self.at.member);
+        let back = if self.in_vain == Use::Own { own } else { self.word.freed() };
+        if self.linked().and_then(|chunk| chunk.swap(back)).is_some() {
+            return true;
+        }
+        let taken_back = self.at.took_back(self.ticket);
+        if taken_back
+            && self.in_vain != Use::Own
+            && let Some(chunk) = self.at.segment.chunks.find(self.ticket).filter(|chunk| chunk.word == own)
+        {
+            chunk.release();
+        }
+        taken_back
     }
 }
 
@@ -54,12 +60,18 @@ impl Drop for Offer {
 impl Outlet {
     /// Offers a message, and does not wait until it is taken.
     pub(super) fn offer(&self, handoff: &Handoff<Mapped>, bytes: &[u8]) -> Result<Offer, Refusal> {
-        Ok(self.offer_filled(handoff, self.fill(bytes)?, Use::Free))
+        let chunk = self.fill(bytes)?;
+        self.offer_filled(handoff, chunk, Use::Free).inspect_err(|_| chunk.release())
     }
 
-    /// The same with a chunk that is ours, and is put to that use if nobody takes it.
-    pub(super) fn offer_filled(&self, handoff: &Handoff<Mapped>, chunk: Chunk<'_>, in_vain: Use) -> Offer {
-        let linked = self.post_offer(handoff, chunk);
-        Offer { at: Arc::clone(&self.at), ticket: linked.ticket(), word: linked.word, in_vain }
+    /// The same with a chunk that is ours, and is put to that use if nobody takes it. Where it can't be offered it is ours still.
+    pub(super) fn offer_filled(
+        &self,
+        handoff: &Handoff<Mapped>,
+        chunk: Chunk<'_>,
+        in_vain: Use,
+    ) -> Result<Offer, Refusal> {
+        let linked = self.post_offer(handoff, chunk)?;
+        Ok(Offer { at: Arc::clone(&self.at), ticket: linked.ticket(), word: linked.word, in_vain })
     }
 }

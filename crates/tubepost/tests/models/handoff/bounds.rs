@@ -101,5 +101,15 @@ fn what_is_offered_by_who_left_is_its_own() {
 
 #[test]
 fn who_offers_looks_whether_it_left() {
-    breaks("left unseen", &planted(&[Patient, Leaves], 0, Planted::LeftUnseen), "stuck");
+    breaks("left unseen", &planted(LEAVES, 0, Planted::LeftUnseen), "is lost");
+}
+
+#[test]
+fn who_leaves_takes_back_what_is_offered() {
+    breaks("not taken back", &planted(LEAVES, 0, Planted::NotTakenBack), "is lost");
+}
+
+#[test]
+fn who_finds_its_offer_gone_looks_whether_it_was_taken_back() {
+    breaks("taken back unseen", &planted(LEAVES, 0, Planted::TakenBackUnseen), "is lost");
 }

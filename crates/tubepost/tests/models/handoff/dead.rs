@@ -3,12 +3,51 @@
 use super::*;
 
 impl Handoff {
-    /// First it says that it left, then its threads are refused; one step each, whoever sleeps looks again.
+    pub(super) fn named(&self, s: &State, chunk: usize) -> bool {
+        s.cells.iter().any(|cell| cell.phase == Phase::Given && usize::from(cell.chunk) == chunk)
+    }
+
+    pub(super) fn is_dead(&self, s: &State, member: u8) -> bool {
+        member != NOBODY && s.processes[usize::from(member)].at == At::Dead
+    }
+
+    /// Whether it is taken for dead.
+    pub(super) fn is_gone(&self, s: &State, member: u8) -> bool {
+        member != NOBODY && (self.is_dead(s, member) || s.vanished && self.sends(usize::from(member)))
+    }
+
+    /// Under the lock of its process, which whoever leaves has until it took back what was offered.
+    pub(super) fn may_not_send(&self, s: &State) -> bool {
+        s.refuses && self.planted != Planted::LeftUnseen
+    }
+
+    /// Somebody took it, or it was taken back.
+    pub(super) fn is_not_offered(&self, t: &mut State, p: usize) {
+        let back = t.taken_back >> self.message(t, p) & 1 == 1;
+        if back && self.planted != Planted::TakenBackUnseen {
+            t.processes[p].at = At::PutAway;
+        } else {
+            self.was_sent(t, p);
+        }
+    }
+
+    /// First it says that it left, then its threads are refused; then it takes back what they offer, one by one; whoever sleeps looks again.
     pub(super) fn leave(&self, s: &State, p: usize, out: &mut Steps<State>) {
         let mut t = *s;
         match s.processes[p].at {
             At::Leave => (t.left, t.processes[p].at) = (true, At::Refuse),
-            At::Refuse => (t.refuses, t.processes[p].at) = (true, At::Done),
+            At::Refuse if self.planted == Planted::NotTakenBack => {
+                (t.refuses, t.processes[p].at) = (true, At::Vanish)
+            }
+            At::Refuse => (t.refuses, t.processes[p].at) = (true, At::Regain),
+            At::Regain => match t.chunks.iter_mut().find(|chunk| chunk.to == Use::Linked) {
+                Some(chunk) => {
+                    chunk.to = Use::Own;
+                    t.taken_back |= 1 << chunk.message;
+                }
+                None => t.processes[p].at = At::Vanish,
+            },
+            At::Vanish => (t.vanished, t.processes[p].at) = (true, At::Done),
             _ => return,
         }
         out.add(|| "leaves".into(), t);
@@ -36,7 +75,7 @@ impl Handoff {
         }
         for (at, chunk) in s.chunks.iter().enumerate() {
             let left = self.planted == Planted::LeftForDead && s.left && chunk.to == Use::Linked;
-            if !left && !self.is_dead(s, chunk.member) {
+            if !left && !self.is_gone(s, chunk.member) {
                 continue;
             }
             let mut t = *s;
