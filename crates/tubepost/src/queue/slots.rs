@@ -304,10 +304,13 @@ impl<W: Words> Slots<W> {
     #[inline(always)]
     fn claim_very(&self, place: Place, me: Member) -> bool {
         let seen = self.claim_at(place);
-        let free = seen.ahead_of(place.turn) < 0
-            && !seen.is_closed()
-            && self.state_at(place) == State::free(place.turn);
-        free && self.try_claim(place, seen, me)
+        self.is_next(place, seen) && self.try_claim(place, seen, me)
+    }
+
+    /// Whether this place, of which the ledger says that, is the next one, and free.
+    #[inline(always)]
+    fn is_next(&self, place: Place, seen: Claim) -> bool {
+        seen.ahead_of(place.turn) < 0 && !seen.is_closed() && self.state_at(place) == State::free(place.turn)
     }
 
     /// Claims the next position at or after `from`, a position that was once tail or less.
@@ -371,10 +374,7 @@ impl<W: Words> Slots<W> {
     #[inline(always)]
     pub(crate) fn claim_alone(&self, position: u64, me: Member) -> Option<Place> {
         let place = self.place(position);
-        let seen = self.claim_at(place);
-        let free = seen.ahead_of(place.turn) < 0
-            && !seen.is_closed()
-            && self.state_at(place) == State::free(place.turn);
+        let free = self.is_next(place, self.claim_at(place));
         if free {
             let mine = Claim::new(place.turn, me);
             self.words.claim(place.index).store(mine.0, Ordering::Release);
