@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tubepost::Mailbox;
 
 use crate::citizen::dialogue;
-use crate::stage::{Child, Place, is_root, skip};
+use crate::permissions::{Directory, users};
+use crate::stage::{Child, Place, skip};
 
 /// Across pid namespaces nobody is told of a death: who waits looks once a second.
 const NOTICED: Duration = Duration::from_millis(2500);
@@ -261,15 +262,11 @@ fn an_owner_unknown_in_here() {
     let test = "an_owner_unknown_in_here";
     const GROUP: u32 = 41_300;
     const ANN: u32 = 41_301;
-    if !is_root() {
-        return skip(test, "needs root, to be several users");
+    if !users(test) {
+        return;
     }
-    let path = Place::unused();
-    std::fs::create_dir(&path).expect("fresh");
-    std::os::unix::fs::chown(&path, Some(0), Some(GROUP)).expect("root may");
-    let shared = std::os::unix::fs::PermissionsExt::from_mode(0o3770);
-    std::fs::set_permissions(&path, shared).expect("root may");
-    let arg = path.to_str().expect("our own path");
+    let shared = Directory::shared_by(GROUP);
+    let arg = shared.path().to_str().expect("our own path");
     let mut owner = Child::start("citizen", &[arg]);
     dialogue(
         &mut owner,
@@ -303,5 +300,4 @@ fn an_owner_unknown_in_here() {
     assert_eq!(ann.ask("gc"), "removed ; left mine Denied; left shut Denied");
     let mut root = Child::start("citizen", &[arg]);
     dialogue(&mut root, &[("gc", "removed mine"), ("remove anns", "ok 0"), ("remove box", "ok 0")]);
-    std::fs::remove_dir_all(&path).expect("root may");
 }

@@ -5,6 +5,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
+use tubepost::Domain;
+
 use crate::citizen::dialogue;
 use crate::stage::{Child, Place, is_root, skip};
 
@@ -32,16 +34,30 @@ impl Directory {
 
     /// A domain as the documentation says that a group shares one.
     pub fn shared() -> Directory {
-        Directory::new(0, GROUP, 0o3770)
+        Directory::shared_by(GROUP)
+    }
+
+    /// The same of this group.
+    pub fn shared_by(group: u32) -> Directory {
+        Directory::new(0, group, 0o3770)
     }
 
     pub fn path(&self) -> &Path {
         &self.0
     }
 
+    pub fn domain(&self) -> Domain {
+        Domain::open(&self.0).expect("ours")
+    }
+
     fn user(&self, user: u32, group: u32) -> Child {
+        self.start("citizen", user, group)
+    }
+
+    /// Somebody who plays this role there, as this user of this group.
+    pub fn start(&self, role: &str, user: u32, group: u32) -> Child {
         let path = self.0.to_str().expect("our own path");
-        Child::start("citizen", &[path, &user.to_string(), &group.to_string()])
+        Child::start(role, &[path, &user.to_string(), &group.to_string()])
     }
 }
 

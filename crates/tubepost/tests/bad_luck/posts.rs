@@ -1,9 +1,7 @@
 //! Links of the kernel strategy: who claims to be somebody else, rubbish at a process's socket, two users, what the
 //! dead leave.
 
-use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -13,7 +11,8 @@ use rustix::net::{
 };
 use tubepost::{Domain, Link, LinkOptions, Process, RecvTimeoutError, Strategy, TryRecvError};
 
-use crate::stage::{Child, Cue, PATIENCE, Place, Role, become_member, eventually, files_in, is_root, skip};
+use crate::permissions::{Directory, users};
+use crate::stage::{Child, Cue, PATIENCE, Place, Role, become_member, eventually, files_in};
 
 pub const ROLES: &[Role] = &[("claimant", claimant), ("neighbour", neighbour), ("hasty", hasty)];
 
@@ -184,17 +183,14 @@ fn who_is_not_the_one_that_the_link_says_is_shut_out() {
 
 #[test]
 fn a_link_of_two_users_is_theirs_alone() {
-    if !is_root() {
-        return skip("a_link_of_two_users_is_theirs_alone", "needs root, to become several users");
+    if !users("a_link_of_two_users_is_theirs_alone") {
+        return;
     }
-    let path = Place::unused();
-    fs::create_dir(&path).expect("fresh");
-    chown(&path, Some(0), Some(GROUP)).expect("root may");
-    fs::set_permissions(&path, Permissions::from_mode(0o3770)).expect("root may");
-    let domain = Domain::open(&path).expect("ours");
+    let shared = Directory::shared_by(GROUP);
+    let domain = shared.domain();
     let root = Process::options().domain(&domain).mode(0o660).group(GROUP).join("root").expect("free");
     for who_makes_it in ["ben", "root"] {
-        let mut ben = Child::start("neighbour", &[path.to_str().expect("ours"), &BEN.to_string()]);
+        let mut ben = Child::start("neighbour", &[shared.path().to_str().expect("ours"), &BEN.to_string()]);
         assert_eq!(ben.hear(), "joined");
         if who_makes_it == "ben" {
             assert_eq!(ben.ask("link"), "linked");
@@ -232,8 +228,7 @@ fn a_link_of_two_users_is_theirs_alone() {
     }
     root.leave();
     domain.gc().expect("our own domain");
-    assert_eq!(files_in(&path), [""; 0]);
-    fs::remove_dir_all(&path).expect("ours");
+    assert_eq!(files_in(shared.path()), [""; 0]);
 }
 
 #[test]

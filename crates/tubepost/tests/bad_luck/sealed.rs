@@ -2,25 +2,24 @@
 
 mod area;
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg, send,
-    sendmsg, socket_with,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, send, sendmsg,
 };
 use tubepost::{Domain, Mailbox, Receiver, Sender, Strategy};
 
+use crate::connections::raw;
+use crate::permissions::{Directory, users};
 use crate::stage::{
-    Child, Cue, Dice, PATIENCE, Place, Role, become_member, descriptors, eventually, is_root, limit_files,
-    skip,
+    Child, Cue, Dice, PATIENCE, Place, Role, become_member, descriptors, eventually, limit_files,
 };
 use area::{Area, SEALS, file, is_writable};
 
@@ -136,15 +135,6 @@ fn owner(cue: &mut Cue) {
     }
 }
 
-/// A connection to the only mailbox there.
-fn raw(domain: &Path) -> Result<OwnedFd, rustix::io::Errno> {
-    let name = crate::stage::files_in(domain).into_iter().find(|name| name.ends_with("~post"));
-    let path = domain.join(name.expect("it is beside the mailbox"));
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
-}
-
 /// A packet as docs/format.md tells it.
 fn packet(kind: u32, length: u32, descriptors: u64, rest: &[u8]) -> Vec<u8> {
     let token = (u64::MAX - 1).to_ne_bytes();
@@ -182,43 +172,12 @@ fn is_hung_up(socket: &OwnedFd) -> bool {
     poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
 }
 
-/// A domain that a group shares, gone when the test is.
-struct Shared(PathBuf);
-
-impl Shared {
-    fn new() -> Shared {
-        let path = Place::unused();
-        fs::create_dir(&path).expect("fresh");
-        chown(&path, Some(0), Some(GROUP)).expect("root may");
-        fs::set_permissions(&path, Permissions::from_mode(0o3770)).expect("root may");
-        Shared(path)
-    }
-
-    fn own(&self, mode: u32) -> Receiver<[u8]> {
-        options(&self.domain(), N).mode(mode).own("box").expect("a free name")
-    }
-
-    fn domain(&self) -> Domain {
-        Domain::open(&self.0).expect("ours")
-    }
-
-    fn stranger(&self) -> Child {
-        let path = self.0.to_str().expect("our own path");
-        Child::start("sealed stranger", &[path, &BEN.to_string(), &GROUP.to_string()])
-    }
+fn own_for_others(shared: &Directory, mode: u32) -> Receiver<[u8]> {
+    options(&shared.domain(), N).mode(mode).own("box").expect("a free name")
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn users(test: &str) -> bool {
-    if !is_root() {
-        skip(test, "needs root, to become several users");
-    }
-    is_root()
+fn stranger_in(shared: &Directory) -> Child {
+    shared.start("sealed stranger", BEN, GROUP)
 }
 
 #[test]
@@ -227,9 +186,9 @@ fn another_user_sends_where_the_mode_lets_it_and_has_places_of_its_own() {
         return;
     }
     for (mode, opens) in [(0o600, "Denied"), (0o640, "Denied"), (0o620, "open")] {
-        let shared = Shared::new();
-        let inbox = shared.own(mode);
-        let mut stranger = shared.stranger();
+        let shared = Directory::shared_by(GROUP);
+        let inbox = own_for_others(&shared, mode);
+        let mut stranger = stranger_in(&shared);
         assert_eq!(stranger.ask("open"), opens, "mode {mode:o}");
         if opens != "open" {
             continue;
@@ -262,9 +221,9 @@ fn another_users_rubbish_is_its_own_loss() {
     if !users("another_users_rubbish_is_its_own_loss") {
         return;
     }
-    let shared = Shared::new();
-    let inbox = shared.own(0o620);
-    let (mut stranger, out) = (shared.stranger(), open(&shared.domain()));
+    let shared = Directory::shared_by(GROUP);
+    let inbox = own_for_others(&shared, 0o620);
+    let (mut stranger, out) = (stranger_in(&shared), open(&shared.domain()));
     for value in [N + 1, u64::MAX, u64::MAX - 1, 1 << 63] {
         assert_eq!(stranger.ask(format!("rubbish 0 {value}")), "done");
         assert_eq!(stranger.ask(format!("rubbish {RING} {}", value.max(LONGEST + 1))), "done");

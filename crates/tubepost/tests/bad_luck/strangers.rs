@@ -1,8 +1,7 @@
 //! The kernel strategy: what processes of another user than the owner's may do, and have.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +9,8 @@ use rustix::net::{SendFlags, send};
 use tubepost::{Domain, Mailbox, Receiver, Select, SendCollectedError, Sender, Strategy};
 
 use crate::connections::{packet, pipe, raw, receive_all};
-use crate::stage::{
-    Child, Cue, PATIENCE, Place, Role, become_member, eventually, is_root, skip, thread_id, until_asleep,
-};
+use crate::permissions::{Directory, users};
+use crate::stage::{Child, Cue, PATIENCE, Role, become_member, eventually, thread_id, until_asleep};
 
 pub const ROLES: &[Role] = &[("stranger", stranger)];
 
@@ -77,47 +75,19 @@ fn stranger(cue: &mut Cue) {
     }
 }
 
-/// A domain that a group shares, gone when the test is.
-struct Shared(PathBuf);
-
-impl Shared {
-    fn new() -> Shared {
-        let path = Place::unused();
-        fs::create_dir(&path).expect("fresh");
-        chown(&path, Some(0), Some(GROUP)).expect("root may");
-        fs::set_permissions(&path, Permissions::from_mode(0o3770)).expect("root may");
-        Shared(path)
-    }
-
-    fn own(&self, n: u64, mode: u32) -> Receiver<[u8]> {
-        let domain = Domain::open(&self.0).expect("ours");
-        let options = Mailbox::<[u8]>::options().domain(&domain).strategy(Strategy::Kernel);
-        options.bounded(n).max_message(1000).mode(mode).own("box").expect("a free name")
-    }
-
-    /// Of the owner's user.
-    fn sender(&self) -> Sender<[u8]> {
-        let domain = Domain::open(&self.0).expect("ours");
-        Sender::<[u8]>::options().domain(&domain).open("box").expect("it exists")
-    }
-
-    fn stranger(&self) -> Child {
-        let path = self.0.to_str().expect("our own path");
-        Child::start("stranger", &[path, &BEN.to_string(), &GROUP.to_string()])
-    }
+fn own(shared: &Directory, n: u64, mode: u32) -> Receiver<[u8]> {
+    let domain = shared.domain();
+    let options = Mailbox::<[u8]>::options().domain(&domain).strategy(Strategy::Kernel);
+    options.bounded(n).max_message(1000).mode(mode).own("box").expect("a free name")
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// One of the owner's user.
+fn sender(shared: &Directory) -> Sender<[u8]> {
+    Sender::<[u8]>::options().domain(&shared.domain()).open("box").expect("it exists")
 }
 
-fn users(test: &str) -> bool {
-    if !is_root() {
-        skip(test, "needs root, to become several users");
-    }
-    is_root()
+fn stranger_in(shared: &Directory) -> Child {
+    shared.start("stranger", BEN, GROUP)
 }
 
 #[test]
@@ -128,9 +98,9 @@ fn the_kernel_keeps_those_out_whom_the_mode_does() {
     for (mode, opens, connects) in
         [(0o600, "Denied", "PERM|ACCESS"), (0o640, "Denied", "PERM|ACCESS"), (0o620, "open", "connected")]
     {
-        let shared = Shared::new();
-        let _inbox = shared.own(8, mode);
-        let mut stranger = shared.stranger();
+        let shared = Directory::shared_by(GROUP);
+        let _inbox = own(&shared, 8, mode);
+        let mut stranger = stranger_in(&shared);
         assert_eq!(stranger.ask("open"), opens, "mode {mode:o}");
         let connected = stranger.ask("raw");
         let fits = connects.split('|').any(|word| connected.to_uppercase().contains(&word.to_uppercase()));
@@ -148,9 +118,9 @@ fn a_stranger_sends_and_hoards_its_share_only() {
     if !users("a_stranger_sends_and_hoards_its_share_only") {
         return;
     }
-    let shared = Shared::new();
-    let inbox = shared.own(8, 0o620);
-    let mut stranger = shared.stranger();
+    let shared = Directory::shared_by(GROUP);
+    let inbox = own(&shared, 8, 0o620);
+    let mut stranger = stranger_in(&shared);
     assert_eq!(stranger.ask("open"), "open");
     for at in 0..20 {
         stranger.say(format!("send {at}"));
@@ -161,8 +131,7 @@ fn a_stranger_sends_and_hoards_its_share_only() {
     }
     (0..10).for_each(|_| assert_eq!(stranger.ask("open"), "open"));
     assert!(inbox.try_recv().is_err_and(|error| error.is_empty()));
-    let domain = Domain::open(&shared.0).expect("ours");
-    let out = Sender::<[u8]>::options().domain(&domain).open("box").expect("it exists");
+    let out = sender(&shared);
     let ours = (0..8).take_while(|_| out.try_send(b"ours").is_ok()).count();
     assert!((6..=8).contains(&ours), "{ours} of 8 places are for us");
     stranger.kill();
@@ -182,18 +151,17 @@ fn a_stranger_has_so_many_connections_and_others_none_less() {
     if !users("a_stranger_has_so_many_connections_and_others_none_less") {
         return;
     }
-    let shared = Shared::new();
-    let inbox = shared.own(8, 0o620);
-    let mut stranger = shared.stranger();
-    let before = connections_at(&shared.0);
+    let shared = Directory::shared_by(GROUP);
+    let inbox = own(&shared, 8, 0o620);
+    let mut stranger = stranger_in(&shared);
+    let before = connections_at(shared.path());
     for _ in 0..100 {
         assert_eq!(stranger.ask("raw"), "connected");
         assert!(inbox.try_recv().is_err());
     }
-    let now = connections_at(&shared.0);
+    let now = connections_at(shared.path());
     assert_eq!(now, before + 64, "the others were hung up");
-    let domain = Domain::open(&shared.0).expect("ours");
-    let out = Sender::<[u8]>::options().domain(&domain).open("box").expect("it exists");
+    let out = sender(&shared);
     out.send(b"ours").expect("the owner lives");
     assert_eq!(inbox.recv_timeout(PATIENCE), Ok(b"ours".to_vec()));
 }
@@ -205,9 +173,9 @@ fn a_stranger_waits_until_it_is_collected() {
         return;
     }
     for n in [1, 8] {
-        let shared = Shared::new();
-        let inbox = shared.own(n, 0o620);
-        let mut stranger = shared.stranger();
+        let shared = Directory::shared_by(GROUP);
+        let inbox = own(&shared, n, 0o620);
+        let mut stranger = stranger_in(&shared);
         assert_eq!(stranger.ask("open"), "open");
         for round in 0..6 {
             // It is given a token while somebody receives.
@@ -233,7 +201,7 @@ fn a_stranger_waits_until_it_is_collected() {
         until_asleep(stranger.pid(), thread);
         stranger.kill();
         assert_eq!(receive_all(&inbox), [b"last"]);
-        let out = shared.sender();
+        let out = sender(&shared);
         let all = (0..=n).take_while(|_| out.try_send(b"ours").is_ok()).count() as u64;
         assert_eq!(all, n, "what the stranger had is free again");
         let stat = inbox.stat().expect("ours");
@@ -246,9 +214,9 @@ fn a_stranger_where_nothing_waits() {
     if !users("a_stranger_where_nothing_waits") {
         return;
     }
-    let shared = Shared::new();
-    let inbox = shared.own(0, 0o620);
-    let mut stranger = shared.stranger();
+    let shared = Directory::shared_by(GROUP);
+    let inbox = own(&shared, 0, 0o620);
+    let mut stranger = stranger_in(&shared);
     assert_eq!(stranger.ask("open"), "open");
     for at in 0..5 {
         stranger.say(format!("send {at}"));
@@ -279,9 +247,9 @@ fn a_stranger_fills_no_memory() {
     if !users("a_stranger_fills_no_memory") {
         return;
     }
-    let shared = Shared::new();
-    let inbox = shared.own(8, 0o620); // of 1000 bytes: 2000 are a quarter of all
-    let mut stranger = shared.stranger();
+    let shared = Directory::shared_by(GROUP);
+    let inbox = own(&shared, 8, 0o620); // of 1000 bytes: 2000 are a quarter of all
+    let mut stranger = stranger_in(&shared);
     assert_eq!(stranger.ask("open"), "open");
     let long = "x".repeat(1000);
     let mut held = Vec::new();
@@ -294,7 +262,7 @@ fn a_stranger_fills_no_memory() {
     held.extend(inbox.take_timeout(Duration::from_millis(5)));
     assert!((2..=4).contains(&held.len()), "{} in hand", held.len());
     assert_eq!(stranger.ask("try more"), "full");
-    let out = shared.sender();
+    let out = sender(&shared);
     assert_eq!((0..9).take_while(|_| out.try_send(b"ours").is_ok()).count(), 8, "nobody else has less");
     assert_eq!((0..9).take_while(|_| inbox.try_recv().is_ok()).count(), 8);
     held.into_iter().for_each(|delivery| delivery.accept().expect("in hand"));
@@ -310,9 +278,9 @@ fn a_stranger_that_floods_is_shut() {
         return;
     }
     for n in [0, 8] {
-        let shared = Shared::new();
-        let inbox = shared.own(n, 0o620);
-        let mut stranger = shared.stranger();
+        let shared = Directory::shared_by(GROUP);
+        let inbox = own(&shared, n, 0o620);
+        let mut stranger = stranger_in(&shared);
         assert_eq!(stranger.ask("open"), "open");
         for at in 0..20 {
             assert_eq!(stranger.ask("raw"), "connected");
@@ -326,7 +294,7 @@ fn a_stranger_that_floods_is_shut() {
             inbox.stat().expect("ours").shut == 20
         });
         while inbox.try_recv().is_ok() {}
-        let out = shared.sender();
+        let out = sender(&shared);
         std::thread::scope(|scope| {
             let taken = scope.spawn(|| inbox.recv_timeout(PATIENCE));
             assert!(out.send_timeout(b"ours", PATIENCE).is_ok());
