@@ -11,6 +11,11 @@
 //! one step, because the kernel does both under one lock. So it is here: the lock is
 //! loom's, each word has a queue of its own, and all of it lasts as long as one execution.
 //!
+//! **One order of all.** Loom takes `SeqCst` accesses for such that acquire and release, and then two who each write
+//! one word and read the other's may both read what was there before. The language forbids that. A model of what
+//! relies on it runs [`in_one_order`]: there a fence comes with each write that is `SeqCst`, as it does on every machine
+//! that has a locked instruction for it.
+//!
 //! **No time passes.** A sleep lasts until somebody wakes it, however short it was meant to
 //! be: a lost wake-up, which outside would cost a slice, is a deadlock here, and loom
 //! reports it. Nobody wakes without a reason either, which the real kernel may do: that
@@ -24,8 +29,33 @@ pub(crate) use loom::sync::atomic::{Ordering, fence};
 
 use loom::sync::atomic as real;
 use loom::sync::{Condvar, Mutex};
+use std::cell::Cell;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+thread_local! {
+    static ONE_ORDER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs models in which all that is `SeqCst` has one order. (All threads of a model are one of the system's.)
+pub(crate) fn in_one_order(models: impl FnOnce()) {
+    struct Over;
+    impl Drop for Over {
+        fn drop(&mut self) {
+            ONE_ORDER.set(false);
+        }
+    }
+    let _over = Over; // also when one fails
+    ONE_ORDER.set(true);
+    models();
+}
+
+/// Something was written in this order.
+fn written(order: Ordering) {
+    if order == Ordering::SeqCst && ONE_ORDER.get() {
+        fence(order);
+    }
+}
 
 macro_rules! marked {
     ($name:ident, $int:ty) => {
@@ -48,19 +78,26 @@ macro_rules! marked {
 
             pub(crate) fn store(&self, value: $int, order: Ordering) {
                 self.word.store(value, order);
+                written(order);
             }
 
             #[allow(dead_code)] // not for each width
             pub(crate) fn swap(&self, value: $int, order: Ordering) -> $int {
-                self.word.swap(value, order)
+                let before = self.word.swap(value, order);
+                written(order);
+                before
             }
 
             pub(crate) fn fetch_add(&self, value: $int, order: Ordering) -> $int {
-                self.word.fetch_add(value, order)
+                let before = self.word.fetch_add(value, order);
+                written(order);
+                before
             }
 
             pub(crate) fn fetch_max(&self, value: $int, order: Ordering) -> $int {
-                self.word.fetch_max(value, order)
+                let before = self.word.fetch_max(value, order);
+                written(order);
+                before
             }
 
             pub(crate) fn compare_exchange(
@@ -70,7 +107,11 @@ macro_rules! marked {
                 order: Ordering,
                 failed: Ordering,
             ) -> Result<$int, $int> {
-                self.word.compare_exchange(from, to, order, failed)
+                let swapped = self.word.compare_exchange(from, to, order, failed);
+                if swapped.is_ok() {
+                    written(order);
+                }
+                swapped
             }
         }
     };

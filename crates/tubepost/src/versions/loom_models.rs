@@ -5,6 +5,7 @@ use super::readers::{let_go, pin};
 use super::words::{Buffer, Current};
 use super::writers::{self, Words};
 use crate::sync::atomic::{AtomicU64, Ordering::*};
+use crate::sync::modelled::in_one_order;
 use loom::thread::{self, JoinHandle};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -90,20 +91,21 @@ impl Region {
     }
 }
 
-/// Runs a model with at most `preemptions` switches away from a thread that could go on; all the outcomes it met.
+/// Runs a model with at most `preemptions` switches away from a thread that could go on, or as many as
+/// LOOM_MAX_PREEMPTIONS says; all the outcomes it met.
 fn check<R: Ord + Send + 'static>(
     preemptions: usize,
     model: impl Fn() -> R + Send + Sync + 'static,
 ) -> BTreeSet<R> {
     let met = Arc::new(Mutex::new(BTreeSet::new()));
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check({
-        let met = Arc::clone(&met);
-        move || {
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    let noted = Arc::clone(&met);
+    in_one_order(|| {
+        builder.check(move || {
             let outcome = model();
-            met.lock().unwrap().insert(outcome);
-        }
+            noted.lock().unwrap().insert(outcome);
+        });
     });
     std::mem::take(&mut *met.lock().unwrap())
 }
@@ -116,7 +118,7 @@ fn spawn<R: 'static>(region: &Arc<Region>, act: impl FnOnce(&Region) -> R + 'sta
 /// One writes three times, so that what was pinned first is wanted for the third version.
 #[test]
 fn a_reader_and_a_writer() {
-    let met = check(3, || {
+    let met = check(5, || {
         let region = Region::new();
         let writer = spawn(&region, |region| (0..3).for_each(|_| assert!(region.write(0, false).is_some())));
         let (first, second) = (region.read(0), region.read(0));
@@ -131,7 +133,7 @@ fn a_reader_and_a_writer() {
 /// Two readers, who take what they find or are answered, by one who writes all the while.
 #[test]
 fn two_readers_and_a_writer() {
-    let met = check(2, || {
+    let met = check(3, || {
         let region = Region::new();
         let writer = spawn(&region, |region| (0..3).for_each(|_| assert!(region.write(0, false).is_some())));
         let other = spawn(&region, |region| region.read(1));
@@ -145,7 +147,7 @@ fn two_readers_and_a_writer() {
 /// Two writers of whom each may fence the other one at any time: of one version exactly one is committed.
 #[test]
 fn two_writers_fence_each_other() {
-    let met = check(2, || {
+    let met = check(5, || {
         let region = Region::new();
         let other = spawn(&region, |region| [region.write(1, true), region.write(1, true)]);
         let mine = [region.write(0, true), region.write(0, true)];
@@ -162,7 +164,7 @@ fn two_writers_fence_each_other() {
 /// And one who reads what they make.
 #[test]
 fn a_reader_between_two_writers() {
-    let met = check(2, || {
+    let met = check(3, || {
         let region = Region::new();
         let other = spawn(&region, |region| region.write(1, true));
         let reader = spawn(&region, |region| {

@@ -17,7 +17,8 @@ pub(crate) trait Words {
 /// Guesses, before it acquires, which buffer nobody will use.
 #[inline(always)]
 pub(crate) fn guess(words: &impl Words, seat: usize, hold: Current, buffer: Buffer) {
-    words.editing(seat).store(Editing::new(hold, buffer).0, Relaxed);
+    // Who sees this, and not that it left, sees all the same what it wrote to the buffer before.
+    words.editing(seat).store(Editing::new(hold, buffer).0, Release);
 }
 
 /// What it guessed.

@@ -2,6 +2,7 @@
 //! words, written and read without any order of their own; the version that counts is theirs.
 
 use super::*;
+use crate::sync::modelled::in_one_order;
 use crate::versions::writers::acquire;
 use loom::thread::{self, JoinHandle};
 use std::sync::Arc;
@@ -122,9 +123,11 @@ impl Region {
     }
 }
 
+/// Runs a model with at most `preemptions` switches away from a thread that could go on, or as many as
+/// LOOM_MAX_PREEMPTIONS says.
 fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.check(model);
 }
 
@@ -135,30 +138,35 @@ fn spawn<R: 'static>(region: &Arc<Region>, act: impl FnOnce(&Region) -> R + 'sta
 
 #[test]
 fn a_reader_is_awaited() {
-    check(3, || {
-        let region = Region::new();
-        let writer = spawn(&region, |region| [region.write(0, false), region.write(0, false)]);
-        let (first, second) = (region.read(1), region.read(2));
-        assert!(first.is_none() || second.is_none() || first <= second, "{second:?} after {first:?}");
-        assert_eq!(writer.join().unwrap(), [true; 2]);
-        assert_eq!(region.read(3), Some(2));
+    in_one_order(|| {
+        check(5, || {
+            let region = Region::new();
+            let writer = spawn(&region, |region| [region.write(0, false), region.write(0, false)]);
+            let (first, second) = (region.read(1), region.read(2));
+            assert!(first.is_none() || second.is_none() || first <= second, "{second:?} after {first:?}");
+            assert_eq!(writer.join().unwrap(), [true; 2]);
+            assert_eq!(region.read(3), Some(2));
+        })
     });
 }
 
 #[test]
 fn a_reader_is_fenced() {
-    check(3, || {
-        let region = Region::new();
-        let writer = spawn(&region, |region| [region.write(0, true), region.write(0, true)]);
-        region.read(1);
-        region.read(2);
-        assert_eq!(writer.join().unwrap(), [true; 2]);
+    in_one_order(|| {
+        check(5, || {
+            let region = Region::new();
+            let writer = spawn(&region, |region| [region.write(0, true), region.write(0, true)]);
+            region.read(1);
+            region.read(2);
+            assert_eq!(writer.join().unwrap(), [true; 2]);
+        })
     });
 }
 
+/// Of one word only: in no order with others, so that all that its fences are for is looked for.
 #[test]
 fn a_reader_is_quick() {
-    check(3, || {
+    check(5, || {
         let region = Region::new();
         let writer = spawn(&region, |region| [region.write(0, false), region.write(0, false)]);
         let (first, second) = (region.read_quickly(), region.read_quickly());
@@ -171,19 +179,21 @@ fn a_reader_is_quick() {
 /// One may fence the other one at any time, and whoever is poisoned is repaired.
 #[test]
 fn what_was_fenced_is_repaired() {
-    check(2, || {
-        let region = Region::new();
-        let other = spawn(&region, |region| region.write(1, true));
-        let reader = spawn(&region, |region| _ = (region.read_quickly(), region.read(1)));
-        let mine = region.write(0, true) || region.repair(0);
-        reader.join().unwrap();
-        let theirs = other.join().unwrap();
-        let seen = region.seen();
-        if seen.is_touched() && !seen.is_held() {
-            assert!(region.repair(0), "nobody edits any more");
-        }
-        if let Some(value) = region.read_quickly() {
-            assert!(value >= u64::from(mine) + u64::from(theirs), "{value}");
-        }
+    in_one_order(|| {
+        check(4, || {
+            let region = Region::new();
+            let other = spawn(&region, |region| region.write(1, true));
+            let reader = spawn(&region, |region| _ = (region.read_quickly(), region.read(1)));
+            let mine = region.write(0, true) || region.repair(0);
+            reader.join().unwrap();
+            let theirs = other.join().unwrap();
+            let seen = region.seen();
+            if seen.is_touched() && !seen.is_held() {
+                assert!(region.repair(0), "nobody edits any more");
+            }
+            if let Some(value) = region.read_quickly() {
+                assert!(value >= u64::from(mine) + u64::from(theirs), "{value}");
+            }
+        })
     });
 }
