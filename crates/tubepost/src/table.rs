@@ -410,7 +410,7 @@ impl<K: Plain, V: Plain> TableWriting<'_, K, V> {
                 at
             }
         };
-        let version = self.data.version() + 1;
+        let version = self.data.version().wrapping_add(1);
         let slot = layout.slot(at);
         let bytes = self.data.range_mut(slot..slot + layout.stride);
         bytes[..8].copy_from_slice(&version.to_ne_bytes());

@@ -207,6 +207,24 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// Of what has the name of data, which is elsewhere.
+    fn of_data(kind: Kind, variable: bool, owned: bool, format_length: u64) -> Choice {
+        Choice {
+            kind,
+            capacity: 1,
+            places: 0,
+            max_message: 0,
+            align: 1,
+            variable,
+            owned,
+            kernel: false,
+            sealed: false,
+            format_length,
+            ceiling: LEAST_CHUNK,
+            answers: 0,
+        }
+    }
+
     pub(crate) fn answered(&self) -> bool {
         self.answers > 0
     }
@@ -260,20 +278,7 @@ pub(crate) struct Geometry {
 impl Geometry {
     /// Lays out what has the name of data, which is elsewhere.
     pub(crate) fn of_data(kind: Kind, variable: bool, owned: bool, format: &str) -> Result<Geometry, Error> {
-        Geometry::new(Choice {
-            kind,
-            capacity: 1,
-            places: 0,
-            max_message: 0,
-            align: 1,
-            variable,
-            owned,
-            kernel: false,
-            sealed: false,
-            format_length: format.len() as u64,
-            ceiling: LEAST_CHUNK,
-            answers: 0,
-        })
+        Geometry::new(Choice::of_data(kind, variable, owned, format.len() as u64))
     }
 
     /// Lays a mailbox out, or says which choice is not possible.
@@ -478,6 +483,10 @@ impl Geometry {
             answers: header.answers.load(Relaxed),
         })
         .map_err(|error| damaged(error.to_string()))?;
+        let Choice { variable, owned, format_length, .. } = geometry.choice;
+        if kind.is_data() && geometry.choice != Choice::of_data(kind, variable, owned, format_length) {
+            return Err(damaged("it has data, and says that messages wait there".into()));
+        }
         let total = header.total.load(Relaxed);
         if total != geometry.total || length != total {
             return Err(damaged(format!(

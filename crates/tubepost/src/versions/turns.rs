@@ -27,7 +27,7 @@ pub(crate) struct Before {
 impl Mapped {
     /// Takes a number.
     pub(crate) fn queue_up(&self, seat: usize) {
-        let turn = self.head().coming.turn.fetch_add(1, SeqCst) + 1;
+        let turn = self.head().coming.turn.fetch_add(1, SeqCst).wrapping_add(1);
         self.seat(seat).turn.store(turn, SeqCst);
     }
 

@@ -371,6 +371,33 @@ fn rubbish_in_the_rows_of_readers() {
     }
 }
 
+/// What has a region's name says what waits there, which is nothing: rubbish there is an error for whoever looks.
+#[test]
+fn rubbish_where_a_region_says_what_it_is() {
+    let place = Place::new();
+    options(place.domain()).create("board").expect("a free name");
+    let path = place.file("board");
+    let file = File::options().read(true).write(true).open(&path).expect("it lies there");
+    // Capacity, longest message, alignment, ceiling, answers, places.
+    for at in [0x28, 0x30, 0x38, 0x58, 0x78, 0x240] {
+        let mut real = [0; 8];
+        file.read_exact_at(&mut real, at).expect("within the file");
+        let is = u64::from_le_bytes(real);
+        for value in EDGES.into_iter().chain([is ^ 1 << 21, is ^ 4, is + 512]).filter(|value| *value != is) {
+            file.write_all_at(&value.to_le_bytes(), at).expect("within the file");
+            let opened = options(place.domain()).open("board").map(drop);
+            let told = place.domain().stat("board").map(drop);
+            for refused in [opened, told] {
+                let right = matches!(refused, Err(Error::Damaged { .. }));
+                assert!(right, "{value:#x} at {at:#x}: {refused:?}");
+            }
+            assert!(place.domain().list().is_ok(), "{value:#x} at {at:#x}");
+        }
+        file.write_all_at(&real, at).expect("within the file");
+    }
+    assert!(options(place.domain()).open("board").is_ok(), "as it was");
+}
+
 /// A data file of other things, or cut: an error for whoever opens it.
 #[test]
 fn rubbish_where_the_data_of_a_region_should_be() {
