@@ -446,7 +446,12 @@ impl Segment {
                 && matches!(lock::try_lock(fd.as_fd(), NAME_BYTE), Ok(true))
             {
                 let path = self.path();
-                let still = file::facts_at(&path).is_ok_and(|facts| facts.inode == self.facts.inode);
+                let refused = |errno| Err(access::refused("to remove", &self.name, &path, errno));
+                let still = match file::facts_at(&path) {
+                    Ok(facts) => facts.inode == self.facts.inode,
+                    Err(Errno::NOENT) => false,
+                    Err(errno) => return refused(errno),
+                };
                 if still && agreed() {
                     self.mark_retired();
                     self.wake_all();
@@ -456,7 +461,7 @@ impl Segment {
                     }
                     match file::remove(&path) {
                         Ok(()) | Err(Errno::NOENT) => {}
-                        Err(errno) => return Err(access::refused("to remove", &self.name, &path, errno)),
+                        Err(errno) => return refused(errno),
                     }
                 }
                 return Ok(());
