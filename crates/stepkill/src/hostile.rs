@@ -9,6 +9,7 @@
 mod attack;
 mod boxes;
 mod dice;
+mod grounds;
 mod mapping;
 mod victims;
 
@@ -59,7 +60,10 @@ pub fn run(writes: u64, seed: u64, totals: &Arc<Totals>) -> Vec<(String, u64)> {
     std::fs::create_dir(&directory).expect("a directory of our own");
     let domain = Path::new(&directory).join("domain");
     tubepost::Domain::open(&domain).expect("a domain of our own");
-    let prey = boxes::ALL.iter().map(|kind| Prey::new(kind, domain.join(kind.name))).collect();
+    let prey = boxes::ALL.iter().map(|kind| Prey::new(kind, domain.join(kind.name)));
+    let regions = grounds::ALL.iter();
+    let regions = regions.flat_map(|it| Prey::of_region(&it.kind, &domain.join(it.kind.name)));
+    let prey = prey.chain(regions).collect();
     let run = Run {
         directory: directory.clone(),
         seed,

@@ -3,6 +3,8 @@
 //! Most writes are aimed: at words that mean something, with values that nearly do. A burst goes to one mailbox
 //! at once; a trickle leaves the victims time to run into each of its writes.
 
+mod regions;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -14,7 +16,7 @@ use rustix::fs::FallocateFlags;
 use super::boxes::{Kind, LINKS, STRAYS};
 use super::dice::Dice;
 use super::mapping::Mapping;
-use crate::layout::{CALL, CELL, ENTRY, Layout, ROW, Segments};
+use crate::layout::{self, CALL, CELL, ENTRY, Layout, ROW, Segments};
 use crate::view::NAMELESS;
 
 /// The header's words that mean something are before this.
@@ -28,9 +30,21 @@ const MOST: usize = 12;
 /// Values that are kept to be written again when they are old.
 const STALE: usize = 64;
 
-/// A mailbox, as the attacker sees it.
+/// Which file it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// A mailbox's, a link's.
+    Queue,
+    /// Of a region: what has the name, with the rows of readers.
+    Rows,
+    /// And its data, which stands beside that.
+    Data,
+}
+
+/// A mailbox, as the attacker sees it; or one of a region's files.
 pub struct Prey {
     pub kind: &'static Kind,
+    part: Part,
     path: PathBuf,
     inode: u64,
     mapped: Option<(File, Mapping, Layout)>,
@@ -43,20 +57,39 @@ pub struct Prey {
 impl Prey {
     pub fn new(kind: &'static Kind, path: PathBuf) -> Prey {
         let (stale, last) = (VecDeque::new(), VecDeque::new());
-        Prey { kind, path, inode: 0, mapped: None, stale, last }
+        Prey { kind, part: Part::Queue, path, inode: 0, mapped: None, stale, last }
+    }
+
+    /// Both files of a region.
+    pub fn of_region(kind: &'static Kind, path: &Path) -> [Prey; 2] {
+        [Part::Rows, Part::Data].map(|part| Prey { part, ..Prey::new(kind, path.into()) })
     }
 
     /// Maps what has the name now, unless it is what is mapped. Whether it is another.
     pub fn look(&mut self) -> bool {
-        let Ok(facts) = std::fs::metadata(&self.path) else { return false };
+        let mut path = self.path.clone();
+        if self.part == Part::Data {
+            // It is called after what the other one says, which is rubbish itself.
+            let Some(id) = layout::id(&path) else { return false };
+            path.set_file_name(format!("~{id}~data"));
+        }
+        let Ok(facts) = std::fs::metadata(&path) else { return false };
         if facts.ino() == self.inode {
             return false;
         }
-        let Ok(file) = File::options().read(true).write(true).open(&self.path) else { return false };
+        let Ok(file) = File::options().read(true).write(true).open(&path) else { return false };
         let Ok(facts) = file.metadata() else { return false };
         let Ok(mapping) = Mapping::of(&file) else { return false };
-        let layout = Layout::of(|at| mapping.read(at));
-        let same = layout.capacity == self.kind.capacity || self.kind.name == LINKS.name;
+        let layout = match self.part {
+            // (A part of the data is none of its words.)
+            Part::Data => Layout::of(|_| 0),
+            _ => Layout::of(|at| mapping.read(at)),
+        };
+        let same = match self.part {
+            Part::Queue => layout.capacity == self.kind.capacity || self.kind.name == LINKS.name,
+            Part::Rows => layout.capacity == 1,
+            Part::Data => true,
+        };
         assert!(same, "nobody else writes to a mailbox of this name");
         self.inode = facts.ino();
         self.mapped = Some((file, mapping, layout));
@@ -70,11 +103,19 @@ impl Prey {
     pub fn write(&mut self, dice: &mut Dice, count: u64, pause: Duration) -> u64 {
         let Some((file, mapping, layout)) = &self.mapped else { return 0 };
         for _ in 0..count {
-            let at = aim(dice, mapping, layout);
+            let aim = |dice: &mut Dice| match self.part {
+                Part::Queue => aim(dice, mapping, layout),
+                Part::Rows => regions::among_rows(dice, mapping, layout) & !7,
+                Part::Data => regions::among_data(dice, mapping) & !7,
+            };
+            let at = aim(dice);
             let before = mapping.read(at);
             let stale = self.stale.iter().find(|(other, _)| *other == at).map(|(_, value)| *value);
-            let elsewhere = mapping.read(aim(dice, mapping, layout));
-            let value = value(dice, before, stale, elsewhere, layout);
+            let elsewhere = mapping.read(aim(dice));
+            let value = match self.part {
+                Part::Queue => value(dice, before, stale, elsewhere, layout),
+                _ => regions::value(dice, before, stale, elsewhere),
+            };
             mapping.write(at, value);
             if self.stale.len() == STALE {
                 self.stale.pop_front();
@@ -88,13 +129,17 @@ impl Prey {
                 std::thread::sleep(pause);
             }
         }
+        if self.part == Part::Data && dice.below(100) == 0 {
+            regions::lengthen(dice, file, mapping);
+        }
         if dice.below(1000) == 0 {
             let page = dice.below(mapping.length() / 4096) * 4096;
             let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             let _ = rustix::fs::fallocate(file, hole, page, 4096);
         }
         if dice.below(1000) == 0 {
-            let _ = file.set_len(mapping.length() + 4096);
+            let longer = file.metadata().map_or(0, |facts| facts.len()).max(mapping.length()) + 4096;
+            let _ = file.set_len(longer);
         }
         count
     }

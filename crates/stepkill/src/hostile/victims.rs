@@ -6,6 +6,7 @@
 
 mod asking;
 mod linking;
+mod regions;
 mod spoiling;
 
 use std::collections::BTreeMap;
@@ -33,8 +34,16 @@ const CLOSED: u32 = 5;
 const MEMORY: u64 = 2 << 30;
 
 /// The parts that there are, and how many processes play each.
-pub const PARTS: [(&str, u64); 7] =
-    [("send", 3), ("receive", 3), ("own", 2), ("link", 3), ("spoil", 1), ("keep", 1), ("look", 1)];
+pub const PARTS: [(&str, u64); 8] = [
+        ("send", 3),
+        ("receive", 3),
+        ("own", 2),
+        ("link", 3),
+        ("spoil", 1),
+        ("region", 4),
+        ("keep", 1),
+        ("look", 1),
+    ];
 
 /// How often which call had which outcome.
 type Tally = BTreeMap<(&'static str, String), u64>;
@@ -73,9 +82,14 @@ pub fn play(directory: &str, part: &str, own: u32, seed: u64) {
         let kind = &ALL[victim.dice.below(ALL.len() as u64) as usize];
         match part {
             "keep" => victim.keep(),
+            "look" if victim.dice.below(4) == 0 => {
+                let ground = victim.a_ground();
+                victim.look(&ground.kind);
+            }
             "look" => victim.look(kind),
             "link" => victim.link_some(),
             "spoil" => victim.spoil(),
+            "region" => victim.use_a_region(),
             _ => match kind.carries {
                 Carries::Bytes => victim.session::<[u8]>(part, kind),
                 Carries::Text => victim.session::<str>(part, kind),
@@ -359,22 +373,27 @@ impl Victim {
         });
     }
 
-    /// Sees to it that the system's mailboxes exist, and that none gets old.
+    /// Sees to it that the system's mailboxes and regions exist, and that none gets old.
     fn keep(&mut self) {
         for kind in ALL.iter().filter(|kind| !kind.owned) {
-            let old = self.made.get(kind.name).is_none_or(|made| made.elapsed() > LIFETIME);
-            let there = self.call("stat-to-keep", kind, Duration::ZERO, |domain| domain.stat(kind.name));
-            if !old && there.is_some() {
-                continue;
-            }
-            if self.call("remove", kind, Duration::ZERO, |domain| domain.remove(kind.name)).is_none() {
-                self.remove_by_hand(kind);
-            }
-            if self.call("create", kind, Duration::ZERO, |domain| kind.create(domain)).is_some() {
-                self.made.insert(kind.name, Instant::now());
-            }
+            self.keep_one(kind, |domain| kind.create(domain));
         }
+        self.keep_regions();
         std::thread::sleep(Duration::from_millis(5)); // a part of a lifetime
+    }
+
+    fn keep_one(&mut self, kind: &'static Kind, create: impl Fn(&Domain) -> Result<(), Error>) {
+        let old = self.made.get(kind.name).is_none_or(|made| made.elapsed() > LIFETIME);
+        let there = self.call("stat-to-keep", kind, Duration::ZERO, |domain| domain.stat(kind.name));
+        if !old && there.is_some() {
+            return;
+        }
+        if self.call("remove", kind, Duration::ZERO, |domain| domain.remove(kind.name)).is_none() {
+            self.remove_by_hand(kind);
+        }
+        if self.call("create", kind, Duration::ZERO, create).is_some() {
+            self.made.insert(kind.name, Instant::now());
+        }
     }
 
     /// Those who look at everything and clean up.
