@@ -129,9 +129,14 @@ fn owner(cue: &mut Cue) {
     cue.hear();
 }
 
-/// Writes a number into the first free place.
+/// Writes a number, and the time, into the first free place.
 pub fn note(board: &mut Board, who: u64) {
-    *board.iter_mut().find(|word| **word == 0).expect("a free place") = who;
+    *board.iter_mut().find(|word| **word == 0).expect("a free place") = now_ns() << 8 | who;
+}
+
+/// Who wrote there, one after the other, and when.
+pub fn noted(board: &Board) -> impl Iterator<Item = (u64, u64)> {
+    board.iter().filter(|word| **word != 0).map(|word| (word & 0xff, word >> 8))
 }
 
 #[track_caller]

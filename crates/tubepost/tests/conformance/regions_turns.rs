@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use tubepost::{Error, Region};
 
 use crate::cast::{A_MOMENT, set_waiting};
-use crate::regions::{note, open, options, start, whole, word};
-use crate::stage::{Child, PATIENCE, Place, eventually, thread_id, ticks_of, until_asleep};
+use crate::regions::{Board, note, noted, open, options, start, whole, word};
+use crate::stage::{Child, PATIENCE, Place, eventually, now_ns, thread_id, ticks_of, until_asleep};
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// Who is first, and does not respond for so long, is passed.
+const RESPONSE: Duration = Duration::from_millis(10);
 
 #[track_caller]
 fn refused<T: std::fmt::Debug>(result: Result<T, Error>, expected: &str) {
@@ -51,9 +53,9 @@ fn who_does_not_wait_is_told() {
 fn writers_take_turns_as_they_came() {
     let place = Place::new();
     let region = options(place.domain()).lease_max(HOUR).create("board").expect("a free name");
-    for round in 1..4 {
+    for _ in 1..4 {
         let holder = region.write().expect("nobody writes");
-        let mut others: Vec<Child> = Vec::new();
+        let (mut others, mut released): (Vec<Child>, u64) = (Vec::new(), 0);
         std::thread::scope(|scope| {
             for at in 1..=6 {
                 if at % 3 == 0 {
@@ -72,12 +74,32 @@ fn writers_take_turns_as_they_came() {
             }
             // One who comes late, and does not stay, is not first.
             refused(region.try_write(), "WouldWait");
+            released = now_ns();
             drop(holder);
         });
         others.iter_mut().for_each(|other| other.expect("noted"));
-        assert_eq!(region.get(), Ok([1, 2, 3, 4, 5, 6, 0, 0]), "round {round}");
+        in_order(&region.get().expect("it lives"), released, 6);
         region.set(&[0; 8]).expect("it lives");
     }
+}
+
+/// All of them wrote, and nobody before one who was there earlier: but where the machine kept that one from running
+/// for so long, since it was first, that it was passed.
+#[track_caller]
+fn in_order(board: &Board, released: u64, number: u64) {
+    let mut waiting: Vec<u64> = (1..=number).collect();
+    let mut first_since = released;
+    for (who, when) in noted(board) {
+        let place = waiting.iter().position(|other| *other == who).expect("each writes once");
+        let kept = Duration::from_nanos(when - first_since);
+        assert!(kept >= RESPONSE * place as u32, "{who} came before {waiting:?}, after {kept:?}");
+        waiting.remove(place);
+        if place == 0 {
+            // The next one may go on when this one has written, and that is first from then on.
+            first_since = when;
+        }
+    }
+    assert!(waiting.is_empty(), "{waiting:?} did not write");
 }
 
 /// Readers flat out do not keep a writer from its turn.
