@@ -128,9 +128,7 @@ pub fn jobs(plan: Plan) -> Vec<Job> {
 pub fn run(plan: Plan, only: Option<&str>) -> Arc<Totals> {
     let totals = Arc::new(Totals::default());
     let mut jobs = jobs(plan);
-    // Those of regions only by their name: they have not all been run so far.
-    let unasked = |job: &Job| !job.name().contains("region");
-    jobs.retain(|job| only.map_or_else(|| unasked(job), |only| job.name().contains(only)));
+    jobs.retain(|job| only.is_none_or(|only| job.name().contains(only)));
     let jobs = Arc::new(Mutex::new(jobs));
     let dog = Watchdog::start();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -247,9 +245,13 @@ fn all_points(subject: &Subject, plan: Plan, totals: &Totals, dog: &Watchdog) {
             }
         }
         if plan.stops > 0 && at % plan.stops == 0 {
-            totals.stops.fetch_add(1, Relaxed);
-            let way = at as u32 % WAYS;
-            adrift += u64::from(!try_one(subject, &recording, point, way, true, totals, dog));
+            // What is looked for may show in few of the ways.
+            let ways = if plan.until.is_some() { plan.ways } else { 1 };
+            for turn in 0..ways {
+                totals.stops.fetch_add(1, Relaxed);
+                let way = (at as u32 + turn) % WAYS;
+                adrift += u64::from(!try_one(subject, &recording, point, way, true, totals, dog));
+            }
         }
         if totals.is_enough(plan) {
             break;

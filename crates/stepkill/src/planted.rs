@@ -63,8 +63,10 @@ const ALL: &[Planted] = &[
     ("named-before-ends", Stops("link-make"), "gc removed"),
     ("end-kept", Kills("pair-send"), "the link is not over"),
     ("descriptor-left", Stops("pair-drop"), "of an end that is gone"),
-    ("buffer-unlooked", Stops("region-write"), "torn"),
+    ("buffer-unlooked", Stops("region-write-first"), "torn"),
     ("whole-too-soon", Kills("region-write-parts"), "torn"),
+    ("begun-untold", Kills("region-in-place-write"), "torn"),
+    ("repaired-beside", Stops("region-in-place-write"), "torn"),
 ];
 
 /// What the ledger says where somebody lived, published, and was robbed of it.

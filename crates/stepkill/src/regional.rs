@@ -4,6 +4,9 @@
 //! count by one; and no row, seat or version is lost. While a process stands still others read, and write when its lease is over; then its commit changes
 //! nothing, and it is told so.
 
+pub mod in_place;
+mod known;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -13,9 +16,10 @@ use tubepost::{Domain, Error, Reading, Region, RegionOptions, Writing};
 
 use crate::judge::{self, PATIENCE, timely};
 use crate::ledger::Outcome;
-use crate::letters::{self, JUDGE};
+use crate::letters;
 use crate::subject::Case;
 use crate::world::{BOX, Came, Edit, Effects, Owner, Regional, World};
+use known::Known;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// How long one may hold it where that matters.
@@ -37,7 +41,7 @@ pub fn options(domain: &Domain) -> RegionOptions<[u8]> {
 /// What a process with this tag makes of the data.
 pub fn edit(edit: Edit, tag: u8, bytes: &mut [u8]) {
     match edit {
-        Edit::Nothing => {}
+        Edit::Nothing | Edit::Touch => {}
         Edit::All => bytes.copy_from_slice(&letters::write((tag, 0), bytes.len())),
         Edit::Parts => PARTS.iter().for_each(|(from, to)| bytes[*from..*to].fill(tag)),
     }
@@ -55,12 +59,7 @@ struct Survivor {
     way: u32,
     region: Option<&'static Region<[u8]>>,
     held: Option<Writing<'static, [u8]>>,
-    /// The newest version, as far as known, and its number.
-    data: Vec<u8>,
-    version: u64,
-    /// Tags of walkers that have not committed so far.
-    pending: Vec<u8>,
-    next: u32,
+    known: Known,
     wrote_meanwhile: bool,
     /// Versions that were read while the walker stood still, and are read still.
     kept: Vec<(Reading<'static, [u8]>, Vec<u8>)>,
@@ -68,11 +67,13 @@ struct Survivor {
 
 /// Plays the survivor's part.
 pub fn play(domain: &str, case: Case, way: u32) {
+    if let Some(once) = case.world.region.and_then(|regional| regional.once) {
+        return in_place::play(domain, case, once, way);
+    }
     let Case { world, effects, pair, .. } = case;
     let regional = world.region.expect("it is about regions");
     let domain = Domain::open(domain).expect("the tracer's domain");
-    let pending = if pair { vec![2, 3] } else { vec![2] };
-    let (data, version, next) = (vec![0; world.length], 1, 0);
+    let known = Known::new(world.length, regional.edit, pair);
     let mut survivor = Survivor {
         domain,
         world,
@@ -81,10 +82,7 @@ pub fn play(domain: &str, case: Case, way: u32) {
         way,
         region: None,
         held: None,
-        data,
-        version,
-        pending,
-        next,
+        known,
         wrote_meanwhile: false,
         kept: Vec::new(),
     };
@@ -125,8 +123,13 @@ impl Survivor {
         }
     }
 
-    /// Writes the next letter; `false`: somebody holds.
+    /// Writes the next letter, or, of what is long, some of it; `false`: somebody holds.
     fn write(&mut self, patience: Duration) -> bool {
+        self.write_some(patience, false)
+    }
+
+    /// If it is long only what is different; the letter before it stays in the rest.
+    fn write_some(&mut self, patience: Duration, partly: bool) -> bool {
         let region = self.region.expect("it is open");
         let begun = if patience.is_zero() {
             region.try_write()
@@ -138,56 +141,24 @@ impl Survivor {
             Err(Error::TimedOut | Error::WouldWait) => return false,
             Err(error) => panic!("a write was refused: {error}"),
         };
-        self.is_known(&writing, writing.version());
-        self.next += 1;
-        self.data = letters::write((JUDGE, self.next), self.world.length);
-        if self.next.is_multiple_of(3) && self.world.length > PARTS[1].1 {
-            // Only what is different; the letter before it stays in the rest.
-            self.data = writing.to_vec();
-            self.data[5000..6000].fill(self.next as u8);
-            writing.range_mut(5000..6000).fill(self.next as u8);
+        self.known.is(&writing, writing.version());
+        let (mut data, number) = self.known.letter();
+        if (partly || number.is_multiple_of(3)) && self.world.length > PARTS[1].1 {
+            data = writing.to_vec();
+            data[5000..6000].fill(number as u8);
+            writing.range_mut(5000..6000).fill(number as u8);
         } else {
-            writing.copy_from_slice(&self.data);
+            writing.copy_from_slice(&data);
         }
         let version = writing.commit().unwrap_or_else(|error| panic!("a commit was refused: {error}"));
-        assert!(version == self.version + 1, "version {version} comes after {}", self.version);
-        self.version = version;
+        self.known.committed(data, version);
         true
-    }
-
-    /// What is there is what was known, or what walkers made of it since.
-    fn is_known(&mut self, bytes: &[u8], version: u64) {
-        let missing = version.checked_sub(self.version);
-        let missing = missing.unwrap_or_else(|| panic!("version {version} after {}", self.version)) as usize;
-        assert!(
-            missing <= self.pending.len(),
-            "version {version} after {}, and nobody made it",
-            self.version
-        );
-        // Of those who are left, these, one after the other.
-        let orders: &[&[usize]] = match missing {
-            0 => &[&[]],
-            1 => &[&[0], &[1]],
-            _ => &[&[0, 1], &[1, 0]],
-        };
-        for order in orders.iter().filter(|order| order.iter().all(|at| *at < self.pending.len())) {
-            let mut should = self.data.clone();
-            order.iter().for_each(|at| edit(self.regional.edit, self.pending[*at], &mut should));
-            if should == bytes {
-                let done: Vec<u8> = order.iter().map(|at| self.pending[*at]).collect();
-                self.pending.retain(|tag| !done.contains(tag));
-                (self.data, self.version) = (should, version);
-                return;
-            }
-        }
-        let wrong = bytes.iter().zip(&self.data).filter(|(is, was)| is != was).count();
-        panic!("torn: version {version} has {wrong} bytes that nobody committed");
     }
 
     fn read(&mut self) {
         let region = self.region.expect("it is open");
         let guard = region.read().unwrap_or_else(|error| panic!("a read was refused: {error}"));
-        self.is_known(&guard, guard.version());
+        self.known.is(&guard, guard.version());
         let copy = region.get().unwrap_or_else(|error| panic!("a copy was refused: {error}"));
         assert!(*guard == *copy, "torn: a copy is not what was read");
     }
@@ -205,12 +176,14 @@ impl Survivor {
         }
         self.read();
         self.held = None;
+        let patience = if self.lease() == HOUR { SHORT } else { PATIENCE };
         for _ in 0..4 {
-            let wrote = self.write(SHORT);
+            let wrote = self.write(patience);
             assert!(wrote || self.lease() == HOUR, "nobody may hold for so long");
             self.wrote_meanwhile |= wrote;
             self.read();
-            self.kept.push((self.region.expect("it is open").read().expect("it lives"), self.data.clone()));
+            self.kept
+                .push((self.region.expect("it is open").read().expect("it lives"), self.known.data.clone()));
         }
         let swept = self.domain.gc().expect("our own domain");
         assert!(swept.rows == 0 && swept.removed.is_empty(), "gc found a dead one: {swept:?}");
@@ -245,7 +218,14 @@ impl Survivor {
             self.region = Some(Box::leak(Box::new(options(&self.domain).open(BOX).expect("it exists"))));
         }
         // Nobody is left who could.
-        self.pending.clear();
+        self.known.pending.clear();
+        // What the dead one had edited is edited again before its memory is given back, or all of it is changed.
+        let mut kept = Vec::new();
+        for _ in 0..5 {
+            kept.push(self.region.expect("it is open").read().expect("it lives"));
+            assert!(self.write_some(PATIENCE, true), "the next writer is held up");
+        }
+        drop(kept);
         for _ in 0..20 {
             assert!(self.write(PATIENCE), "the next writer is held up");
             self.read();
@@ -253,13 +233,13 @@ impl Survivor {
         self.nothing_is_lost();
         self.domain.remove(BOX).expect("it is there");
         self.region = None;
-        self.is_clean();
+        is_clean(&self.domain);
     }
 
     /// What the walker was told is so.
     fn is_told(&self, outcome: &Outcome) {
         let commits = self.regional.edit != Edit::Nothing;
-        let committed = !self.pending.contains(&2);
+        let committed = self.known.has_first();
         match outcome {
             Outcome::Done | Outcome::WentOn(Came::Done) if commits => {
                 assert!(committed, "it was told that it committed, and that is not there");
@@ -278,7 +258,7 @@ impl Survivor {
         let region = self.region.expect("it is open");
         let mut kept = Vec::new();
         for at in 0..VERSIONS - 1 {
-            kept.push((region.read().expect("it lives"), self.data.clone()));
+            kept.push((region.read().expect("it lives"), self.known.data.clone()));
             let wrote = self.write(PATIENCE);
             assert!(wrote, "of {VERSIONS} versions there are only {at}");
         }
@@ -290,7 +270,7 @@ impl Survivor {
         self.domain.gc().expect("our own domain");
         for _ in 0..2 * FEW {
             let other = options(&self.domain).open(BOX).expect("it exists");
-            assert!(*other.read().expect("it lives") == *self.data);
+            assert!(*other.read().expect("it lives") == *self.known.data);
             drop(other.write_timeout(PATIENCE).expect("nobody holds"));
         }
         let rows = word(&self.domain.path().join(BOX), ROWS_AT);
@@ -319,7 +299,7 @@ impl Survivor {
         };
         self.region = Some(Box::leak(Box::new(region)));
         self.effects.ends = false;
-        self.pending.clear();
+        self.known.pending.clear();
         self.read();
         let files = std::fs::read_dir(self.domain.path()).expect("our own").count();
         assert!(files == 2, "{files} files are one region");
@@ -336,16 +316,19 @@ impl Survivor {
         assert!(removed, "it was removed, and is there");
         let region = self.region.take().expect("it was open");
         assert!(matches!(region.read(), Err(Error::Ended { .. })), "it is over, and is read");
-        assert!(matches!(region.set(&self.data), Err(Error::Ended { .. })), "it is over, and is written");
-        self.is_clean();
+        assert!(
+            matches!(region.set(&self.known.data), Err(Error::Ended { .. })),
+            "it is over, and is written"
+        );
+        is_clean(&self.domain);
     }
+}
 
-    /// No files are left. (Handles of the survivor stay: guards borrow them.)
-    fn is_clean(&self) {
-        self.domain.gc().expect("our own domain");
-        let files: Vec<_> = std::fs::read_dir(self.domain.path()).expect("our own").flatten().collect();
-        assert!(files.is_empty(), "left in the domain: {files:?}");
-    }
+/// No files are left. (Handles of the survivor stay: guards borrow them.)
+fn is_clean(domain: &Domain) {
+    domain.gc().expect("our own domain");
+    let files: Vec<_> = std::fs::read_dir(domain.path()).expect("our own").flatten().collect();
+    assert!(files.is_empty(), "left in the domain: {files:?}");
 }
 
 fn word(path: &Path, at: u64) -> u64 {

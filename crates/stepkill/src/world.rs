@@ -63,11 +63,24 @@ pub struct Regional {
     /// The survivor holds it, and is late.
     pub held: bool,
     pub edit: Edit,
+    /// There is one copy of the data.
+    pub once: Option<Once>,
+}
+
+/// What there is where there is one copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Once {
+    /// It is poisoned before the operation …
+    pub poisoned: bool,
+    /// … and when that is done.
+    pub stays: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
     Nothing,
+    /// It writes, and changes nothing.
+    Touch,
     All,
     Parts,
 }

@@ -74,3 +74,10 @@ fn who_sets_up_a_link_first_is_not_refused() {
 fn what_a_dead_one_sent_comes_through_a_link_made_afterwards() {
     finds_nothing(&["quick", "link-gc"], 40);
 }
+
+/// Who removed something asked what has the name, was refused an answer by the system, took it for another's, and said
+/// that it had removed it. Now that is an error.
+#[test]
+fn who_can_t_look_has_not_removed_it() {
+    finds_nothing(&["faults", "region-remove"], 20);
+}

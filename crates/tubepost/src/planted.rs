@@ -109,6 +109,10 @@ mod chosen {
         BufferUnlooked,
         /// A buffer is whole at a version that is not committed yet.
         WholeTooSoon,
+        /// In place: a writer does not say that it has begun to edit.
+        BegunUntold,
+        /// In place: who repairs does not wait for who may still write to the data.
+        RepairedBeside,
     }
 
     const NAMES: &[(&str, Planted)] = &[
@@ -147,6 +151,8 @@ mod chosen {
         ("descriptor-left", Planted::DescriptorLeft),
         ("buffer-unlooked", Planted::BufferUnlooked),
         ("whole-too-soon", Planted::WholeTooSoon),
+        ("begun-untold", Planted::BegunUntold),
+        ("repaired-beside", Planted::RepairedBeside),
     ];
 
     /// What all of them are called.

@@ -6,6 +6,7 @@ mod calling;
 mod endless;
 mod existing;
 mod holding;
+mod in_place;
 mod linking;
 mod meeting;
 mod pairing;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Operation> {
         linking::ALL,
         pairing::ALL,
         regions::ALL,
+        in_place::ALL,
     ]
     .concat()
 }

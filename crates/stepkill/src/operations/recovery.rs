@@ -52,6 +52,9 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("region-write-parts", &["region-write-parts", "region-gc"]),
     ("region-read", &["region-read-first", "region-open", "region-gc"]),
     ("region-fence", &["region-fence"]),
+    ("region-in-place-write", &["region-in-place-repair", "region-in-place-write-first", "region-gc"]),
+    ("region-in-place-repair", &["region-in-place-repair"]),
+    ("region-in-place-copy", &["region-in-place-write-parts"]),
 ];
 
 /// First, and its heir, in a mailbox like the first one's. Only of such that are mentioned in what others look at.
@@ -71,6 +74,7 @@ pub const ONLY_PAIRS: &[Operation] = &[
     Operation { name: "open-dead", world: SMALL, walk: open_dead, effects: ENDS },
     Operation { name: "stat-dead", world: SMALL, walk: stat_dead, effects: ENDS },
     Operation { name: "remove-dead", world: LARGE, walk: remove_dead, effects: ENDS },
+    super::in_place::COPY,
 ];
 
 fn open_dead(walker: &Walker) {

@@ -10,16 +10,19 @@ use crate::world::{BOX, Came, Edit, Effects, Operation, Owner, Regional, Walker,
 
 const ENDS: Effects = Effects { ends: true, ..NONE };
 
-const WHOLE: World = World { region: Some(Regional { held: false, edit: Edit::All }), length: 64, ..SMALL };
-const READ: World = World { region: Some(Regional { held: false, edit: Edit::Nothing }), ..WHOLE };
+const WHOLE: World =
+    World { region: Some(Regional { held: false, edit: Edit::All, once: None }), length: 64, ..SMALL };
+const READ: World =
+    World { region: Some(Regional { held: false, edit: Edit::Nothing, once: None }), ..WHOLE };
 const PARTLY: World = World {
-    region: Some(Regional { held: false, edit: Edit::Parts }),
+    region: Some(Regional { held: false, edit: Edit::Parts, once: None }),
     length: LARGE.longest as usize,
     ..SMALL
 };
 const LONG: World = World { length: LARGE.longest as usize, ..READ };
-const HELD: World = World { region: Some(Regional { held: true, edit: Edit::All }), ..WHOLE };
-const HELD_IN_VAIN: World = World { region: Some(Regional { held: true, edit: Edit::Nothing }), ..WHOLE };
+const HELD: World = World { region: Some(Regional { held: true, edit: Edit::All, once: None }), ..WHOLE };
+const HELD_IN_VAIN: World =
+    World { region: Some(Regional { held: true, edit: Edit::Nothing, once: None }), ..WHOLE };
 const NOT: World = World { owner: Owner::Nobody, ..READ };
 
 pub const ALL: &[Operation] = &[
@@ -45,40 +48,40 @@ pub const ALL: &[Operation] = &[
 ];
 
 /// Longer than a lease.
-const PATIENCE: Duration = Duration::from_millis(2000);
-const SHORTLY: Duration = Duration::from_micros(500);
+pub const PATIENCE: Duration = Duration::from_millis(2000);
+pub const SHORTLY: Duration = Duration::from_micros(500);
 
 /// A handle; its guards live as long as the process.
-fn opened(walker: &Walker) -> &'static Region<[u8]> {
+pub fn opened(walker: &Walker) -> &'static Region<[u8]> {
     let region = options(&walker.domain).member("walker").open(BOX).expect("it exists");
     Box::leak(Box::new(region))
 }
 
 /// One that read and wrote before.
-fn worn(walker: &Walker) -> &'static Region<[u8]> {
+pub fn worn(walker: &Walker) -> &'static Region<[u8]> {
     let region = opened(walker);
     drop(region.read().expect("it lives"));
     drop(region.write().expect("nobody holds"));
     region
 }
 
-fn commit(walker: &Walker, mut writing: Writing<'_, [u8]>) -> Result<Came, tubepost::Error> {
+pub fn commit(walker: &Walker, mut writing: Writing<'_, [u8]>) -> Result<Came, tubepost::Error> {
     edit(Edit::All, walker.tag, &mut writing);
     writing.commit()?;
     Ok(Came::Done)
 }
 
-fn write(walker: &Walker) {
+pub fn write(walker: &Walker) {
     let region = worn(walker);
     walker.act(|| commit(walker, region.write()?));
 }
 
-fn write_first(walker: &Walker) {
+pub fn write_first(walker: &Walker) {
     let region = opened(walker);
     walker.act(|| commit(walker, region.write()?));
 }
 
-fn set(walker: &Walker) {
+pub fn set(walker: &Walker) {
     let (region, letter) = (worn(walker), walker.letter(walker.world.length));
     walker.act(|| {
         region.set(&letter)?;
@@ -86,7 +89,7 @@ fn set(walker: &Walker) {
     })
 }
 
-fn write_parts(walker: &Walker) {
+pub fn write_parts(walker: &Walker) {
     let region = worn(walker);
     walker.act(|| {
         let mut writing = region.write()?;
@@ -99,7 +102,7 @@ fn write_parts(walker: &Walker) {
 fn drop_edit(walker: &Walker) {
     let region = worn(walker);
     walker.act(|| {
-        region.write()?.fill(walker.tag);
+        edit(Edit::Parts, walker.tag, &mut region.write()?);
         Ok(Came::Done)
     })
 }
@@ -155,7 +158,7 @@ fn wait(walker: &Walker) {
     })
 }
 
-fn open(walker: &Walker) {
+pub fn open(walker: &Walker) {
     walker.act(|| {
         std::mem::forget(options(&walker.domain).open(BOX)?);
         Ok(Came::Done)

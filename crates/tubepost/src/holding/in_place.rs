@@ -174,7 +174,7 @@ impl Hold {
                 self.let_go_of(mine);
                 return Ok(None);
             }
-            if in_place::who_edits(&self.both(), seat).next().is_some() {
+            if in_place::who_edits(&self.both(), seat).next().is_some() && !planted!(RepairedBeside) {
                 self.leave_poisoned(mine);
                 self.wait_for_editors(seat, patience)?;
             } else if writers::take(&self.both(), mine, mine.buffer()) {

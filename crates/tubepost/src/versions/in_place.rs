@@ -133,6 +133,7 @@ pub(crate) fn fence_reader(words: &impl Words, (number, says): (usize, Row)) {
 /// Begins to edit, in a new hold, now that nobody reads. Nothing: fenced before.
 pub(crate) fn touch(words: &impl Words, mine: Current) -> Option<Current> {
     words.editing(mine.seat()).swap(Editing::new(mine, mine.buffer()).0, SeqCst);
+    planted!(BegunUntold => return Some(mine));
     let touched = mine.touched();
     if words.current().compare_exchange(mine.0, touched.0, SeqCst, SeqCst).is_ok() {
         fence(Release); // who copied quickly, and has something of what comes now, sees that it is touched
