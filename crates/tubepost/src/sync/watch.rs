@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Somebody who wants to hear of a death.
 pub(crate) trait Bereaved: Send + Sync {
@@ -67,6 +67,8 @@ struct Watch {
     visited: HashMap<u64, Weak<dyn Visited>>,
     visits: u64,
     timer: OwnedFd,
+    /// When somebody wants to look again first, if that is sooner than all do.
+    soon: Option<Instant>,
 }
 
 static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
@@ -159,9 +161,14 @@ pub(crate) fn tick() {
 /// Somebody waits who wants to look again soon.
 #[cold]
 pub(crate) fn tick_first_in(first: Duration) {
-    if let Ok(watch) = ours()
-        && let Some(watch) = watch.as_ref()
+    if let Ok(mut watch) = ours()
+        && let Some(watch) = watch.as_mut()
     {
+        let at = Instant::now() + first;
+        if watch.soon.is_some_and(|soon| soon <= at) {
+            return; // all look again then, and whoever has to wait on comes back
+        }
+        watch.soon = Some(at);
         TICKS.store(true, SeqCst);
         timer::set(&watch.timer, first, SLICE);
     }
@@ -199,7 +206,7 @@ fn start(epoch: u64) -> Result<Watch, Errno> {
     thread::spawn_quietly("tubepost-watch", move || run(epoch, &for_thread))
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
     let (peers, visited) = (HashMap::new(), HashMap::new());
-    Ok(Watch { epoch, epoll, peers, visited, visits: FIRST_VISIT, timer })
+    Ok(Watch { epoch, epoll, peers, visited, visits: FIRST_VISIT, timer, soon: None })
 }
 
 fn run(epoch: u64, epoll: &OwnedFd) {
@@ -259,9 +266,10 @@ fn is_readable(epoch: u64, number: u64) -> Option<()> {
 
 fn look_again(epoch: u64) -> Option<()> {
     let all: Vec<_> = {
-        let watch = locked(epoch)?;
-        let watch = watch.as_ref()?;
+        let mut watch = locked(epoch)?;
+        let watch = watch.as_mut()?;
         timer::clear(&watch.timer);
+        watch.soon = None;
         watch.visited.values().filter_map(Weak::upgrade).collect()
     };
     let mut waits = false;
@@ -271,13 +279,18 @@ fn look_again(epoch: u64) -> Option<()> {
     if waits {
         return Some(());
     }
-    let watch = locked(epoch)?;
-    let watch = watch.as_ref()?;
+    let mut watch = locked(epoch)?;
+    let watch = watch.as_mut()?;
     TICKS.store(false, SeqCst);
     // Whoever began to wait before that, and found the timer set.
     let waits = watch.visited.values().filter_map(Weak::upgrade).any(|who| who.waits());
-    let every = if waits { SLICE } else { Duration::ZERO };
     TICKS.store(waits, SeqCst);
-    timer::set(&watch.timer, every, every);
+    if !waits {
+        watch.soon = None;
+    }
+    if watch.soon.is_none() {
+        let every = if waits { SLICE } else { Duration::ZERO };
+        timer::set(&watch.timer, every, every);
+    }
     Some(())
 }
