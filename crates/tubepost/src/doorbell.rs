@@ -4,7 +4,7 @@ use crate::domain;
 use crate::domain::segment::Segment;
 use crate::error::Error;
 use crate::message::Message;
-use crate::os::{self, fork};
+use crate::os::fork;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::strategy::shared::door::Lent;
@@ -111,17 +111,11 @@ impl Doorbell {
             return Err(Error::Forked);
         }
         let end = self.of.end();
-        if let Some(at) = end.at() {
-            os::door::drain(self.as_fd());
-            at.arm(end.reason());
+        let is_ready = || end.is_ready() || end.look().is_none_or(|longest| longest.is_zero());
+        match (&self.lent, end.at()) {
+            (Some(lent), Some(at)) => lent.clear(at, is_ready),
+            _ => Ok(is_ready()),
         }
-        let ready = end.is_ready() || end.look().is_none_or(|longest| longest.is_zero());
-        if let Some(at) = end.at()
-            && ready
-        {
-            at.ring_door()?;
-        }
-        Ok(ready)
     }
 }
 

@@ -204,7 +204,7 @@ pub use process::{Process, ProcessOptions};
 #[cfg(not(loom))]
 pub use receiver::{Envelope, IntoIter, Iter, Receiver, ReceiverOptions, TryIter};
 #[cfg(not(loom))]
-pub use region::{Reading, Region, RegionOptions, Writing};
+pub use region::{Reading, Region, RegionDoorbell, RegionOptions, Writing};
 #[cfg(not(loom))]
 pub use segment::{Segment, SegmentOptions};
 #[cfg(not(loom))]

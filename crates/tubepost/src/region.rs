@@ -1,6 +1,7 @@
 //! Shared data: making a region, reading it, writing it.
 
 mod in_place;
+mod tasks;
 
 use crate::domain::Domain;
 use crate::domain::access::{PRIVATE, check_data_mode};
@@ -23,6 +24,8 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, RangeBounds};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use tasks::RegionDoorbell;
 
 /// How long a writer may hold a region while others wait, unless told otherwise.
 const LEASE: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@
 //! may write. Where it may only read it can't: then it says that this takes too long.
 
 use super::Hold;
-use super::writing::Patience;
+use super::writing::{Patience, Unheld};
 use crate::error::Error;
 use crate::memory::copy;
 use crate::queue::layout::Reader;
@@ -17,7 +17,7 @@ use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::fence;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// So many bytes are copied on the chance that nobody comes meanwhile.
 const SHORT: usize = 4096;
@@ -147,7 +147,7 @@ impl Hold {
             || decided(true).map_err(|at_most| longest.set(at_most)).ok(),
             || {
                 let patience = self.may_sleep().map_err(Err)?;
-                let told = self.watch_who_is_before(self.data.all_who_wait(self.present()));
+                let told = self.watch_who_is_before(self.all_who_wait(self.present()));
                 Ok(if told { longest.get().min(patience) } else { Duration::ZERO })
             },
         );
@@ -159,7 +159,7 @@ impl Hold {
         &self,
         reader: &Reader,
         reading: Row,
-        unheld: &Cell<Option<(u64, Instant)>>,
+        unheld: &Unheld,
         asks: bool,
     ) -> Result<Current, Kept> {
         let seen = self.present();
@@ -170,9 +170,9 @@ impl Hold {
         if seen.is_touched() {
             return Err(Kept::Refused(self.poisoned()));
         }
-        let waiting = self.data.all_who_wait(seen);
+        let waiting = self.all_who_wait(seen);
         if waiting.number > 0 {
-            self.pass(waiting, unheld, asks).map_err(Kept::For)?;
+            self.pass(waiting, seen, unheld, asks).map_err(Kept::For)?;
         }
         self.try_to_enter(reader, reading)
     }

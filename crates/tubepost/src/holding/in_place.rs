@@ -16,6 +16,12 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
 
+/// Who was reading when a writer came, and since when that one knows; those who do still.
+pub(super) struct Readers {
+    since: Instant,
+    left: RefCell<Vec<(usize, Row)>>,
+}
+
 impl Hold {
     #[cold]
     pub(super) fn poisoned(&self) -> Error {
@@ -32,11 +38,8 @@ impl Hold {
     ) -> Result<Editing<'_>, Error> {
         loop {
             let mine = self.acquire(seat, patience)?;
-            if mine.is_touched() {
-                self.leave_poisoned(mine);
-                return Err(self.poisoned());
-            }
-            if let Err(error) = self.wait_for_readers(mine, patience) {
+            let readers = self.who_is_to_finish(mine)?;
+            if let Err(error) = self.wait_for_readers(mine, &readers, patience) {
                 self.let_go_of(mine);
                 return Err(error);
             }
@@ -44,6 +47,21 @@ impl Hold {
                 return Ok(self.editing(mine, overwrite));
             }
         }
+    }
+
+    /// Those who are reading what one holds now; it is let go if it is poisoned.
+    pub(super) fn who_is_to_finish(&self, mine: Current) -> Result<Readers, Error> {
+        if mine.is_touched() {
+            self.leave_poisoned(mine);
+            return Err(self.poisoned());
+        }
+        let left = RefCell::new(in_place::who_reads(&self.both()));
+        Ok(Readers { since: Instant::now(), left })
+    }
+
+    /// What a hold is for, now that nobody reads. Nothing: it was fenced before.
+    pub(super) fn begin_in_place(&self, mine: Current) -> Option<Editing<'_>> {
+        in_place::touch(&self.both(), mine).map(|mine| self.editing(mine, false))
     }
 
     fn editing(&self, mine: Current, all: bool) -> Editing<'_> {
@@ -57,39 +75,55 @@ impl Hold {
     }
 
     /// Waits until nobody reads. (Or until another holds, which the next step will see.)
-    fn wait_for_readers(&self, mine: Current, patience: Patience) -> Result<(), Error> {
-        let reading = in_place::who_reads(&self.both());
-        if reading.is_empty() {
+    fn wait_for_readers(&self, mine: Current, readers: &Readers, patience: Patience) -> Result<(), Error> {
+        if readers.left.borrow().is_empty() {
             return Ok(());
         }
-        let (since, reading) = (Instant::now(), RefCell::new(reading));
-        let look = |asks| self.look_at_readers(&mut reading.borrow_mut(), since, asks);
         let deadline = match patience {
             Patience::Endless => None,
             Patience::Until(deadline) => Some(deadline),
-            Patience::None => return look(self.time_to_ask()).map_err(|_| Error::WouldWait),
+            Patience::None => {
+                let finished = self.look_at_readers(readers, self.time_to_ask());
+                return finished.map_err(|_| Error::WouldWait);
+            }
         };
-        if poll(self.at.spin(), deadline, || look(false).is_ok()) {
+        if poll(self.at.spin(), deadline, || self.look_at_readers(readers, false).is_ok()) {
             return Ok(());
         }
         let longest = Cell::new(SLICE);
         let waited = self.at.segment.room().wait(
             deadline,
-            || match look(true) {
-                Ok(()) => Some(Ok(())),
-                Err(_) if self.present() != mine => Some(Ok(())),
-                Err(at_most) => {
-                    longest.set(at_most);
-                    None
-                }
-            },
-            || {
-                let patience = self.may_sleep().map_err(Err)?;
-                let told = reading.borrow().iter().all(|(row, _)| self.watch(self.owner_of_row(*row)));
-                Ok(if told { longest.get().min(patience) } else { Duration::ZERO })
-            },
+            || self.have_finished(mine, readers, &longest),
+            || self.before_a_sleep_for(readers, &longest).map_err(Err),
         );
         waited.unwrap_or(Err(Error::TimedOut))
+    }
+
+    /// Whether nobody reads any more, or another holds; else it is noted for how long nothing but an event will change that.
+    pub(super) fn have_finished(
+        &self,
+        mine: Current,
+        readers: &Readers,
+        longest: &Cell<Duration>,
+    ) -> Option<Result<(), Error>> {
+        match self.look_at_readers(readers, true) {
+            Err(at_most) if self.present() == mine => {
+                longest.set(at_most);
+                None
+            }
+            _ => Some(Ok(())),
+        }
+    }
+
+    /// Has this process told of who might die; for how long one may sleep.
+    pub(super) fn before_a_sleep_for(
+        &self,
+        readers: &Readers,
+        longest: &Cell<Duration>,
+    ) -> Result<Duration, Error> {
+        let patience = self.may_sleep()?;
+        let told = readers.left.borrow().iter().all(|(row, _)| self.watch(self.owner_of_row(*row)));
+        Ok(if told { longest.get().min(patience) } else { Duration::ZERO })
     }
 
     fn owner_of_row(&self, row: usize) -> u64 {
@@ -98,15 +132,10 @@ impl Hold {
 
     /// Keeps those who read still; who is late or dead is fenced. Some are left: for how long nothing but an event
     /// will change that.
-    fn look_at_readers(
-        &self,
-        reading: &mut Vec<(usize, Row)>,
-        since: Instant,
-        asks: bool,
-    ) -> Result<(), Duration> {
-        let (words, elapsed) = (self.both(), since.elapsed());
-        let mut least = SLICE;
-        reading.retain(|reader| {
+    fn look_at_readers(&self, readers: &Readers, asks: bool) -> Result<(), Duration> {
+        let (words, elapsed) = (self.both(), readers.since.elapsed());
+        let (mut least, mut left) = (SLICE, readers.left.borrow_mut());
+        left.retain(|reader| {
             if !in_place::still_reads(&words, *reader) {
                 return false;
             }
@@ -120,7 +149,7 @@ impl Hold {
             least = least.min(left);
             true
         });
-        if reading.is_empty() { Ok(()) } else { Err(least) }
+        if left.is_empty() { Ok(()) } else { Err(least) }
     }
 
     /// How long a reader may take: what it says, within what there is.
@@ -149,12 +178,7 @@ impl Hold {
     /// Becomes the one who repairs it. Nothing: it is sound.
     #[cold]
     pub(crate) fn edits_to_repair(&self, patience: Patience) -> Result<Option<Edits<'_>>, Error> {
-        self.usable()?;
-        if !self.is_writable() {
-            return Err(self.at.segment.denied("to write"));
-        }
-        let seat = self.take_seat()?;
-        self.data.seat(seat).lease.store(self.lease(None)?, Release);
+        let seat = self.come(None)?;
         match self.acquire_to_repair(seat, patience) {
             Ok(Some(mine)) => Ok(Some(self.lend_to_edit(self.editing(mine, true)))),
             other => {

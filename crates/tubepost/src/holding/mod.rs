@@ -2,7 +2,8 @@
 //!
 //! The protocol is in `versions`. What is decided here is *when*: [`writing`] waits for its turn and fences who is late or dead,
 //! [`places`] gives rows and seats to guards, and takes them from the dead, [`reading`] is one version pinned. Of data that is
-//! kept once, [`in_place`] is for those who write and repair, [`copies`] for those who read.
+//! kept once, [`in_place`] is for those who write and repair, [`copies`] for those who read. [`changes`] waits for a version, [`tasks`] for
+//! that and for a turn without a thread.
 //!
 //! **Leases.** Nobody looks at a clock in order to hold. Who waits notes by its own clock when it first saw a hold, and fences the holder when that is
 //! longer ago than the holder's lease; so a holder nobody waits for is not disturbed, and no hold is ever shorter than its lease. A
@@ -25,6 +26,7 @@ pub(crate) mod places;
 pub(crate) mod reading;
 pub(crate) mod shown;
 pub(crate) mod stat;
+pub(crate) mod tasks;
 pub(crate) mod writing;
 
 use crate::domain::cleanup;
@@ -83,6 +85,8 @@ pub(crate) struct Hold {
     seen: Mutex<Option<(u64, Instant)>>,
     /// Which buffer a writer will most probably find free.
     guess: AtomicU64,
+    /// In place, of who may only read: the last turn of those that it passed.
+    passed: AtomicU64,
     /// In place: how often this handle has read.
     readings: AtomicU64,
     quiet: Quiet,
@@ -143,6 +147,7 @@ impl Hold {
             all: Mutex::default(),
             seen: Mutex::default(),
             guess: AtomicU64::new(1),
+            passed: AtomicU64::new(0),
             readings: AtomicU64::new(0),
             quiet: Quiet::default(),
             closed: AtomicBool::new(false),

@@ -34,6 +34,9 @@ pub(crate) enum Patience {
     Endless,
 }
 
+/// Who is at the head of the queue, by its turn, and since when nobody has held that it could wait for.
+pub(super) type Unheld = Cell<Option<(u64, Instant)>>;
+
 /// A hold, and the buffer that is edited.
 #[derive(Debug)]
 pub(crate) struct Editing<'a> {
@@ -109,16 +112,7 @@ impl Hold {
         lease: Option<Duration>,
         overwrite: bool,
     ) -> Result<Editing<'_>, Error> {
-        self.usable()?;
-        if !self.is_writable() {
-            return Err(self.at.segment.denied("to write"));
-        }
-        let lease = self.lease(lease)?;
-        let seat = self.take_seat()?;
-        let words = self.data.seat(seat);
-        if words.lease.load(Relaxed) != lease {
-            words.lease.store(lease, Release);
-        }
+        let seat = self.come(lease)?;
         if self.in_place {
             let edited = self.edit_in_place(seat, patience, overwrite);
             return edited.inspect_err(|_| self.put_seat(seat));
@@ -136,6 +130,27 @@ impl Hold {
                 }
             }
         }
+    }
+
+    /// A seat for one who comes to write, and holds for so long at most.
+    pub(super) fn come(&self, lease: Option<Duration>) -> Result<usize, Error> {
+        self.usable()?;
+        if !self.is_writable() {
+            return Err(self.at.segment.denied("to write"));
+        }
+        let lease = self.lease(lease)?;
+        let seat = self.take_seat()?;
+        let words = self.data.seat(seat);
+        if words.lease.load(Relaxed) != lease {
+            words.lease.store(lease, Release);
+        }
+        Ok(seat)
+    }
+
+    /// What a hold is for: its buffer, up to date. Nothing: it was fenced before.
+    pub(super) fn begin(&self, mine: Current) -> Result<Option<Editing<'_>>, Error> {
+        let had = self.have_buffer(mine, false)?;
+        Ok(had.map(|(mine, buffer)| Editing { hold: self, mine, buffer, edited: Edited::new(false) }))
     }
 
     /// A lease in nanoseconds: this one, or the longest there is.
@@ -199,7 +214,7 @@ impl Hold {
         &self,
         seat: usize,
         deadline: Option<Instant>,
-        unheld: &Cell<Option<(u64, Instant)>>,
+        unheld: &Unheld,
     ) -> Result<Current, Error> {
         let polled = Cell::new(None);
         poll(self.at.spin(), deadline, || {
@@ -212,20 +227,27 @@ impl Hold {
         let longest = Cell::new(SLICE);
         let waited = self.at.segment.room().wait(
             deadline,
-            || match self.look(seat, unheld, true) {
-                Ok(mine) => Some(Ok(mine)),
-                Err(at_most) => {
-                    longest.set(at_most);
-                    None
-                }
-            },
-            || {
-                let patience = self.may_sleep().map_err(Err)?;
-                let told = self.watch_who_is_before(self.data.before(seat, self.present()));
-                Ok(if told { longest.get().min(patience) } else { Duration::ZERO })
-            },
+            || self.try_in_turn(seat, unheld, &longest),
+            || self.before_a_sleep(seat, &longest).map_err(Err),
         );
         waited.unwrap_or(Err(Error::TimedOut))
+    }
+
+    /// Acquires if it is our turn; else it is noted for how long nothing but an event will change that.
+    pub(super) fn try_in_turn(
+        &self,
+        seat: usize,
+        unheld: &Unheld,
+        longest: &Cell<Duration>,
+    ) -> Option<Result<Current, Error>> {
+        self.look(seat, unheld, true).map(Ok).map_err(|at_most| longest.set(at_most)).ok()
+    }
+
+    /// Has this process told of who might die; for how long one may sleep.
+    pub(super) fn before_a_sleep(&self, seat: usize, longest: &Cell<Duration>) -> Result<Duration, Error> {
+        let patience = self.may_sleep()?;
+        let told = self.watch_who_is_before(self.data.before(seat, self.present()));
+        Ok(if told { longest.get().min(patience) } else { Duration::ZERO })
     }
 
     /// Has this process told of the deaths of who holds, and of who is at the head. `false`: one of them is dead already.
@@ -248,12 +270,8 @@ impl Hold {
     }
 
     /// Acquires if it is our turn; else says for how long nothing but an event will change that. `asks`: also the kernel, who lives.
-    fn look(
-        &self,
-        seat: usize,
-        unheld: &Cell<Option<(u64, Instant)>>,
-        asks: bool,
-    ) -> Result<Current, Duration> {
+    fn look(&self, seat: usize, unheld: &Unheld, asks: bool) -> Result<Current, Duration> {
+        self.data.come_back(seat);
         let seen = self.present();
         let before = self.data.before(seat, seen);
         if seen.is_held() {
@@ -262,12 +280,13 @@ impl Hold {
             // So long the head may take to respond, and all who come before us.
             let left = (lease + RESPONSE * before.number).saturating_sub(elapsed);
             if left.is_zero() || asks && before.number == 0 && self.holder_is_gone(seen) {
+                self.pass_for_good(before, seen);
                 return writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO);
             }
             return Err(if asks && self.sweep_head(before) { Duration::ZERO } else { left.min(SLICE) });
         }
         if before.number > 0 {
-            self.pass(before, unheld, asks)?;
+            self.pass(before, seen, unheld, asks)?;
         }
         writers::acquire(&self.both(), seen, seat).ok_or(Duration::ZERO)
     }
@@ -288,7 +307,8 @@ impl Hold {
     pub(super) fn pass(
         &self,
         before: Before,
-        unheld: &Cell<Option<(u64, Instant)>>,
+        seen: Current,
+        unheld: &Unheld,
         asks: bool,
     ) -> Result<(), Duration> {
         if asks && self.sweep_head(before) {
@@ -308,7 +328,25 @@ impl Hold {
             }
         };
         let left = (RESPONSE * before.number).saturating_sub(since.elapsed());
-        if left.is_zero() { Ok(()) } else { Err(left) }
+        if !left.is_zero() {
+            return Err(left);
+        }
+        self.pass_for_good(before, seen);
+        Ok(())
+    }
+
+    /// Those who come before and do not respond are waited for no longer, here nor by others.
+    fn pass_for_good(&self, before: Before, seen: Current) {
+        match before.number {
+            0 => {}
+            _ if self.is_writable() => self.data.pass_all_up_to(before.last, seen),
+            _ => _ = self.passed.fetch_max(before.last, Relaxed),
+        }
+    }
+
+    /// All who wait, but those who were passed here.
+    pub(super) fn all_who_wait(&self, seen: Current) -> Before {
+        self.data.all_who_wait(self.passed.load(Relaxed), seen)
     }
 
     /// For how long this handle has known of a hold, and how long its lease is.

@@ -92,7 +92,7 @@ pub(crate) struct BufferHead {
 pub(crate) struct Seat {
     /// Whose it is: 0, or (generation, member); see [`tag`].
     pub(crate) owner: AtomicU64,
-    /// 0, or whose turn comes before whose.
+    /// 0, or whose turn comes before whose; see [`turns`](super::turns).
     pub(crate) turn: AtomicU64,
     /// How long it may hold while others wait, in nanoseconds.
     pub(crate) lease: AtomicU64,

@@ -118,10 +118,12 @@ fn editor(cue: &mut Cue) {
     }
 }
 
-/// Owns the board; the argument is the domain.
+/// Owns the board; the arguments are the domain, and, if there is to be one copy, that.
 fn owner(cue: &mut Cue) {
     let domain = Domain::open(cue.arg(0)).expect("the test's domain");
-    let region = options(&domain).lease_max(PATIENCE * 10).own("board").expect("a free name");
+    let options = options(&domain).lease_max(PATIENCE * 10);
+    let options = if cue.rest(1) == Some(["in-place"]) { options.in_place() } else { options };
+    let region = options.own("board").expect("a free name");
     cue.say("own");
     assert_eq!(cue.hear(), "drop");
     drop(region);

@@ -149,6 +149,43 @@ fn one_who_waits_and_stands_still_holds_up_nobody() {
     }
 }
 
+/// More than there is time for, if each of them cost a moment.
+const MANY: u64 = 3 * PATIENCE.as_millis() as u64 / 10 / 2;
+
+/// … and costs others a moment once, and not at each hold.
+#[test]
+fn one_who_waits_and_stands_still_is_waited_for_once() {
+    for in_place in [false, true] {
+        let place = Place::new();
+        let options = options(place.domain()).lease_max(HOUR);
+        let options = if in_place { options.in_place() } else { options };
+        let region = options.create("board").expect("a free name");
+        let to_read =
+            Region::<[u64; 8]>::options().domain(place.domain()).open_to_read("board").expect("it exists");
+        let (mut holder, mut head, mut next) =
+            (start(&place, "holder"), start(&place, "head"), start(&place, "next"));
+        assert_eq!(holder.ask("write-now"), "writes 1");
+        set_waiting(&mut head, "write");
+        set_waiting(&mut next, "write");
+        head.stop();
+        next.stop();
+        assert_eq!(holder.ask("drop"), "dropped");
+        let begin = Instant::now();
+        for number in 1..=MANY {
+            assert_eq!(to_read.get(), Ok([number - 1; 8]), "by one who can't pass them");
+            assert_eq!(region.update(|board| *board = [number; 8]), Ok(number + 1));
+            assert_eq!(region.get(), Ok([number; 8]));
+        }
+        assert!(begin.elapsed() < PATIENCE, "each of {MANY} waited");
+        region.try_write().map(drop).expect("nobody waits who would come");
+        for child in [&mut next, &mut head] {
+            child.go_on();
+            assert_eq!(child.hear(), format!("writes {}", MANY + 1));
+            assert_eq!(child.ask("drop"), "dropped");
+        }
+    }
+}
+
 /// Nobody goes on paying for a dead one.
 #[test]
 fn one_who_waits_and_dies_holds_up_nobody() {

@@ -2,25 +2,27 @@
 //!
 //! ```text
 //! current    (hold, seat, held?)
-//! turns      one per seat: 0, or the number that its writer took
+//! turns      one per seat: 0, or the number that its writer took, and whether it was passed
 //! ```
 //!
 //! *To write*: nobody holds, and nobody waits: CAS `current`. Else take a number, and write it into one's seat. Acquire, by CAS on what was seen, when nobody has a smaller number,
 //! and nobody holds, or who holds is dead, or late. Who holds has no number that counts. Whoever has a smaller number, and is dead, is
-//! swept; who does not respond in time is passed, whether somebody holds or not. Then: number = 0; edit; let go by CAS.
+//! swept; who does not respond in time is passed, whether somebody holds or not: marked, by CAS, and from then on nobody waits for it. Who finds the mark
+//! in its own seat is back, and takes it away, by CAS. Then: number = 0; edit; let go by CAS.
 //!
-//! Time passes here only for those who do nothing any more: they are stopped, or dead.
+//! Time passes here only for those who do nothing: they are stopped, for good or for a while, or dead.
 //!
 //! # Invariants
 //! 1. Nobody who waits and responds is overtaken by one who took a later number.
 //! 2. Whoever lives gets to write.
+//! 3. One that does not respond is waited for once, and not for each hold.
 //!
 //! # What if it dies here?
 //! - with a number that it did not write: nobody waits for that.
 //! - with one that it wrote: it is swept, or passed.
 //! - having acquired, with its number in its seat: it holds, and comes before nobody.
 
-use crate::explorer::{Model, Steps, breaks, holds};
+use crate::explorer::{Model, Steps, breaks, holds, long_runs};
 
 const MOST: usize = 4;
 
@@ -33,6 +35,12 @@ enum Planted {
     NoTurns,
     /// Nobody looks whether others wait, before it takes a number.
     Barges,
+    /// Who passes one does not mark it.
+    Unmarked,
+    /// … or does so whatever its seat says by now.
+    MarkedBlindly,
+    /// Who is back does not take the mark away.
+    StaysPassed,
 }
 
 struct Writers {
@@ -40,6 +48,8 @@ struct Writers {
     rounds: u8,
     kills: u8,
     stops: u8,
+    /// How often one stands still, and may go on.
+    pauses: u8,
     planted: Planted,
 }
 
@@ -51,6 +61,8 @@ enum At {
     TakeNumber,
     WriteNumber(u8),
     Wait,
+    /// It passes this one, whose number was this.
+    Pass(u8, u8),
     /// It is its turn, if this is still the hold.
     AcquireInTurn(u8),
     LeaveQueue,
@@ -71,14 +83,31 @@ struct State {
     /// The hold that each has, or had.
     mine: [u8; MOST],
     rounds: [u8; MOST],
+    passed: [bool; MOST],
+    paused: [bool; MOST],
+    /// For the checks: the number that each took; whether it looked since it last stood still, or was passed; whether it was waited for.
+    came: [u8; MOST],
+    back: [bool; MOST],
+    known: [bool; MOST],
     kills: u8,
     stops: u8,
+    pauses: u8,
     overtaken: bool,
+    twice: bool,
 }
 
 impl State {
     fn responds(&self, writer: usize) -> bool {
-        !matches!(self.at[writer], At::Stopped | At::Dead)
+        !matches!(self.at[writer], At::Stopped | At::Dead) && !self.paused[writer]
+    }
+
+    /// Whether one waits that nobody may overtake.
+    fn waits(&self, writer: usize) -> bool {
+        self.at[writer] == At::Wait && self.responds(writer) && self.back[writer]
+    }
+
+    fn leave_queue(&mut self, writer: usize) {
+        (self.turns[writer], self.passed[writer], self.known[writer]) = (0, false, false);
     }
 }
 
@@ -86,7 +115,8 @@ impl Writers {
     /// Who comes before this one.
     fn before(&self, s: &State, w: usize) -> Vec<usize> {
         let holds = |other: usize| s.held == Some(other as u8);
-        let smaller = |other: &usize| s.turns[*other] != 0 && s.turns[*other] < s.turns[w] && !holds(*other);
+        let waits = |other: usize| s.turns[other] != 0 && !s.passed[other] && !holds(other);
+        let smaller = |other: &usize| waits(*other) && s.turns[*other] < s.turns[w];
         (0..self.writers).filter(smaller).collect()
     }
 
@@ -110,9 +140,25 @@ impl Model for Writers {
 
     fn initial(&self) -> State {
         let at = std::array::from_fn(|w| if w < self.writers { At::Come } else { At::Done });
-        let (turns, mine, rounds) = ([0; MOST], [0; MOST], [0; MOST]);
-        let (kills, stops) = (self.kills, self.stops);
-        State { hold: 0, held: None, turns, next: 0, at, mine, rounds, kills, stops, overtaken: false }
+        State {
+            hold: 0,
+            held: None,
+            turns: [0; MOST],
+            next: 0,
+            at,
+            mine: [0; MOST],
+            rounds: [0; MOST],
+            passed: [false; MOST],
+            paused: [false; MOST],
+            came: [0; MOST],
+            back: [true; MOST],
+            known: [false; MOST],
+            kills: self.kills,
+            stops: self.stops,
+            pauses: self.pauses,
+            overtaken: false,
+            twice: false,
+        }
     }
 
     fn processes(&self) -> usize {
@@ -125,17 +171,29 @@ impl Model for Writers {
 
     fn steps(&self, s: &State, w: usize, out: &mut Steps<State>) {
         let mut next = *s;
-        if s.stops > 0 && !matches!(s.at[w], At::Done | At::Stopped | At::Dead) {
+        if s.paused[w] {
+            (next.paused[w], next.known[w]) = (false, false);
+            out.add(|| "goes on".into(), next);
+            return;
+        }
+        let lives = !matches!(s.at[w], At::Done | At::Stopped | At::Dead);
+        if s.stops > 0 && lives {
             (next.at[w], next.stops) = (At::Stopped, s.stops - 1);
             out.add(|| "stands still for good".into(), next);
             next = *s;
         }
+        if s.pauses > 0 && lives {
+            (next.paused[w], next.back[w], next.pauses) = (true, false, s.pauses - 1);
+            out.add(|| "stands still".into(), next);
+            next = *s;
+        }
         match s.at[w] {
             At::Come => {
-                let waits = s.turns.iter().any(|turn| *turn != 0) && self.planted != Planted::Barges;
+                let waits = (0..self.writers).any(|other| s.turns[other] != 0 && !s.passed[other]);
+                let waits = waits && self.planted != Planted::Barges;
                 let free = s.held.is_none() && !waits;
                 next.at[w] = if free { At::Acquire(s.hold) } else { At::TakeNumber };
-                next.overtaken |= free && s.at.contains(&At::Wait);
+                next.overtaken |= free && (0..self.writers).any(|other| s.waits(other));
                 out.add(|| "looks".into(), next);
             }
             At::Acquire(seen) => {
@@ -147,36 +205,58 @@ impl Model for Writers {
                 out.add(|| "takes a number".into(), next);
             }
             At::WriteNumber(number) => {
-                next.turns[w] = number;
+                next.leave_queue(w);
+                (next.turns[w], next.came[w], next.back[w]) = (number, number, true);
                 next.at[w] = At::Wait;
                 out.add(|| format!("waits with number {number}"), next);
             }
+            At::Wait if s.passed[w] && self.planted != Planted::StaysPassed => {
+                (next.passed[w], next.known[w], next.back[w]) = (false, false, true);
+                out.add(|| "is back".into(), next);
+            }
             At::Wait => {
+                next.back[w] = true;
                 let before = if self.planted == Planted::NoTurns { Vec::new() } else { self.before(s, w) };
                 // A dead one at the head.
                 let head = before.iter().copied().min_by_key(|other| s.turns[*other]);
                 if let Some(head) = head.filter(|head| s.at[*head] == At::Dead && s.held != Some(*head as u8))
                 {
-                    next.turns[head] = 0;
+                    next.leave_queue(head);
                     out.add(|| format!("sweeps writer {head}"), next);
-                    next = *s;
+                    next = State { back: next.back, ..*s };
                 }
                 let passes = before.iter().all(|other| !s.responds(*other));
                 let passes = passes
                     && (self.planted != Planted::PassedWhenFree || s.held.is_none() || before.is_empty());
                 let free = s.held.is_none_or(|holder| !s.responds(holder.into()));
-                if free && passes {
+                if let Some(other) = head.filter(|_| free && passes) {
+                    next.twice |= s.known[other];
+                    next.at[w] = At::Pass(other as u8, s.turns[other]);
+                    out.add(|| format!("has waited long enough for writer {other}"), next);
+                } else if free && passes {
                     next.at[w] = At::AcquireInTurn(s.hold);
-                    let earlier = |other: usize| s.at[other] == At::Wait && s.turns[other] < s.turns[w];
+                    let earlier = |other: usize| s.waits(other) && s.came[other] < s.came[w];
                     next.overtaken |= (0..self.writers).any(earlier);
                     out.add(|| "has its turn".into(), next);
+                } else if next != *s {
+                    out.add(|| "looks".into(), next);
                 }
+            }
+            At::Pass(other, turn) => {
+                let o = usize::from(other);
+                let same = s.turns[o] == turn && !s.passed[o];
+                if same || self.planted == Planted::MarkedBlindly {
+                    next.passed[o] = self.planted != Planted::Unmarked;
+                    (next.turns[o], next.back[o], next.known[o]) = (turn, false, true);
+                }
+                next.at[w] = At::Wait;
+                out.add(|| format!("passes writer {other}"), next);
             }
             At::AcquireInTurn(seen) => {
                 out.add(|| "acquires in its turn".into(), self.acquire(s, w, seen, At::LeaveQueue));
             }
             At::LeaveQueue => {
-                next.turns[w] = 0;
+                next.leave_queue(w);
                 next.at[w] = At::Edit;
                 out.add(|| "waits no longer".into(), next);
             }
@@ -202,7 +282,11 @@ impl Model for Writers {
     }
 
     fn check(&self, s: &State) -> Result<(), String> {
-        if s.overtaken { Err("one who waits is overtaken".into()) } else { Ok(()) }
+        match (s.overtaken, s.twice) {
+            (true, _) => Err("one who waits is overtaken".into()),
+            (_, true) => Err("one who stands still is waited for twice".into()),
+            _ => Ok(()),
+        }
     }
 
     fn done(&self, s: &State) -> bool {
@@ -211,7 +295,12 @@ impl Model for Writers {
 }
 
 fn writers(writers: usize, kills: u8, stops: u8, planted: Planted) -> Writers {
-    Writers { writers, rounds: 1, kills, stops, planted }
+    Writers { writers, rounds: 1, kills, stops, pauses: 0, planted }
+}
+
+/// One that stands still for a while.
+fn pausing(writers: usize, rounds: u8, planted: Planted) -> Writers {
+    Writers { writers, rounds, kills: 0, stops: 0, pauses: 1, planted }
 }
 
 #[test]
@@ -237,4 +326,26 @@ fn who_does_not_look_at_numbers_overtakes() {
 #[test]
 fn who_comes_looks_whether_others_wait() {
     breaks("barges", &writers(3, 0, 0, Planted::Barges), "overtaken");
+}
+
+#[test]
+fn one_who_goes_on_has_its_turn_back() {
+    holds("three writers, one stands still for a while", &pausing(3, 1, Planted::Nothing));
+    holds("two writers twice, one stands still for a while", &pausing(2, 2, Planted::Nothing));
+    holds("twice for a while", &Writers { pauses: 2, ..pausing(3, 1, Planted::Nothing) });
+    holds("one stands still, one dies", &Writers { kills: 1, ..pausing(3, 1, Planted::Nothing) });
+    if long_runs() {
+        holds("three writers twice", &pausing(3, 2, Planted::Nothing));
+    }
+    breaks("stays passed", &pausing(3, 2, Planted::StaysPassed), "overtaken");
+}
+
+#[test]
+fn one_who_stands_still_is_waited_for_once() {
+    breaks("unmarked", &writers(3, 0, 1, Planted::Unmarked), "twice");
+}
+
+#[test]
+fn who_is_passed_waits_still() {
+    breaks("marked blindly", &pausing(3, 2, Planted::MarkedBlindly), "overtaken");
 }

@@ -285,6 +285,19 @@ impl Drop for Ticket {
     }
 }
 
+impl Lent {
+    /// Makes the descriptor unreadable until it is rung, unless that would be in vain: `true`, it is ready already.
+    pub(crate) fn clear(&self, at: &Attachment, is_ready: impl FnOnce() -> bool) -> Result<bool, Error> {
+        os::door::drain(self.door.socket());
+        at.arm(self.reason);
+        let ready = is_ready();
+        if ready {
+            at.ring_door()?;
+        }
+        Ok(ready)
+    }
+}
+
 impl Drop for Lent {
     fn drop(&mut self) {
         if !fork::is_current(self.door.epoch) {
