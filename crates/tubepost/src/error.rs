@@ -338,7 +338,7 @@ pub enum Error {
     /// A region of which there is one copy was left half edited.
     #[error(
         "{name:?} is poisoned: a writer was killed, was late, or gave up in the middle of editing it in place; whoever may write to it can \
-         repair it (`Region::repair`), or remove it and create it anew"
+         repair it, by `tubepost region repair`, or `Region::repair` in a program"
     )]
     Poisoned {
         /// The region.

@@ -128,6 +128,10 @@ pub(crate) fn permits(mode: u32, owner: u32, group: u32, right: Right) -> bool {
     bits & right.bit() != 0
 }
 
+pub(crate) fn is_our_user(user: u32) -> bool {
+    geteuid().as_raw() == user
+}
+
 fn is_our_group(group: u32) -> bool {
     getegid().as_raw() == group
         || getgroups().is_ok_and(|groups| groups.iter().any(|ours| ours.as_raw() == group))

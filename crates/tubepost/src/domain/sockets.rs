@@ -23,7 +23,7 @@ use super::entry::{self, Plan};
 use super::name::Name;
 use super::purse::Purse;
 use super::segment::{Id, Segment};
-use super::{Domain, access, failed};
+use super::{Domain, access, data, failed};
 use crate::error::Error;
 use crate::os::map::Map;
 use crate::os::{Errno, door, file, lock, packet, tokens};
@@ -75,7 +75,8 @@ pub(super) fn called(id: Id, what: &str) -> String {
 /// The id of the mailbox beside which a file stands that is called so.
 fn beside(file: &str) -> Option<&str> {
     let (id, what) = file.strip_prefix('~')?.split_once('~')?;
-    (id.len() == 32 && [POST, CREDIT, DATA].contains(&what)).then_some(id)
+    let known = [POST, CREDIT, DATA].contains(&what) || data::home_of(what).is_some();
+    (id.len() == 32 && known).then_some(id)
 }
 
 /// Whether a file is no thing of its own.
@@ -140,6 +141,7 @@ impl Segment {
 
     /// Takes both names away.
     pub(crate) fn take_sockets(&self) {
+        self.take_homes();
         for what in [POST, CREDIT, DATA] {
             door::remove(self.domain.path(), &called(self.id(), what));
         }
@@ -252,7 +254,8 @@ impl Domain {
     ) {
         let (Some((_lock, files)), Some(ids)) = (found, ids) else { return };
         for file in files {
-            if !ids.iter().any(|id| Some(id.to_string().as_str()) == beside(&file)) {
+            let of = ids.iter().find(|id| Some(id.to_string().as_str()) == beside(&file));
+            if of.is_none_or(|id| self.is_no_home(*id, &file)) {
                 door::remove(self.path(), &file);
             }
         }

@@ -101,7 +101,7 @@ fn read(map: &Map, segment: &Segment, file: u64) -> Result<u64, Error> {
 
 /// How many bytes of data one has that is not open.
 pub(crate) fn size(segment: &Segment) -> Result<u64, Error> {
-    let (map, file) = map_of(segment, false, DATA_AT as usize)?;
+    let (map, file) = map_of(segment, segment.open_data(false)?, false, DATA_AT as usize)?;
     read(&map, segment, file)
 }
 
@@ -117,7 +117,10 @@ impl Bare {
         }
         let total = total(length);
         let extent = Extent { total, first: &[(0, total)] };
-        let fill = |segment: &Segment, map: &Map| describe(map, segment.id().words(), length);
+        let fill = |segment: &Segment, map: &Map| {
+            describe(map, segment.id().words(), length);
+            Ok(())
+        };
         let (segment, map) = data::create_with_data(wish.domain, wish.name, plan, &extent, fill)?;
         if plan.geometry.choice.owned {
             let at = Attachment::new(segment, OWNER, wish.spin);
@@ -133,7 +136,7 @@ impl Bare {
             let what = "it is no segment".into();
             return Err(Error::Damaged { name: wish.name.to_string(), what });
         };
-        let (map, file) = map_of(&at.segment, writes, DATA_AT as usize)?;
+        let (map, file) = map_of(&at.segment, at.segment.open_data(writes)?, writes, DATA_AT as usize)?;
         let length = read(&map, &at.segment, file)? as usize;
         Ok(Bare { at, map, length })
     }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::memory::copy;
 use crate::queue::layout::Reader;
 use crate::sync::wait::{SLICE, poll};
+use crate::versions::home::Home;
 use crate::versions::in_place;
 use crate::versions::words::{Current, Row};
 use crate::versions::writers;
@@ -27,6 +28,16 @@ enum Kept {
     /// For so long nothing but an event will change that.
     For(Duration),
     Refused(Error),
+}
+
+/// Copies some bytes, and gives the number of what was seen.
+fn copy_some(home: &Home, seen: Current, from: usize, to: &mut [MaybeUninit<u8>]) -> u64 {
+    let length = home.length();
+    assert!(from <= length && to.len() <= length - from);
+    let version = home.version(seen.side()).load(Acquire);
+    // SAFETY: within the data, as just asserted.
+    unsafe { copy::read(home.data().add(from), to) };
+    version
 }
 
 impl Hold {
@@ -72,26 +83,15 @@ impl Hold {
         copied.map(|_| ())
     }
 
-    fn copy_bytes(&self, from: usize, to: &mut [MaybeUninit<u8>]) {
-        assert!(from <= self.length() && to.len() <= self.length() - from);
-        // SAFETY: within the data, as just asserted.
-        unsafe { copy::read(self.data.data(crate::versions::words::Buffer::of(0)).add(from), to) }
-    }
-
-    fn version_of(&self, seen: Current) -> u64 {
-        self.data.buffer_head(seen.side()).version.load(Acquire)
-    }
-
     /// Copies what is sound, if nobody comes meanwhile.
     fn copy_if_sound(&self, from: usize, to: &mut [MaybeUninit<u8>]) -> Option<u64> {
         let seen = self.present();
         if seen.is_held() || seen.is_touched() {
             return None;
         }
-        let version = self.version_of(seen);
-        self.copy_bytes(from, to);
+        let version = self.at_home(|home| copy_some(home, seen, from, to))?;
         fence(Acquire);
-        // Nobody has acquired since, so nobody wrote there (`versions::in_place`, 1).
+        // Nobody has acquired since, so nobody wrote there, nor did it move (`versions::in_place`, 1, 5).
         (self.present() == seen).then_some(version)
     }
 
@@ -105,11 +105,11 @@ impl Hold {
     ) -> Result<Option<u64>, Error> {
         let reading = Row::reading(self.readings.fetch_add(1, Relaxed));
         let seen = self.enter(reader, reading, patience)?;
-        let version = self.version_of(seen);
-        self.copy_bytes(from, to);
+        // Behind that: it stays there while nobody fences us.
+        let copied = self.home().map(|home| copy_some(&home, seen, from, to));
         let good = in_place::leave(&reader.word, reading);
         self.tell(false);
-        Ok(good.then_some(version))
+        if good { copied.map(Some) } else { Ok(None) }
     }
 
     /// Says that it reads, as soon as it may.

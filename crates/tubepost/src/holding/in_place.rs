@@ -9,16 +9,19 @@ use super::writing::{Editing, Patience};
 use crate::error::Error;
 use crate::sync::wait::{SLICE, poll};
 use crate::versions::contents::Edited;
-use crate::versions::in_place;
+use crate::versions::home::Home;
+use crate::versions::in_place::{self, Place};
 use crate::versions::words::{Buffer, Current, Row};
 use crate::versions::writers;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
 
 /// Who was reading when a writer came, and since when that one knows; those who do still.
 pub(super) struct Readers {
-    since: Instant,
+    /// Nothing: nobody was.
+    since: Option<Instant>,
     left: RefCell<Vec<(usize, Row)>>,
 }
 
@@ -43,8 +46,8 @@ impl Hold {
                 self.let_go_of(mine);
                 return Err(error);
             }
-            if let Some(mine) = in_place::touch(&self.both(), mine) {
-                return Ok(self.editing(mine, overwrite));
+            if let Some(editing) = self.begin_in_place(mine, overwrite)? {
+                return Ok(editing);
             }
         }
     }
@@ -55,21 +58,25 @@ impl Hold {
             self.leave_poisoned(mine);
             return Err(self.poisoned());
         }
-        let left = RefCell::new(in_place::who_reads(&self.both()));
-        Ok(Readers { since: Instant::now(), left })
+        let left = in_place::who_reads(&self.both());
+        let since = (!left.is_empty()).then(Instant::now);
+        Ok(Readers { since, left: RefCell::new(left) })
     }
 
     /// What a hold is for, now that nobody reads. Nothing: it was fenced before.
-    pub(super) fn begin_in_place(&self, mine: Current) -> Option<Editing<'_>> {
-        in_place::touch(&self.both(), mine).map(|mine| self.editing(mine, false))
+    pub(super) fn begin_in_place(&self, mine: Current, all: bool) -> Result<Option<Editing<'_>>, Error> {
+        // It does not move before it is touched.
+        let home = self.home().inspect_err(|_| self.let_go_of(mine))?;
+        let mine = in_place::touch(&self.both(), mine, home.number());
+        Ok(mine.map(|mine| self.editing(mine, home, all)))
     }
 
-    fn editing(&self, mine: Current, all: bool) -> Editing<'_> {
-        Editing { hold: self, mine, buffer: Buffer::of(0), edited: Edited::new(all) }
+    fn editing(&self, mine: Current, home: Arc<Home>, all: bool) -> Editing<'_> {
+        Editing { hold: self, mine, buffer: Buffer::of(0), edited: Edited::new(all), home: Some(home) }
     }
 
     /// Lets go of what is not sound, and tells all who wait.
-    fn leave_poisoned(&self, mine: Current) {
+    pub(super) fn leave_poisoned(&self, mine: Current) {
         writers::let_go(&self.both(), mine, mine.buffer());
         self.tell(true);
     }
@@ -133,7 +140,8 @@ impl Hold {
     /// Keeps those who read still; who is late or dead is fenced. Some are left: for how long nothing but an event
     /// will change that.
     fn look_at_readers(&self, readers: &Readers, asks: bool) -> Result<(), Duration> {
-        let (words, elapsed) = (self.both(), readers.since.elapsed());
+        let elapsed = readers.since.map_or(Duration::ZERO, |since| since.elapsed());
+        let words = self.both();
         let (mut least, mut left) = (SLICE, readers.left.borrow_mut());
         left.retain(|reader| {
             if !in_place::still_reads(&words, *reader) {
@@ -167,8 +175,8 @@ impl Hold {
             if seen.is_touched() && !seen.is_held() {
                 return Err(self.poisoned());
             }
-            let version = self.data.buffer_head(seen.side()).version.load(Acquire);
-            // That head is written to only while the other one counts.
+            let version = self.home()?.version(seen.side()).load(Acquire);
+            // That one is written to only while the other one counts.
             if self.present().side() == seen.side() {
                 return Ok(version);
             }
@@ -180,7 +188,7 @@ impl Hold {
     pub(crate) fn edits_to_repair(&self, patience: Patience) -> Result<Option<Edits<'_>>, Error> {
         let seat = self.come(None)?;
         match self.acquire_to_repair(seat, patience) {
-            Ok(Some(mine)) => Ok(Some(self.lend_to_edit(self.editing(mine, true)))),
+            Ok(Some((mine, home))) => Ok(Some(self.lend_to_edit(self.editing(mine, home, true)))),
             other => {
                 self.put_seat(seat);
                 other.map(|_| None)
@@ -188,27 +196,46 @@ impl Hold {
         }
     }
 
-    fn acquire_to_repair(&self, seat: usize, patience: Patience) -> Result<Option<Current>, Error> {
+    fn acquire_to_repair(
+        &self,
+        seat: usize,
+        patience: Patience,
+    ) -> Result<Option<(Current, Arc<Home>)>, Error> {
         if !self.in_place {
             return Ok(None);
         }
+        let mut since = None;
         loop {
             let mine = self.acquire(seat, patience)?;
             if !mine.is_touched() {
                 self.let_go_of(mine);
                 return Ok(None);
             }
-            if in_place::who_edits(&self.both(), seat).next().is_some() && !planted!(RepairedBeside) {
+            let place = self.announce();
+            let edited = in_place::who_edits(&self.both(), seat, place.home()).next().is_some()
+                && !planted!(RepairedBeside);
+            let long = since.is_some_and(|since: Instant| since.elapsed() >= self.longest_lease());
+            if edited && !(long && self.may_move()) {
+                let until = *since.get_or_insert_with(Instant::now) + self.longest_lease();
                 self.leave_poisoned(mine);
-                self.wait_for_editors(seat, patience)?;
-            } else if writers::take(&self.both(), mine, mine.buffer()) {
-                return Ok(Some(mine));
+                self.wait_for_editors((seat, place), patience, until)?;
+                continue;
+            }
+            let begun = if edited { self.move_out(mine, place) } else { self.repair_there(mine, place) };
+            if let Some(begun) = begun? {
+                return Ok(Some(begun));
             }
         }
     }
 
-    /// Waits until nobody can write to the data any more: until all who were fenced have let go, or are dead.
-    fn wait_for_editors(&self, seat: usize, patience: Patience) -> Result<(), Error> {
+    /// Waits until nobody can write to the data there any more: until all who were fenced have let go, or are dead; or
+    /// until then, if it could be moved.
+    fn wait_for_editors(
+        &self,
+        (seat, place): (usize, Place),
+        patience: Patience,
+        until: Instant,
+    ) -> Result<(), Error> {
         let deadline = match patience {
             Patience::Endless => None,
             Patience::Until(deadline) => Some(deadline),
@@ -216,16 +243,20 @@ impl Hold {
         };
         let nobody = || {
             let words = self.both();
-            let mut edit = in_place::who_edits(&words, seat);
+            let mut edit = in_place::who_edits(&words, seat, place.home());
             edit.all(|other| self.free_seat_of_the_dead(other))
+        };
+        let left = || match self.may_move() {
+            true => until.saturating_duration_since(Instant::now()),
+            false => SLICE,
         };
         let waited = self.at.segment.room().wait(
             deadline,
-            || nobody().then_some(Ok(())),
+            || (nobody() || left().is_zero()).then_some(Ok(())),
             || {
-                let patience = self.may_sleep().map_err(Err)?;
+                let patience = self.may_sleep().map_err(Err)?.min(left());
                 let words = self.both();
-                let mut edit = in_place::who_edits(&words, seat);
+                let mut edit = in_place::who_edits(&words, seat, place.home());
                 let told = edit.all(|other| self.watch(self.data.seat(other).owner.load(Acquire)));
                 Ok(if told { patience } else { Duration::ZERO })
             },
@@ -240,7 +271,9 @@ impl Editing<'_> {
     pub(super) fn commit_in_place(self) -> Result<u64, Self> {
         let hold = self.hold;
         let version = self.base().wrapping_add(1);
-        hold.data.buffer_head(self.mine.other_side()).version.store(version, Release);
+        if let Some(home) = &self.home {
+            home.version(self.mine.other_side()).store(version, Release);
+        }
         if !in_place::commit(&hold.both(), self.mine) {
             return Err(self);
         }

@@ -2,7 +2,7 @@
 //!
 //! The protocol is in `versions`. What is decided here is *when*: [`writing`] waits for its turn and fences who is late or dead,
 //! [`places`] gives rows and seats to guards, and takes them from the dead, [`reading`] is one version pinned. Of data that is
-//! kept once, [`in_place`] is for those who write and repair, [`copies`] for those who read. [`changes`] waits for a version, [`tasks`] for
+//! kept once, [`in_place`] is for those who write and repair, [`copies`] for those who read, [`moving`] for where it is. [`changes`] waits for a version, [`tasks`] for
 //! that and for a turn without a thread.
 //!
 //! **Leases.** Nobody looks at a clock in order to hold. Who waits notes by its own clock when it first saw a hold, and fences the holder when that is
@@ -21,6 +21,7 @@ mod changes;
 mod copies;
 pub(crate) mod edits;
 mod in_place;
+mod moving;
 mod own;
 pub(crate) mod places;
 pub(crate) mod reading;
@@ -42,14 +43,15 @@ use crate::strategy::shared::Attachment;
 use crate::strategy::shared::attach::{Opened, Wish, attach};
 use crate::sync::sole::Sole;
 use crate::sync::wait::Quiet;
+use crate::versions::home::Home;
 use crate::versions::layout::{Layout, Shape, is_generation, member_of, tag};
 use crate::versions::mapped::{Both, Mapped, Readers};
 use crate::versions::words::Current;
 use places::Favourite;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// An open region: one per handle, shared by the threads of its process.
@@ -87,6 +89,8 @@ pub(crate) struct Hold {
     guess: AtomicU64,
     /// In place, of who may only read: the last turn of those that it passed.
     passed: AtomicU64,
+    /// In place: where the data was when it was last needed.
+    home: Mutex<Option<Arc<Home>>>,
     /// In place: how often this handle has read.
     readings: AtomicU64,
     quiet: Quiet,
@@ -103,6 +107,10 @@ impl Hold {
         let fill = |segment: &Segment, map: &Map| {
             layout.describe(Mapped::head_of(map), segment.id().words());
             Mapped::begin(map);
+            match layout.shape.in_place {
+                true => moving::settle(segment, &layout.shape, plan.group),
+                false => Ok(()),
+            }
         };
         let (segment, map) = data::create_with_data(wish.domain, wish.name, plan, &extent, fill)?;
         let data = Mapped::new(map, layout);
@@ -148,6 +156,7 @@ impl Hold {
             seen: Mutex::default(),
             guess: AtomicU64::new(1),
             passed: AtomicU64::new(0),
+            home: Mutex::default(),
             readings: AtomicU64::new(0),
             quiet: Quiet::default(),
             closed: AtomicBool::new(false),
@@ -279,10 +288,14 @@ impl Hold {
     }
 }
 
-/// Opens and maps the file beside a segment, which has so many bytes at least.
-fn map_of(segment: &Segment, writes: bool, least: usize) -> Result<(Map, u64), Error> {
+/// Maps a file beside a segment, which has so many bytes at least, so many of them memory.
+fn map_of(
+    segment: &Segment,
+    (fd, length): (OwnedFd, u64),
+    writes: bool,
+    least: usize,
+) -> Result<(Map, u64), Error> {
     let damaged = |what: &str| Error::Damaged { name: segment.name.to_string(), what: what.into() };
-    let (fd, length) = segment.open_data(writes)?;
     let size = usize::try_from(length).map_err(|_| damaged("its data is longer than memory"))?;
     if size < least {
         return Err(damaged("its data is too short"));
@@ -296,10 +309,14 @@ fn map_of(segment: &Segment, writes: bool, least: usize) -> Result<(Map, u64), E
 
 /// A region's data.
 fn data_of(segment: &Segment, writes: bool) -> Result<Mapped, Error> {
-    let (map, length) = map_of(segment, writes, Layout::least())?;
+    let (map, length) = map_of(segment, segment.open_data(writes)?, writes, Layout::least())?;
     let name = segment.name.as_str();
     let layout = Layout::read(Mapped::head_of(&map), name, segment.id().words(), length)?;
     Ok(Mapped::new(map, layout))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether whoever is named so is dead or gone.

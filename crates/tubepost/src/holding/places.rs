@@ -10,13 +10,12 @@
 //!
 //! **What if it dies here?** Whoever takes one is its owner then, and dead: the next one does the same.
 
-use super::Hold;
+use super::{Hold, locked};
 use crate::domain::failed;
 use crate::error::Error;
 use crate::queue::layout::{READERS, Reader};
 use crate::versions::words::{Buffer, Current, Editing, Row, SEATS};
 use crate::versions::writers;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -64,10 +63,6 @@ impl Favourite {
             self.which.store(which + 1, Relaxed);
         }
     }
-}
-
-fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hold {

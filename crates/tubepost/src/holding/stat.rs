@@ -2,14 +2,17 @@
 //!
 //! Who looks needs no right to write, and no place among the members: the words are read where they are, and nothing is written.
 
-use super::{Hold, data_of, is_gone, peer};
+use super::{Hold, data_of, is_gone, moving, peer};
 use crate::domain::member::Peer;
 use crate::domain::segment::Segment;
 use crate::domain::stat::{self, Stat};
 use crate::error::Error;
 use crate::os::clock;
+use crate::versions::home::Home;
+use crate::versions::in_place::Place;
 use crate::versions::mapped::{Mapped, Readers};
 use crate::versions::words::{Buffer, Current, Editing, Row};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use std::time::Duration;
 
@@ -77,7 +80,14 @@ impl RegionStat {
     /// What is known of a region that is not open, and how many bytes of data it has.
     pub(crate) fn of(segment: &Segment) -> Result<(u64, RegionStat), Error> {
         let data = data_of(segment, false)?;
-        let told = tell(segment, &data, &segment.readers());
+        let shape = &data.layout.shape;
+        let home = || {
+            let number = Place(data.head().present.place.load(Acquire)).home();
+            moving::find(segment, number, shape, false).map(Arc::new)
+        };
+        // It may move just now; where it is gone for good there is nothing to tell.
+        let home = if shape.in_place { Some(home().or_else(|_| home())?) } else { None };
+        let told = tell(segment, &data, home.as_deref(), &segment.readers());
         Ok((data.layout.shape.length, told))
     }
 }
@@ -85,28 +95,32 @@ impl RegionStat {
 impl Hold {
     pub(crate) fn stat(&self) -> Result<Stat, Error> {
         self.usable()?;
-        let region = tell(&self.at.segment, &self.data, &self.readers);
+        let home = if self.in_place { Some(self.home()?) } else { None };
+        let region = tell(&self.at.segment, &self.data, home.as_deref(), &self.readers);
         stat::with(&self.at.segment, Some(self.data.layout.shape.length), Some(region))
     }
 }
 
 /// What is present, and its version's number; while many are committed, one of those.
-fn newest(data: &Mapped) -> (Current, u64) {
+fn newest(data: &Mapped, home: Option<&Home>) -> (Current, u64) {
     let load = || Current(data.head().present.current.load(SeqCst));
-    let head = |seen: Current| if data.layout.shape.in_place { seen.side() } else { seen.buffer() };
+    let version = |seen: Current| match home {
+        Some(home) => home.version(seen.side()).load(Acquire),
+        None => data.buffer_head(seen.buffer()).version.load(Acquire),
+    };
     let mut seen = load();
     for _ in 0..TRIES {
-        let version = data.buffer_head(head(seen)).version.load(Acquire);
+        let number = version(seen);
         match load() {
-            same if same == seen => return (seen, version),
+            same if same == seen => return (seen, number),
             other => seen = other,
         }
     }
-    (seen, data.buffer_head(head(seen)).version.load(Acquire))
+    (seen, version(seen))
 }
 
-fn tell(segment: &Segment, data: &Mapped, readers: &Readers) -> RegionStat {
-    let ((seen, version), in_place) = (newest(data), data.layout.shape.in_place);
+fn tell(segment: &Segment, data: &Mapped, home: Option<&Home>, readers: &Readers) -> RegionStat {
+    let ((seen, version), in_place) = (newest(data, home), home.is_some());
     let (mut all, mut behind, mut aside) = (0, 0, 0);
     for row in 0..readers.number() {
         let Ok(row) = readers.get(row) else { continue };

@@ -107,7 +107,7 @@ impl<'a> Turn<'a> {
                     let mine = *mine;
                     ready!(poll_readers(hold, &mut self.wait, context, mine, readers))?;
                     self.has = Has::Seat(mine.seat());
-                    match hold.begin_in_place(mine) {
+                    match hold.begin_in_place(mine, false)? {
                         None => continue, // fenced before
                         Some(editing) => {
                             self.has = Has::Nothing;

@@ -12,13 +12,14 @@ use crate::error::Error;
 use crate::os::{Errno, clock};
 use crate::sync::wait::{SLICE, poll};
 use crate::versions::contents::Edited;
+use crate::versions::home::Home;
 use crate::versions::layout::member_of;
 use crate::versions::turns::{Before, RESPONSE};
 use crate::versions::words::{BUFFERS, Buffer, Current, Row};
 use crate::versions::writers;
 use std::cell::Cell;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bringing so many bytes up to date takes a while.
@@ -44,6 +45,8 @@ pub(crate) struct Editing<'a> {
     pub(super) mine: Current,
     pub(super) buffer: Buffer,
     pub(crate) edited: Edited,
+    /// In place: where the data is.
+    pub(super) home: Option<Arc<Home>>,
 }
 
 impl Hold {
@@ -60,7 +63,7 @@ impl Hold {
             Some(buffer) => (mine, buffer),
             None => self.have_another(mine, overwrite)?,
         };
-        Some(Editing { hold: self, mine, buffer, edited: Edited::new(overwrite) })
+        Some(Editing { hold: self, mine, buffer, edited: Edited::new(overwrite), home: None })
     }
 
     /// As it holds already. Nothing: then it does not any more, and whoever asks again is told why.
@@ -121,7 +124,13 @@ impl Hold {
             let had = self.acquire(seat, patience).and_then(|mine| self.have_buffer(mine, overwrite));
             match had {
                 Ok(Some((mine, buffer))) => {
-                    return Ok(Editing { hold: self, mine, buffer, edited: Edited::new(overwrite) });
+                    return Ok(Editing {
+                        hold: self,
+                        mine,
+                        buffer,
+                        edited: Edited::new(overwrite),
+                        home: None,
+                    });
                 }
                 Ok(None) => {} // fenced before it had anything
                 Err(error) => {
@@ -150,7 +159,13 @@ impl Hold {
     /// What a hold is for: its buffer, up to date. Nothing: it was fenced before.
     pub(super) fn begin(&self, mine: Current) -> Result<Option<Editing<'_>>, Error> {
         let had = self.have_buffer(mine, false)?;
-        Ok(had.map(|(mine, buffer)| Editing { hold: self, mine, buffer, edited: Edited::new(false) }))
+        Ok(had.map(|(mine, buffer)| Editing {
+            hold: self,
+            mine,
+            buffer,
+            edited: Edited::new(false),
+            home: None,
+        }))
     }
 
     /// A lease in nanoseconds: this one, or the longest there is.
@@ -443,7 +458,7 @@ impl Hold {
         let path = self.at.segment.path();
         match errno {
             Errno::NOSPC | Errno::NOMEM | Errno::DQUOT => {
-                no_memory(self.data.layout.stride, self.at.segment.domain.path(), errno)
+                no_memory(self.data.layout.room, self.at.segment.domain.path(), errno)
             }
             _ => failed("to write", &path, errno),
         }
@@ -494,14 +509,19 @@ impl Editing<'_> {
     /// Where its bytes are, as many as the region has: this one's alone until it is dropped.
     #[inline(always)]
     pub(crate) fn data(&self) -> *mut u8 {
-        self.hold.data.data(self.buffer)
+        match &self.home {
+            None => self.hold.data.data(self.buffer),
+            Some(home) => home.data(),
+        }
     }
 
     /// The version that it is based on.
     #[inline]
     pub(crate) fn base(&self) -> u64 {
-        let present = if self.hold.in_place { self.mine.side() } else { self.mine.buffer() };
-        self.hold.data.buffer_head(present).version.load(Acquire)
+        match &self.home {
+            None => self.hold.data.buffer_head(self.mine.buffer()).version.load(Acquire),
+            Some(home) => home.version(self.mine.side()).load(Acquire),
+        }
     }
 
     /// What its holder is told of that.

@@ -23,8 +23,7 @@ impl<D: Data + ?Sized> RegionOptions<D> {
     ///
     /// Both give readers whole versions only, and let nobody, alive, stopped or dead, hold up others for longer than
     /// the lease; but a region that is poisoned can neither be read nor written ([`Error::Poisoned`]) until somebody
-    /// [`repair`](Region::repair)s it, and that waits until the writer that was fenced has let go or is dead, for it
-    /// could still write to the data.
+    /// [`repair`](Region::repair)s it.
     ///
     /// A reader that may not write, and waits for a writer that is late, can't take the region from it: after the
     /// lease it is told [`Error::TimedOut`].
@@ -152,13 +151,15 @@ impl<D: Data + ?Sized> Region<D> {
     /// number of the new version. Where it is sound, as a region that is not [in place](RegionOptions::in_place)
     /// always is, nothing is done, and its version's number is given.
     ///
-    /// First it waits until the writer that did not commit has let go of the data, or is dead: a stopped one could
-    /// still write to it.
+    /// A writer that was late, and has not let go, could still write to the data. It has as long as the lease to do so;
+    /// then the data is moved to a fresh file, which takes as much memory once more until everybody who has the old one
+    /// has moved over, and what that writer writes nobody sees. (Only a process of the user whose region it is can move
+    /// it: others wait until that writer has let go, or is dead.)
     ///
     /// # Errors
     ///
-    /// [`Error::LeaseExpired`] if it took too long while another waited: it is poisoned still. Else as for
-    /// [`write`](Self::write).
+    /// [`Error::LeaseExpired`] if it took too long while another waited: it is poisoned still. [`Error::NoMemory`] if
+    /// there is none to move it. Else as for [`write`](Self::write).
     pub fn repair(&self, repair: impl FnOnce(&mut D)) -> Result<u64, Error> {
         self.repair_within(Patience::Endless, repair)
     }

@@ -103,7 +103,7 @@ impl Mapped {
     pub(crate) fn copy_all(&self, buffer: Buffer, present: Buffer) {
         self.overwrite(buffer);
         // SAFETY: both are so long, for they lie that far apart.
-        unsafe { copy::lines(self.data(buffer), self.data(present), self.layout.stride as usize) }
+        unsafe { copy::lines(self.data(buffer), self.data(present), self.layout.room as usize) }
     }
 
     /// Nothing of it will be kept.

@@ -10,13 +10,15 @@
 //! 0x1A000 buffers    64 of the same length, each on a cache line or, from a page on, on a page; likewise
 //! ```
 //!
-//! In place ([`IN_PLACE`]) there is one buffer, all of it memory from the start; the first two heads tell versions, and there are no changes.
+//! In place ([`IN_PLACE`]) it ends behind the seats, and the heads say nothing: the data is in a file of its own ([`home`](super::home)), and at
+//! 0x0088 it says in which.
 //!
 //! Whoever may write the data can write here; whoever may only read it has it mapped for reading. The rows of readers are elsewhere, in the
 //! segment that has the region's name, for each reader writes its own.
 //!
 //! `docs/format.md` tells the same for those who don't read Rust.
 
+use super::in_place::Place;
 use super::words::{BUFFERS, Current, SEATS};
 use crate::error::Error;
 use std::mem::{offset_of, size_of};
@@ -39,6 +41,10 @@ pub(crate) const TOLD_FROM: u64 = 8192;
 pub(crate) const MAX_ALIGN: u64 = 64;
 /// The most bytes of data.
 pub(crate) const MAX_LENGTH: u64 = 1 << 40;
+
+/// The word that ends with the flags, and the one that says where the data is; for those who have it not mapped.
+pub(crate) const FLAGS_AT: u64 = 8;
+pub(crate) const PLACE_AT: u64 = 0x88;
 
 const HEADS_AT: u64 = 0x1000;
 const SEATS_AT: u64 = 0x2000;
@@ -65,6 +71,8 @@ pub(crate) struct Head {
 #[repr(C, align(128))]
 pub(crate) struct Present {
     pub(crate) current: AtomicU64,
+    /// In place: where the data is.
+    pub(crate) place: AtomicU64,
 }
 
 /// Who comes to write.
@@ -162,9 +170,12 @@ pub(crate) struct Layout {
     pub(crate) shape: Shape,
     /// How long a buffer is.
     pub(crate) room: u64,
-    /// How far two of them are apart. In place all are one.
-    pub(crate) stride: u64,
     pub(crate) total: u64,
+}
+
+/// Whether the word at [`FLAGS_AT`] says that it is in place.
+pub(crate) fn says_in_place(word: u64) -> bool {
+    word.to_ne_bytes()[4..] == IN_PLACE.to_ne_bytes()
 }
 
 impl Layout {
@@ -185,13 +196,13 @@ impl Layout {
             return impossible("the longest lease", "0".into(), "more than no time".into());
         }
         let room = length.next_multiple_of(if length < PAGED { 64 } else { PAGE });
-        let (stride, buffers) = if in_place { (0, 1) } else { (room, BUFFERS as u64) };
-        Ok(Layout { shape, room, stride, total: (DATA_AT + buffers * room).next_multiple_of(PAGE) })
+        let total = if in_place { CHANGES_AT } else { DATA_AT + BUFFERS as u64 * room };
+        Ok(Layout { shape, room, total: total.next_multiple_of(PAGE) })
     }
 
     /// Bytes that must be memory from the start: `(at, length)`.
     pub(crate) fn first(&self) -> [(u64, u64); 2] {
-        [(0, SEATS_AT), self.pages_of(0)]
+        [(0, SEATS_AT), if self.shape.in_place { (0, 0) } else { self.pages_of(0) }]
     }
 
     /// Bytes that any data has.
@@ -201,7 +212,7 @@ impl Layout {
 
     /// Where a buffer is.
     pub(crate) fn data_at(&self, buffer: usize) -> u64 {
-        DATA_AT + buffer as u64 * self.stride
+        DATA_AT + buffer as u64 * self.room
     }
 
     /// The pages that a buffer touches: `(at, length)`.
@@ -253,6 +264,7 @@ impl Layout {
         head.lease.store(self.shape.lease, Relaxed);
         head.total.store(self.total, Relaxed);
         head.present.current.store(Current::FIRST.0, Relaxed);
+        head.present.place.store(if self.shape.in_place { Place::FIRST.0 } else { 0 }, Relaxed);
         head.magic.store(MAGIC, Relaxed);
     }
 

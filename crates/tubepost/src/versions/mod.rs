@@ -45,6 +45,8 @@
 
 #[cfg(not(loom))]
 pub(crate) mod contents;
+#[cfg(not(loom))]
+pub(crate) mod home;
 pub(crate) mod in_place;
 #[cfg(not(loom))]
 pub(crate) mod layout;

@@ -135,6 +135,11 @@ impl Editing {
     pub(crate) fn new(current: Current, buffer: Buffer) -> Editing {
         Editing(current.hold() << 7 | u64::from(buffer.0) << 1 | 1)
     }
+    /// In place: the data, in the home of this number.
+    #[inline]
+    pub(crate) fn at_home(number: u32) -> Editing {
+        Editing(u64::from(number) << 1 | 1)
+    }
     #[inline]
     pub(crate) fn buffer(self) -> Option<Buffer> {
         (self.0 & 1 != 0).then(|| Buffer::of(self.0 >> 1))

@@ -19,6 +19,7 @@
 //! | `endless` | mailboxes without a capacity: full memory, memory that goes, a sender stopped meanwhile |
 //! | `crowd` | ten thousand mailboxes |
 //! | `regions` | regions: two users of one, a full file system, rubbish in every word |
+//! | `regions_in_place` | the same of those of which there is one copy: who may move it |
 //! | `removed` | a domain that is removed under those who use it |
 //! | `leftovers` | rows, memory and waits that nobody needs any more |
 //! | `companions` | links: other users, a fork, a thousand of them, kills among processes that all have links |
@@ -55,6 +56,7 @@ mod permissions;
 mod posts;
 mod quiet;
 mod regions;
+mod regions_in_place;
 mod removed;
 mod rubbish;
 mod sandboxes;
@@ -83,6 +85,7 @@ fn role() {
         posts::ROLES,
         quiet::ROLES,
         regions::ROLES,
+        regions_in_place::ROLES,
         rubbish::ROLES,
         sandboxes::ROLES,
         scarcity::ROLES,

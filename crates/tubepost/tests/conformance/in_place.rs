@@ -12,7 +12,7 @@ use crate::stage::{Child, Cue, Dice, PATIENCE, Place, Role, eventually, spin_for
 pub const ROLES: &[Role] =
     &[("in-place editor", editor), ("in-place copier", copier), ("in-place rewriter", rewriter)];
 
-const NAME: &str = "map";
+pub const NAME: &str = "map";
 const LEASE: Duration = Duration::from_millis(100);
 const SIZE: usize = 20_000;
 
@@ -33,7 +33,7 @@ fn open(cue: &Cue) -> Region<[u8]> {
 }
 
 /// The one byte that all of it has.
-fn only(data: &[u8]) -> u8 {
+pub fn only(data: &[u8]) -> u8 {
     assert!(data.iter().all(|byte| *byte == data[0]), "torn");
     data[0]
 }
@@ -80,21 +80,21 @@ fn editor(cue: &mut Cue) {
     }
 }
 
-fn start(place: &Place) -> Child {
+pub fn start(place: &Place) -> Child {
     let mut child = Child::start("in-place editor", &[&place.arg()]);
     child.expect("ready");
     child
 }
 
 /// Has it edit half of the data.
-fn begin(child: &mut Child) {
+pub fn begin(child: &mut Child) {
     child.say("write");
     child.hear();
     child.expect("writes");
     assert_eq!(child.ask("edit 1"), "edited");
 }
 
-fn is_poisoned<T>(done: Result<T, Error>) -> bool {
+pub fn is_poisoned<T>(done: Result<T, Error>) -> bool {
     matches!(done, Err(Error::Poisoned { name }) if name == NAME)
 }
 
@@ -197,14 +197,15 @@ fn a_writer_that_is_killed_before_it_holds_changes_nothing() {
 
 #[test]
 fn a_stopped_writer_is_fenced_and_repairing_waits_until_it_has_let_go() {
+    const LONG: Duration = Duration::from_secs(3);
     let place = Place::new();
-    let region = options(&place).own(NAME).expect("a fresh name");
+    let region = options(&place).lease_max(LONG).own(NAME).expect("a fresh name");
     let mut child = start(&place);
     begin(&mut child);
     child.stop();
     let start = Instant::now();
     assert!(is_poisoned(region.read()));
-    assert!(start.elapsed() >= LEASE, "a lease is not shorter than promised");
+    assert!(start.elapsed() >= LONG, "a lease is not shorter than promised");
     let repaired = region.repair_timeout(LEASE, |_| panic!("it can still write there"));
     assert!(matches!(repaired, Err(Error::TimedOut)));
     std::thread::scope(|scope| {

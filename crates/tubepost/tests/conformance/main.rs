@@ -24,6 +24,7 @@
 //! | `pairs_by_kernel` | those of which the kernel copies the messages: what only they can |
 //! | `competing` | many receivers: each message to exactly one, whoever dies |
 //! | `in_place` | regions of which there is one copy: whole versions for readers, poisoned by who does not finish, repaired |
+//! | `in_place_moved` | whoever repairs moves the data out of reach of one who was fenced |
 //! | `removal` | a mailbox that the system owned is removed: everyone is told the same number |
 //! | `collected` | a synchronous send: collected or withdrawn, never both |
 //! | `answers` | calls: each answer finds its caller, and who waits in vain is told |
@@ -73,6 +74,7 @@ mod executors;
 mod fixed;
 mod holding;
 mod in_place;
+mod in_place_moved;
 mod killed;
 mod large;
 mod last_words;
@@ -114,6 +116,7 @@ fn role() {
         alone::ROLES,
         holding::ROLES,
         in_place::ROLES,
+        in_place_moved::ROLES,
         links::ROLES,
         awaited::ROLES,
         bare::ROLES,

@@ -4,25 +4,32 @@
 //! ```text
 //! current       (hold, seat, side, touched?, held?): who may edit; touched: somebody began to, and has not committed
 //! rows          one per reader: idle, reading, or fenced
-//! editing       one per seat: whether it may write to the data
-//! version       two, of which `side` says which one counts
+//! place         (home, attempt): where the data is, the last one who was about to repair it
+//! homes         each the data, and two versions, of which `side` says which one counts
+//! editing       one per seat: to which home it may write
 //! ```
 //!
 //! *Reader*. Look at `current`: held: wait, or, if the holder is late or dead, let go in its place, by CAS. Touched:
 //! poisoned. Row = reading, by a swap. Look at `current` again: held or touched: row = idle, from the start. (If it
 //! may only read: held by a dead one who has touched nothing, and so still: go on.) Copy. CAS row → idle: the copy is
 //! good; failed: fenced, row = idle, from the start. *Quickly*: look at `current`, copy, look again: neither held nor
-//! touched, and the same.
+//! touched, and the same. Where to copy from is looked up behind the look at `current` that counts.
 //!
 //! *Writer*. CAS `current` → (hold + 1, me, side, touched as it was, held): of one that nobody holds, or whose holder
 //! is late or dead. Touched: poisoned, let go. Wait until no row is reading: those of the dead are swept, those of
-//! who is late are fenced, by CAS. `editing` = yes. CAS `current` → (hold + 1, me, side, touched, held). Edit. The
+//! who is late are fenced, by CAS. `editing` = the home that `place` says. CAS `current` → (hold + 1, me, side, touched, held). Edit. The
 //! other side's version = this one's + 1. CAS `current` → (same hold, me, other side, untouched, not held):
 //! committed, or the lease has expired. `editing` = no.
 //!
-//! *Repairing*. Acquire in the same way; untouched: it is sound, let go. Somebody else edits: let go, wait until he
-//! says that he does not, or is dead, and come again. `editing` = yes; look at `current` again: changed, give up.
-//! Edit, and commit.
+//! *Repairing*. Acquire in the same way; untouched: it is sound, let go. CAS `place` → (home, attempt + 1). Somebody
+//! else edits that home: let go, wait until he says that he does not, or is dead, and come again. `editing` = home;
+//! look at `current` again: changed, give up. Edit, and commit.
+//!
+//! *Moving*, if somebody edits for too long. Look at `current` again, having announced the attempt: changed, give up.
+//! Copy that home, with its versions, to a file without a name; `editing` = the attempt; name the file after it. CAS
+//! `place`: (home, attempt) → (attempt, attempt). Failed: another has begun to repair; take the name away, from the
+//! start. Take the old home's name away. Look at `current` again: changed, give up. Edit, and commit. Files that are
+//! nobody's home are swept, while nobody is between naming one and moving.
 //!
 //! The order in which they come (turns) is left out: it decides who is next, and nothing else.
 
@@ -31,6 +38,7 @@ use crate::explorer::{Model, Steps, breaks, holds};
 const WRITERS: usize = 3;
 const READERS: usize = 2;
 const VERSIONS: usize = 6;
+const HOMES: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Planted {
@@ -59,6 +67,24 @@ enum Planted {
     RepairsBlindly,
     /// Who acquires forgets that it was touched.
     Forgives,
+    /// A reader looks where the data is before it says that it reads.
+    PlaceFirst,
+    /// Nobody says that he is about to repair.
+    NotAnnounced,
+    /// Who moves it does not look at `current` again behind that.
+    MovesBlindly,
+    /// … or moves it whoever has begun to repair since.
+    NoCas,
+    /// … or says only behind that where it edits.
+    MarkedLate,
+    /// … or names the file only behind that.
+    NamedLate,
+    /// … or nobody cares that it is about to.
+    SweptMeanwhile,
+    /// Versions are not moved, for they are elsewhere.
+    SharedVersions,
+    /// Nobody moves it.
+    NeverMoved,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -93,16 +119,28 @@ enum At {
     Abandon,
     LetGo,
     StopEditing,
+    LookAtPlace,
+    Announce,
+    LookAnnounced,
+    CopyVersions,
+    CopyWord(u8),
+    Mark,
+    Name,
+    Move,
+    TakeOld(u8),
+    TakeNew,
     /// A reader.
     Look,
     FenceHolder,
     Enter,
     LookBehind,
+    FindHome,
     Read(u8),
     Leave,
     Idle,
     LookOnceMore,
     Done,
+    Stopped,
     Dead,
 }
 
@@ -111,9 +149,13 @@ struct Process {
     at: At,
     rounds: u8,
     seen: Current,
-    /// A writer: whether it repairs; whether it looked at the rows. A reader: whether it reads quickly.
+    /// A writer: whether it repairs; whether it looked at the rows, or has waited for those who edit. A reader: whether
+    /// it reads quickly.
     other: bool,
     looked: bool,
+    /// Where it reads or writes; what it is to be called where it moves to.
+    home: u8,
+    attempt: u8,
     /// What a reader has.
     version: u8,
     copy: [u8; 2],
@@ -127,24 +169,36 @@ const NEW: Process = Process {
     seen: FIRST,
     other: false,
     looked: false,
+    home: 0,
+    attempt: 0,
     version: 0,
     copy: [0; 2],
     last: 0,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Home {
+    named: bool,
+    versions: [u8; 2],
+    data: [u8; 2],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct State {
     current: Current,
     rows: [Row; READERS],
-    editing: [bool; WRITERS],
-    versions: [u8; 2],
-    data: [u8; 2],
+    /// (home, attempt).
+    place: (u8, u8),
+    homes: [Home; HOMES],
+    editing: [Option<u8>; WRITERS],
     /// Which hold committed each version.
     truth: [u8; VERSIONS + 1],
     process: [Process; WRITERS + READERS],
     kills: u8,
     fences: u8,
     drops: u8,
+    stops: u8,
+    sweeps: u8,
     wrong: Option<&'static str>,
 }
 
@@ -161,6 +215,10 @@ struct InPlace {
     fences: u8,
     /// How often one gives up what it has begun.
     drops: u8,
+    /// How often one stands still for good.
+    stops: u8,
+    /// How often somebody sweeps files that are nobody's home.
+    sweeps: u8,
     planted: Planted,
 }
 
@@ -173,10 +231,16 @@ impl InPlace {
         s.process[p].at == At::Dead
     }
 
+    /// Which home has the versions of this one.
+    fn versions_of(&self, home: u8) -> usize {
+        if self.is(Planted::SharedVersions) { 0 } else { home.into() }
+    }
+
     /// Whether one may be fenced now, and what that costs.
     fn fence(s: &mut State, p: usize) -> bool {
-        let may = Self::is_dead(s, p) || s.fences > 0;
-        s.fences -= u8::from(may && !Self::is_dead(s, p));
+        let gone = [At::Dead, At::Stopped].contains(&s.process[p].at);
+        let may = gone || s.fences > 0;
+        s.fences -= u8::from(may && !gone);
         may
     }
 
@@ -198,14 +262,14 @@ impl InPlace {
                 p.seen = s.current;
                 p.at = match (p.other, touched) {
                     (false, true) | (true, false) => At::LetGo, // poisoned; or sound already
-                    (true, true) => At::LookAtEditing(0),
-                    (false, false) if self.is(Planted::NoRows) || p.looked => At::Record,
+                    (true, true) => At::Announce,
+                    (false, false) if self.is(Planted::NoRows) || p.looked => At::LookAtPlace,
                     (false, false) => At::LookAtRow(0),
                 };
                 if c.held { "fences the holder" } else { "acquires" }
             }
             At::LookAtRow(i) if usize::from(i) == self.readers => {
-                p.at = if self.is(Planted::RowsFirst) { At::Acquire } else { At::Record };
+                p.at = if self.is(Planted::RowsFirst) { At::Acquire } else { At::LookAtPlace };
                 "has seen that nobody reads"
             }
             At::LookAtRow(i) if s.rows[usize::from(i)] == Row::Reading => {
@@ -227,26 +291,29 @@ impl InPlace {
                 p.at = At::LookAtRow(i + 1);
                 "fences a reader"
             }
+            At::LookAtPlace => {
+                p.home = s.place.0;
+                p.at = At::Record;
+                "looks where the data is"
+            }
             At::LookAtEditing(j) if usize::from(j) == self.writers || self.is(Planted::NoWait) => {
                 p.at = At::Record;
                 "has seen that nobody edits"
             }
             At::LookAtEditing(j) => {
                 let other = usize::from(j);
-                if other != w && s.editing[other] {
+                p.at = At::LookAtEditing(j + 1);
+                if other != w && s.editing[other] == Some(p.home) {
                     if Self::is_dead(s, other) {
-                        s.editing[other] = false;
+                        s.editing[other] = None;
                     } else {
-                        p.at = At::LetGo;
-                        s.process[w] = p;
-                        return Some("finds one who edits, and will come again");
+                        p.at = if p.looked { At::LookAnnounced } else { At::LetGo };
                     }
                 }
-                p.at = At::LookAtEditing(j + 1);
                 "looks at who edits"
             }
             At::Record => {
-                s.editing[w] = !self.is(Planted::NoEditing);
+                s.editing[w] = (!self.is(Planted::NoEditing)).then_some(p.home);
                 p.at = match p.other {
                     true if self.is(Planted::RepairsBlindly) => At::Edit(0),
                     true => At::LookAgain,
@@ -255,7 +322,9 @@ impl InPlace {
                 "says that it edits"
             }
             At::LookAgain => {
-                p.at = if s.current == p.seen { At::Edit(0) } else { At::StopEditing };
+                let marks = self.is(Planted::MarkedLate) && s.editing[w].is_none();
+                let begin = if marks { At::Mark } else { At::Edit(0) };
+                p.at = if s.current == p.seen { begin } else { At::StopEditing };
                 "looks at current again"
             }
             At::Touch => {
@@ -268,13 +337,15 @@ impl InPlace {
                 "says that it has begun"
             }
             At::Edit(word) => {
-                s.data[usize::from(word)] = p.seen.hold;
+                s.homes[usize::from(p.home)].data[usize::from(word)] = p.seen.hold;
+                let versions = s.homes[self.versions_of(p.home)].versions;
+                p.version = versions[usize::from(p.seen.side)] + 1;
                 p.at = if word == 0 { At::Edit(1) } else { At::WriteVersion };
                 "edits a word"
             }
             At::WriteVersion => {
-                let side = usize::from(p.seen.side);
-                s.versions[1 - side] = s.versions[side] + 1;
+                let (side, home) = (usize::from(p.seen.side), self.versions_of(p.home));
+                s.homes[home].versions[1 - side] = p.version;
                 p.at = At::Commit;
                 "writes the version"
             }
@@ -284,7 +355,8 @@ impl InPlace {
                 if s.current == p.seen {
                     let side = 1 - p.seen.side;
                     s.current = Current { side, touched: false, held: false, ..p.seen };
-                    s.truth[usize::from(s.versions[usize::from(side)])] = p.seen.hold;
+                    let version = s.homes[self.versions_of(p.home)].versions[usize::from(side)];
+                    s.truth[usize::from(version)] = p.seen.hold;
                     "commits"
                 } else {
                     "is told that its lease has expired"
@@ -309,123 +381,30 @@ impl InPlace {
                 "lets go"
             }
             At::StopEditing => {
-                // Who waits for those who edit comes when there are none.
+                // Who waits for those who edit comes when there are none, or when that takes too long.
                 let waits = p.other && p.rounds > 0 && p.seen.touched;
-                let others = (0..self.writers).any(|j| j != w && s.editing[j] && !Self::is_dead(s, j));
-                if s.editing[w] {
-                    s.editing[w] = false;
+                let edits = |j: usize| s.editing[j] == Some(s.place.0) && !Self::is_dead(s, j);
+                let others = (0..self.writers).any(|j| j != w && edits(j));
+                if s.editing[w].is_some() {
+                    s.editing[w] = None;
                     "does not edit any more"
-                } else if waits && others && !self.is(Planted::NoWait) {
+                } else if waits && others && !self.is(Planted::NoWait) && self.is(Planted::NeverMoved) {
                     return None;
                 } else {
                     let (rounds, other) = (p.rounds, p.other);
                     p = Process {
                         rounds,
                         other,
+                        looked: waits && others,
                         at: if rounds == 0 { At::Done } else { At::Acquire },
                         ..NEW
                     };
                     "goes on"
                 }
             }
-            _ => return None,
+            _ => return self.move_out(s, w),
         };
         s.process[w] = p;
-        Some(label)
-    }
-
-    fn read(&self, s: &mut State, r: usize) -> Option<&'static str> {
-        let mut p = s.process[WRITERS + r];
-        let label = match p.at {
-            At::Look if p.other => {
-                p.seen = s.current;
-                p.version = s.versions[usize::from(p.seen.side)];
-                let open = !p.seen.touched && !p.seen.held || self.is(Planted::MindsNobody);
-                p.at = if open { At::Read(0) } else { At::Look };
-                p.other = open;
-                "looks at current"
-            }
-            At::Look => {
-                p.seen = s.current;
-                if p.seen.held {
-                    if !Self::fence(s, p.seen.seat.into()) {
-                        return None;
-                    }
-                    p.at = At::FenceHolder;
-                } else if p.seen.touched {
-                    p.rounds -= 1; // poisoned
-                    p.at = if p.rounds == 0 { At::Done } else { At::Look };
-                } else {
-                    p.at = At::Enter;
-                }
-                "looks at current"
-            }
-            At::FenceHolder => {
-                if s.current == p.seen {
-                    s.current.held = false;
-                }
-                p.at = At::Look;
-                "fences the holder"
-            }
-            At::Enter => {
-                s.rows[r] = Row::Reading;
-                p.at = if self.is(Planted::NoLook) { At::Read(0) } else { At::LookBehind };
-                p.version = s.versions[usize::from(p.seen.side)];
-                "says that it reads"
-            }
-            At::LookBehind => {
-                let before = p.seen;
-                p.seen = s.current;
-                p.version = s.versions[usize::from(p.seen.side)];
-                let same = p.looked && p.seen == before;
-                p.at = if (p.seen.held || p.seen.touched) && !same { At::Idle } else { At::Read(0) };
-                p.looked = false;
-                "looks at current again"
-            }
-            At::Read(word) => {
-                p.copy[usize::from(word)] = s.data[usize::from(word)];
-                p.at = match (word, p.other) {
-                    (0, _) => At::Read(1),
-                    (_, true) => At::LookOnceMore,
-                    (_, false) => At::Leave,
-                };
-                "reads a word"
-            }
-            At::Leave | At::LookOnceMore => {
-                let good = match p.at {
-                    At::Leave => s.rows[r] == Row::Reading || self.is(Planted::NotValidated),
-                    _ => s.current == p.seen,
-                };
-                if good {
-                    if p.copy != [s.truth[usize::from(p.version)]; 2] {
-                        s.wrong = Some("torn, or never committed");
-                    }
-                    if p.version < p.last {
-                        s.wrong = Some("back in time");
-                    }
-                    p.last = p.version;
-                    p.rounds -= 1;
-                    if p.at == At::Leave {
-                        s.rows[r] = Row::Idle;
-                    }
-                }
-                let (quick, again) = (self.quick && good, !good && !p.other);
-                p = Process { rounds: p.rounds, last: p.last, other: quick, ..NEW };
-                p.at = match p.rounds {
-                    _ if again => At::Idle,
-                    0 => At::Done,
-                    _ => At::Look,
-                };
-                "asks whether its copy is good"
-            }
-            At::Idle => {
-                s.rows[r] = Row::Idle;
-                p.at = At::Look;
-                "does not read any more"
-            }
-            _ => return None,
-        };
-        s.process[WRITERS + r] = p;
         Some(label)
     }
 }
@@ -449,14 +428,20 @@ impl Model for InPlace {
         State {
             current: FIRST,
             rows: [Row::Idle; READERS],
-            editing: [false; WRITERS],
-            versions: [1, 0],
-            data: [0; 2],
+            place: (0, 0),
+            homes: std::array::from_fn(|home| Home {
+                named: home == 0,
+                versions: [u8::from(home == 0), 0],
+                data: [0; 2],
+            }),
+            editing: [None; WRITERS],
             truth: [0; VERSIONS + 1],
             process: std::array::from_fn(process),
             kills: self.kills,
             fences: self.fences,
             drops: self.drops,
+            stops: self.stops,
+            sweeps: self.sweeps,
             wrong: None,
         }
     }
@@ -486,6 +471,16 @@ impl Model for InPlace {
             (t.process[p].seen, t.process[p].looked, t.process[p].at) = (c, true, At::Enter);
             out.add(|| "finds the holder dead".into(), t);
         }
+        let p_at = s.process[p].at;
+        if s.stops > 0 && p < WRITERS && ![At::Done, At::Dead, At::Stopped].contains(&p_at) {
+            let mut t = *s;
+            t.stops -= 1;
+            t.process[p].at = At::Stopped;
+            out.add(|| "stands still for good".into(), t);
+        }
+        if p == 0 && s.sweeps > 0 {
+            self.sweep(s, out);
+        }
         if s.drops > 0 && s.process[p].at == At::Edit(1) {
             let mut t = *s;
             t.drops -= 1;
@@ -495,7 +490,7 @@ impl Model for InPlace {
     }
 
     fn kill(&self, s: &State, p: usize) -> Option<State> {
-        if s.kills == 0 || [At::Done, At::Dead].contains(&s.process[p].at) {
+        if s.kills == 0 || [At::Done, At::Stopped, At::Dead].contains(&s.process[p].at) {
             return None;
         }
         let mut t = *s;
@@ -508,16 +503,22 @@ impl Model for InPlace {
         if let Some(wrong) = s.wrong {
             return Err(wrong.into());
         }
-        let (c, version) = (s.current, s.versions[usize::from(s.current.side)]);
-        if !c.touched && s.data != [s.truth[usize::from(version)]; 2] {
+        let (c, home) = (s.current, s.homes[usize::from(s.place.0)]);
+        if !home.named {
+            return Err("nobody finds the data".into());
+        }
+        let version = s.homes[self.versions_of(s.place.0)].versions[usize::from(c.side)];
+        if !c.touched && home.data != [s.truth[usize::from(version)]; 2] {
             return Err("what counts as sound is not what was committed".into());
         }
         Ok(())
     }
 
     fn done(&self, s: &State) -> bool {
-        s.process.iter().all(|p| [At::Done, At::Dead].contains(&p.at))
+        s.process.iter().all(|p| [At::Done, At::Stopped, At::Dead].contains(&p.at))
     }
 }
 
+mod moving;
+mod reading;
 mod tests;

@@ -8,6 +8,7 @@ use loom::thread::{self, JoinHandle};
 use std::sync::Arc;
 
 const SEATS: usize = 2;
+const HOME: u32 = 1;
 
 struct Region {
     current: AtomicU64,
@@ -96,7 +97,7 @@ impl Region {
                 thread::yield_now();
             }
         }
-        let Some(mine) = touch(self, mine) else { return false };
+        let Some(mine) = touch(self, mine, HOME) else { return false };
         let next = self.data[0].load(Relaxed) + 1;
         self.data.iter().for_each(|word| word.store(next, Relaxed));
         let committed = commit(self, mine);
@@ -108,11 +109,11 @@ impl Region {
     fn repair(&self, seat: usize) -> bool {
         let seen = self.seen();
         let Some(mine) = acquire(self, seen, seat) else { return false };
-        if !mine.is_touched() || who_edits(self, seat).next().is_some() {
+        if !mine.is_touched() || who_edits(self, seat, HOME).next().is_some() {
             writers::let_go(self, mine, mine.buffer());
             return false;
         }
-        if !writers::take(self, mine, mine.buffer()) {
+        if !begin_repair(self, mine, HOME) {
             return false;
         }
         let next = self.data[1].load(Relaxed) + 1;

@@ -14,6 +14,8 @@ fn in_place(writers: usize, repairers: usize, readers: usize, planted: Planted) 
         kills: 0,
         fences: 2,
         drops: 0,
+        stops: 0,
+        sweeps: 0,
         planted,
     }
 }
@@ -88,4 +90,44 @@ fn who_repairs_waits_for_those_who_were_fenced() {
 #[test]
 fn who_repairs_looks_again_once_it_says_that_it_edits() {
     breaks("repairs blindly", &InPlace { drops: 1, ..in_place(3, 2, 0, Planted::RepairsBlindly) }, "sound");
+}
+
+/// One writes, and is fenced; others repair.
+fn moving(writers: usize, repairers: usize, readers: usize, planted: Planted) -> InPlace {
+    InPlace { fences: 1, ..in_place(writers, repairers, readers, planted) }
+}
+
+#[test]
+fn what_one_who_stands_still_may_write_to_is_moved() {
+    holds("one stands still", &InPlace { stops: 1, ..moving(2, 1, 0, SOUND) });
+    holds("and one dies", &InPlace { stops: 1, kills: 1, ..moving(3, 2, 0, SOUND) });
+    holds("and is swept", &InPlace { sweeps: 1, kills: 1, ..moving(2, 1, 0, SOUND) });
+    holds("and is read", &InPlace { stops: 1, ..moving(2, 1, 1, SOUND) });
+    holds("and is read quickly", &InPlace { quick: true, ..moving(2, 1, 1, SOUND) });
+    breaks("never moved", &InPlace { stops: 1, ..moving(2, 1, 0, Planted::NeverMoved) }, "stuck");
+}
+
+#[test]
+fn who_reads_looks_where_the_data_is_once_it_says_that_it_reads() {
+    breaks("place first", &InPlace { commits: 2, ..moving(2, 1, 1, Planted::PlaceFirst) }, "torn");
+}
+
+#[test]
+fn who_moves_it_is_the_last_one_who_was_about_to() {
+    breaks("not announced", &in_place(3, 2, 0, Planted::NotAnnounced), "sound");
+    breaks("moves blindly", &in_place(3, 2, 0, Planted::MovesBlindly), "sound");
+    breaks("no CAS", &in_place(3, 2, 0, Planted::NoCas), "sound");
+}
+
+#[test]
+fn who_moves_it_says_so_before() {
+    breaks("marked late", &in_place(3, 2, 0, Planted::MarkedLate), "sound");
+    breaks("named late", &in_place(2, 1, 0, Planted::NamedLate), "finds");
+    breaks("swept", &InPlace { sweeps: 1, ..in_place(2, 1, 0, Planted::SweptMeanwhile) }, "finds");
+}
+
+#[test]
+fn versions_move_with_the_data() {
+    let planted = InPlace { commits: 2, ..moving(3, 1, 0, Planted::SharedVersions) };
+    breaks("shared versions", &planted, "sound");
 }
