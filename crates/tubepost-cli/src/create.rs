@@ -26,14 +26,19 @@ pub fn run(domain: &Domain, args: &Create) -> Result<(), Failure> {
     if let Some(text) = &args.group {
         options = options.group(group(text)?);
     }
-    match options.create(&args.name) {
-        Err(Error::Exists { .. }) if args.if_missing => Ok(()),
-        Err(error @ Error::Owned { .. }) if args.if_missing => {
-            // Asked for is only that the name exists; but nobody else will receive from this one.
+    made(options.create(&args.name), args.if_missing, args.group.as_deref())
+}
+
+/// What was to be made, of this group, or to be there already.
+pub fn made<T>(made: Result<T, Error>, if_missing: bool, group: Option<&str>) -> Result<(), Failure> {
+    match made {
+        Err(Error::Exists { .. }) if if_missing => Ok(()),
+        Err(error @ Error::Owned { .. }) if if_missing => {
+            // Asked for is only that the name exists; but this one is a process's, and ends with it.
             complain(error);
             Ok(())
         }
-        Err(error) => Err(not_made(error, args.group.as_deref())),
+        Err(error) => Err(not_made(error, group)),
         Ok(_) => Ok(()),
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tubepost::{Domain, Error, Region};
 
-use crate::cli::region::{Create, Hold, Read, Region as Verb, Watch, Write};
-use crate::create::{group, not_made};
+use crate::cli::region::{Create, Hold, Read, Region as Verb, Repair, Watch, Write};
+use crate::create::{group, made};
 use crate::ending::Ending;
 use crate::exit::{Failure, complain};
 use crate::label;
@@ -21,6 +21,7 @@ pub fn run(domain: &Domain, verb: &Verb) -> Result<(), Failure> {
         Verb::Write(args) => write(domain, args),
         Verb::Read(args) => read(domain, args),
         Verb::Watch(args) => watch(domain, args),
+        Verb::Repair(args) => repair(domain, args),
         Verb::Hold(args) => hold(domain, args),
     }
 }
@@ -42,16 +43,7 @@ fn create(domain: &Domain, args: &Create) -> Result<(), Failure> {
     if let Some(text) = &args.group {
         options = options.group(group(text)?);
     }
-    match options.create(&args.name) {
-        Err(Error::Exists { .. }) if args.if_missing => Ok(()),
-        Err(error @ Error::Owned { .. }) if args.if_missing => {
-            // Asked for is only that the name exists; but this one ends with its process.
-            complain(error);
-            Ok(())
-        }
-        Err(error) => Err(not_made(error, args.group.as_deref())),
-        Ok(_) => Ok(()),
-    }
+    made(options.create(&args.name), args.if_missing, args.group.as_deref())
 }
 
 /// Opens a region, whatever its bytes are.
@@ -132,6 +124,44 @@ fn read(domain: &Domain, args: &Read) -> Result<(), Failure> {
     let mut out = output::buffered()?;
     out.write_all(&data)?;
     Ok(out.flush()?)
+}
+
+fn repair(domain: &Domain, args: &Repair) -> Result<(), Failure> {
+    let ending = Ending::install()?;
+    let region = open(domain, &args.name, true)?;
+    end_when_told(ending, false);
+    let named = |failure: Failure| failure.about(&args.name);
+    let anew = if args.keep { None } else { Some(all(&region).map_err(named)?) };
+    let mut poisoned = false;
+    let fix = |bytes: &mut [u8]| {
+        poisoned = true;
+        anew.iter().for_each(|anew| bytes.copy_from_slice(anew));
+    };
+    let repaired = match args.timeout {
+        Some(timeout) => region.repair_timeout(timeout, fix),
+        None => region.repair(fix),
+    };
+    let version = repaired.map_err(|error| match error {
+        Error::TimedOut => named(Failure::not_our_turn()),
+        other => other.into(),
+    })?;
+    if !poisoned {
+        complain(format_args!("{}: it is sound, in version {version}; nothing was changed", args.name));
+    }
+    Ok(())
+}
+
+/// As many bytes on standard input as there are.
+fn all(region: &Region<[u8]>) -> Result<Vec<u8>, Failure> {
+    let size = region.len();
+    let data = input(region, 0, size as u64)?;
+    if data.len() == size {
+        return Ok(data);
+    }
+    let length = data.len();
+    Err(Failure::failed(format!(
+        "{length} bytes on standard input are not all of it: it has {size} bytes; give as many, or leave it as it is by --keep"
+    )))
 }
 
 fn watch(domain: &Domain, args: &Watch) -> Result<(), Failure> {

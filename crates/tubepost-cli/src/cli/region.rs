@@ -49,6 +49,18 @@ Where versions come faster than they are printed, only the newest is seen. It en
 when the region is over.")]
     Watch(Watch),
 
+    /// Make a region sound again that is poisoned: with what is on standard input, or as it was left
+    #[command(after_help = "\
+Examples:
+  tubepost region repair map < map.bin      all of its bytes anew
+  tubepost region repair map --keep         the bytes that are there, half edited as they may be
+
+A region that is edited in place is poisoned when a writer was killed, was late, or gave up in the
+middle; nobody reads or writes it until it is repaired. A writer that is late has another lease_max
+to let go; then the data is moved to where it can't write. A region that is sound stays as it is,
+and that is said on standard error.")]
+    Repair(Repair),
+
     /// Hold a region for a while: the version there is, or the right to write
     #[command(after_help = "\
 Examples:
@@ -112,6 +124,18 @@ pub struct Read {
     /// How many bytes [default: all there are from there on]
     #[arg(long, value_name = "N", value_parser = size)]
     pub len: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// The region
+    pub name: String,
+    /// Take the bytes that are there, and nothing from standard input
+    #[arg(long)]
+    pub keep: bool,
+    /// Give up (exit code 3) when it takes so long until it can be repaired
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use crate::scene::{Running, Scene, bare};
 
 /// What `region` has.
-const OF_REGION: [&str; 5] = ["create", "write", "read", "watch", "hold"];
+const OF_REGION: [&str; 6] = ["create", "write", "read", "watch", "repair", "hold"];
 
 const VERBS: [&str; 18] = [
     "demo",

@@ -191,6 +191,51 @@ fn who_holds_it_for_too_long_changes_nothing() {
 }
 
 #[test]
+fn what_is_poisoned_is_repaired() {
+    let scene = Scene::new();
+    create(&scene, "map", "16", &["--in-place", "--lease-max", "50ms"]);
+    let is_poisoned = || stat(&scene, "map")["poisoned"].as_bool().expect("a region has this");
+    let repair = |args: &[&str], input: &[u8]| {
+        scene.feed(&[&["region", "repair", "map"], args].concat(), input).code(0).prints("")
+    };
+    write(&scene, "map", b"before");
+    let said = repair(&["--keep"], b"");
+    assert!(said.complaint().contains("map: it is sound, in version 2"), "{}", said.complaint());
+    let mut killed = hold(&scene, "map", "--write", &[]);
+    killed.signal(Signal::KILL);
+    until("it is dead", || !killed.is_running());
+    let words = ["map", "is poisoned", "tubepost region repair"];
+    scene.run(&["region", "read", "map"]).code(1).prints("").complains(&words);
+    scene.feed(&["region", "write", "map"], b"x").code(1).prints("").complains(&words);
+    scene.run(&["region", "hold", "map", "--write", "--for", "1ms"]).code(1).complains(&words);
+    scene.run(&["region", "watch", "map"]).code(1).prints("").complains(&words);
+    for input in [&b"short"[..], b"longer than it is"] {
+        let refused = scene.feed(&["region", "repair", "map"], input).code(1).prints("");
+        refused.complains(&["map", &format!("{} bytes", input.len()), "16 bytes"]);
+    }
+    assert!(is_poisoned());
+    repair(&["--keep", "--timeout", "9s"], b"not looked at").quietly();
+    scene.run(&["region", "read", "map", "--len", "8"]).code(0).prints(b"before\0\0").quietly();
+    // One that stands still can't write to it any more.
+    let late = hold(&scene, "map", "--write", &[]);
+    scene.feed(&["region", "write", "map"], b"x").code(1).complains(&words);
+    let refused = scene.feed(&["region", "repair", "map", "--keep", "--timeout", "10ms"], b"").code(3);
+    refused.prints("").complains(&["map", "turn"]);
+    assert!(is_poisoned());
+    repair(&[], b"sixteen bytes...").quietly();
+    late.signal(Signal::CONT);
+    late.end().code(6).prints("");
+    scene.run(&["region", "read", "map"]).code(0).prints("sixteen bytes...").quietly();
+    assert_eq!((is_poisoned(), &stat(&scene, "map")["version"]), (false, &json!(4)));
+    // Nobody repairs what only has versions.
+    create(&scene, "board", "4", &[]);
+    let said = scene.feed(&["region", "repair", "board"], b"four").code(0).prints("");
+    assert!(said.complaint().contains("board: it is sound"), "{}", said.complaint());
+    scene.run(&["region", "read", "board"]).code(0).prints([0; 4]).quietly();
+    scene.run(&["region", "repair", "none", "--keep"]).code(4).prints("").complains(&["none"]);
+}
+
+#[test]
 fn a_reader_holds_up_nobody() {
     let scene = Scene::new();
     create(&scene, "board", "64", &[]);
