@@ -63,6 +63,9 @@ pub enum What {
     #[value(name = "region-range-256m")]
     #[serde(rename = "region-range-256m")]
     RegionRange256m,
+    /// One that is edited in place: copied; edited.
+    InPlaceGet,
+    InPlaceWrite,
     RwlockRead,
     RwlockWrite,
     SeqlockRead,

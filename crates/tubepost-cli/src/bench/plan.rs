@@ -238,8 +238,8 @@ fn sealed() -> [Group; 2] {
 
 /// Regions, beside what others share data with.
 fn shared_data(cpus: usize) -> Vec<Group> {
+    use What::{InPlaceGet, InPlaceWrite, RwlockRead, RwlockWrite, SeqlockRead};
     use What::{RegionGet, RegionRange1m, RegionRange256m, RegionRead, RegionWrite};
-    use What::{RwlockRead, RwlockWrite, SeqlockRead};
     let rates = |title, place| {
         let row = |what, limit| entry(what, Measure::Stream, Mode::Spin, place, 64, limit);
         let (reads, writes) = (Some((RwlockRead, 64)), Some((RwlockWrite, 64)));
@@ -248,8 +248,10 @@ fn shared_data(cpus: usize) -> Vec<Group> {
             row(SeqlockRead, reads),
             row(RegionRead, reads),
             row(RegionGet, reads),
+            row(InPlaceGet, reads),
             row(RwlockWrite, None),
             row(RegionWrite, writes),
+            row(InPlaceWrite, writes),
         ];
         Group { title, mode: Mode::Spin, place, entries }
     };

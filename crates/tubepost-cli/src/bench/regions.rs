@@ -50,14 +50,18 @@ pub fn near(bench: &Bench, job: &Job, far: &mut Far) -> Measured<Found> {
         What::RegionRange1m | What::RegionRange256m => ranges(bench, job),
         _ => {
             shared.clear();
-            let region = Region::<Data>::options().domain(&bench.domain).own(NAME)?;
+            let options = Region::<Data>::options().domain(&bench.domain);
+            let in_place = matches!(job.what, What::InPlaceGet | What::InPlaceWrite);
+            let region = if in_place { options.in_place() } else { options }.own(NAME)?;
             if job.measure == Measure::Latency {
                 return waits(bench, job, far, &region);
             }
             let far = beside.then_some(far);
             match job.what {
-                What::RegionGet => count(bench, job, far, |_| whole(&region.get()?)),
-                What::RegionWrite => count(bench, job, far, |number| write(&region, number)),
+                What::RegionGet | What::InPlaceGet => count(bench, job, far, |_| whole(&region.get()?)),
+                What::RegionWrite | What::InPlaceWrite => {
+                    count(bench, job, far, |number| write(&region, number))
+                }
                 _ => count(bench, job, far, |_| whole(&*region.read()?)),
             }
         }
@@ -91,6 +95,15 @@ pub fn far(bench: &Bench, job: &Job, near: &mut Near) -> Measured<()> {
         What::RegionWrite => {
             let region = region()?;
             without_a_pause(bench, near, |_| whole(&*region.read()?))
+        }
+        What::InPlaceWrite => {
+            // Not by `get`: called here too, it would not be inlined where it is measured.
+            let (region, mut bytes) = (region()?, [0; size_of::<Data>()]);
+            without_a_pause(bench, near, |_| {
+                region.read_at(0, &mut bytes)?;
+                let words = bytes.as_chunks().0;
+                whole(&std::array::from_fn(|word| u64::from_ne_bytes(words[word])))
+            })
         }
         _ => {
             let region = region()?;

@@ -255,6 +255,8 @@ impl Bench {
                 | What::RegionWrite
                 | What::RegionRange1m
                 | What::RegionRange256m
+                | What::InPlaceGet
+                | What::InPlaceWrite
                 | What::RwlockRead
                 | What::RwlockWrite
                 | What::SeqlockRead,
@@ -370,6 +372,8 @@ impl Bench {
                 | What::RegionWrite
                 | What::RegionRange1m
                 | What::RegionRange256m
+                | What::InPlaceGet
+                | What::InPlaceWrite
                 | What::RwlockRead
                 | What::RwlockWrite
                 | What::SeqlockRead,
