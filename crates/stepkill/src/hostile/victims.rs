@@ -35,15 +35,15 @@ const MEMORY: u64 = 2 << 30;
 
 /// The parts that there are, and how many processes play each.
 pub const PARTS: [(&str, u64); 8] = [
-        ("send", 3),
-        ("receive", 3),
-        ("own", 2),
-        ("link", 3),
-        ("spoil", 1),
-        ("region", 4),
-        ("keep", 1),
-        ("look", 1),
-    ];
+    ("send", 3),
+    ("receive", 3),
+    ("own", 2),
+    ("link", 3),
+    ("spoil", 1),
+    ("region", 4),
+    ("keep", 1),
+    ("look", 1),
+];
 
 /// How often which call had which outcome.
 type Tally = BTreeMap<(&'static str, String), u64>;
