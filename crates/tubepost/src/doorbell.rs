@@ -57,6 +57,7 @@ pub struct Doorbell {
 enum Handle {
     Receiver(Arc<Inlet>),
     Sender(Outlet),
+    Cursor(Arc<crate::strategy::file::cursor::Cursor>),
 }
 
 impl Handle {
@@ -64,6 +65,7 @@ impl Handle {
         match self {
             Handle::Receiver(inlet) => End::inlet(inlet),
             Handle::Sender(outlet) => End::outlet(outlet),
+            Handle::Cursor(cursor) => End::Cursor(cursor),
         }
     }
 }
@@ -73,6 +75,7 @@ impl Handle {
         match self {
             Handle::Receiver(inlet) => inlet.segment(),
             Handle::Sender(outlet) => outlet.segment(),
+            Handle::Cursor(cursor) => &cursor.at.segment,
         }
     }
 }
@@ -124,6 +127,7 @@ impl AsFd for Doorbell {
         match (&self.lent, &self.of) {
             (Some(lent), _) => lent.door.socket(),
             (None, Handle::Receiver(inlet)) => inlet.kernel().descriptor(),
+            (None, Handle::Cursor(_)) => unreachable!("what has a door was lent it"),
             (None, Handle::Sender(outlet)) => outlet.kernel().descriptor().expect("made before the bell was"),
         }
     }
@@ -172,5 +176,16 @@ impl<M: Message + ?Sized> Sender<M> {
     /// ```
     pub fn doorbell(&self) -> Result<Doorbell, Error> {
         Doorbell::new(Handle::Sender(self.outlet().clone()))
+    }
+}
+
+impl<M: Message + ?Sized> crate::cursor::Cursor<M> {
+    /// A descriptor that is readable when there may be a message to read; see [`Receiver::doorbell`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn doorbell(&self) -> Result<Doorbell, Error> {
+        Doorbell::new(Handle::Cursor(Arc::clone(self.inner())))
     }
 }

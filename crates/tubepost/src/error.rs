@@ -14,7 +14,7 @@ pub use calls::{
     TryRecvError, TrySendError,
 };
 
-use advice::{absent, another_kind, denied, names, owned};
+use advice::{absent, another_kind, denied, names, numbers, owned};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -252,6 +252,50 @@ pub enum Error {
         available: u64,
         /// Where.
         path: PathBuf,
+    },
+    /// The disk that a mailbox is kept on is full. Nothing was sent; what is there stays.
+    #[error(
+        "no space on the disk: {wanted} bytes were wanted in {}, {available} are available; make room, or receive some \
+         messages, and try again", path.display()
+    )]
+    DiskFull {
+        /// How many bytes were wanted.
+        wanted: u64,
+        /// How many the file system still has.
+        available: u64,
+        /// Where.
+        path: PathBuf,
+    },
+    /// A directory can't be used for the messages of a mailbox.
+    #[error("the messages in {} cannot be used: {why}", path.display())]
+    LogRefused {
+        /// The directory.
+        path: PathBuf,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// Something could not be written to the disk, or read from it: what is there now nobody knows for sure.
+    #[error(
+        "the messages in {} can't be relied on since a write, a sync or a read failed ({}): close the mailbox in all \
+         processes and open it again, which puts them in order", path.display(), std::io::Error::from_raw_os_error(*errno)
+    )]
+    LogFailed {
+        /// The directory.
+        path: PathBuf,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// Messages are damaged: their bytes on the disk are not what was written. They are passed over; those before and after are received.
+    #[error(
+        "{} of {} damaged, and passed over; see `tubepost journal verify`", numbers(*from, *to), path.display()
+    )]
+    DamagedMessages {
+        /// The directory.
+        path: PathBuf,
+        /// The number of the first.
+        from: u64,
+        /// The number of the last.
+        to: u64,
     },
     /// Messages that don't fit their places have as much memory as the mailbox's ceiling allows.
     #[error(

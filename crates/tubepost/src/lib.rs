@@ -104,6 +104,8 @@ mod call;
 #[cfg(not(loom))]
 mod companion;
 #[cfg(not(loom))]
+mod cursor;
+#[cfg(not(loom))]
 mod delivery;
 #[cfg(not(loom))]
 mod descriptors;
@@ -114,11 +116,17 @@ mod doorbell;
 #[cfg(feature = "serde")]
 mod encoded;
 #[cfg(not(loom))]
+mod files;
+#[cfg(not(loom))]
 mod handling;
 #[cfg(not(loom))]
 mod holding;
 #[cfg(not(loom))]
 mod inbox;
+#[cfg(not(loom))]
+mod inspect;
+#[cfg(not(loom))]
+mod journal;
 #[cfg(not(loom))]
 mod link;
 #[cfg(not(loom))]
@@ -172,22 +180,30 @@ pub use batch::SendManyError;
 #[cfg(not(loom))]
 pub use call::Call;
 #[cfg(not(loom))]
+pub use cursor::{Cursor, CursorOptions};
+#[cfg(not(loom))]
 pub use delivery::Delivery;
 #[cfg(not(loom))]
 pub use domain::{
     Domain,
     cleanup::Swept,
     segment::Id,
-    stat::{Kind, Listed, Owner, OwnerKind, Stat, Strategy},
+    stat::{CursorStat, Kind, Listed, LogStat, Owner, OwnerKind, Stat, Strategy},
 };
 #[cfg(not(loom))]
 pub use doorbell::Doorbell;
 #[cfg(feature = "serde")]
 pub use encoded::Encoded;
 #[cfg(not(loom))]
+pub use files::{File, How, Retain};
+#[cfg(not(loom))]
 pub use holding::stat::{RegionStat, RegionWriter};
 #[cfg(not(loom))]
 pub use inbox::Inbox;
+#[cfg(not(loom))]
+pub use inspect::{Entries, Entry, Journal, Standing, Verified};
+#[cfg(not(loom))]
+pub use journal::{recovery::Recovered, store::Fsync};
 #[cfg(not(loom))]
 pub use link::{Link, LinkOptions};
 #[cfg(not(loom))]
@@ -211,6 +227,8 @@ pub use segment::{Segment, SegmentOptions};
 pub use select::{ReadyTimeoutError, Select, TryReadyError};
 #[cfg(not(loom))]
 pub use sender::{Sender, SenderOptions};
+#[cfg(not(loom))]
+pub use strategy::file::cursor::From;
 #[cfg(all(feature = "futures", not(loom)))]
 pub use stream::{ReceiverStream, SenderSink};
 #[cfg(not(loom))]

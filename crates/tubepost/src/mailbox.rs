@@ -7,6 +7,7 @@ use crate::domain::name::Name;
 use crate::domain::segment::Id;
 use crate::domain::stat::Strategy;
 use crate::error::Error;
+use crate::files::How;
 use crate::format::Format;
 use crate::handling::Handling;
 use crate::message::Message;
@@ -79,7 +80,7 @@ impl<M: Message + ?Sized> Mailbox<M> {
             common: Common::default(),
             capacity: Some(CAPACITY),
             chosen: false,
-            strategy: Strategy::Shared,
+            how: Strategy::Shared.into(),
             places: 0,
             max_message: None,
             ceiling: None,
@@ -120,7 +121,7 @@ pub struct Options<M: Message + ?Sized> {
     pub(crate) capacity: Option<u64>,
     /// Whether somebody chose that.
     pub(crate) chosen: bool,
-    strategy: Strategy,
+    how: How,
     /// Places of a segment, if it is unbounded; 0 leaves that to the library.
     pub(crate) places: u64,
     pub(crate) max_message: Option<u64>,
@@ -133,7 +134,12 @@ pub struct Options<M: Message + ?Sized> {
 
 impl<M: Message + ?Sized> Clone for Options<M> {
     fn clone(&self) -> Self {
-        Options { common: self.common.clone(), handling: self.handling.clone(), ..*self }
+        Options {
+            common: self.common.clone(),
+            handling: self.handling.clone(),
+            how: self.how.clone(),
+            ..*self
+        }
     }
 }
 
@@ -219,8 +225,10 @@ impl<M: Message + ?Sized> Options<M> {
     /// # std::fs::remove_dir(&dir).unwrap();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn strategy(mut self, strategy: Strategy) -> Self {
-        self.strategy = strategy;
+    ///
+    /// With a [`File`](crate::File) they are in files, and outlive their processes.
+    pub fn strategy(mut self, how: impl Into<How>) -> Self {
+        self.how = how.into();
         self
     }
 
@@ -323,12 +331,15 @@ impl<M: Message + ?Sized> Options<M> {
     /// ```
     pub fn create(&self, name: &str) -> Result<Id, Error> {
         self.handling.none_here()?;
-        self.plan(name, false, |wish, plan| Ok(entry::create(wish.domain, wish.name, plan)?.id()))
+        self.plan(name, false, |wish, plan| match plan.geometry.choice.filed {
+            true => self.create_in_files(wish, plan, &self.how.file),
+            false => Ok(entry::create(wish.domain, wish.name, plan)?.id()),
+        })
     }
 
     /// How many messages wait on the kernel strategy, if what was chosen is possible there.
     fn kernels_capacity(&self, kind: Kind, owned: bool, answered: bool, longest: u64) -> Result<u64, Error> {
-        let (strategy, sealed) = (self.strategy, self.strategy == Strategy::Sealed);
+        let (strategy, sealed) = (self.how.strategy, self.how.strategy == Strategy::Sealed);
         let refused = |what, given: &str, allowed: &str| {
             Err(Error::BadOption {
                 what,
@@ -397,9 +408,11 @@ impl<M: Message + ?Sized> Options<M> {
         owned: bool,
         act: impl FnOnce(&Wish<'_>, &Plan<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let (sealed, kernel) = (self.strategy == Strategy::Sealed, self.strategy != Strategy::Shared);
-        let usual = || match self.strategy {
-            Strategy::Shared | Strategy::Sealed => LONGEST,
+        let strategy = self.how.strategy;
+        let (sealed, filed) = (strategy == Strategy::Sealed, strategy == Strategy::File);
+        let kernel = sealed || strategy == Strategy::Kernel;
+        let usual = || match strategy {
+            Strategy::Shared | Strategy::Sealed | Strategy::File => LONGEST,
             Strategy::Kernel => room::longest(self.capacity.filter(|_| self.chosen)),
         };
         let (max_message, align) = match M::FIXED {
@@ -430,11 +443,15 @@ impl<M: Message + ?Sized> Options<M> {
             });
         }
         let domain = self.common.domain()?;
+        if filed {
+            self.fits_files(kind, owned, M::ANSWER.is_some())?;
+        }
         let capacity = match kernel {
             true => self.kernels_capacity(kind, owned, M::ANSWER.is_some(), max_message)?,
+            false if filed && !self.chosen => UNBOUNDED,
             false => self.capacity.unwrap_or(UNBOUNDED),
         };
-        let usual = || match self.strategy {
+        let usual = || match strategy {
             Strategy::Sealed => AREA.max(max_message.next_power_of_two()),
             _ => usual_ceiling(capacity, max_message.max(answers), domain.memory()),
         };
@@ -448,12 +465,20 @@ impl<M: Message + ?Sized> Options<M> {
             owned,
             kernel,
             sealed,
+            filed,
             format_length: text.len() as u64,
             ceiling: self.ceiling.unwrap_or_else(usual),
             answers,
         })?;
         let wish = Wish { kind, ..self.common.wish(&domain, name, &format)? };
-        let plan = Plan { geometry, format: &text, mode: self.mode, group: self.group, member: wish.member };
+        let plan = Plan {
+            geometry,
+            format: &text,
+            mode: self.mode,
+            group: self.group,
+            member: wish.member,
+            id: None,
+        };
         act(&wish, &plan)
     }
 }

@@ -403,6 +403,7 @@ impl Joined {
                     inlet.tell(move || own.note(note));
                 }
             }
+            Inlet::File(_) => unreachable!("a link is not kept in files"),
         }
     }
 

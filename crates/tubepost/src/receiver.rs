@@ -10,7 +10,6 @@ use crate::handling::Handling;
 use crate::mailbox::Common;
 use crate::memory::payload::{Payload, Unfit};
 use crate::message::{Buffer, Message};
-use crate::strategy::shared::inlet;
 use crate::strategy::{Arrival, Inlet, Refusal, With};
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
@@ -112,9 +111,8 @@ impl<M: Message + ?Sized> ReceiverOptions<M> {
         let format = self.common.format::<M>()?;
         let domain = self.common.domain()?;
         let wish = self.common.wish(&domain, &name, &format)?;
-        let inlet = inlet::Inlet::open(&wish)?;
-        let rules = self.handling.rules(&wish, inlet.at.segment.geometry.choice.max_message)?;
-        Ok(Receiver::new(Inlet::Shared(inlet.obeying(rules))))
+        let inlet = Inlet::open(&wish, |longest| self.handling.rules(&wish, longest))?;
+        Ok(Receiver::new(inlet))
     }
 }
 

@@ -255,7 +255,14 @@ impl<D: Data + ?Sized> RegionOptions<D> {
         }
         let geometry = Geometry::of_data(Kind::Region, format.is_variable(), owned, &text)?;
         let wish = Wish { kind: Kind::Region, ..self.common.wish(&domain, &name, &format)? };
-        let plan = Plan { geometry, format: &text, mode: self.mode, group: self.group, member: wish.member };
+        let plan = Plan {
+            geometry,
+            format: &text,
+            mode: self.mode,
+            group: self.group,
+            member: wish.member,
+            id: None,
+        };
         let lease = u64::try_from(self.lease.as_nanos()).unwrap_or(u64::MAX);
         let hold = Hold::create(&wish, &plan, Shape { length, align, lease, in_place: self.in_place })?;
         Ok(Region { hold: Arc::new(hold), _of: PhantomData })

@@ -181,7 +181,14 @@ impl SegmentOptions {
         let text = format.encode();
         let geometry = Geometry::of_data(Kind::Bare, format.is_variable(), owned, &text)?;
         let wish = Wish { kind: Kind::Bare, ..self.common.wish(&domain, &name, &format)? };
-        let plan = Plan { geometry, format: &text, mode: self.mode, group: self.group, member: wish.member };
+        let plan = Plan {
+            geometry,
+            format: &text,
+            mode: self.mode,
+            group: self.group,
+            member: wish.member,
+            id: None,
+        };
         Ok(Segment { bare: Arc::new(Bare::create(&wish, &plan, size)?) })
     }
 }

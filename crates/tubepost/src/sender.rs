@@ -324,6 +324,37 @@ impl<M: Message + ?Sized> Sender<M> {
         }
     }
 
+    /// Brings to the disk all that was sent to a mailbox that is kept in [files](crate::File), by whomever, before this call. Of any other there is
+    /// nothing to be done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LogFailed`] if it can't be brought there; [`Error::Closed`]; [`Error::Forked`].
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-flush-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// # let files = std::path::PathBuf::from(format!("/dev/shm/tubepost-doc-flush-files-{}", std::process::id()));
+    /// use tubepost::{File, Mailbox, Sender};
+    ///
+    /// Mailbox::<u64>::options().domain(&domain).strategy(File { dir: Some(files), ..File::default() }).create("steps")?;
+    /// let out = Sender::<u64>::options().domain(&domain).open("steps")?;
+    /// (0..100).try_for_each(|step| out.send(step))?;
+    /// out.flush()?;
+    /// # drop(out);
+    /// # domain.remove("steps")?;
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn flush(&self) -> Result<(), Error> {
+        match self.outlet.flush() {
+            Ok(()) => Ok(()),
+            Err(Refusal::Closed(closed)) => Err(closed.into()),
+            Err(Refusal::Failed(error)) => Err(*error),
+            Err(Refusal::Waiting) => unreachable!("a sync does not end early"),
+        }
+    }
+
     /// Whether the mailbox is closed now. Asks the kernel whether the owner lives (3 µs).
     pub fn is_closed(&self) -> bool {
         self.outlet.is_closed()

@@ -104,6 +104,9 @@ impl Domain {
         if segment.geometry.choice.kernel {
             return Ok(()); // nobody is a member there but the owner
         }
+        if segment.geometry.choice.filed {
+            segment.set_log(super::log::join(&segment)?);
+        }
         if let Some(fd) = segment.descriptor() {
             let used = segment.header().tail.rows.load(Acquire);
             let put_in_order = |member| segment.put_in_order(member);
@@ -234,6 +237,12 @@ impl Domain {
     /// Also what a living process has, if it is of such a kind.
     fn remove_if(&self, name: &str, also: impl Fn(Kind) -> bool) -> Result<Closed, Error> {
         let mut uncollected = 0;
+        if let Ok(name) = Name::new(name)
+            && matches!(entry::open(self, &name), Err(Error::NoSuchName { .. }))
+            && let Some(waited) = super::log::remove_asleep(self, &name)?
+        {
+            return Ok(Closed { uncollected: waited });
+        }
         // One name means several links only if all but one are over; that one is the last.
         for name in self.called(name)?.iter().rev() {
             let (_, segment) = entry::open(self, name)?;
@@ -244,11 +253,16 @@ impl Domain {
             if !segment.may_be_removed() {
                 return Err(segment.denied("to remove"));
             }
+            // Before the link to it goes.
+            let log = choice.filed.then(|| segment.open_log(true)).transpose()?;
             let closed = finish(&segment);
             if choice.kind != Kind::Process {
                 uncollected += closed.uncollected; // notes are no messages
             }
             segment.retire(|| true)?;
+            if let Some(log) = log {
+                log.store.destroy()?;
+            }
         }
         Ok(Closed { uncollected })
     }

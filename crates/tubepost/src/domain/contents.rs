@@ -60,6 +60,9 @@ impl Segment {
 
     /// How many messages wait to be delivered, or delivered again.
     pub(crate) fn waiting(&self) -> u64 {
+        if self.geometry.choice.filed {
+            return self.count().waiting;
+        }
         let _visit = self.visit();
         let (unfreed, untaken) = (self.unfreed(), self.untaken());
         self.fresh(untaken) + self.back(unfreed, untaken)
@@ -99,6 +102,9 @@ impl Segment {
         if self.geometry.choice.kernel {
             return self.count_outside();
         }
+        if self.geometry.choice.filed {
+            return self.count_in_files();
+        }
         let _visit = self.visit();
         let (unfreed, untaken) = (self.unfreed(), self.untaken());
         let back = self.back(unfreed, untaken);
@@ -112,6 +118,20 @@ impl Segment {
             None => passed.saturating_sub(back + held),
         };
         Count { waiting, held, received }
+    }
+
+    /// Of the file strategy: closes the log for all, and says what was never collected.
+    fn close_files(&self) -> u64 {
+        let log = self.log().map(std::sync::Arc::clone).or_else(|| self.open_log(true).ok());
+        let closed = log.map(|log| log.close(|holder| self.has_lost(holder)));
+        closed.and_then(Result::ok).unwrap_or_else(|| self.count().waiting)
+    }
+
+    /// Of the file strategy: the marks tell.
+    fn count_in_files(&self) -> Count {
+        let counted = self.look_at_log().and_then(|log| log.count().ok());
+        let ([fresh, held, back, passed], next) = counted.unwrap_or_default();
+        Count { waiting: fresh + back, held, received: next.saturating_sub(fresh + held + back + passed) }
     }
 
     /// Of the kernel strategy: its owner counts, and the tokens tell what waits.
@@ -134,6 +154,11 @@ impl Segment {
 
     /// The position up to which messages and claims may name this member.
     pub(super) fn named_until(&self, member: Member) -> u64 {
+        if let Some(log) = self.log() {
+            // What its guards held that were forgotten.
+            log.give_back(|holder| self.has_lost(holder) || holder.member == member);
+            return 0;
+        }
         let _visit = self.visit();
         self.slots.claimed_until(member, self.unfreed(), self.tail())
     }
@@ -152,6 +177,10 @@ impl Segment {
         let _visit = self.visit();
         if let Some(segments) = self.segments() {
             segments.reclaim(&dead);
+        }
+        if let Some(log) = self.log() {
+            log.skip_dead(&dead);
+            return log.give_back(|holder| self.has_lost(holder) || dead(holder.member));
         }
         self.calls.clear(&self.chunks, &dead);
         let named = |chunk: &Chunk<'_>| self.calls.names(chunk);
@@ -252,6 +281,9 @@ impl Segment {
         if self.geometry.choice.kernel {
             self.close_outside();
             return self.uncollected_outside();
+        }
+        if self.geometry.choice.filed {
+            return self.close_files();
         }
         let _visit = self.visit();
         if let Some(handoff) = &self.handoff {

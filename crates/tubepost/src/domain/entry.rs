@@ -48,6 +48,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) group: Option<u32>,
     /// What its creator is called.
     pub(crate) member: &'a str,
+    /// Its id, where it had one before.
+    pub(crate) id: Option<[u64; 2]>,
 }
 
 /// Builds a segment and gives it its name. If it is owned by a process, this is the one.
@@ -80,7 +82,7 @@ pub(super) fn create_with<R>(
     match publish() {
         Ok(()) => Ok((segment, made)),
         Err(error) => {
-            if segment.geometry.choice.kernel || segment.geometry.choice.kind.has_files() {
+            if segment.geometry.has_files() {
                 segment.take_sockets();
             }
             Err(error)
@@ -240,7 +242,8 @@ pub(super) fn fill(
     let map = Map::new(fd, geometry.total as usize)?;
     reserve_first(&map, &geometry)?;
     rows::set_format(&map, &geometry, plan.format.as_bytes());
-    geometry.describe(rows::header(&map), Id::fresh().words(), plan.mode);
+    let id = plan.id.unwrap_or_else(|| Id::fresh().words());
+    geometry.describe(rows::header(&map), id, plan.mode);
     let segment = Segment::new(domain, name, facts, map, geometry);
     if geometry.areas.is_some() {
         segment.slots.words.set_nowhere();

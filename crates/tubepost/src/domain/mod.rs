@@ -11,6 +11,7 @@ pub(crate) mod contents;
 pub(crate) mod data;
 pub(crate) mod doorway;
 pub(crate) mod entry;
+pub(crate) mod log;
 pub(crate) mod meeting;
 pub(crate) mod member;
 pub(crate) mod name;
@@ -93,6 +94,16 @@ impl Domain {
         path.push(".");
         path.push(name.as_str());
         Domain::open_at(Path::new(&path), false)
+    }
+
+    /// Whether it is the user's own, which nobody had to choose.
+    pub(crate) fn is_usual(&self) -> bool {
+        *self.path == *default_path()
+    }
+
+    /// The domain at this path, if there is one.
+    pub(crate) fn there(path: &Path) -> Option<Domain> {
+        path.is_dir().then(|| Domain { path: path.into() })
     }
 
     /// Where it is.

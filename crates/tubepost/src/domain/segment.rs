@@ -3,6 +3,7 @@
 use super::access::{self, Right};
 use super::bond::Bound;
 use super::entry;
+use super::log::Log;
 use super::member;
 use super::name::Name;
 use super::party::Parties;
@@ -25,7 +26,7 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -110,6 +111,8 @@ pub(crate) struct Segment {
     pub(super) bound: Option<Bound>,
     /// Of a link: tells its receiver that something has come, if that one asked for it.
     herald: OnceLock<Herald>,
+    /// A member's of a mailbox that is kept in files.
+    pub(super) log: OnceLock<Arc<Log>>,
     pub(super) facts: file::Facts,
     pub(super) map: Arc<Map>,
     header: HeaderOf,
@@ -143,6 +146,7 @@ impl Segment {
             parties: matches!(geometry.choice.kind, Kind::Link { .. }).then(|| Parties::of(name)).flatten(),
             bound: None,
             herald: OnceLock::new(),
+            log: OnceLock::new(),
             geometry,
             epoch: AtomicU64::new(map.epoch()),
             header,
@@ -216,7 +220,9 @@ impl Segment {
     pub(crate) fn messages(&self) -> Bell<'_> {
         let bells = &self.header().bells;
         let choice = &self.geometry.choice;
-        let wakes = if choice.owned || choice.kind.is_data() { Wakes::All } else { Wakes::One };
+        // In files there are independent readers, too.
+        let wakes =
+            if choice.owned || choice.filed || choice.kind.is_data() { Wakes::All } else { Wakes::One };
         Bell::new(&bells.messages, &bells.fence, wakes).and(self, doors::MESSAGES)
     }
 
@@ -384,6 +390,12 @@ impl Segment {
         matches!(self.reopen(), Reopened::Nameless)
     }
 
+    /// Lets all know that some receiver holds a message for so many milliseconds at most.
+    pub(crate) fn promise(&self, longest: u64) {
+        let shorter = |known: u64| (known == 0 || known > longest).then_some(longest);
+        let _ = self.header().shortest_hold.fetch_update(AcqRel, Acquire, shorter);
+    }
+
     /// A member leaves in an orderly way.
     pub(crate) fn leave(&self, member: Member) {
         let named_until = self.named_until(member);
@@ -456,7 +468,7 @@ impl Segment {
                     self.mark_retired();
                     self.wake_all();
                     self.take_doors_of_the_dead();
-                    if self.geometry.choice.kernel || self.geometry.choice.kind.has_files() {
+                    if self.geometry.has_files() {
                         self.take_sockets();
                     }
                     match file::remove(&path) {

@@ -39,6 +39,8 @@ const POST: &str = "post";
 const CREDIT: &str = "credit";
 /// Of a region, and of bare memory; see `data`.
 pub(super) const DATA: &str = "data";
+/// Of a mailbox that is kept in files; see `log`.
+pub(super) const LOG: &str = "log";
 /// How often, a millisecond apart, to try for the lock of the directory.
 const TRIES: u32 = 100;
 
@@ -75,7 +77,7 @@ pub(super) fn called(id: Id, what: &str) -> String {
 /// The id of the mailbox beside which a file stands that is called so.
 fn beside(file: &str) -> Option<&str> {
     let (id, what) = file.strip_prefix('~')?.split_once('~')?;
-    let known = [POST, CREDIT, DATA].contains(&what) || data::home_of(what).is_some();
+    let known = [POST, CREDIT, DATA, LOG].contains(&what) || data::home_of(what).is_some();
     (id.len() == 32 && known).then_some(id)
 }
 
@@ -142,7 +144,7 @@ impl Segment {
     /// Takes both names away.
     pub(crate) fn take_sockets(&self) {
         self.take_homes();
-        for what in [POST, CREDIT, DATA] {
+        for what in [POST, CREDIT, DATA, LOG] {
             door::remove(self.domain.path(), &called(self.id(), what));
         }
     }

@@ -4,13 +4,15 @@ use super::contents::Count;
 use super::entry;
 use super::name::Name;
 use super::segment::{Id, Segment};
-use super::{Domain, doorway, failed, sockets};
+use super::{Domain, doorway, failed, log, sockets};
 use crate::error::Error;
 use crate::format::Format;
 use crate::holding::{bare, stat::RegionStat};
+use crate::journal::store::Fsync;
 use crate::os::Errno;
 use crate::queue::{layout, sealed};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What kind of thing a name stands for.
@@ -51,6 +53,8 @@ pub enum Strategy {
     Kernel,
     /// Through memory that each sender shares with the owner alone, and that only one of both can write to.
     Sealed,
+    /// They are in files, and outlive their processes. See [`File`](crate::File).
+    File,
 }
 
 impl fmt::Display for Strategy {
@@ -59,6 +63,7 @@ impl fmt::Display for Strategy {
             Strategy::Shared => "shared",
             Strategy::Kernel => "kernel",
             Strategy::Sealed => "sealed",
+            Strategy::File => "file",
         })
     }
 }
@@ -126,6 +131,8 @@ pub struct Stat {
     pub size: Option<u64>,
     /// Of a region: the rest of what is to be known of one.
     pub region: Option<RegionStat>,
+    /// Of a mailbox that is kept in files: the rest of what is to be known of one.
+    pub log: Option<LogStat>,
     /// How many messages can wait, if that is limited.
     pub capacity: Option<u64>,
     /// How many wait now.
@@ -191,7 +198,13 @@ impl Domain {
     /// ```
     pub fn stat(&self, name: &str) -> Result<Stat, Error> {
         let name = &self.called(name)?[0];
-        let stat = self.look(name)?;
+        let stat = match self.look(name) {
+            // It may be kept in files, and nobody has opened it so far.
+            Err(Error::NoSuchName { .. }) if crate::strategy::file::awake_in(self, name, "stat")? => {
+                self.look(name)?
+            }
+            done => done?,
+        };
         if stat.owner.alive {
             Ok(stat)
         } else {
@@ -234,6 +247,10 @@ impl Domain {
     /// # Ok::<(), tubepost::Error>(())
     /// ```
     pub fn list(&self) -> Result<Vec<Listed>, Error> {
+        for name in log::asleep(self) {
+            // If that can't be, it is told to who opens it.
+            let _ = crate::strategy::file::awake_in(self, &name, "list");
+        }
         Ok(self.list_named()?.into_iter().map(|(_, listed)| listed).collect())
     }
 
@@ -276,6 +293,64 @@ impl Domain {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What there is to know of a mailbox that is kept in [files](crate::File), besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStat {
+    /// Where the files are.
+    pub directory: PathBuf,
+    /// How many there are, and how many bytes of the disk they occupy.
+    pub files: u64,
+    /// As said.
+    pub bytes: u64,
+    /// When messages are brought to the disk.
+    pub fsync: Fsync,
+    /// How many bytes may wait, if that is limited.
+    pub max_bytes: Option<u64>,
+    /// The number of the oldest message that is there.
+    pub first: u64,
+    /// The number of the next message.
+    pub next: u64,
+    /// All messages before this one are known to be on the disk.
+    pub durable: u64,
+    /// Named places of independent readers.
+    pub cursors: Vec<CursorStat>,
+}
+
+/// The place of an independent reader; see [`Cursor`](crate::Cursor).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CursorStat {
+    /// What it is called.
+    pub name: String,
+    /// The number of the message that it reads next.
+    pub next: u64,
+    /// How many messages it has still to read.
+    pub lag: u64,
+}
+
+/// What is known of the log of a mailbox, if it can be read.
+fn log_of(segment: &Segment) -> Option<LogStat> {
+    let log = segment.look_at_log()?;
+    let (_, next) = log.count().ok()?;
+    let files = log.store.files().ok()?;
+    let described = &log.store.described;
+    let places = log.store.places().unwrap_or_default();
+    let cursors =
+        places.into_iter().map(|(name, at)| CursorStat { name, next: at, lag: next.saturating_sub(at) });
+    Some(LogStat {
+        directory: log.store.path.clone(),
+        files: files.len() as u64,
+        bytes: log.store.occupies(),
+        fsync: described.fsync,
+        max_bytes: described.most_bytes,
+        first: files.first().copied().unwrap_or(0),
+        next,
+        durable: segment.header().log.durable.load(Relaxed).min(next),
+        cursors: cursors.collect(),
+    })
 }
 
 fn label_or_text(format: &Format) -> String {
@@ -341,6 +416,7 @@ pub(crate) fn with(segment: &Segment, size: Option<u64>, region: Option<RegionSt
         name: segment.name.to_string(),
         id: segment.id(),
         strategy: match (choice.sealed, choice.kernel) {
+            _ if choice.filed => Strategy::File,
             (true, _) => Strategy::Sealed,
             (false, true) => Strategy::Kernel,
             (false, false) => Strategy::Shared,
@@ -348,6 +424,7 @@ pub(crate) fn with(segment: &Segment, size: Option<u64>, region: Option<RegionSt
         owner: owner(segment),
         size,
         region,
+        log: log_of(segment),
         capacity: segment.geometry.capacity().filter(|_| !is_data),
         depth: count.waiting,
         held: count.held,
@@ -369,6 +446,8 @@ pub(crate) fn with(segment: &Segment, size: Option<u64>, region: Option<RegionSt
             0
         } else if choice.sealed {
             sealed::Shape::of(choice).posted() as u64
+        } else if choice.filed {
+            0 // as much as the disk has
         } else if choice.kernel {
             choice.capacity.saturating_mul(choice.longest())
         } else {

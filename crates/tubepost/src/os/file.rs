@@ -80,6 +80,41 @@ pub(crate) fn read_word(fd: BorrowedFd<'_>, at: u64) -> Result<u64, Errno> {
     }
 }
 
+/// Writes all of it at this place.
+pub(crate) fn write_at(fd: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(fd, bytes, at) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                at += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(())
+}
+
+/// Reads so many bytes from this place, or fails.
+pub(crate) fn read_at(fd: BorrowedFd<'_>, bytes: &mut [u8], at: u64) -> Result<(), Errno> {
+    let mut have = 0;
+    while have < bytes.len() {
+        match rustix::io::pread(fd, &mut bytes[have..], at + have as u64) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(read) => have += read,
+            Err(Errno::INTR) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(())
+}
+
+/// Brings a file, or the names in a directory, to the disk.
+pub(crate) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::fs::fsync(fd)
+}
+
 /// Opens an existing file for reading.
 pub(crate) fn open_to_look_at(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -150,6 +185,11 @@ pub(crate) fn publish(fd: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
     }
 }
 
+/// Makes a symbolic link.
+pub(crate) fn make_link(to: &Path, path: &Path) -> Result<(), Errno> {
+    rustix::fs::symlink(to, path)
+}
+
 pub(crate) fn remove(path: &Path) -> Result<(), Errno> {
     unlink(path)
 }
@@ -175,6 +215,28 @@ pub(crate) fn available(path: &Path) -> u64 {
 pub(crate) fn is_memory(directory: BorrowedFd<'_>) -> bool {
     const TMPFS: i64 = 0x0102_1994;
     rustix::fs::fstatfs(directory).is_ok_and(|fs| fs.f_type == TMPFS)
+}
+
+/// What kind of network file system this is on, if it is on one.
+pub(crate) fn network(path: &Path) -> Option<&'static str> {
+    const KINDS: [(u64, &str); 12] = [
+        (0x6969, "NFS"),
+        (0x517B, "SMB"),
+        (0xFF53_4D42, "CIFS"),
+        (0xFE53_4D42, "SMB2"),
+        (0x0102_1997, "9P"),
+        (0x6573_5546, "FUSE"),
+        (0x00C3_6400, "Ceph"),
+        (0x5346_414F, "AFS"),
+        (0x7375_7245, "Coda"),
+        (0x0BD0_0BD0, "Lustre"),
+        (0x7461_636F, "OCFS2"),
+        (0x0116_1970, "GFS2"),
+    ];
+    // What is not there yet will be where its parent is.
+    let there = path.ancestors().find_map(|path| rustix::fs::statfs(path).ok())?;
+    let kind = there.f_type as u64 & 0xFFFF_FFFF;
+    KINDS.iter().find(|(number, _)| *number == kind).map(|(_, name)| *name)
 }
 
 /// A second, separate description of the same file, if the system has a way to it.

@@ -60,6 +60,16 @@ impl Map {
         .map_err(|errno| if errno == Errno::FAULT { Errno::NOSPC } else { errno })
     }
 
+    /// Brings these bytes to the disk, where the file is on one.
+    pub(crate) fn sync(&self, from: usize, length: usize) -> Result<(), Errno> {
+        assert!(from.is_multiple_of(4096) && from <= self.length && length <= self.length - from);
+        // SAFETY: within our own mapping; nothing is changed.
+        unsafe {
+            let at = self.start.as_ptr().add(from);
+            rustix::mm::msync(at.cast(), length, rustix::mm::MsyncFlags::SYNC)
+        }
+    }
+
     /// Gives the memory of these bytes back to the system; they read as zeros from then on.
     pub(crate) fn give_back(&self, from: usize, length: usize) {
         assert!(from.is_multiple_of(4096) && from <= self.length && length <= self.length - from);

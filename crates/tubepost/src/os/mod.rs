@@ -13,6 +13,7 @@ pub(crate) mod arrivals;
 pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod door;
+pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;

@@ -12,6 +12,7 @@
 //! 0x2C0  calls      how many cells for calls were ever used
 //! 0x300  sockets    of the kernel strategy: what its owner counts
 //! 0x340  region     of a region: how many rows its readers ever had
+//! 0x380  log        of a mailbox that is kept in files: how far things have got there
 //! 0x400  format     text: what the messages are
 //!        claims     capacity × 8 bytes
 //!        takes      capacity × 8 bytes
@@ -65,6 +66,9 @@ const ONE_WAY: u64 = 4;
 const BY_KERNEL: u64 = 8;
 /// `flags`: but by areas that each sender has with the owner; also has [`BY_KERNEL`], for its sockets.
 const SEALED: u64 = 16;
+
+/// `flags`: but are in files.
+const FILED: u64 = 32;
 
 /// `life`: in use.
 pub(crate) const OPEN: u64 = 1;
@@ -199,6 +203,8 @@ pub(crate) struct Choice {
     pub(crate) kernel: bool,
     /// … and they go by areas of their own: see `queue::sealed`.
     pub(crate) sealed: bool,
+    /// They are in files: this memory tells of the mailbox, and who waits there.
+    pub(crate) filed: bool,
     pub(crate) format_length: u64,
     /// The most memory that chunks may have.
     pub(crate) ceiling: u64,
@@ -219,6 +225,7 @@ impl Choice {
             owned,
             kernel: false,
             sealed: false,
+            filed: false,
             format_length,
             ceiling: LEAST_CHUNK,
             answers: 0,
@@ -315,7 +322,7 @@ impl Geometry {
             areas: None,
             total: 0,
         };
-        if choice.kernel || choice.kind.is_data() {
+        if choice.kernel || choice.filed || choice.kind.is_data() {
             geometry.in_line = 0;
             geometry.lay_out_entry();
             return Ok(geometry);
@@ -407,7 +414,12 @@ impl Geometry {
 
     /// How many places there are, where they don't come and go.
     pub(crate) fn places(&self) -> u64 {
-        if self.choice.kernel { 1 } else { self.choice.capacity.max(1) }
+        if self.choice.kernel || self.choice.filed { 1 } else { self.choice.capacity.max(1) }
+    }
+
+    /// Whether something stands beside it that goes with its name.
+    pub(crate) fn has_files(&self) -> bool {
+        self.choice.kernel || self.choice.filed || self.choice.kind.has_files()
     }
 
     /// How many messages can wait, if that is limited.
@@ -424,6 +436,7 @@ impl Geometry {
     pub(crate) fn describe(&self, header: &Header, id: [u64; 2], mode: u32) {
         let choice = &self.choice;
         let kernel = if choice.kernel { BY_KERNEL } else { 0 } | if choice.sealed { SEALED } else { 0 };
+        let kernel = kernel | if choice.filed { FILED } else { 0 };
         let owned = if choice.owned { PROCESS_OWNED } else { 0 };
         let flags = if choice.variable { VARIABLE } else { 0 } | owned | choice.kind.flags() | kernel;
         header.version.store(VERSION, Relaxed);
@@ -464,7 +477,10 @@ impl Geometry {
         let has_sockets = [MAILBOX, LINK].contains(&number) && flags & PROCESS_OWNED != 0;
         let by_kernel = flags & BY_KERNEL == 0 || has_sockets;
         let sealed = flags & SEALED == 0 || number == MAILBOX && flags & BY_KERNEL != 0;
-        let known = flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY | BY_KERNEL | SEALED) == 0 && sealed;
+        let filed = flags & FILED == 0 || number == MAILBOX && flags & (PROCESS_OWNED | BY_KERNEL) == 0;
+        let known = flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY | BY_KERNEL | SEALED | FILED) == 0
+            && sealed
+            && filed;
         let Some(kind) = Kind::of(number, flags).filter(|_| known && by_kernel) else {
             return Err(damaged(format!("it has flags {flags:#x}, which mean nothing here")));
         };
@@ -478,6 +494,7 @@ impl Geometry {
             owned: flags & PROCESS_OWNED != 0,
             kernel: flags & BY_KERNEL != 0,
             sealed: flags & SEALED != 0,
+            filed: flags & FILED != 0,
             format_length: header.format_length.load(Relaxed),
             ceiling: header.ceiling.load(Relaxed),
             answers: header.answers.load(Relaxed),

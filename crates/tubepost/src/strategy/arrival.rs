@@ -24,6 +24,8 @@ pub(crate) enum Hand {
     Shared(InHand),
     /// Its number among those in this owner's hand.
     Kernel(u64),
+    /// Its number in the log, and its mark.
+    Filed(super::file::taken::Held),
 }
 
 /// A message that was taken: it is consumed, kept in hand, or no message at all.

@@ -4,6 +4,7 @@
 
 use super::Refusal;
 use super::arrival::{Hand, With};
+use super::file;
 use super::kernel;
 use super::shared;
 use super::shared::attach::{Opened, Wish};
@@ -18,6 +19,7 @@ use crate::domain::stat::Stat;
 use crate::error::{Closed, Error};
 use crate::queue::calls::Address;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -26,6 +28,7 @@ use std::time::Instant;
 pub(crate) enum Outlet {
     Shared(shared::outlet::Outlet),
     Kernel(kernel::outlet::Outlet),
+    File(Box<file::outlet::Outlet>),
 }
 
 /// A receiver's end.
@@ -37,13 +40,14 @@ pub(crate) enum Outlet {
 pub(crate) enum Inlet {
     Shared(shared::inlet::Inlet),
     Kernel(Box<kernel::inlet::Inlet>),
+    File(Box<file::inlet::Inlet>),
 }
 
 #[cold]
 fn only_shared(what: &'static str) -> Error {
     Error::BadOption {
         what,
-        given: "of a mailbox of the kernel or the sealed strategy".into(),
+        given: "of a mailbox of the kernel, the sealed or the file strategy".into(),
         allowed: "only of the shared strategy; own the mailbox, or set up the link, with that".into(),
     }
 }
@@ -51,7 +55,11 @@ fn only_shared(what: &'static str) -> Error {
 impl Outlet {
     pub(crate) fn open(wish: &Wish<'_>) -> Result<Outlet, Error> {
         match shared::outlet::Outlet::open(wish) {
+            Ok(Opened::Here(outlet)) if outlet.at.segment.geometry.choice.filed => {
+                Ok(Outlet::File(Box::new(file::outlet::Outlet::of(outlet.at, wish.member)?)))
+            }
             Ok(Opened::Here(outlet)) => Ok(Outlet::Shared(outlet)),
+            Err(Error::NoSuchName { .. }) if file::awake(wish)? => Outlet::open(wish),
             Ok(Opened::Elsewhere) => kernel::outlet::Outlet::open(wish).map(Outlet::Kernel),
             // It need not be writable for us.
             Err(denied @ Error::Denied { .. }) => match kernel::outlet::Outlet::open(wish) {
@@ -67,7 +75,7 @@ impl Outlet {
     pub(crate) fn shared(&self, what: &'static str) -> Result<&shared::outlet::Outlet, Error> {
         match self {
             Outlet::Shared(outlet) => Ok(outlet),
-            Outlet::Kernel(_) => Err(only_shared(what)),
+            Outlet::Kernel(_) | Outlet::File(_) => Err(only_shared(what)),
         }
     }
 
@@ -75,7 +83,7 @@ impl Outlet {
     pub(crate) fn kernel(&self) -> &kernel::outlet::Outlet {
         match self {
             Outlet::Kernel(outlet) => outlet,
-            Outlet::Shared(_) => unreachable!("what shares memory has a door"),
+            Outlet::Shared(_) | Outlet::File(_) => unreachable!("what shares memory has a door"),
         }
     }
 
@@ -84,7 +92,7 @@ impl Outlet {
     pub(crate) fn lender(&self) -> &shared::outlet::Outlet {
         match self {
             Outlet::Shared(outlet) => outlet,
-            Outlet::Kernel(_) => unreachable!("only shared memory is lent"),
+            Outlet::Kernel(_) | Outlet::File(_) => unreachable!("only shared memory is lent"),
         }
     }
 
@@ -92,6 +100,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => &outlet.at.segment,
             Outlet::Kernel(outlet) => outlet.segment(),
+            Outlet::File(outlet) => &outlet.at.segment,
         }
     }
 
@@ -100,6 +109,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.try_send(bytes),
             Outlet::Kernel(outlet) => outlet.try_send(bytes),
+            Outlet::File(outlet) => outlet.try_send(bytes),
         }
     }
 
@@ -108,6 +118,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.send(bytes, deadline),
             Outlet::Kernel(outlet) => outlet.send(bytes, deadline),
+            Outlet::File(outlet) => outlet.send(bytes, deadline),
         }
     }
 
@@ -120,9 +131,9 @@ impl Outlet {
     ) -> Result<(), Refusal> {
         match self {
             Outlet::Kernel(outlet) => outlet.send_with(bytes, descriptors, patience),
-            Outlet::Shared(_) => Err(Error::BadOption {
+            Outlet::Shared(_) | Outlet::File(_) => Err(Error::BadOption {
                 what: "descriptors with a message",
-                given: "of a mailbox of the shared strategy".into(),
+                given: "of a mailbox of another strategy".into(),
                 allowed: "only of the kernel strategy; own the mailbox, or set up the link, with that".into(),
             }
             .into()),
@@ -134,6 +145,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.send_collected(bytes, deadline),
             Outlet::Kernel(outlet) => outlet.send_collected(bytes, deadline),
+            Outlet::File(outlet) => outlet.send_collected(bytes, deadline),
         }
     }
 
@@ -146,6 +158,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.send_batch(batch, patience),
             Outlet::Kernel(outlet) => outlet.send_batch(batch, patience),
+            Outlet::File(outlet) => outlet.send_batch(batch, patience),
         }
     }
 
@@ -159,6 +172,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.poll_send(wait, context, bytes),
             Outlet::Kernel(outlet) => outlet.poll_send(wait, context, bytes),
+            Outlet::File(outlet) => outlet.poll_send(wait, context, bytes),
         }
     }
 
@@ -170,6 +184,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.poll_closed(wait, context),
             Outlet::Kernel(outlet) => outlet.poll_closed(wait, context),
+            Outlet::File(outlet) => outlet.poll_closed(wait, context),
         }
     }
 
@@ -177,6 +192,15 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.closed(deadline),
             Outlet::Kernel(outlet) => outlet.closed(deadline),
+            Outlet::File(outlet) => outlet.closed(deadline),
+        }
+    }
+
+    /// Brings to the disk what was sent, where it is kept there.
+    pub(crate) fn flush(&self) -> Result<(), Refusal> {
+        match self {
+            Outlet::File(outlet) => outlet.flush(),
+            Outlet::Shared(_) | Outlet::Kernel(_) => Ok(()),
         }
     }
 
@@ -184,6 +208,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.is_closed(),
             Outlet::Kernel(outlet) => outlet.is_closed(),
+            Outlet::File(outlet) => outlet.is_closed(),
         }
     }
 
@@ -191,6 +216,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.at.length(),
             Outlet::Kernel(outlet) => outlet.length(),
+            Outlet::File(outlet) => outlet.length(),
         }
     }
 
@@ -198,6 +224,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.at.is_full(),
             Outlet::Kernel(outlet) => outlet.is_full(),
+            Outlet::File(outlet) => outlet.is_full(),
         }
     }
 
@@ -209,11 +236,28 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.at.stat(),
             Outlet::Kernel(outlet) => outlet.stat(),
+            Outlet::File(outlet) => outlet.stat(),
         }
     }
 }
 
 impl Inlet {
+    /// Opens a mailbox that the system owns.
+    pub(crate) fn open(
+        wish: &Wish<'_>,
+        rules: impl FnOnce(u64) -> Result<Rules, Error>,
+    ) -> Result<Inlet, Error> {
+        let inlet = match shared::inlet::Inlet::open(wish) {
+            Err(Error::NoSuchName { .. }) if file::awake(wish)? => shared::inlet::Inlet::open(wish)?,
+            done => done?,
+        };
+        let rules = rules(inlet.at.segment.geometry.choice.max_message)?;
+        if inlet.at.segment.geometry.choice.filed {
+            return Ok(Inlet::File(Box::new(file::inlet::Inlet::of(Arc::clone(&inlet.at), rules)?)));
+        }
+        Ok(Inlet::Shared(inlet.obeying(rules)))
+    }
+
     /// Creates a mailbox that this process owns.
     pub(crate) fn own(wish: &Wish<'_>, plan: &Plan<'_>, rules: Rules) -> Result<Inlet, Error> {
         if plan.geometry.choice.kernel {
@@ -226,7 +270,7 @@ impl Inlet {
     pub(crate) fn kernel(&self) -> &kernel::inlet::Inlet {
         match self {
             Inlet::Kernel(inlet) => inlet,
-            Inlet::Shared(_) => unreachable!("what shares memory has a door"),
+            Inlet::Shared(_) | Inlet::File(_) => unreachable!("what shares memory has a door"),
         }
     }
 
@@ -235,7 +279,7 @@ impl Inlet {
     pub(crate) fn shared(&self, what: &'static str) -> Result<&shared::inlet::Inlet, Error> {
         match self {
             Inlet::Shared(inlet) => Ok(inlet),
-            Inlet::Kernel(_) => Err(only_shared(what)),
+            Inlet::Kernel(_) | Inlet::File(_) => Err(only_shared(what)),
         }
     }
 
@@ -243,6 +287,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => &inlet.at.segment,
             Inlet::Kernel(inlet) => inlet.segment(),
+            Inlet::File(inlet) => &inlet.at.segment,
         }
     }
 
@@ -251,6 +296,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.try_recv(with),
             Inlet::Kernel(inlet) => inlet.try_recv(with),
+            Inlet::File(inlet) => inlet.try_recv(with),
         }
     }
 
@@ -259,6 +305,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.recv(deadline, with),
             Inlet::Kernel(inlet) => inlet.recv(deadline, with),
+            Inlet::File(inlet) => inlet.recv(deadline, with),
         }
     }
 
@@ -272,6 +319,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.poll_recv(wait, context, with),
             Inlet::Kernel(inlet) => inlet.poll_recv(wait, context, with),
+            Inlet::File(inlet) => inlet.poll_recv(wait, context, with),
         }
     }
 
@@ -280,6 +328,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.try_recv_batch(into, most),
             Inlet::Kernel(inlet) => inlet.try_recv_batch(into, most),
+            Inlet::File(inlet) => inlet.try_recv_batch(into, most),
         }
     }
 
@@ -293,6 +342,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.recv_batch(deadline, into, most),
             Inlet::Kernel(inlet) => inlet.recv_batch(deadline, into, most),
+            Inlet::File(inlet) => inlet.recv_batch(deadline, into, most),
         }
     }
 
@@ -300,6 +350,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.close(),
             Inlet::Kernel(inlet) => inlet.close(),
+            Inlet::File(inlet) => inlet.close(),
         }
     }
 
@@ -307,6 +358,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.at.length(),
             Inlet::Kernel(inlet) => inlet.length(),
+            Inlet::File(inlet) => inlet.length(),
         }
     }
 
@@ -314,6 +366,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.at.is_full(),
             Inlet::Kernel(inlet) => inlet.is_full(),
+            Inlet::File(inlet) => inlet.is_full(),
         }
     }
 
@@ -325,6 +378,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.at.stat(),
             Inlet::Kernel(inlet) => inlet.stat(),
+            Inlet::File(inlet) => inlet.stat(),
         }
     }
 
@@ -333,6 +387,7 @@ impl Inlet {
         match (self, hand) {
             (Inlet::Shared(inlet), Hand::Shared(hand)) => inlet.accept(hand),
             (Inlet::Kernel(inlet), Hand::Kernel(number)) => inlet.accept(number),
+            (Inlet::File(inlet), Hand::Filed(held)) => inlet.accept(held),
             _ => unreachable!("{ANOTHERS}"),
         }
     }
@@ -341,6 +396,7 @@ impl Inlet {
         match (self, hand) {
             (Inlet::Shared(inlet), Hand::Shared(hand)) => inlet.reject(hand),
             (Inlet::Kernel(inlet), Hand::Kernel(number)) => inlet.reject(number),
+            (Inlet::File(inlet), Hand::Filed(held)) => inlet.reject(held),
             _ => unreachable!("{ANOTHERS}"),
         }
     }
@@ -350,6 +406,7 @@ impl Inlet {
         match (self, hand) {
             (Inlet::Shared(inlet), Hand::Shared(hand)) => inlet.give_back(hand),
             (Inlet::Kernel(inlet), Hand::Kernel(number)) => inlet.give_back(number),
+            (Inlet::File(inlet), Hand::Filed(held)) => inlet.give_back(held),
             _ => unreachable!("{ANOTHERS}"),
         }
     }
@@ -366,6 +423,7 @@ impl Inlet {
         match (self, hand) {
             (Inlet::Shared(inlet), Hand::Shared(hand)) => inlet.sender_of(hand),
             (Inlet::Kernel(inlet), Hand::Kernel(number)) => inlet.sender_of(number),
+            (Inlet::File(inlet), Hand::Filed(held)) => inlet.sender_of(held),
             _ => unreachable!("{ANOTHERS}"),
         }
     }
@@ -403,6 +461,7 @@ impl Inlet {
 pub(crate) enum Collection<'a> {
     Shared(shared::tasks::Collection<'a>),
     Kernel(kernel::collected::Collection),
+    File(file::outlet::Collection<'a>),
 }
 
 impl<'a> Collection<'a> {
@@ -410,6 +469,7 @@ impl<'a> Collection<'a> {
         match outlet {
             Outlet::Shared(outlet) => Collection::Shared(shared::tasks::Collection::by(outlet)),
             Outlet::Kernel(outlet) => Collection::Kernel(kernel::collected::Collection::by(outlet)),
+            Outlet::File(outlet) => Collection::File(file::outlet::Collection::by(outlet)),
         }
     }
 
@@ -417,6 +477,7 @@ impl<'a> Collection<'a> {
         match self {
             Collection::Shared(collection) => collection.poll(context, bytes),
             Collection::Kernel(collection) => collection.poll(context, bytes),
+            Collection::File(collection) => collection.poll(context, bytes),
         }
     }
 }

@@ -65,6 +65,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.at.stop_sending(),
             Outlet::Kernel(outlet) => outlet.stop_sending(),
+            Outlet::File(_) => unreachable!("a link is not kept in files"),
         }
     }
 }
@@ -111,6 +112,7 @@ impl Inlet {
         match self {
             Inlet::Shared(inlet) => inlet.end_if_deserted(),
             Inlet::Kernel(inlet) => inlet.end_if_deserted(),
+            Inlet::File(_) => unreachable!("a link is not kept in files"),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod arrival;
 mod ends;
+pub(crate) mod file;
 pub(crate) mod kernel;
 mod link;
 pub(crate) mod pair;

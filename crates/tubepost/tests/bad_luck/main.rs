@@ -42,6 +42,7 @@ mod crowd;
 mod doors;
 mod each_call;
 mod endless;
+mod filed;
 mod forks;
 mod hearers;
 mod holding;
@@ -84,6 +85,7 @@ fn role() {
         memory::ROLES,
         posts::ROLES,
         quiet::ROLES,
+        filed::ROLES,
         regions::ROLES,
         regions_in_place::ROLES,
         rubbish::ROLES,

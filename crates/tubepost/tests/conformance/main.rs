@@ -8,6 +8,7 @@
 //! | `order` | one order, per sender as sent, every message exactly once |
 //! | `capacity` | exactly n wait, never more, never fewer; `len` and its kin |
 //! | `fixed`, `variable` | every size, alignment and length arrives whole; too long is refused, not cut |
+//! | `files` | what is kept in files outlives processes and restarts; damage is told and passed over |
 //! | `alone` | a link in use is closed: every message is accounted for, whichever of several threads sent it |
 //! | `calls` | the words mean what they mean in crossbeam-channel; the message comes back in the error |
 //! | `envelope` | who sent it, which one it is, what `stat` and `list` say, ids are never used again |
@@ -71,6 +72,7 @@ mod deliveries;
 mod encoded;
 mod envelope;
 mod executors;
+mod files;
 mod fixed;
 mod holding;
 mod in_place;
@@ -117,6 +119,7 @@ fn role() {
         holding::ROLES,
         in_place::ROLES,
         in_place_moved::ROLES,
+        files::ROLES,
         links::ROLES,
         awaited::ROLES,
         bare::ROLES,

@@ -1,6 +1,6 @@
 //! The table: every strategy × capacity × ownership that the suite runs on.
 
-use tubepost::{Mailbox, Message, Options, Receiver, Sender, Strategy};
+use tubepost::{File, Mailbox, Message, Options, Receiver, Sender, Strategy};
 
 use crate::stage::{Cue, Place};
 
@@ -46,6 +46,10 @@ const fn unbounded(owned: Owned, places: u64) -> Row {
     Row { strategy: Strategy::Shared, capacity: Capacity::Unbounded(places), owned }
 }
 
+const fn filed(n: u64) -> Row {
+    Row { strategy: Strategy::File, capacity: Capacity::Bounded(n), owned: Owned::BySystem }
+}
+
 /// 1 is the smallest; 2 and 64 are powers of two; 3 and 7 are not; 1024 is the default. Without a limit: segments of
 /// four places end within every test, those of a thousand only where much is sent.
 pub const ROWS: &[Row] = &[
@@ -73,6 +77,10 @@ pub const ROWS: &[Row] = &[
     sealed(1),
     sealed(7),
     sealed(64),
+    filed(1),
+    filed(7),
+    filed(64),
+    Row { strategy: Strategy::File, capacity: Capacity::Unbounded(0), owned: Owned::BySystem },
 ];
 
 /// Runs a test on every row; a failure is preceded by the row's name.
@@ -232,6 +240,7 @@ impl Row {
         let options = match self.capacity {
             Capacity::Zero => options.bounded(0),
             Capacity::Bounded(n) => options.bounded(n),
+            Capacity::Unbounded(0) => options.unbounded(),
             Capacity::Unbounded(places) => options.unbounded().segments_of(places),
         };
         match self.strategy {
@@ -239,6 +248,9 @@ impl Row {
             Strategy::Kernel => options.strategy(Strategy::Kernel),
             // Room for as many of the longest as there are places.
             Strategy::Sealed => options.strategy(Strategy::Sealed).ceiling(16 << 20),
+            Strategy::File => {
+                options.strategy(File { dir: Some(Place::files_of(domain)), ..File::default() })
+            }
             #[allow(unreachable_patterns)]
             other => panic!("the suite does not know how to ask for {other}"),
         }

@@ -359,7 +359,9 @@ fn who_was_killed_waiting_holds_nobody_up() {
         let mut dead = Child::start("sleeper", &[&place.arg()]);
         let thread = dead.hear().parse().expect("a thread");
         until_asleep(dead.pid(), thread);
-        assert_eq!(place.files().len(), 2, "a mailbox, and what the sleeper is rung by");
+        // A mailbox, what the sleeper is rung by, and where the files are.
+        let files = 2 + usize::from(row.strategy == tubepost::Strategy::File);
+        assert_eq!(place.files().len(), files);
         assert_eq!(place.domain().list().expect("ours").len(), 1, "that is no thing of its own");
         dead.kill();
         let inbox = receive::<u64>(&place, "box");
@@ -372,7 +374,9 @@ fn who_was_killed_waiting_holds_nobody_up() {
         });
         drop((inbox, out));
         place.domain().gc().expect("ours");
-        assert_eq!(place.files(), ["box"], "nothing is left of the dead");
+        let mut files = place.files();
+        files.retain(|file| !file.ends_with("~log")); // where the files are: that stays
+        assert_eq!(files, ["box"], "nothing is left of the dead");
     });
 }
 

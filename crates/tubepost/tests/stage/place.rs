@@ -24,6 +24,14 @@ impl Place {
         PathBuf::from(format!("/dev/shm/tubepost-test-{}-{count}", std::process::id()))
     }
 
+    /// A directory of its own for a mailbox that is kept in files, which goes with the domain.
+    pub fn files_of(domain: &Domain) -> PathBuf {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let mut path = domain.path().as_os_str().to_owned();
+        path.push(format!("-files-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        path.into()
+    }
+
     pub fn domain(&self) -> &Domain {
         &self.domain
     }
@@ -51,6 +59,11 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned() + "-files-";
+        let siblings = self.path.parent().into_iter().flat_map(std::fs::read_dir).flatten().flatten();
+        for sibling in siblings.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name)) {
+            let _ = std::fs::remove_dir_all(sibling.path());
+        }
     }
 }
 

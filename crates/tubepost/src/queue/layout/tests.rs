@@ -20,6 +20,7 @@ fn lay_out(
         owned: true,
         kernel: false,
         sealed: false,
+        filed: false,
         format_length,
         ceiling,
         answers: 0,

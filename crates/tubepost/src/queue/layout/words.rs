@@ -38,6 +38,24 @@ pub(crate) struct Header {
     pub(crate) calls: AtomicU32,
     pub(crate) sockets: Sockets,
     pub(crate) region: RegionWords,
+    pub(crate) log: LogWords,
+}
+
+/// Of a mailbox that is kept in files; see `domain::log`.
+#[repr(C, align(64))]
+pub(crate) struct LogWords {
+    /// How often the log was opened when nobody used it.
+    pub(crate) life: AtomicU64,
+    /// All messages before this one were taken. A hint, moved by `fetch_max` only.
+    pub(crate) taken: AtomicU64,
+    /// … and those before so many bytes of the log.
+    pub(crate) taken_bytes: AtomicU64,
+    /// All messages before this one are on the disk. Moved by `fetch_max` only.
+    pub(crate) durable: AtomicU64,
+    /// 0, or who is bringing them there: a hint.
+    pub(crate) syncing: AtomicU64,
+    /// 0, or the error of a write that failed: nothing can be sent any more.
+    pub(crate) failed: AtomicU64,
 }
 
 /// Of the kernel strategy: what its owner counts, and nobody else writes.
@@ -275,6 +293,8 @@ pub(crate) const READERS: u64 = 1 << 16;
 /// Bytes of one.
 pub(crate) const READER: u64 = size_of::<Reader>() as u64;
 
+/// `role`: a receiver of a mailbox that is kept in files says here for how long it may hold a message at most, in milliseconds.
+pub(crate) const HOLD_SHIFT: u32 = 8;
 /// `role`: a sender, or somebody who cleans up.
 pub(crate) const SENDS: u64 = 0;
 /// `role`: a receiver.
@@ -292,7 +312,8 @@ const _: () = {
     assert!(offset_of!(Header, ceiling) == 0x58 && offset_of!(Header, chunks) == 0x180);
     assert!(offset_of!(Header, tail) == 0x100 && offset_of!(Header, head) == 0x140);
     assert!(offset_of!(Header, answers) == 0x78 && offset_of!(Header, calls) == 0x2C0);
-    assert!(size_of::<Header>() == 0x380 && FORMAT_AT >= 0x380 && offset_of!(Header, sockets) == 0x300);
+    assert!(size_of::<Header>() == 0x3C0 && FORMAT_AT >= 0x3C0 && offset_of!(Header, sockets) == 0x300);
+    assert!(offset_of!(Header, log) == 0x380 && offset_of!(LogWords, failed) == 0x28);
     assert!(offset_of!(Header, region) == 0x340 && READER == 128 && offset_of!(Reader, word) == 8);
     assert!(CALL_CELL == 64 && offset_of!(CallCell, answer) == 32);
     assert!(offset_of!(Header, meeting) == 0x280 && offset_of!(Meeting, offers) == 8);

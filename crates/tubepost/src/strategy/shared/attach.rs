@@ -67,6 +67,10 @@ pub(crate) fn attach(wish: &Wish<'_>, receives: bool) -> Result<Opened<Arc<Attac
         if segment.geometry.choice.kernel {
             return Ok(Opened::Elsewhere);
         }
+        if segment.geometry.choice.filed {
+            // Before: whoever enters may have to put in order what a dead one left there.
+            segment.set_log(crate::domain::log::join(&segment)?);
+        }
         let member = cleanup::enter(&fd, &segment, wish.member, receives)?;
         let at = Attachment::new(segment, member, wish.spin);
         if at.segment.is_retired() {

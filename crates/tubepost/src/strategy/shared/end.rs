@@ -6,7 +6,7 @@
 use super::Attachment;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
-use crate::strategy::{self, kernel};
+use crate::strategy::{self, file, kernel};
 use crate::sync::doors::{MESSAGES, ROOM};
 use crate::sync::wait::Bell;
 use std::os::fd::BorrowedFd;
@@ -21,6 +21,9 @@ pub(crate) enum End<'a> {
     /// Those of the kernel strategy have a descriptor, and nothing else to wait at.
     KernelIn(&'a kernel::inlet::Inlet),
     KernelOut(&'a kernel::outlet::Outlet),
+    FileIn(&'a file::inlet::Inlet),
+    FileOut(&'a file::outlet::Outlet),
+    Cursor(&'a file::cursor::Cursor),
 }
 
 impl<'a> End<'a> {
@@ -28,6 +31,7 @@ impl<'a> End<'a> {
         match inlet {
             strategy::Inlet::Shared(inlet) => End::In(inlet),
             strategy::Inlet::Kernel(inlet) => End::KernelIn(inlet),
+            strategy::Inlet::File(inlet) => End::FileIn(inlet),
         }
     }
 
@@ -35,6 +39,7 @@ impl<'a> End<'a> {
         match outlet {
             strategy::Outlet::Shared(outlet) => End::Out(outlet),
             strategy::Outlet::Kernel(outlet) => End::KernelOut(outlet),
+            strategy::Outlet::File(outlet) => End::FileOut(outlet),
         }
     }
 
@@ -43,6 +48,9 @@ impl<'a> End<'a> {
         match self {
             End::In(inlet) => Some(&inlet.at),
             End::Out(outlet) => Some(&outlet.at),
+            End::FileIn(inlet) => Some(&inlet.at),
+            End::FileOut(outlet) => Some(&outlet.at),
+            End::Cursor(cursor) => Some(&cursor.at),
             End::KernelIn(_) | End::KernelOut(_) => None,
         }
     }
@@ -50,7 +58,7 @@ impl<'a> End<'a> {
     /// A descriptor that is readable when it may be ready; of those that share none.
     pub(crate) fn descriptor(self) -> Option<BorrowedFd<'a>> {
         match self {
-            End::In(_) | End::Out(_) => None,
+            End::In(_) | End::Out(_) | End::FileIn(_) | End::FileOut(_) | End::Cursor(_) => None,
             End::KernelIn(inlet) => Some(inlet.descriptor()),
             End::KernelOut(outlet) => outlet.descriptor().ok(),
         }
@@ -62,8 +70,8 @@ impl<'a> End<'a> {
 
     pub(crate) fn reason(self) -> u32 {
         match self {
-            End::In(_) | End::KernelIn(_) => MESSAGES,
-            End::Out(_) | End::KernelOut(_) => ROOM,
+            End::In(_) | End::KernelIn(_) | End::FileIn(_) | End::Cursor(_) => MESSAGES,
+            End::Out(_) | End::KernelOut(_) | End::FileOut(_) => ROOM,
         }
     }
 
@@ -71,6 +79,9 @@ impl<'a> End<'a> {
         match self {
             End::In(inlet) => Some(inlet.at.segment.messages()),
             End::Out(outlet) => Some(outlet.at.segment.room()),
+            End::FileIn(inlet) => Some(inlet.at.segment.messages()),
+            End::FileOut(outlet) => Some(outlet.at.segment.room()),
+            End::Cursor(cursor) => Some(cursor.at.segment.messages()),
             End::KernelIn(_) | End::KernelOut(_) => None,
         }
     }
@@ -82,6 +93,9 @@ impl<'a> End<'a> {
             End::Out(outlet) => !outlet.at.segment.is_ours() || outlet.may_send(),
             End::KernelIn(inlet) => inlet.may_take(),
             End::KernelOut(outlet) => outlet.may_send(),
+            End::FileIn(inlet) => !inlet.at.segment.is_ours() || inlet.may_take(),
+            End::FileOut(outlet) => !outlet.at.segment.is_ours() || outlet.may_send(),
+            End::Cursor(cursor) => !cursor.at.segment.is_ours() || cursor.may_take(),
         }
     }
 
@@ -92,6 +106,9 @@ impl<'a> End<'a> {
             End::Out(outlet) => outlet.look_before_waiting().ok(),
             End::KernelIn(inlet) => inlet.look_before_waiting().ok(),
             End::KernelOut(outlet) => outlet.look_before_waiting().ok(),
+            End::FileIn(inlet) => inlet.look_before_waiting().ok(),
+            End::FileOut(outlet) => outlet.look_before_waiting().ok(),
+            End::Cursor(cursor) => cursor.look_before_waiting().ok(),
         }
     }
 

@@ -32,6 +32,7 @@ mod alone;
 pub(crate) mod attach;
 pub(crate) mod batch;
 pub(crate) mod calls;
+mod closing;
 pub(crate) mod collected;
 pub(crate) mod door;
 pub(crate) mod end;
@@ -176,7 +177,7 @@ impl Attachment {
     }
 
     /// The wait was over before it came to sleeping.
-    fn spun_well(&self) {
+    pub(crate) fn spun_well(&self) {
         if self.vain.load(Relaxed) != 0 {
             self.vain.store(0, Relaxed);
         }
@@ -204,18 +205,29 @@ impl Attachment {
     }
 
     /// Has this process watch the other receivers, whose messages would come back here.
-    fn watch_receivers(self: &Arc<Self>) {
+    pub(crate) fn watch_receivers(self: &Arc<Self>) {
         let used = self.segment.header().tail.rows.load(Acquire).min(ROWS);
         let mut left = WATCHED;
         for member in u64::from(OWNER) + 1..used {
             let member = member as Member;
             let Ok(row) = self.segment.rows.get(member) else { return };
-            let other = member != self.member && row.role.load(Relaxed) == RECEIVES;
+            let other = member != self.member && row.role.load(Relaxed) & RECEIVES != 0;
             if other && member::is_active(row) && left > 0 {
                 left -= 1;
                 self.watch(member);
             }
         }
+    }
+
+    /// What this handle met of sleepers.
+    #[inline]
+    pub(crate) fn quiet(&self) -> &Quiet {
+        &self.quiet
+    }
+
+    /// Whether somebody died of whom that can't be confirmed yet.
+    pub(crate) fn grieves(&self) -> bool {
+        self.grief.load(Acquire) > 0
     }
 
     /// How long a sleep may be: short while a death is being confirmed.
@@ -229,12 +241,12 @@ impl Attachment {
     }
 
     /// As [`look_for_owner`](Self::look_for_owner), for one that waits for what was sent.
-    fn look_for_end(self: &Arc<Self>) -> Result<Duration, Refusal> {
+    pub(crate) fn look_for_end(self: &Arc<Self>) -> Result<Duration, Refusal> {
         if self.segment.is_closed() { Err(closed(&self.segment)) } else { self.look_for_owner() }
     }
 
     /// What a sender does before it sleeps: is there still somebody to wait for?
-    fn look_for_owner(self: &Arc<Self>) -> Result<Duration, Refusal> {
+    pub(crate) fn look_for_owner(self: &Arc<Self>) -> Result<Duration, Refusal> {
         let now = clock::coarse();
         let since = now.wrapping_sub(self.looked.load(Relaxed));
         if self.grief.load(Acquire) > 0 || since >= SLICE.as_nanos() as u64 {
@@ -254,7 +266,7 @@ impl Attachment {
     }
 
     /// Looked at before a sleep, once a second: can anybody still find it?
-    fn lost_its_name(&self) -> bool {
+    pub(crate) fn lost_its_name(&self) -> bool {
         let now = clock::coarse();
         if now.wrapping_sub(self.looked.load(Relaxed)) < SLICE.as_nanos() as u64 {
             return false;

@@ -2,7 +2,6 @@
 
 use super::attach::{Opened, Wish, attach};
 use super::{A_WHILE, Attachment, Pace, Stuck, back_off, closed, too_long};
-use crate::domain::cleanup;
 use crate::error::{Closed, Error};
 use crate::queue::about;
 use crate::queue::chunks::{Chunk, Use};
@@ -362,34 +361,10 @@ impl Outlet {
 
     /// Waits until the mailbox is closed, at most until the deadline.
     pub(crate) fn closed(&self, deadline: Option<Instant>) -> Result<Closed, Refusal> {
-        let at = &self.at;
-        if !at.segment.is_ours() {
-            return Err(not_ours(&at.segment));
-        }
-        let done = at.segment.end().wait(
-            deadline,
-            || at.segment.is_closed().then(|| Ok(cleanup::finish(&at.segment))),
-            || match at.look_for_owner() {
-                Err(Refusal::Closed(closed)) => Err(Ok(closed)),
-                Err(other) => Err(Err(other)),
-                Ok(patience) => Ok(patience),
-            },
-        );
-        done.unwrap_or(Err(Refusal::Waiting))
+        self.at.until_closed(deadline)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        let at = &self.at;
-        if !at.segment.is_ours() {
-            return at.segment.is_disowned();
-        }
-        if at.segment.is_closed() {
-            return true;
-        }
-        let gone = at.segment.is_over();
-        if gone {
-            at.buried(); // so that every later call says the same
-        }
-        gone
+        self.at.is_closed()
     }
 }

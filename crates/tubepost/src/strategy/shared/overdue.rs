@@ -10,7 +10,7 @@ use crate::queue::chunks::{Ticket, Word};
 use crate::queue::fencing::{self, Terms};
 use crate::sync::wait::SLICE;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::Acquire;
 use std::time::{Duration, Instant};
 
 /// A message in another's hand.
@@ -30,10 +30,8 @@ const RETRY: Duration = Duration::from_millis(100);
 impl Inlet {
     /// Lets all know how long this receiver holds a message at most.
     pub(super) fn promise(&self) {
-        let longest = self.rules.longest_hold;
-        if longest > 0 {
-            let shorter = |known: u64| (known == 0 || known > longest).then_some(longest);
-            let _ = self.at.segment.header().shortest_hold.fetch_update(AcqRel, Acquire, shorter);
+        if self.rules.longest_hold > 0 {
+            self.at.segment.promise(self.rules.longest_hold);
         }
     }
 

@@ -6,7 +6,6 @@ use super::inlet::Inlet;
 use super::loaned::Lease;
 use super::outlet::Outlet;
 use super::pending::Wait;
-use crate::domain::cleanup;
 use crate::error::{Closed, Error};
 use crate::queue::slots::Place;
 use crate::strategy::{Refusal, With, not_ours};
@@ -167,16 +166,7 @@ impl Outlet {
         wait: &mut Wait,
         context: &mut Context<'_>,
     ) -> Poll<Result<Closed, Refusal>> {
-        let at = &self.at;
-        if !at.segment.is_ours() {
-            return Poll::Ready(Err(not_ours(&at.segment)));
-        }
-        let over = || at.segment.is_closed().then(|| Ok(cleanup::finish(&at.segment)));
-        if let Some(closed) = over() {
-            wait.leave();
-            return Poll::Ready(closed);
-        }
-        wait.poll(at, context, over, || at.look_for_owner().map_err(Err), failed)
+        self.at.poll_until_closed(wait, context)
     }
 }
 

@@ -1,0 +1,235 @@
+//! Putting a log in order that nobody uses, before it is used again.
+//!
+//! ```text
+//! begin where it is known to be on the disk, or at the last file if nothing is
+//! walk over the records: whole ones stay; claimed ones are nobody's, and become SKIPPED
+//! where a record is not whole, or nothing is, and a whole one comes later:
+//!     what is between holds no message, and becomes SKIPPED, one for each number that is missing
+//! behind the last whole one: all zeros, and no marks
+//! places beyond the end are set back
+//! sync, before anybody appends
+//! ```
+//!
+//! How long that takes depends on what was not known to be durable, and on the length of one file.
+//!
+//! **What if it dies here?** It has the log alone until it is done, and everything is done again by the next.
+
+use super::file::LogFile;
+use super::records::Found;
+use super::store::{Fsync, Store};
+use super::words::{Control, Mark, Says, Spot};
+use crate::error::Error;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// What was found when a log was put in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// The number of the next message.
+    pub next: u64,
+    /// Bytes behind the last whole message that were no messages, and are gone.
+    pub cut: u64,
+    /// Messages that were claimed and never finished: their senders died.
+    pub unfinished: u64,
+    /// Numbers of messages that are damaged, or missing: from … to …, both included.
+    pub damaged: Vec<(u64, u64)>,
+}
+
+impl Recovered {
+    fn damage(&mut self, from: u64, to: u64) {
+        match self.damaged.last_mut() {
+            Some((_, last)) if *last + 1 == from => *last = to,
+            _ => self.damaged.push((from, to)),
+        }
+    }
+
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.cut == 0 && self.unfinished == 0 && self.damaged.is_empty()
+    }
+}
+
+impl std::fmt::Display for Recovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the log goes on at message {}", self.next)?;
+        if self.cut > 0 {
+            write!(f, "; {} bytes behind the last whole one were no message and are cut off", self.cut)?;
+        }
+        if self.unfinished > 0 {
+            write!(f, "; {} were never finished by their senders", self.unfinished)?;
+        }
+        for (from, to) in &self.damaged {
+            match from == to {
+                true => write!(f, "; message {from} is damaged")?,
+                false => write!(f, "; messages {from} to {to} are damaged")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts a log in order. The caller has it alone. `wholly`: from its beginning on.
+pub(crate) fn put_in_order(store: &Store, wholly: bool) -> Result<Recovered, Error> {
+    let mut report = Recovered::default();
+    let mut files = store.files()?;
+    // The last ones may never have come to the disk as wholes.
+    while let Some(last) = files.last().copied() {
+        match store.file(last) {
+            Err(Error::Damaged { .. }) => {
+                report.damaged.push((last, last));
+                set_aside(store, last)?;
+                files.pop();
+            }
+            Err(other) => return Err(other),
+            Ok(_) => break,
+        }
+    }
+    let begins =
+        if wholly { (!files.is_empty()).then(|| (0, Spot::default())) } else { begin(store, &files)? };
+    let Some((at, from)) = begins else {
+        store.clamp_places(0)?;
+        return Ok(report);
+    };
+    for (step, first) in files[at..].iter().enumerate() {
+        let next = files.get(at + step + 1).copied();
+        let file = match store.file(*first) {
+            Ok(Some(file)) => file,
+            Err(Error::Damaged { .. }) if wholly => {
+                report.damaged.push((*first, next.map_or(*first, |next| next - 1)));
+                set_aside(store, *first)?;
+                continue;
+            }
+            Err(other) => return Err(other),
+            Ok(None) => continue,
+        };
+        let end = walk(&file, if step == 0 { from } else { Spot::default() }, next, &mut report);
+        report.next = file.number(end);
+        file.hints().tail.store(end.bits(), Relaxed);
+        clamp(&file, end);
+        sync(store, &file)?;
+    }
+    if is_durable(store) {
+        store.sync_names()?;
+    }
+    store.clamp_places(report.next)?;
+    Ok(report)
+}
+
+fn is_durable(store: &Store) -> bool {
+    store.described.fsync != Fsync::Never
+}
+
+fn sync(store: &Store, file: &LogFile) -> Result<(), Error> {
+    if file.is_lost() {
+        return Err(file.lost());
+    }
+    if is_durable(store) {
+        file.sync_all().map_err(|errno| super::trouble("to sync", &file.path, errno))?;
+    }
+    Ok(())
+}
+
+/// Which file to begin with, and where in it. Nothing: there is none.
+fn begin(store: &Store, files: &[u64]) -> Result<Option<(usize, Spot)>, Error> {
+    let Some(last) = files.len().checked_sub(1) else { return Ok(None) };
+    if !is_durable(store) {
+        return Ok(Some((last, Spot::default())));
+    }
+    for at in (0..files.len()).rev() {
+        let Some(file) = store.file(files[at])? else { continue };
+        let durable = Spot::of(file.hints().durable.load(Acquire));
+        if durable != Spot::default() {
+            let known = matches!(file.says(durable), Says::Rubbish) || durable.units > file.units;
+            return Ok(Some((at, if known { Spot::default() } else { durable })));
+        }
+    }
+    Ok(Some((0, Spot::default())))
+}
+
+/// Walks to the end of the records of a file, behind which the next one begins, if there is one. Says where that is.
+fn walk(file: &LogFile, from: Spot, next_file: Option<u64>, report: &mut Recovered) -> Spot {
+    let mut spot = from;
+    loop {
+        match file.look(spot) {
+            Found::Message(_, units) | Found::Skipped(units) => spot = spot.after(units),
+            Found::Claimed => {
+                let next = file.step(spot).unwrap_or(spot.after(1));
+                file.skip(spot, |_| true);
+                report.unfinished += 1;
+                spot = next;
+            }
+            // Nobody appends there again.
+            Found::End => {
+                if let Some(next) = next_file.filter(|next| *next > file.number(spot)) {
+                    report.damage(file.number(spot), next - 1); // a file is missing
+                }
+                return spot;
+            }
+            // It says how long it is.
+            Found::Damaged => {
+                let next = file.step(spot).unwrap_or(spot.after(1));
+                report.damage(file.number(spot), file.number(spot));
+                bridge(file, spot, next);
+                spot = next;
+            }
+            Found::Rubbish | Found::Nothing | Found::Closed => match (file.resume(spot), next_file) {
+                (Some(next), _) => {
+                    report.damage(file.number(spot), file.number(next) - 1);
+                    bridge(file, spot, next);
+                    spot = next;
+                }
+                (None, Some(next)) => {
+                    if file.number(spot) < next {
+                        report.damage(file.number(spot), next - 1);
+                    }
+                    report.cut += file.wipe(spot);
+                    if let Some(word) = file.control(spot.units) {
+                        word.store(Control::end(file.number(spot)).bits(), Relaxed);
+                    }
+                    return spot;
+                }
+                (None, None) => {
+                    report.cut += file.wipe(spot);
+                    return spot;
+                }
+            },
+        }
+    }
+}
+
+/// Makes what is between two places records without a message, one for each number.
+fn bridge(file: &LogFile, from: Spot, to: Spot) {
+    let mut spot = from;
+    while spot.index < to.index {
+        let units = if spot.index + 1 == to.index { u64::from(to.units - spot.units) } else { 1 };
+        if let Some(word) = file.control(spot.units) {
+            word.store(Control::skipped(units, file.number(spot)).bits(), Relaxed);
+        }
+        if let Some(mark) = file.mark(spot.index).filter(|_| !file.mark_at(spot.index).is_done()) {
+            mark.store(Mark::PASSED.bits(), Relaxed);
+        }
+        spot = spot.after(units);
+    }
+}
+
+/// No hint says more than there is.
+fn clamp(file: &LogFile, end: Spot) {
+    let hints = file.hints();
+    for hint in [&hints.taken, &hints.durable] {
+        if Spot::of(hint.load(Acquire)) > end {
+            hint.store(0, Relaxed);
+        }
+    }
+    if hints.done.load(Acquire) > u64::from(end.index) {
+        hints.done.store(0, Relaxed);
+    }
+}
+
+/// A file of which not even the header is readable gets another name, for who wants to look at it.
+fn set_aside(store: &Store, first: u64) -> Result<(), Error> {
+    let name = super::file::called(first);
+    let (from, to) = (store.reach(&name), store.reach(&format!("{name}.damaged")));
+    rustix::fs::rename(&from, &to)
+        .map_err(|errno| super::trouble("to set aside a file of", &store.path, errno))
+}
