@@ -1,5 +1,6 @@
 //! The command line: every verb and flag, defined once. Help, completions and man pages come from here.
 
+pub mod files;
 pub mod region;
 
 use std::ffi::OsString;
@@ -166,12 +167,13 @@ Examples:
   tubepost create jobs --if-missing               in a script that may run more than once
   tubepost create jobs --mode 620 --group staff   the group may send, only you receive
   tubepost create pictures --capacity 100 --max-message 64MiB
+  tubepost create orders --strategy file --fsync each   outlives the machine's running, and the loss of power
 
 The mode is as for files, for owner, group and others: r (4) is to receive, w (2) to send. Other
 users need a domain that lets them in: chgrp GROUP DIR; chmod 3770 DIR; tubepost --domain DIR …
 
 It stays when everybody who uses it has ended, messages included, until `tubepost rm` removes it
-or the machine restarts.")]
+or the machine restarts; in files, also then.")]
     Create(Create),
 
     /// Shared data with readers, writers and leases: create, write, read, watch, hold
@@ -189,6 +191,17 @@ region for longer than its lease while another waits has changed nothing. `tubep
 shows who reads and writes, `tubepost rm board` removes it."
     )]
     Region(region::Region),
+
+    /// Look at the messages of a mailbox that is kept in files, and repair them: verify, dump, repair
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  tubepost journal verify orders && echo all is well
+  tubepost journal dump orders --from 1200 | cut -f5
+  tubepost journal repair orders                     when nobody uses it"
+    )]
+    Journal(files::Journal),
 
     /// Remove a mailbox, with the messages that wait in it, a region, or what a dead process left
     #[command(after_help = "\
@@ -361,6 +374,13 @@ pub struct Recv {
     /// the queue
     #[arg(long)]
     pub ack: bool,
+    /// Read by an independent place of this name, in a mailbox that is kept in files: every message, whoever else receives
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["own", "ack"])]
+    pub cursor: Option<String>,
+    /// Where the cursor begins: at the start, the end, a message's number, a time (2026-11-22T10:00:00Z), or so long ago (5m)
+    /// [default: where it was, or the start]
+    #[arg(long, value_name = "start|end|SEQ|TIME", value_parser = files::from, requires = "cursor")]
+    pub from: Option<tubepost::From>,
     /// End after so many messages
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -520,6 +540,8 @@ pub struct Create {
     /// If something has this name already, leave it as it is, and all is well
     #[arg(long)]
     pub if_missing: bool,
+    #[command(flatten)]
+    pub in_files: files::InFiles,
 }
 
 /// How messages travel.

@@ -1,9 +1,10 @@
 //! `tubepost create`: a mailbox that the system owns.
 
 use nix::unistd::Group;
-use tubepost::{Domain, Error, Mailbox};
+use tubepost::{Domain, Error, File, Mailbox, Retain};
 
 use crate::cli::Create;
+use crate::cli::files::{InFiles, Kept, Retained};
 use crate::exit::{Failure, complain};
 
 pub fn run(domain: &Domain, args: &Create) -> Result<(), Failure> {
@@ -26,7 +27,12 @@ pub fn run(domain: &Domain, args: &Create) -> Result<(), Failure> {
     if let Some(text) = &args.group {
         options = options.group(group(text)?);
     }
-    made(options.create(&args.name), args.if_missing, args.group.as_deref())
+    if let Some(file) = file(&args.in_files)? {
+        options = options.strategy(file);
+    }
+    let created = options.create(&args.name);
+    tell_recovered(domain, &args.name);
+    made(created, args.if_missing, args.group.as_deref())
 }
 
 /// What was to be made, of this group, or to be there already.
@@ -40,6 +46,36 @@ pub fn made<T>(made: Result<T, Error>, if_missing: bool, group: Option<&str>) ->
         }
         Err(error) => Err(not_made(error, group)),
         Ok(_) => Ok(()),
+    }
+}
+
+/// What is chosen of one that is kept in files. Nothing: it is not.
+fn file(args: &InFiles) -> Result<Option<File>, Failure> {
+    let InFiles { strategy, dir, fsync, retain, max_bytes } = args;
+    let chosen = dir.is_some() || fsync.is_some() || !retain.is_empty() || max_bytes.is_some();
+    if *strategy != Some(Kept::File) {
+        return match chosen {
+            true => Err(Failure::usage("--dir, --fsync, --retain and --max-bytes are for --strategy file")),
+            false => Ok(None),
+        };
+    }
+    let mut kept = Retain::default();
+    for one in retain {
+        match one {
+            Retained::Messages(number) => kept.messages = Some(*number),
+            Retained::Bytes(bytes) => kept.bytes = Some(*bytes),
+            Retained::Age(age) => kept.age = Some(*age),
+            Retained::Cursors => {}
+        }
+    }
+    let retain = (!retain.is_empty()).then_some(kept);
+    Ok(Some(File { dir: dir.clone(), fsync: *fsync, retain, max_bytes: *max_bytes }))
+}
+
+/// Says what was found when this process put in order what is kept in files.
+pub fn tell_recovered(domain: &Domain, name: &str) {
+    if let Ok(Some(found)) = domain.recovered(name) {
+        complain(format_args!("{name}: {found}"));
     }
 }
 

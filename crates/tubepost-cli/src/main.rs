@@ -12,6 +12,7 @@ mod ending;
 mod exit;
 mod inbox;
 mod job;
+mod journal;
 mod label;
 mod letter;
 mod lines;
@@ -66,6 +67,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Tell(args) => tell::run(&domain()?, args),
         Verb::Create(args) => create::run(&domain()?, args),
         Verb::Region(verb) => region::run(&domain()?, verb),
+        Verb::Journal(verb) => journal::run(&domain()?, verb),
         Verb::Rm { name, force } => rm::run(&domain()?, name, *force),
         Verb::Ls { json } => show::ls(&domain()?, *json),
         Verb::Stat { name, json } => show::stat(&domain()?, name, *json),

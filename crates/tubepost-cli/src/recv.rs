@@ -8,12 +8,12 @@ use std::io::{BufWriter, Write};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tubepost::{Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use tubepost::{Cursor, Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Recv;
 use crate::create;
 use crate::ending::{Ending, Reason};
-use crate::exit::Failure;
+use crate::exit::{Failure, complain};
 use crate::label;
 use crate::letter::Letter;
 use crate::output::{self, Patient};
@@ -38,14 +38,18 @@ impl State {
 
 pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
     let ending = Ending::install()?;
-    let receiver = Arc::new(if args.own { own(domain, args)? } else { open(domain, args)? });
+    let receiver = Arc::new(match &args.cursor {
+        Some(cursor) => Source::Cursor(read(domain, args, cursor)?),
+        None if args.own => Source::Queue(own(domain, args)?),
+        None => Source::Queue(open(domain, args)?),
+    });
     let state = Arc::new(State::default());
     ending.watch(true, close_when_told(Arc::downgrade(&receiver), state.clone()));
 
     let mut out = output::buffered()?;
     let outcome = receive_all(&receiver, args, &state, &mut out);
     let flushed = out.flush();
-    let _ = receiver.close();
+    receiver.close();
     drop(receiver);
     if let Some(&reason) = state.told.get() {
         return Err(Failure::quiet(Reason::code(reason)));
@@ -57,7 +61,7 @@ pub fn run(domain: &Domain, args: &Recv) -> Result<(), Failure> {
 fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     let mut options = Mailbox::<[u8]>::options().domain(domain);
     if let Some(strategy) = args.strategy {
-        options = options.strategy(strategy.into());
+        options = options.strategy(tubepost::Strategy::from(strategy));
     }
     if let Some(capacity) = args.capacity {
         options = capacity.of(options);
@@ -86,6 +90,7 @@ fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
 
 fn open(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
     let label = label::of(domain, &args.name, args.format.as_deref())?;
+    create::tell_recovered(domain, &args.name);
     Ok(Receiver::<[u8]>::options().domain(domain).format(label).open(&args.name)?)
 }
 
@@ -95,7 +100,7 @@ fn open(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
 /// message goes back, and the process ends without it.
 ///
 /// The receiver is not kept alive by this: it leaves the mailbox in good order when the command is done.
-fn close_when_told(receiver: Weak<Receiver<[u8]>>, state: Arc<State>) -> impl FnOnce(Reason) + Send {
+fn close_when_told(receiver: Weak<Source>, state: Arc<State>) -> impl FnOnce(Reason) + Send {
     move |reason| {
         let _ = state.told.set(reason);
         std::thread::spawn(move || {
@@ -108,13 +113,13 @@ fn close_when_told(receiver: Weak<Receiver<[u8]>>, state: Arc<State>) -> impl Fn
         }
         drop(state.in_hand().take()); // it was not written: another one gets it
         if let Some(receiver) = receiver.upgrade() {
-            let _ = receiver.close();
+            receiver.close();
         }
     }
 }
 
 fn receive_all(
-    receiver: &Receiver<[u8]>,
+    receiver: &Source,
     args: &Recv,
     state: &State,
     out: &mut BufWriter<Patient>,
@@ -129,7 +134,14 @@ fn receive_all(
                 if args.no_wait && args.count.is_none() && received > 0 {
                     return Ok(());
                 }
-                wait(receiver, args)?
+                match wait(receiver, args)? {
+                    Some(letter) => letter,
+                    None => continue,
+                }
+            }
+            Err(TryRecvError::Failed(damage @ Error::DamagedMessages { .. })) => {
+                complain(damage);
+                continue;
             }
             Err(e) => return Err(e.into()),
         };
@@ -160,22 +172,68 @@ fn pass_on_in_hand(
     letter.map_or(Ok(()), Letter::accept)
 }
 
-fn at_once(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Letter, TryRecvError> {
-    if args.ack {
-        receiver.try_take().map(Letter::InHand)
-    } else {
-        receiver.try_recv_envelope().map(Letter::Received)
+/// Opens an independent reader.
+fn read(domain: &Domain, args: &Recv, cursor: &str) -> Result<Cursor<[u8]>, Failure> {
+    let label = label::of(domain, &args.name, args.format.as_deref())?;
+    create::tell_recovered(domain, &args.name);
+    let mut options = Cursor::<[u8]>::options().domain(domain).format(label);
+    if let Some(from) = args.from {
+        options = options.from(from);
+    }
+    Ok(options.open(&args.name, cursor)?)
+}
+
+/// Where messages come from.
+enum Source {
+    Queue(Receiver<[u8]>),
+    Cursor(Cursor<[u8]>),
+}
+
+impl Source {
+    fn close(&self) {
+        match self {
+            Self::Queue(receiver) => drop(receiver.close()),
+            Self::Cursor(cursor) => cursor.close(),
+        }
     }
 }
 
-fn wait(receiver: &Receiver<[u8]>, args: &Recv) -> Result<Letter, Failure> {
-    let limited = RecvTimeoutError::into;
-    let unlimited = RecvError::into;
-    match (args.timeout, args.ack) {
-        _ if args.no_wait => Err(TryRecvError::Empty.into()),
-        (Some(time), true) => receiver.take_timeout(time).map(Letter::InHand).map_err(limited),
-        (Some(time), _) => receiver.recv_envelope_timeout(time).map(Letter::Received).map_err(limited),
-        (None, true) => receiver.take().map(Letter::InHand).map_err(unlimited),
-        (None, _) => receiver.recv_envelope().map(Letter::Received).map_err(unlimited),
+fn at_once(source: &Source, args: &Recv) -> Result<Letter, TryRecvError> {
+    match source {
+        Source::Queue(receiver) if args.ack => receiver.try_take().map(Letter::InHand),
+        Source::Queue(receiver) => receiver.try_recv_envelope().map(Letter::Received),
+        Source::Cursor(cursor) => cursor.try_recv_envelope().map(Letter::Received),
+    }
+}
+
+/// Nothing: there is damage, of which it was told.
+fn wait(source: &Source, args: &Recv) -> Result<Option<Letter>, Failure> {
+    if args.no_wait {
+        return Err(TryRecvError::Empty.into());
+    }
+    let done = match (source, args.timeout, args.ack) {
+        (Source::Queue(receiver), Some(time), true) => receiver.take_timeout(time).map(Letter::InHand),
+        (Source::Queue(receiver), Some(time), _) => {
+            receiver.recv_envelope_timeout(time).map(Letter::Received)
+        }
+        (Source::Queue(receiver), None, true) => receiver.take().map(Letter::InHand).map_err(never),
+        (Source::Queue(receiver), None, _) => receiver.recv_envelope().map(Letter::Received).map_err(never),
+        (Source::Cursor(cursor), Some(time), _) => cursor.recv_envelope_timeout(time).map(Letter::Received),
+        (Source::Cursor(cursor), None, _) => cursor.recv_envelope().map(Letter::Received).map_err(never),
+    };
+    match done {
+        Err(RecvTimeoutError::Failed(damage @ Error::DamagedMessages { .. })) => {
+            complain(damage);
+            Ok(None)
+        }
+        done => Ok(Some(done?)),
+    }
+}
+
+/// Without a limit there is nothing else.
+fn never(error: RecvError) -> RecvTimeoutError {
+    match error {
+        RecvError::Closed(closed) => RecvTimeoutError::Closed(closed),
+        RecvError::Failed(error) => RecvTimeoutError::Failed(error),
     }
 }

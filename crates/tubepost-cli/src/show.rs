@@ -1,6 +1,7 @@
 //! `tubepost ls`, `stat` and `gc`: what exists, shown to people and to programs.
 
 pub mod data;
+mod files;
 
 use std::fmt::Write;
 
@@ -57,6 +58,9 @@ struct Mailbox<'a> {
     chunk_bytes: u64,
     chunk_waste: u64,
     ceiling: u64,
+    /// Of a mailbox that is kept in files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<files::Log<'a>>,
 }
 
 #[derive(Serialize)]
@@ -95,6 +99,7 @@ impl<'a> Mailbox<'a> {
             chunk_bytes: stat.chunk_bytes,
             chunk_waste: stat.chunk_waste,
             ceiling: stat.ceiling,
+            log: stat.log.as_ref().map(files::Log::new),
         }
     }
 }
@@ -174,6 +179,11 @@ fn lines(stat: &Stat) -> Vec<(&'static str, String)> {
     if let Some(answer) = &stat.answer {
         let answer = if answer.is_empty() { "-".to_string() } else { printable(answer) };
         lines.insert(4, ("answers", format!("format {answer}")));
+    }
+    if let Some(log) = &stat.log {
+        lines.retain(|(what, _)| *what != "large");
+        files::add(&mut lines, log);
+        return lines;
     }
     // A process has its links' connections.
     if stat.strategy != Strategy::Shared || stat.kind == Kind::Process {
@@ -273,6 +283,7 @@ fn by(strategy: Strategy) -> String {
         Strategy::Shared => "shared memory".into(),
         Strategy::Kernel => "copied by the kernel".into(),
         Strategy::Sealed => "sealed memory with each sender".into(),
+        Strategy::File => "kept in files".into(),
         other => other.to_string(),
     }
 }

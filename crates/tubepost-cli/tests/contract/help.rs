@@ -5,7 +5,10 @@ use crate::scene::{Running, Scene, bare};
 /// What `region` has.
 const OF_REGION: [&str; 6] = ["create", "write", "read", "watch", "repair", "hold"];
 
-const VERBS: [&str; 18] = [
+/// What `journal` has.
+const OF_JOURNAL: [&str; 3] = ["verify", "dump", "repair"];
+
+const VERBS: [&str; 19] = [
     "demo",
     "send",
     "recv",
@@ -14,6 +17,7 @@ const VERBS: [&str; 18] = [
     "run",
     "link",
     "inbox",
+    "journal",
     "tell",
     "create",
     "region",
@@ -75,6 +79,7 @@ fn there_is_a_man_page_for_each_verb() {
     pages.sort_unstable();
     let mut expected: Vec<_> = VERBS.iter().map(|verb| format!("tubepost-{verb}.1")).collect();
     expected.extend(OF_REGION.iter().map(|verb| format!("tubepost-region-{verb}.1")));
+    expected.extend(OF_JOURNAL.iter().map(|verb| format!("tubepost-journal-{verb}.1")));
     expected.push("tubepost.1".to_string());
     expected.sort_unstable();
     assert_eq!(pages, expected);

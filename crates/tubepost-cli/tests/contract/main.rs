@@ -6,6 +6,7 @@ mod calling;
 mod created;
 mod demo;
 mod ends;
+mod files;
 mod help;
 mod linked;
 mod places;
