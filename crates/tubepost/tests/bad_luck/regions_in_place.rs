@@ -135,6 +135,8 @@ fn file(place: &Place, is: impl Fn(&str) -> bool) -> File {
     File::options().read(true).write(true).open(path).expect("ours")
 }
 
+/// Where it says where the data is.
+const PLACE: u64 = 0x88;
 const EDGES: [u64; 6] = [0, 1, u64::MAX, 1 << 63 | 0x7FFF, 1 << 32, 1 << 32 | 7];
 
 #[test]
@@ -157,23 +159,34 @@ fn rubbish_in_a_region_in_place() {
         file.write_all_at(&value.to_le_bytes(), at).expect("within the file");
     };
     let seats = (0..2).flat_map(|seat: u64| (0..6).map(move |word| 0x2000 + 128 * seat + 8 * word));
-    let all: Vec<u64> = [0x80, 0x88, 0x100, 0x108].into_iter().chain(seats).collect();
+    let all: Vec<u64> = [0x80, PLACE, 0x100, 0x108].into_iter().chain(seats).collect();
+    // Where the data is is told again each time: else there would be none for the rest.
+    let place_now = || {
+        let mut word = [0; 8];
+        words.read_exact_at(&mut word, PLACE).expect("within the file");
+        u64::from_le_bytes(word)
+    };
     for at in &all {
         for value in EDGES {
+            let before = place_now();
             write(&words, *at, value);
             // The home that there is, too.
             let home = file(&place, |name| name.contains("~data~"));
             [0x40, 0x80].iter().for_each(|at| write(&home, *at, value));
             is_alive("go", &format!("{value:#x} at {at:#x}"));
+            if *at == PLACE {
+                write(&words, PLACE, before);
+            }
         }
     }
     for seed in 0..20 {
-        let mut dice = Dice::new(seed);
+        let (mut dice, before) = (Dice::new(seed), place_now());
         for _ in 0..20 {
             let at = all[dice.below(all.len() as u64) as usize];
             let value = if dice.below(2) == 0 { dice.roll() } else { dice.below(64) << dice.below(40) };
             write(&words, at, value);
         }
         is_alive(if seed % 4 == 0 { "anew" } else { "go" }, &format!("seed {seed}"));
+        write(&words, PLACE, before);
     }
 }
