@@ -337,8 +337,8 @@ fn word(path: &Path, at: u64) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// The file that is not called as the region is.
+/// The file beside the one that is called as the region is; in place, that which says where the data is.
 fn data_file(domain: &Domain) -> PathBuf {
     let mut files = std::fs::read_dir(domain.path()).expect("our own").flatten().map(|file| file.path());
-    files.find(|path| !path.ends_with(BOX)).expect("it has data")
+    files.find(|path| path.to_string_lossy().ends_with("~data")).expect("it has data")
 }

@@ -163,7 +163,8 @@ impl Seen {
         if changed || anew || seen < blocks * 512 {
             let before = std::mem::replace(&mut self.extents, extents(&self.file));
             self.blocks = blocks;
-            return changed || self.extents != before;
+            // And it is some, all zeros, once somebody has only read there.
+            return changed || self.extents != before && !words(&self.extents).eq(words(&before));
         }
         for (from, bytes) in &mut self.extents {
             buffer.resize(bytes.len(), 0);
@@ -174,6 +175,15 @@ impl Seen {
         }
         changed
     }
+}
+
+/// What is not zero, and where.
+fn words(extents: &[(u64, Vec<u8>)]) -> impl Iterator<Item = (u64, [u8; 8])> {
+    let all = extents.iter().flat_map(|(from, bytes)| {
+        let words = bytes.as_chunks::<8>().0;
+        words.iter().enumerate().map(move |(at, word)| (from + at as u64 * 8, *word))
+    });
+    all.filter(|(_, word)| *word != [0; 8])
 }
 
 fn extents(file: &File) -> Vec<(u64, Vec<u8>)> {

@@ -310,6 +310,6 @@ impl Survivor {
         self.region = Some(Box::leak(Box::new(region)));
         self.known.pending.clear();
         let files = std::fs::read_dir(self.domain.path()).expect("our own").count();
-        assert!(files == 2, "{files} files are one region");
+        assert!(files == 3, "{files} files are one region, and the home of its data");
     }
 }
