@@ -86,7 +86,7 @@ fn writers_take_turns_as_they_came() {
 /// All of them wrote, and nobody before one who was there earlier: but where the machine kept that one from running
 /// for so long, since it was first, that it was passed.
 #[track_caller]
-fn in_order(board: &Board, released: u64, number: u64) {
+pub fn in_order(board: &Board, released: u64, number: u64) {
     let mut waiting: Vec<u64> = (1..=number).collect();
     let mut first_since = released;
     for (who, when) in noted(board) {

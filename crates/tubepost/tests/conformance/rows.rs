@@ -77,9 +77,7 @@ pub const ROWS: &[Row] = &[
     sealed(1),
     sealed(7),
     sealed(64),
-    filed(1),
-    filed(7),
-    filed(64),
+    filed(2),
     Row { strategy: Strategy::File, capacity: Capacity::Unbounded(0), owned: Owned::BySystem },
 ];
 
