@@ -36,6 +36,9 @@ const PAGE: u64 = 4096;
 /// How often, a millisecond apart, to try for the lock of one who is just putting it in order.
 const TRIES: u32 = 2000;
 
+/// How often who wants it alone tries, a millisecond apart.
+const MOMENT: u32 = 50;
+
 /// When what was sent is brought to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -268,9 +271,13 @@ impl Store {
 
     /// The only one who uses it.
     pub(crate) fn have_alone(&self) -> Result<(), Error> {
-        let taken = lock::try_alone(self.directory.as_fd());
-        if taken.map_err(|errno| trouble("to lock", &self.path, errno))? {
-            return Ok(());
+        for _ in 0..MOMENT {
+            let taken = lock::try_alone(self.directory.as_fd());
+            if taken.map_err(|errno| trouble("to lock", &self.path, errno))? {
+                return Ok(());
+            }
+            // A process that is just being started has the descriptors of who starts it, until it runs its own program.
+            std::thread::sleep(Duration::from_millis(1));
         }
         let life = self.life();
         let why = if life.name.is_empty() {
