@@ -31,6 +31,7 @@
 //! | [`kept`] | pairs of the kernel strategy: tokens that were not used | in order |
 //! | [`posts`] | links of the kernel strategy: who comes, and how a receiver knows that no more does | in order |
 //! | [`sealed`] | the sealed strategy: words of one writer each: notes, withdrawing, closing | store buffers |
+//! | [`journal`] | messages in files: appending, receiving, fencing, closing | in order |
 //! | [`versions`] | a region: whole versions, fences, buffers and what was changed in them | in order |
 //! | [`writers`] | regions: who writes next | in order of arrival; nobody is held up by one who stands still, or is dead |
 //! | [`in_place`] | a region of which there is one copy: copies that are validated, poisoning, repair | in order |
@@ -58,6 +59,7 @@ mod fencing;
 mod given_here;
 mod handoff;
 mod in_place;
+mod journal;
 mod kept;
 mod linking;
 mod meeting;
