@@ -55,6 +55,7 @@ mod namespaces;
 mod packets;
 mod permissions;
 mod posts;
+mod power;
 mod quiet;
 mod regions;
 mod regions_in_place;
