@@ -4,8 +4,8 @@ use crate::domain::Domain;
 use crate::domain::name::Name;
 use crate::error::{Error, RecvError, RecvTimeoutError, TryRecvError};
 use crate::mailbox::Common;
-use crate::message::Message;
-use crate::receiver::{ByValue, Envelope, InEnvelope, after, blocking, limited, trying};
+use crate::message::{Buffer, Message};
+use crate::receiver::{ByValue, Envelope, InEnvelope, IntoBuffer, after, blocking, limited, trying};
 use crate::strategy::file::cursor::{self, From};
 use crate::strategy::shared::attach::{Opened, attach};
 use crate::strategy::shared::tasks::for_messages;
@@ -203,6 +203,24 @@ impl<M: Message + ?Sized> Cursor<M> {
     /// As there.
     pub fn recv_envelope_timeout(&self, timeout: Duration) -> Result<Envelope<M>, RecvTimeoutError> {
         limited(self.cursor.recv(after(timeout), InEnvelope::<M>(PhantomData)))
+    }
+
+    /// As [`try_recv`](Self::try_recv), into a buffer of the caller's; see [`Receiver::recv_into`](crate::Receiver::recv_into).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_recv_into<B: Buffer<M> + ?Sized>(&self, buffer: &mut B) -> Result<usize, TryRecvError> {
+        trying(self.cursor.try_recv(IntoBuffer::<M, B>(buffer, PhantomData)))
+    }
+
+    /// As [`recv`](Self::recv), into a buffer of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_into<B: Buffer<M> + ?Sized>(&self, buffer: &mut B) -> Result<usize, RecvError> {
+        blocking(self.cursor.recv(None, IntoBuffer::<M, B>(buffer, PhantomData)))
     }
 
     /// As [`recv`](Self::recv), for tasks.

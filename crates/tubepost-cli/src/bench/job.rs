@@ -69,6 +69,15 @@ pub enum What {
     RwlockRead,
     RwlockWrite,
     SeqlockRead,
+    /// Kept in files: sent; sent, and on the disk; the same by eight at one time; read again by a cursor.
+    FileAppend,
+    FileEach,
+    #[value(name = "file-each-of-8")]
+    #[serde(rename = "file-each-of-8")]
+    FileEachOf8,
+    FileReplay,
+    MmapAppend,
+    Fdatasync,
     CacheLine,
     Copy,
     /// A copy within one process.
@@ -84,6 +93,12 @@ pub enum What {
 }
 
 impl What {
+    /// About messages in files: in one process, whatever its length.
+    pub fn is_in_files(self) -> bool {
+        use What::{Fdatasync, FileAppend, FileEach, FileEachOf8, FileReplay, MmapAppend};
+        matches!(self, FileAppend | FileEach | FileEachOf8 | FileReplay | MmapAppend | Fdatasync)
+    }
+
     /// Of an inbox: how many links it has.
     pub fn links(self) -> usize {
         match self {

@@ -7,6 +7,7 @@ mod batch;
 mod calls;
 mod crowd;
 mod far;
+mod files;
 mod job;
 mod kernel;
 mod limits;

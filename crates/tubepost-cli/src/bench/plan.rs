@@ -82,6 +82,7 @@ pub fn groups(cpus: usize) -> Vec<Group> {
     groups.push(blocking_latency("latency one way, blocking, both on one CPU", Place::OneCore));
     groups.push(ready());
     groups.push(inboxes());
+    groups.extend(files());
     groups.extend(shared_data(cpus));
     if cpus > 1 {
         groups.push(large_latency());
@@ -277,6 +278,41 @@ fn shared_data(cpus: usize) -> Vec<Group> {
         entries: vec![range(RegionRange1m, None), range(RegionRange256m, Some((RegionRange1m, 4096)))],
     });
     groups
+}
+
+/// Messages in files, beside what the disk can do.
+fn files() -> [Group; 2] {
+    use What::{Fdatasync, FileAppend, FileEach, FileEachOf8, FileReplay, MmapAppend};
+    let group = |title, rows: &[(What, u64, Option<What>)]| {
+        let row = |(what, bytes, limit): &(What, u64, Option<What>)| {
+            entry(
+                *what,
+                Measure::Stream,
+                Mode::Spin,
+                Place::OneCore,
+                *bytes,
+                limit.map(|limit| (limit, *bytes)),
+            )
+        };
+        Group { title, mode: Mode::Spin, place: Place::OneCore, entries: rows.iter().map(row).collect() }
+    };
+    [
+        group(
+            "messages in files, not synced: appended, and read again, in one process",
+            &[
+                (MmapAppend, 64, None),
+                (FileAppend, 64, Some(MmapAppend)),
+                (FileReplay, 64, Some(MmapAppend)),
+                (MmapAppend, 1024, None),
+                (FileAppend, 1024, Some(MmapAppend)),
+                (FileReplay, 1024, Some(MmapAppend)),
+            ],
+        ),
+        group(
+            "messages in files, each on the disk when it is sent: by one, and by eight at one time",
+            &[(Fdatasync, 64, None), (FileEach, 64, Some(Fdatasync)), (FileEachOf8, 64, Some(Fdatasync))],
+        ),
+    ]
 }
 
 /// Receiving what is there, in one process.

@@ -8,6 +8,7 @@ use super::batch::{BatchInput, BatchOutput, LoanEnds, LoanInput, LoanOutput};
 use super::calls::{Answerer, Caller};
 use super::crowd;
 use super::far::{Far, Near};
+use super::files;
 use super::job::{Job, Measure, Mode, Part, What, lap};
 use super::kernel::{Names, Packets, Pipe, Socket};
 use super::limits::{
@@ -62,6 +63,9 @@ impl Bench {
 
     /// The near side of a round.
     pub fn near(&self, job: &Job, far: &mut Far) -> Measured<Found> {
+        if job.what.is_in_files() {
+            return files::near(self, job); // whatever its length
+        }
         match job.bytes {
             8 => self.near_with::<8, Bytes8>(job, far),
             56 => self.near_with::<56, Bytes56>(job, far),
@@ -262,6 +266,15 @@ impl Bench {
                 | What::SeqlockRead,
                 _,
             ) => regions::near(self, job, far),
+            (
+                What::FileAppend
+                | What::FileEach
+                | What::FileEachOf8
+                | What::FileReplay
+                | What::MmapAppend
+                | What::Fdatasync,
+                _,
+            ) => files::near(self, job),
             (What::Pipe, measure) => {
                 let names = Names::in_directory(&self.directory);
                 names.make_pipes()?;
@@ -386,6 +399,15 @@ impl Bench {
                 collect(Packets::<N>::far_by_packets(&names, spin)?, job, near)
             }
             (What::UnixSocket, Measure::Latency) => answer(Socket::<N>::far(&names, spin)?, near),
+            (
+                What::FileAppend
+                | What::FileEach
+                | What::FileEachOf8
+                | What::FileReplay
+                | What::MmapAppend
+                | What::Fdatasync,
+                _,
+            ) => Err(no_figure()),
             (What::UnixSocket, Measure::Stream) => collect(Socket::<N>::far(&names, spin)?, job, near),
         }
     }

@@ -13,6 +13,8 @@
 //! | `memcpy` | the payload copied within one process | to see beside the copies of large messages |
 //! | `rwlock-read`, `rwlock-write` | data under a lock of the C library | regions |
 //! | `seqlock-read` | data with a sequence | reading regions |
+//! | `mmap-append` | the payload stored behind the last one, in a fresh file that is mapped | messages in files that are not synced |
+//! | `fdatasync` | the payload written behind the last one, and synced | messages in files that are on the disk when they are sent |
 //! | `futex` | ping-pong by wait and wake of one word, never spinning | blocking latency |
 //!
 //! # Safety
@@ -23,6 +25,7 @@
 #![allow(unsafe_code)]
 
 mod copy;
+mod disk;
 mod futex;
 mod line;
 mod locks;
@@ -32,6 +35,7 @@ mod private;
 mod ring;
 
 pub use copy::Copies;
+pub use disk::{Appended, Synced};
 pub use futex::Futex;
 pub use line::Line;
 pub use locks::{Locked, Sequenced, WORDS};
