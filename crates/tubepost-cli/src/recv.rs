@@ -8,7 +8,7 @@ use std::io::{BufWriter, Write};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tubepost::{Cursor, Domain, Error, Mailbox, Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use tubepost::{Cursor, Domain, Error, Mailbox, Receiver, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Recv;
 use crate::create;
@@ -216,10 +216,16 @@ fn wait(source: &Source, args: &Recv) -> Result<Option<Letter>, Failure> {
         (Source::Queue(receiver), Some(time), _) => {
             receiver.recv_envelope_timeout(time).map(Letter::Received)
         }
-        (Source::Queue(receiver), None, true) => receiver.take().map(Letter::InHand).map_err(never),
-        (Source::Queue(receiver), None, _) => receiver.recv_envelope().map(Letter::Received).map_err(never),
+        (Source::Queue(receiver), None, true) => {
+            receiver.take().map(Letter::InHand).map_err(RecvTimeoutError::from)
+        }
+        (Source::Queue(receiver), None, _) => {
+            receiver.recv_envelope().map(Letter::Received).map_err(RecvTimeoutError::from)
+        }
         (Source::Cursor(cursor), Some(time), _) => cursor.recv_envelope_timeout(time).map(Letter::Received),
-        (Source::Cursor(cursor), None, _) => cursor.recv_envelope().map(Letter::Received).map_err(never),
+        (Source::Cursor(cursor), None, _) => {
+            cursor.recv_envelope().map(Letter::Received).map_err(RecvTimeoutError::from)
+        }
     };
     match done {
         Err(RecvTimeoutError::Failed(damage @ Error::DamagedMessages { .. })) => {
@@ -227,13 +233,5 @@ fn wait(source: &Source, args: &Recv) -> Result<Option<Letter>, Failure> {
             Ok(None)
         }
         done => Ok(Some(done?)),
-    }
-}
-
-/// Without a limit there is nothing else.
-fn never(error: RecvError) -> RecvTimeoutError {
-    match error {
-        RecvError::Closed(closed) => RecvTimeoutError::Closed(closed),
-        RecvError::Failed(error) => RecvTimeoutError::Failed(error),
     }
 }

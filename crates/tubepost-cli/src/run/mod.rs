@@ -12,7 +12,7 @@ mod progress;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tubepost::{Delivery, Domain, Receiver, RecvTimeoutError, TryRecvError};
+use tubepost::{Delivery, Domain, Error, Receiver, RecvTimeoutError, TryRecvError};
 
 use crate::cli::Run;
 use crate::ending::{Ending, Reason};
@@ -191,6 +191,10 @@ fn next(work: &Work, args: &Run) -> Result<Option<Delivery<[u8]>>, Failure> {
                 Err(TryRecvError::Empty) if is_empty(&work.receiver)? => return Ok(None),
                 Err(TryRecvError::Empty) => work.receiver.take_timeout(LOOK),
                 Ok(message) => Ok(message),
+                Err(TryRecvError::Failed(damage @ Error::DamagedMessages { .. })) => {
+                    work.say(format_args!("{}: {damage}", args.name));
+                    continue;
+                }
                 Err(error) => return over(error.into()),
             }
         } else {
@@ -198,6 +202,9 @@ fn next(work: &Work, args: &Run) -> Result<Option<Delivery<[u8]>>, Failure> {
         };
         match waited {
             Ok(message) => return Ok(Some(message)),
+            Err(RecvTimeoutError::Failed(damage @ Error::DamagedMessages { .. })) => {
+                work.say(format_args!("{}: {damage}", args.name));
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(error) => return over(error.into()),
         }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! durable > my number: done
-//! CAS syncing 0 -> me           I lead; another does, and has for longer than it takes: I sync all the same
+//! CAS syncing 0 -> me           I lead; another does, and has for longer than it takes: I take that over
 //! walk from `durable` to the first record that is neither committed nor skipped
 //! sync every file on that way, and the names of files if they are not yet
 //! durable = that number (fetch_max); syncing = 0; wake all
@@ -59,12 +59,11 @@ pub(super) fn until(who: &impl Member, number: u64) -> Result<(), Refusal> {
         if done() {
             return Ok(());
         }
-        let leads = words.syncing.compare_exchange(0, me, AcqRel, Acquire);
-        if leads.is_ok() || since.elapsed() > PATIENCE {
+        let leader = words.syncing.load(Acquire);
+        let late = since.elapsed() > PATIENCE; // it is stopped, or dead, or the disk is slow: it can be done twice
+        if (leader == 0 || late) && words.syncing.compare_exchange(leader, me, AcqRel, Acquire).is_ok() {
             let synced = sync(segment, who.log());
-            if leads.is_ok() {
-                words.syncing.store(0, Release);
-            }
+            words.syncing.store(0, Release);
             segment.room().wake();
             synced.map_err(|errno| who.fail(errno))?;
             since = Instant::now();
@@ -73,6 +72,9 @@ pub(super) fn until(who: &impl Member, number: u64) -> Result<(), Refusal> {
                 std::thread::yield_now();
             }
             continue;
+        }
+        if late {
+            since = Instant::now(); // another was faster
         }
         let free = || (done() || words.syncing.load(Acquire) == 0).then_some(Ok::<(), Refusal>(()));
         let until = Some(Instant::now() + PATIENCE);

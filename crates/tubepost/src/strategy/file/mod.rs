@@ -77,6 +77,9 @@ pub(crate) fn create(
         return Err(Error::WrongFormat { name: wish.name.to_string(), theirs, ours });
     }
     agrees(&store.described)?;
+    if let Some(id) = in_use(wish.domain, wish.name, directory) {
+        return Ok(id);
+    }
     match start(wish.domain, wish.name, wish.member, store) {
         Ok(id) => Ok(id),
         Err(error @ (Error::Exists { .. } | Error::LogRefused { .. })) => {
