@@ -90,7 +90,7 @@ fn dump(domain: &Domain, name: &str, from: u64, json: bool) -> Result<(), Failur
     let mut damaged = false;
     for entry in journal.entries(from)? {
         match entry? {
-            Entry::Message { seq, time, pid, standing, redelivered, bytes } => {
+            Entry::Sent { seq, time, pid, standing, redelivered, bytes } => {
                 let standing = spell(standing);
                 let text = String::from_utf8(bytes);
                 if json {

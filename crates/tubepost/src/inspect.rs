@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 ///
 /// let journal = Journal::of(&domain, "orders")?;
 /// assert!(journal.verify()?.is_sound());
-/// let Some(Ok(Entry::Message { seq: 0, bytes, .. })) = journal.entries(0)?.next() else { panic!("it is there") };
+/// let Some(Ok(Entry::Sent { seq: 0, bytes, .. })) = journal.entries(0)?.next() else { panic!("it is there") };
 /// assert_eq!(bytes, b"one of these");
 /// # drop(journal);
 /// # domain.remove("orders")?;
@@ -61,7 +61,7 @@ pub enum Standing {
 #[non_exhaustive]
 pub enum Entry {
     /// A message.
-    Message {
+    Sent {
         /// Its number.
         seq: u64,
         /// When it was sent.
@@ -162,7 +162,7 @@ impl Journal {
         let mut found = Verified { files: self.store.files()?.len() as u64, ..Verified::default() };
         for entry in self.entries(0)? {
             match entry? {
-                Entry::Message { seq, standing, bytes, .. } => {
+                Entry::Sent { seq, standing, bytes, .. } => {
                     found.messages += 1;
                     found.bytes += bytes.len() as u64;
                     found.waiting += u64::from(matches!(standing, Standing::Waits | Standing::Back));
@@ -240,7 +240,7 @@ impl Entries<'_> {
                         _ => Standing::Received,
                     };
                     let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(about.time);
-                    Entry::Message {
+                    Entry::Sent {
                         seq,
                         time,
                         pid: about.pid,

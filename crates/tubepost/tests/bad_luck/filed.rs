@@ -180,7 +180,7 @@ fn rubbish_anywhere_in_the_files() {
         }
         if let Ok(journal) = Journal::open(&directory) {
             for entry in journal.entries(0).into_iter().flatten().take(500).map_while(Result::ok) {
-                if let Entry::Message { bytes, .. } = entry {
+                if let Entry::Sent { bytes, .. } = entry {
                     assert!(bytes == b"more" || number_of(&bytes).is_some(), "round {round}");
                 }
             }

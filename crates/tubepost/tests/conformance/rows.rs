@@ -215,6 +215,11 @@ impl Row {
         shares
     }
 
+    /// Whether its steps are those of another row, which is stepped through: in files, of one with a capacity.
+    pub fn steps_like_another(&self) -> bool {
+        self.strategy == Strategy::File && matches!(self.capacity, Capacity::Unbounded(_))
+    }
+
     /// Whether messages are answered. If not, that is told.
     pub fn answers(&self) -> bool {
         let answers = self.strategy == Strategy::Shared;
