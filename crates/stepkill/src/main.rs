@@ -129,7 +129,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         [sort @ ("quick" | "changes"), ref only @ ..] if only.len() < 2 => {
-            let (firsts, calls, ways, stops) = if sort == "quick" { (1, 4, 1, 12) } else { (6, 1000, 2, 1) };
+            let (firsts, calls, ways, stops) = match (sort, only) {
+                ("quick", []) => (1, 4, 1, 12),
+                ("quick", _) => (1, 6, 1, 4), // more of what was asked for by name
+                _ => (6, 1000, 2, 1),
+            };
             let plan = Plan { kill: true, pairs: true, firsts, calls, ways, stops, ..Plan::default() };
             campaign(sort, plan, only.first().copied())
         }

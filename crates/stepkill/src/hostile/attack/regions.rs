@@ -39,9 +39,9 @@ pub fn among_rows(dice: &mut Dice, mapping: &Mapping, layout: &Layout) -> u64 {
     }
 }
 
-/// A word of the data's file.
+/// A word of the data's file. (In place that is shorter: the data is in another one.)
 pub fn among_data(dice: &mut Dice, mapping: &Mapping) -> u64 {
-    match dice.below(100) {
+    let at = match dice.below(100) {
         0 => dice.below(0x40),
         1..=30 => CURRENT_AT,
         31..=37 => SEATS_EVER_AT + 8 * dice.below(2),
@@ -52,7 +52,8 @@ pub fn among_data(dice: &mut Dice, mapping: &Mapping) -> u64 {
         83..=90 => CHANGES_AT + 1024 * dice.below(FEW) + 8 * dice.below(128),
         91..=95 => dice.below(DATA_AT),
         _ => dice.below(mapping.length() - 64),
-    }
+    };
+    at % (mapping.length() - 64)
 }
 
 /// What to write there.
@@ -86,9 +87,11 @@ pub fn value(dice: &mut Dice, now: u64, stale: Option<u64>, elsewhere: u64) -> u
 
 /// The data is said to be longer, and so is the file: who opens it then finds nothing wrong with that.
 pub fn lengthen(dice: &mut Dice, file: &File, mapping: &Mapping) {
+    if mapping.read(FLAGS_AT) >> 32 & 1 == 1 {
+        return; // in place the data is in a file of its own
+    }
     let length = mapping.read(LENGTH_AT).saturating_add(4096 * (1 + dice.below(64)));
-    let buffers = if mapping.read(FLAGS_AT) >> 32 & 1 == 1 { 1 } else { BUFFERS };
-    let total = (DATA_AT + buffers * length.min(1 << 24).next_multiple_of(4096)).next_multiple_of(4096);
+    let total = (DATA_AT + BUFFERS * length.min(1 << 24).next_multiple_of(4096)).next_multiple_of(4096);
     // (Never shorter: see docs/stepkill.md.)
     if file.metadata().is_ok_and(|facts| facts.len() < total) && file.set_len(total).is_ok() {
         mapping.write(LENGTH_AT, length.min(1 << 24));
