@@ -460,6 +460,7 @@ fn senders_and_workers_are_killed_and_the_books_balance() {
         };
         let (first, second, worker) = (storm("filed sender"), storm("filed sender"), storm("filed worker"));
         while Instant::now() < end {
+            // Waits for nothing: so long the storm lasts.
             std::thread::sleep(Duration::from_millis(10));
         }
         over.store(true, Relaxed);

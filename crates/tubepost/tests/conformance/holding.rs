@@ -343,7 +343,7 @@ fn accepted_once_however_late() {
                                 let given_up = Instant::now() + PATIENCE;
                                 let mine = &accepted[number as usize];
                                 while mine.load(Ordering::Relaxed) == 0 && Instant::now() < given_up {
-                                    std::thread::sleep(longest);
+                                    std::thread::sleep(longest); // between two looks at that
                                 }
                                 one_stays.store(false, Ordering::Relaxed);
                             } else if turn < 4 {
