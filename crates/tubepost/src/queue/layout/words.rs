@@ -56,6 +56,8 @@ pub(crate) struct LogWords {
     pub(crate) syncing: AtomicU64,
     /// 0, or the error of a write that failed: nothing can be sent any more.
     pub(crate) failed: AtomicU64,
+    /// How many messages the last sync brought there, and how long it took: a hint (`strategy::file::durable`).
+    pub(crate) group: AtomicU64,
 }
 
 /// Of the kernel strategy: what its owner counts, and nobody else writes.

@@ -6,10 +6,14 @@
 //! ```text
 //! durable > my number: done
 //! CAS syncing 0 -> me           I lead; another does, and has for longer than it takes: I take that over
+//! wait for as many as last time an eighth of the time that the last sync took, and no longer
 //! walk from `durable` to the first record that is neither committed nor skipped
 //! sync every file on that way, and the names of files if they are not yet
 //! durable = that number (fetch_max); syncing = 0; wake all
 //! ```
+//!
+//! Those whom a sync woke are about to send their next message. Without that short wait the first of them would lead a sync for itself alone, and all others wait for
+//! that and then share one: half as many messages to each sync as there are senders.
 //!
 //! *Every so often*: a thread of each process that sends does it, as long as there is something to do.
 //!
@@ -62,7 +66,7 @@ pub(super) fn until(who: &impl Member, number: u64) -> Result<(), Refusal> {
         let leader = words.syncing.load(Acquire);
         let late = since.elapsed() > PATIENCE; // it is stopped, or dead, or the disk is slow: it can be done twice
         if (leader == 0 || late) && words.syncing.compare_exchange(leader, me, AcqRel, Acquire).is_ok() {
-            let synced = sync(segment, who.log());
+            let synced = gather(segment, who.log()).and_then(|()| sync(segment, who.log()));
             words.syncing.store(0, Release);
             segment.room().wake();
             synced.map_err(|errno| who.fail(errno))?;
@@ -84,22 +88,69 @@ pub(super) fn until(who: &impl Member, number: u64) -> Result<(), Refusal> {
     }
 }
 
-/// Brings all that is committed to the disk, and says how far that is.
-fn sync(segment: &Segment, log: &Arc<Log>) -> Result<(), Errno> {
-    let errno = |error: Error| match error {
+/// What the last sync did.
+#[derive(Clone, Copy)]
+struct Group {
+    messages: u16,
+    took: Duration,
+}
+
+impl Group {
+    fn of(word: u64) -> Group {
+        Group { messages: word as u16, took: Duration::from_micros(word >> 16) }
+    }
+
+    fn word(self) -> u64 {
+        (self.took.as_micros() as u64) << 16 | u64::from(self.messages)
+    }
+}
+
+/// Waits for company: as many as there were last time, for a small part of what the sync will take.
+fn gather(segment: &Segment, log: &Arc<Log>) -> Result<(), Errno> {
+    let last = Group::of(segment.header().log.group.load(Relaxed));
+    let At { file, spot: begin } = first_not_durable(segment, log)?;
+    let (since, long) = (Instant::now(), (last.took / 8).min(PATIENCE / 2));
+    let mut spot = begin;
+    loop {
+        spot = walk(segment, &file, spot);
+        let enough = spot.index - begin.index >= u32::from(last.messages);
+        if enough || file.says(spot) == Says::End || since.elapsed() >= long {
+            return Ok(());
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn first_not_durable(segment: &Segment, log: &Arc<Log>) -> Result<At, Errno> {
+    let from = segment.header().log.durable.load(Acquire);
+    let file = log.file_of(from).map_err(errno)?;
+    let known = Spot::of(file.hints().durable.load(Acquire));
+    let index = from.saturating_sub(file.first) as u32;
+    let spot = if known.index == index { known } else { file.find(index) };
+    Ok(At { file, spot })
+}
+
+fn errno(error: Error) -> Errno {
+    match error {
         Error::Os { errno, .. } => Errno::from_raw_os_error(errno),
         Error::DiskFull { .. } => Errno::NOSPC,
         _ => Errno::IO,
-    };
+    }
+}
+
+/// Brings all that is committed to the disk, and says how far that is.
+fn sync(segment: &Segment, log: &Arc<Log>) -> Result<(), Errno> {
     let words = &segment.header().log;
-    let from = words.durable.load(Acquire);
-    let mut at = {
-        let file = log.file_of(from).map_err(errno)?;
-        let known = Spot::of(file.hints().durable.load(Acquire));
-        let index = from.saturating_sub(file.first) as u32;
-        let spot = if known.index == index { known } else { file.find(index) };
-        At { file, spot }
-    };
+    let (from, since) = (words.durable.load(Acquire), Instant::now());
+    bring_there(segment, log)?;
+    let messages = words.durable.load(Acquire).saturating_sub(from).min(u16::MAX.into()) as u16;
+    words.group.store(Group { messages, took: since.elapsed() }.word(), Relaxed);
+    Ok(())
+}
+
+fn bring_there(segment: &Segment, log: &Arc<Log>) -> Result<(), Errno> {
+    let words = &segment.header().log;
+    let mut at = first_not_durable(segment, log)?;
     loop {
         let begin = at.spot;
         let end = walk(segment, &at.file, begin);
