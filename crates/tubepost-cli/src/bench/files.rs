@@ -1,14 +1,13 @@
-//! Messages in files, beside what the disk can do: appended, brought to the disk each, read again. In one process, on one CPU; what is sent, and by how many threads each with a
-//! handle of its own, is as the row says.
+//! Messages in files, beside what the disk can do: appended, brought to the disk each by one process or by eight, read again. All on one CPU.
 //!
 //! The files are in the directory for temporary ones (`TMPDIR`): on whatever disk that is.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tubepost::{Cursor, File, Fsync, Mailbox, Sender};
 
+use super::far::{Far, Near};
 use super::job::{Job, What};
 use super::limits::{Appended, Synced};
 use super::measure::{Found, Measured};
@@ -16,7 +15,7 @@ use super::work::Bench;
 use crate::exit::Failure;
 
 const NAME: &str = "bench-file";
-/// Threads that send and wait for the disk.
+/// Processes that send and wait for the disk.
 const CROWD: usize = 8;
 /// Between two looks at the clock.
 const LAP: u64 = 64;
@@ -24,10 +23,10 @@ const LAP: u64 = 64;
 const REPLAYED: u64 = 20_000;
 
 /// A directory of a round's own, gone with it.
-struct Directory(PathBuf);
+pub struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Measured<Self> {
+    pub fn new() -> Measured<Self> {
         let path = std::env::temp_dir().join(format!("tubepost-bench-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path); // of a round that failed
         std::fs::create_dir(&path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
@@ -41,18 +40,22 @@ impl Drop for Directory {
     }
 }
 
+/// A strategy that keeps messages there.
+pub fn kept(directory: &Directory, fsync: Fsync) -> File {
+    File { dir: Some(directory.0.join("log")), fsync: Some(fsync), ..File::default() }
+}
+
 /// A mailbox that is kept there.
 struct Kept<'a>(&'a Bench);
 
 impl Kept<'_> {
-    fn new<'a>(bench: &'a Bench, directory: &Path, fsync: Fsync) -> Measured<Kept<'a>> {
-        let file = File { dir: Some(directory.join("log")), fsync: Some(fsync), ..File::default() };
-        Mailbox::<[u8]>::options().domain(&bench.domain).strategy(file).create(NAME)?;
+    fn new<'a>(bench: &'a Bench, directory: &Directory, fsync: Fsync) -> Measured<Kept<'a>> {
+        Mailbox::<[u8]>::options().domain(&bench.domain).strategy(kept(directory, fsync)).create(NAME)?;
         Ok(Kept(bench))
     }
 
     fn sender(&self) -> Measured<Sender<[u8]>> {
-        Ok(Sender::<[u8]>::options().domain(&self.0.domain).open(NAME)?)
+        sender(self.0)
     }
 }
 
@@ -62,7 +65,11 @@ impl Drop for Kept<'_> {
     }
 }
 
-/// All there is of a round.
+fn sender(bench: &Bench) -> Measured<Sender<[u8]>> {
+    Ok(Sender::<[u8]>::options().domain(&bench.domain).open(NAME)?)
+}
+
+/// All there is of a round, but for what the processes of a crowd do.
 pub fn near(bench: &Bench, job: &Job) -> Measured<Found> {
     let directory = Directory::new()?;
     let message = vec![7; job.bytes as usize];
@@ -78,17 +85,17 @@ pub fn near(bench: &Bench, job: &Job) -> Measured<Found> {
             rate(job.time, 1, || file.append(&message).map_err(io))
         }
         What::FileAppend => {
-            let kept = Kept::new(bench, &directory.0, Fsync::Never)?;
+            let kept = Kept::new(bench, &directory, Fsync::Never)?;
             let out = kept.sender()?;
             rate(job.time, LAP, || Ok(out.send(&message)?))
         }
         What::FileEach => {
-            let kept = Kept::new(bench, &directory.0, Fsync::Each)?;
+            let kept = Kept::new(bench, &directory, Fsync::Each)?;
             let out = kept.sender()?;
             rate(job.time, 1, || Ok(out.send(&message)?))
         }
-        What::FileEachOf8 => crowd(&Kept::new(bench, &directory.0, Fsync::Each)?, &message, job.time),
-        _ => replay(&Kept::new(bench, &directory.0, Fsync::Never)?, &message),
+        What::FileEachOf8 => crowd(&Kept::new(bench, &directory, Fsync::Each)?, job),
+        _ => replay(&Kept::new(bench, &directory, Fsync::Never)?, &message),
     }
 }
 
@@ -107,31 +114,35 @@ fn found(number: u64, begin: Instant) -> Measured<Found> {
     Ok(Found { latency_ns: None, msgs_per_s: Some(number as f64 / begin.elapsed().as_secs_f64()) })
 }
 
-/// Several send at one time, each by a handle of its own.
-fn crowd(kept: &Kept<'_>, message: &[u8], time: Duration) -> Measured<Found> {
-    let senders = (0..CROWD).map(|_| kept.sender()).collect::<Measured<Vec<_>>>()?;
-    let (over, begin) = (AtomicBool::new(false), Instant::now());
-    std::thread::scope(|scope| {
-        let send = |out: Sender<[u8]>| {
-            let over = &over;
-            move || {
-                let mut number = 0;
-                while !over.load(Relaxed) {
-                    out.send(message)?;
-                    number += 1;
-                }
-                Measured::Ok(number)
-            }
-        };
-        let threads: Vec<_> = senders.into_iter().map(|out| scope.spawn(send(out))).collect();
-        std::thread::sleep(time); // so long is a round
-        over.store(true, Relaxed);
-        let mut number = 0;
-        for thread in threads {
-            number += thread.join().map_err(|_| Failure::failed("a thread of the benchmark failed"))??;
-        }
-        found(number, begin)
-    })
+/// Several send at one time, a process each, for longer than it is measured.
+fn crowd(kept: &Kept<'_>, job: &Job) -> Measured<Found> {
+    let spawn = |_| Far::spawn(&kept.0.directory, || {});
+    let mut fars = (0..CROWD).map(spawn).collect::<Measured<Vec<_>>>()?;
+    for far in &mut fars {
+        far.begin(&Job { time: job.time * 2, ..*job })?;
+    }
+    for far in &mut fars {
+        far.ready()?;
+    }
+    let sent = || Ok::<_, Failure>(kept.0.domain.stat(NAME)?.sent);
+    let (before, begin) = (sent()?, Instant::now());
+    std::thread::sleep(job.time); // so long is a round
+    let found = found(sent()? - before, begin);
+    for far in &mut fars {
+        far.done()?;
+    }
+    found
+}
+
+/// One of them.
+pub fn far(bench: &Bench, job: &Job, near: &mut Near) -> Measured<()> {
+    let (out, message) = (sender(bench)?, vec![7; job.bytes as usize]);
+    near.ready()?;
+    let begin = Instant::now();
+    while begin.elapsed() < job.time {
+        out.send(&message)?;
+    }
+    near.done(None)
 }
 
 /// Reads by a cursor what was just written.

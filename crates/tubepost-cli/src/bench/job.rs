@@ -20,6 +20,8 @@ pub enum What {
     /// Owned by the process that receives, copied by the kernel.
     KernelMailbox,
     SealedMailbox,
+    /// Owned by the system, kept in files, not synced.
+    FileMailbox,
     /// Many in one call, at both ends.
     Batch,
     /// Written and read where it is: only its first and last bytes.
@@ -93,7 +95,7 @@ pub enum What {
 }
 
 impl What {
-    /// About messages in files: in one process, whatever its length.
+    /// About appending to files: whatever the length.
     pub fn is_in_files(self) -> bool {
         use What::{Fdatasync, FileAppend, FileEach, FileEachOf8, FileReplay, MmapAppend};
         matches!(self, FileAppend | FileEach | FileEachOf8 | FileReplay | MmapAppend | Fdatasync)

@@ -10,8 +10,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use tubepost::{Domain, Mailbox, Message, Options, Receiver, Sender, Strategy};
+use tubepost::{Domain, Fsync, Mailbox, Message, Options, Receiver, Sender, Strategy};
 
+use super::files::{self, Directory};
 use super::job::{Mode, What, places};
 use super::measure::{Drain, Echo, Exchange, Measured, Source};
 
@@ -145,8 +146,8 @@ pub struct Output<T: Numbered> {
 pub struct Input<T: Numbered> {
     receiver: Receiver<T::Of>,
     message: Box<T>,
-    /// What the system owned is removed at the end.
-    remove: Option<(Domain, &'static str)>,
+    /// What the system owned is removed at the end, with the directory where it was kept.
+    remove: Option<(Domain, &'static str, Option<Directory>)>,
 }
 
 impl<T: Numbered> Output<T> {
@@ -200,19 +201,29 @@ impl<T: Numbered> Input<T> {
             _ => T::options().bounded(places(T::BYTES)),
         };
         let options = options.domain(domain);
-        if what != What::SystemMailbox {
-            let receiver = options.spin(spin(mode)).own(name)?;
-            return Ok(Self { receiver, message: T::blank(), remove: None });
-        }
-        options.create(name)?;
+        let directory = match what {
+            What::SystemMailbox => {
+                options.create(name)?;
+                None
+            }
+            What::FileMailbox => {
+                let directory = Directory::new()?;
+                options.strategy(files::kept(&directory, Fsync::Never)).create(name)?;
+                Some(directory)
+            }
+            _ => {
+                let receiver = options.spin(spin(mode)).own(name)?;
+                return Ok(Self { receiver, message: T::blank(), remove: None });
+            }
+        };
         let receiver = Receiver::<T::Of>::options().domain(domain).spin(spin(mode)).open(name)?;
-        Ok(Self { receiver, message: T::blank(), remove: Some((domain.clone(), name)) })
+        Ok(Self { receiver, message: T::blank(), remove: Some((domain.clone(), name, directory)) })
     }
 }
 
 impl<T: Numbered> std::ops::Drop for Input<T> {
     fn drop(&mut self) {
-        if let Some((domain, name)) = self.remove.take() {
+        if let Some((domain, name, _directory)) = self.remove.take() {
             let _ = domain.remove(name);
         }
     }

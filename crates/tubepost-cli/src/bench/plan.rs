@@ -349,6 +349,7 @@ fn blocking_latency(title: &'static str, place: Place) -> Group {
     let mut entries = vec![row(What::Futex, 8, None)];
     entries.extend(SMALL.map(|bytes| row(What::Mailbox, bytes, limit)));
     entries.push(row(What::SystemMailbox, 8, limit));
+    entries.push(row(What::FileMailbox, 8, Some((What::SystemMailbox, 8))));
     entries.push(row(What::Async, 8, Some((What::Mailbox, 8))));
     entries.extend([What::Pipe, What::UnixSocket].map(|what| row(what, 8, limit)));
     Group { title, mode: Mode::Block, place, entries }

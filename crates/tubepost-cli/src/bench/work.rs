@@ -64,7 +64,7 @@ impl Bench {
     /// The near side of a round.
     pub fn near(&self, job: &Job, far: &mut Far) -> Measured<Found> {
         if job.what.is_in_files() {
-            return files::near(self, job); // whatever its length
+            return files::near(self, job);
         }
         match job.bytes {
             8 => self.near_with::<8, Bytes8>(job, far),
@@ -227,6 +227,7 @@ impl Bench {
                 What::Mailbox
                 | What::SystemMailbox
                 | What::Unbounded
+                | What::FileMailbox
                 | What::KernelMailbox
                 | What::SealedMailbox,
                 Measure::Latency,
@@ -243,6 +244,7 @@ impl Bench {
                 What::Mailbox
                 | What::SystemMailbox
                 | What::Unbounded
+                | What::FileMailbox
                 | What::KernelMailbox
                 | What::SealedMailbox,
                 Measure::Stream,
@@ -363,6 +365,7 @@ impl Bench {
                 What::Mailbox
                 | What::SystemMailbox
                 | What::Unbounded
+                | What::FileMailbox
                 | What::KernelMailbox
                 | What::SealedMailbox,
                 Measure::Latency,
@@ -375,6 +378,7 @@ impl Bench {
                 What::Mailbox
                 | What::SystemMailbox
                 | What::Unbounded
+                | What::FileMailbox
                 | What::KernelMailbox
                 | What::SealedMailbox,
                 Measure::Stream,
@@ -407,7 +411,7 @@ impl Bench {
                 | What::MmapAppend
                 | What::Fdatasync,
                 _,
-            ) => Err(no_figure()),
+            ) => files::far(self, job, near),
             (What::UnixSocket, Measure::Stream) => collect(Socket::<N>::far(&names, spin)?, job, near),
         }
     }
