@@ -266,10 +266,13 @@ Examples:
   tubepost bench --json > figures.json
 
 WHAT is any of: mailbox, system-mailbox, unbounded, rendezvous, batch, loan, async, async-ready,
-recv-ready, collected, call, link, pair, inbox-1, inbox-10, inbox-100, inbox-1000, cache-line,
-copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets, kernel-mailbox, sealed-mailbox,
-kernel-link; latency, stream; spin, block; two-cores, idle-poll, one-core, four-cores; or a length:
-8, 56, 64, 1024, 65536, 1048576. Words about the same thing widen the choice, others narrow it. The
+recv-ready, collected, call, link, pair, inbox-1, inbox-10, inbox-100, inbox-1000, kernel-mailbox,
+kernel-link, sealed-mailbox, file-mailbox, file-append, file-each, file-each-of-8, file-replay,
+region-read, region-get, region-write, region-range-1m, region-range-256m, in-place-get,
+in-place-write, cache-line, copy, memcpy, ring, ring-batch, futex, pipe, unix-socket, packets,
+rwlock-read, rwlock-write, seqlock-read, mmap-append, fdatasync; latency, stream; spin, block;
+two-cores, idle-poll, one-core, four-cores; or a length: 8, 56, 64, 1024, 4096, 65536, 1048576.
+Words about the same thing widen the choice, others narrow it. The
 limits that rows are held against are always measured with them, in the same run.")]
     Bench {
         /// Words that rows must match

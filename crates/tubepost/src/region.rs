@@ -332,8 +332,8 @@ impl<D: Data + ?Sized> Region<D> {
     /// is no place for another; [`Error::Ended`], [`Error::Forked`]; in place [`Error::Poisoned`].
     #[inline]
     pub fn write(&self) -> Result<Writing<'_, D>, Error> {
-        if let Some(edits) = self.hold.edits_quickly() {
-            return Ok(Writing { edits, _of: PhantomData });
+        if let Some(had) = self.hold.edits_quickly() {
+            return Ok(Writing { edits: self.hold.edits_what_it_had(had), _of: PhantomData });
         }
         self.write_within(Patience::Endless, None)
     }
@@ -345,8 +345,8 @@ impl<D: Data + ?Sized> Region<D> {
     /// [`Error::WouldWait`]; else as for [`write`](Self::write).
     #[inline]
     pub fn try_write(&self) -> Result<Writing<'_, D>, Error> {
-        if let Some(edits) = self.hold.edits_quickly() {
-            return Ok(Writing { edits, _of: PhantomData });
+        if let Some(had) = self.hold.edits_quickly() {
+            return Ok(Writing { edits: self.hold.edits_what_it_had(had), _of: PhantomData });
         }
         self.write_within(Patience::None, None)
     }

@@ -16,7 +16,7 @@ use crate::exit::Failure;
 
 const NAME: &str = "bench-file";
 /// Processes that send and wait for the disk.
-const CROWD: usize = 8;
+pub const CROWD: usize = 8;
 /// Between two looks at the clock.
 const LAP: u64 = 64;
 /// Messages that are read again.

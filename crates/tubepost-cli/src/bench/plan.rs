@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::files;
 use super::job::{Job, LENGTHS, Measure, Mode, Part, Place, What, word};
 use crate::exit::Failure;
 
@@ -35,6 +36,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// How many processes send.
+    pub fn senders(&self) -> u64 {
+        if self.what == What::FileEachOf8 { files::CROWD as u64 } else { self.each }
+    }
+
     /// One round of it, with the far process on `cpu`.
     pub fn job(&self, cpu: usize, time: Duration) -> Job {
         // On one CPU the far one runs only while the near one sleeps: it needs no time of its own.

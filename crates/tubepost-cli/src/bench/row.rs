@@ -53,7 +53,7 @@ pub fn rows(entries: &[Entry], rounds: &[Vec<Found>]) -> Vec<Row> {
             mode: entry.mode,
             place: entry.place,
             bytes: entry.bytes,
-            senders: entry.each,
+            senders: entry.senders(),
             receivers: entry.each,
             p50_ns: p50.map(tenths),
             p99_ns: p99.map(tenths),

@@ -87,6 +87,18 @@ fn unknown_words_are_usage() {
 }
 
 #[test]
+fn the_help_names_every_word() {
+    let told = Running::start(&mut bare(&["bench", "telegraph"])).end().code(2);
+    let complaint = told.complaint();
+    let (_, words) = complaint.split_once("any of: ").expect("words are named");
+    let help = Running::start(&mut bare(&["bench", "--help"])).end().code(0).quietly().text();
+    let known: Vec<_> = help.split([' ', '\n', ',', ';', '.']).collect();
+    for word in words.trim().split([',', ';']).map(|word| word.trim().trim_start_matches("or a length: ")) {
+        assert!(known.contains(&word), "{word}");
+    }
+}
+
+#[test]
 fn the_table_is_plain_in_a_pipe() {
     let table =
         Running::start(&mut bare(&["bench", "--quick", "futex", "one-core"])).end().code(0).quietly().text();

@@ -2,7 +2,7 @@
 
 use super::Hold;
 use super::own::Own;
-use super::writing::{Editing, Patience};
+use super::writing::{Editing, Had, Patience};
 use crate::error::Error;
 use crate::memory::copy;
 use crate::memory::data::Data;
@@ -17,13 +17,19 @@ pub(crate) struct Edits<'a> {
 }
 
 impl Hold {
-    /// Becomes the one writer, if nobody else writes, and there is nothing to be told or done.
+    /// Becomes the one writer, if nobody else writes, and there is nothing to be told or done. What it edits is put together where it will stay:
+    /// moving that through memory costs as much as a locked instruction.
     #[inline(always)]
-    pub(crate) fn edits_quickly(&self) -> Option<Edits<'_>> {
+    pub(crate) fn edits_quickly(&self) -> Option<Had> {
         if !self.lends || !self.is_usable() || !self.is_writable() {
             return None;
         }
-        self.edit_quickly(false).map(|editing| Edits { editing, own: None })
+        self.edit_quickly(false)
+    }
+
+    #[inline(always)]
+    pub(crate) fn edits_what_it_had(&self, had: Had) -> Edits<'_> {
+        Edits { editing: self.editing_of(had, false), own: None }
     }
 
     /// Becomes the one writer.
@@ -44,7 +50,7 @@ impl Hold {
     pub(crate) fn set(&self, data: &[u8]) -> Result<u64, Error> {
         let quick = !self.in_place && self.is_usable() && self.is_writable() && data.len() == self.length();
         let editing = match quick.then(|| self.edit_quickly(true)).flatten() {
-            Some(editing) => editing,
+            Some(had) => self.editing_of(had, true),
             None => {
                 self.check_length(data.len())?;
                 self.edit(Patience::Endless, None, true)?
@@ -52,7 +58,7 @@ impl Hold {
         };
         // SAFETY: all of the buffer, which is this writer's.
         unsafe { copy::write(editing.data(), data) };
-        commit(editing)
+        commit(&editing)
     }
 
     #[cold]
@@ -125,21 +131,17 @@ impl Edits<'_> {
 
     #[inline(always)]
     pub(crate) fn commit(self) -> Result<u64, Error> {
-        let Edits { editing, own } = self;
-        if let Some(own) = own {
+        if let Some(own) = &self.own {
             // SAFETY: all of the buffer, which is this writer's.
-            unsafe { copy::write(editing.data(), own.bytes()) };
+            unsafe { copy::write(self.editing.data(), own.bytes()) };
         }
-        commit(editing)
+        commit(&self.editing)
     }
 }
 
 #[inline(always)]
-fn commit(editing: Editing<'_>) -> Result<u64, Error> {
-    match editing.commit() {
-        Ok(version) => Ok(version),
-        Err(editing) => Err(editing.has_expired()),
-    }
+fn commit(editing: &Editing<'_>) -> Result<u64, Error> {
+    editing.commit().ok_or_else(|| editing.has_expired())
 }
 
 /// A range of so many bytes.

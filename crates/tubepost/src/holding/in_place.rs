@@ -266,19 +266,19 @@ impl Hold {
 }
 
 impl Editing<'_> {
-    /// Makes it the version that counts, and gives its number; or itself, if it was fenced.
+    /// Makes it the version that counts, and gives its number; nothing, if it was fenced.
     #[cold]
-    pub(super) fn commit_in_place(self) -> Result<u64, Self> {
+    pub(super) fn commit_in_place(&self) -> Option<u64> {
         let hold = self.hold;
         let version = self.base().wrapping_add(1);
         if let Some(home) = &self.home {
             home.version(self.mine.other_side()).store(version, Release);
         }
         if !in_place::commit(&hold.both(), self.mine) {
-            return Err(self);
+            return None;
         }
         hold.tell(true);
-        Ok(version)
+        Some(version)
     }
 
     /// Lets go: of what was lent to be edited, as it is; else of what is sound. It edits no more.

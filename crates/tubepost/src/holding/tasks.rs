@@ -71,9 +71,9 @@ impl<'a> Turn<'a> {
             return Poll::Ready(Err(Error::Forked));
         }
         if matches!(self.has, Has::Nothing)
-            && let Some(edits) = hold.edits_quickly()
+            && let Some(had) = hold.edits_quickly()
         {
-            return Poll::Ready(Ok(edits));
+            return Poll::Ready(Ok(hold.edits_what_it_had(had)));
         }
         let done = ready!(self.poll_editing(context));
         if done.is_err() {

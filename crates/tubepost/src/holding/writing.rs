@@ -38,7 +38,10 @@ pub(crate) enum Patience {
 /// Who is at the head of the queue, by its turn, and since when nobody has held that it could wait for.
 pub(super) type Unheld = Cell<Option<(u64, Instant)>>;
 
-/// A hold, and the buffer that is edited.
+/// A hold, and the buffer that it may edit.
+pub(crate) type Had = (Current, Buffer);
+
+/// What is edited, and by whom.
 #[derive(Debug)]
 pub(crate) struct Editing<'a> {
     pub(super) hold: &'a Hold,
@@ -52,23 +55,28 @@ pub(crate) struct Editing<'a> {
 impl Hold {
     /// Becomes the one writer, if nobody writes or waits to, and all that it needs is within reach.
     #[inline(always)]
-    pub(super) fn edit_quickly(&self, overwrite: bool) -> Option<Editing<'_>> {
+    pub(super) fn edit_quickly(&self, overwrite: bool) -> Option<Had> {
         let seat = self.sole.hold_quickly().and_then(|_alone| self.seat.take())?;
         let mine = self.acquire_quickly(seat);
         let Some(mine) = mine else {
             self.put_seat(seat);
             return None;
         };
-        let (mine, buffer) = match self.have_guessed(mine, overwrite) {
-            Some(buffer) => (mine, buffer),
-            None => self.have_another(mine, overwrite)?,
-        };
-        Some(Editing { hold: self, mine, buffer, edited: Edited::new(overwrite), home: None })
+        match self.have_guessed(mine, overwrite) {
+            Some(buffer) => Some((mine, buffer)),
+            None => self.have_another(mine, overwrite),
+        }
+    }
+
+    /// What is edited by who has that.
+    #[inline(always)]
+    pub(super) fn editing_of(&self, (mine, buffer): Had, overwrite: bool) -> Editing<'_> {
+        Editing { hold: self, mine, buffer, edited: Edited::new(overwrite), home: None }
     }
 
     /// As it holds already. Nothing: then it does not any more, and whoever asks again is told why.
     #[inline(never)]
-    fn have_another(&self, mine: Current, overwrite: bool) -> Option<(Current, Buffer)> {
+    fn have_another(&self, mine: Current, overwrite: bool) -> Option<Had> {
         let had = self.have_buffer(mine, overwrite).ok().flatten();
         if had.is_none() {
             self.put_seat(mine.seat());
@@ -123,15 +131,7 @@ impl Hold {
         loop {
             let had = self.acquire(seat, patience).and_then(|mine| self.have_buffer(mine, overwrite));
             match had {
-                Ok(Some((mine, buffer))) => {
-                    return Ok(Editing {
-                        hold: self,
-                        mine,
-                        buffer,
-                        edited: Edited::new(overwrite),
-                        home: None,
-                    });
-                }
+                Ok(Some(had)) => return Ok(self.editing_of(had, overwrite)),
                 Ok(None) => {} // fenced before it had anything
                 Err(error) => {
                     self.put_seat(seat);
@@ -159,13 +159,7 @@ impl Hold {
     /// What a hold is for: its buffer, up to date. Nothing: it was fenced before.
     pub(super) fn begin(&self, mine: Current) -> Result<Option<Editing<'_>>, Error> {
         let had = self.have_buffer(mine, false)?;
-        Ok(had.map(|(mine, buffer)| Editing {
-            hold: self,
-            mine,
-            buffer,
-            edited: Edited::new(false),
-            home: None,
-        }))
+        Ok(had.map(|had| self.editing_of(had, false)))
     }
 
     /// A lease in nanoseconds: this one, or the longest there is.
@@ -395,7 +389,7 @@ impl Hold {
 
     /// Chooses a buffer and brings it up to date. Nothing: fenced.
     #[inline]
-    fn have_buffer(&self, mine: Current, overwrite: bool) -> Result<Option<(Current, Buffer)>, Error> {
+    fn have_buffer(&self, mine: Current, overwrite: bool) -> Result<Option<Had>, Error> {
         let words = self.both();
         let mut used = writers::used(&words, mine);
         let mut guessed = writers::guessed(&words, mine).filter(|guess| used & guess.bit() == 0);
@@ -546,9 +540,9 @@ impl Editing<'_> {
         }
     }
 
-    /// Makes it the newest version, and gives that one's number; or itself, if it was fenced.
+    /// Makes it the newest version, and gives that one's number; nothing, if it was fenced. It is dropped next.
     #[inline(always)]
-    pub(crate) fn commit(self) -> Result<u64, Self> {
+    pub(crate) fn commit(&self) -> Option<u64> {
         let hold = self.hold;
         if hold.in_place {
             return self.commit_in_place();
@@ -557,12 +551,12 @@ impl Editing<'_> {
         planted!(WholeTooSoon => hold.data.is_whole(self.buffer, version));
         let committed = writers::let_go(&hold.both(), self.mine, self.buffer);
         if !committed {
-            return Err(self);
+            return None;
         }
         hold.data.is_whole(self.buffer, version);
         hold.guess.store(self.mine.buffer().index() as u64, Relaxed);
         hold.tell(true);
-        Ok(version)
+        Some(version)
     }
 }
 

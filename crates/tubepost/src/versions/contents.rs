@@ -17,25 +17,29 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// What an editor changed.
 #[derive(Debug)]
-pub(crate) struct Edited {
-    all: bool,
-    /// Else these bytes, if any. (In a box, so that this is short.)
+pub(crate) enum Edited {
+    Nothing,
+    All,
+    /// These bytes. (In a box, so that this is short.)
     #[allow(clippy::box_collection, reason = "who changes everything, as most do, has one word for it")]
-    ranges: Option<Box<Vec<Range<u64>>>>,
+    Ranges(Box<Vec<Range<u64>>>),
 }
 
 impl Edited {
     #[inline(always)]
     pub(crate) fn new(all: bool) -> Edited {
-        Edited { all, ranges: None }
+        if all { Edited::All } else { Edited::Nothing }
     }
 
     /// More was, or will be, changed.
     pub(crate) fn add(&mut self, range: Range<u64>) {
-        if self.all || range.is_empty() {
+        if range.is_empty() {
             return;
         }
-        let ranges = self.ranges.get_or_insert_default();
+        if let Edited::Nothing = self {
+            *self = Edited::Ranges(Box::default());
+        }
+        let Edited::Ranges(ranges) = self else { return };
         // Those that follow one another are one.
         if let Some(last) = ranges.last_mut()
             && range.start <= last.end
@@ -45,18 +49,20 @@ impl Edited {
             return;
         }
         ranges.push(range);
-        self.all = ranges.len() > MOST_CHANGES / 2;
+        if ranges.len() > MOST_CHANGES / 2 {
+            *self = Edited::All;
+        }
     }
 
     /// Whether nothing was.
     pub(crate) fn is_nothing(&self) -> bool {
-        !self.all && self.ranges.is_none()
+        matches!(self, Edited::Nothing)
     }
 
     /// Anything may have been changed.
     #[inline(always)]
     pub(crate) fn add_all(&mut self) {
-        self.all = true;
+        *self = Edited::All;
     }
 }
 
@@ -151,20 +157,16 @@ impl Mapped {
     #[cold]
     fn tell_changes(&self, buffer: Buffer, present: Buffer, version: u64, edited: &Edited) {
         let (before, now) = (self.changes(present), self.changes(buffer));
-        if edited.all {
+        if let Edited::All = edited {
             now.after.store(version, Relaxed);
             now.number.store(0, Release);
             return;
         }
         let mut after = before.after.load(Acquire);
         let mut all: Vec<_> = newest(before).collect();
-        all.extend(
-            edited
-                .ranges
-                .iter()
-                .flat_map(|ranges| ranges.iter())
-                .map(|range| (version, range.start, range.end)),
-        );
+        if let Edited::Ranges(ranges) = edited {
+            all.extend(ranges.iter().map(|range| (version, range.start, range.end)));
+        }
         // What is left out is left out of all older versions.
         let surplus = all.len().saturating_sub(MOST_CHANGES);
         if let Some(last) = all[..surplus].last() {

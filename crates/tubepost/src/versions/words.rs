@@ -18,16 +18,16 @@ const HOLD_SHIFT: u32 = 15;
 
 /// A buffer's number: always below [`BUFFERS`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Buffer(u8);
+pub(crate) struct Buffer(u64);
 
 impl Buffer {
     #[inline]
     pub(crate) fn of(bits: u64) -> Buffer {
-        Buffer((bits & BUFFER) as u8)
+        Buffer(bits & BUFFER)
     }
     #[inline]
     pub(crate) fn index(self) -> usize {
-        self.0.into()
+        self.0 as usize
     }
     #[inline]
     pub(crate) fn bit(self) -> u64 {
