@@ -35,6 +35,18 @@ fn verify(domain: &Domain, name: &str) -> Result<(), Failure> {
     for (from, to) in &found.damaged {
         complain(format_args!("{name}: {}", numbers(*from, *to)));
     }
+    for path in &found.set_aside {
+        complain(format_args!(
+            "{name}: {} could not be read; take what you need from it, and remove it",
+            path.display()
+        ));
+    }
+    if found.beside > 0 {
+        let places = plural(found.beside, "place");
+        complain(format_args!(
+            "{name}: {places} beside messages damaged; `tubepost journal repair {name}` puts that right"
+        ));
+    }
     let unfinished = match found.unfinished {
         0 => String::new(),
         more => format!(", {} unfinished", plural(more, "record")),

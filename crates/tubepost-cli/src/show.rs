@@ -185,6 +185,14 @@ fn lines(stat: &Stat) -> Vec<(&'static str, String)> {
         files::add(&mut lines, log);
         return lines;
     }
+    if stat.strategy == Strategy::File {
+        lines.retain(|(what, _)| !["large", "waiting", "held", "sent", "received"].contains(what));
+        lines.push((
+            "directory",
+            "not there any more, or not readable: nothing is known of its messages".into(),
+        ));
+        return lines;
+    }
     // A process has its links' connections.
     if stat.strategy != Strategy::Shared || stat.kind == Kind::Process {
         let shut = format!("{}, for rubbish or limits", plural(stat.shut, "connection"));

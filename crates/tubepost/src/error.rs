@@ -287,7 +287,7 @@ pub enum Error {
     },
     /// Messages are damaged: their bytes on the disk are not what was written. They are passed over; those before and after are received.
     #[error(
-        "{} of {} damaged, and passed over; see `tubepost journal verify`", numbers(*from, *to), path.display()
+        "{} damaged in the log in {}, and passed over; see `tubepost journal verify`", numbers(*from, *to), path.display()
     )]
     DamagedMessages {
         /// The directory.

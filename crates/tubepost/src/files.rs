@@ -3,7 +3,7 @@
 use crate::domain::segment::Id;
 use crate::domain::stat::Strategy;
 use crate::error::Error;
-use crate::journal::store::{Described, Fsync, Keep};
+use crate::journal::described::{Described, Fsync, Keep};
 use crate::mailbox::Options;
 use crate::message::Message;
 use crate::strategy::file;
@@ -141,14 +141,11 @@ impl<M: Message + ?Sized> Options<M> {
                 return differs("fsync", fsync.to_string(), theirs.fsync.to_string());
             }
             if file.retain.is_some() && keep != theirs.keep {
-                return differs("what is retained", format!("{keep:?}"), format!("{:?}", theirs.keep));
+                return differs("what is retained", keep.to_string(), theirs.keep.to_string());
             }
             if file.max_bytes.is_some() && file.max_bytes != theirs.most_bytes {
-                return differs(
-                    "max_bytes",
-                    format!("{:?}", file.max_bytes),
-                    format!("{:?}", theirs.most_bytes),
-                );
+                let spell = |bytes: Option<u64>| bytes.map_or("none".into(), |bytes| bytes.to_string());
+                return differs("max_bytes", spell(file.max_bytes), spell(theirs.most_bytes));
             }
             Ok(())
         };

@@ -1,9 +1,10 @@
 //! A look at the messages of a mailbox that is kept in files: all that is there, whether it is in use or not; and repairing what is damaged.
 
 use crate::domain::Domain;
+use crate::domain::access::{Right, permits};
 use crate::domain::log;
 use crate::domain::name::Name;
-use crate::error::Error;
+use crate::error::{Error, Whose};
 use crate::journal::file::LogFile;
 use crate::journal::records::Found;
 use crate::journal::recovery::Recovered;
@@ -103,8 +104,12 @@ pub struct Verified {
     pub waiting: u64,
     /// Records without a message: their senders died.
     pub unfinished: u64,
-    /// Numbers of messages that are damaged: from … to …, both included.
+    /// Numbers of messages that are damaged, also those that were given up when the mailbox was opened: from … to …, both included.
     pub damaged: Vec<(u64, u64)>,
+    /// Places beside messages that are damaged: what a file says of itself, or who received a message.
+    pub beside: u64,
+    /// Files that could not be read when the mailbox was opened, and were set aside.
+    pub set_aside: Vec<PathBuf>,
     /// The number of the next message.
     pub next: u64,
 }
@@ -113,7 +118,7 @@ impl Verified {
     /// Whether everything is as it was written.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.damaged.is_empty()
+        self.damaged.is_empty() && self.beside == 0 && self.set_aside.is_empty()
     }
 }
 
@@ -146,8 +151,25 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] or [`Error::Denied`] if the directory can't be read.
+    /// [`Error::Denied`] to who may not receive; [`Error::Os`] if the directory can't be read.
     pub fn entries(&self, from: u64) -> Result<Entries<'_>, Error> {
+        self.may_receive()?;
+        self.walk(from)
+    }
+
+    fn may_receive(&self) -> Result<(), Error> {
+        let path = &self.store.path;
+        let facts = self.store.facts()?;
+        let mode = self.store.described.mode;
+        if permits(mode, facts.owner, facts.group, Right::Receive) {
+            return Ok(());
+        }
+        let name = self.store.life().name;
+        let whose = Box::new(Whose { name, user: facts.owner, group: facts.group, mode });
+        Err(Error::Denied { doing: Right::Receive.doing(false), path: path.clone(), whose: Some(whose) })
+    }
+
+    fn walk(&self, from: u64) -> Result<Entries<'_>, Error> {
         let files = self.store.files()?;
         let begin = files.iter().rposition(|first| *first <= from).unwrap_or(0);
         Ok(Entries { store: &self.store, files: files[begin..].iter().copied().collect(), at: None, from })
@@ -160,7 +182,7 @@ impl Journal {
     /// As for [`entries`](Self::entries).
     pub fn verify(&self) -> Result<Verified, Error> {
         let mut found = Verified { files: self.store.files()?.len() as u64, ..Verified::default() };
-        for entry in self.entries(0)? {
+        for entry in self.walk(0)? {
             match entry? {
                 Entry::Sent { seq, standing, bytes, .. } => {
                     found.messages += 1;
@@ -181,6 +203,12 @@ impl Journal {
                 }
             }
         }
+        for first in self.store.files()? {
+            if let Ok(Some(file)) = self.store.file(first) {
+                found.beside += file.damaged_beside();
+            }
+        }
+        found.set_aside = self.store.set_aside()?;
         Ok(found)
     }
 
@@ -251,7 +279,10 @@ impl Entries<'_> {
                 }
                 Found::Skipped(units) => {
                     *spot = here.after(units);
-                    Entry::Unfinished { seq }
+                    match file.mark_at(here.index).is_lost() {
+                        true => Entry::Damaged { from: seq, to: seq },
+                        false => Entry::Unfinished { seq },
+                    }
                 }
                 Found::Claimed => {
                     *spot = file.step(here).unwrap_or(here.after(1));
@@ -263,7 +294,10 @@ impl Entries<'_> {
                 }
                 Found::End => {
                     self.at = None;
-                    continue;
+                    match self.files.front() {
+                        Some(next) if *next > seq => Entry::Damaged { from: seq, to: *next - 1 }, // a file is missing
+                        _ => continue,
+                    }
                 }
                 Found::Nothing | Found::Rubbish | Found::Closed => {
                     let resumed = if here.units < file.units { file.resume(here) } else { None };

@@ -203,7 +203,7 @@ pub use inbox::Inbox;
 #[cfg(not(loom))]
 pub use inspect::{Entries, Entry, Journal, Standing, Verified};
 #[cfg(not(loom))]
-pub use journal::{recovery::Recovered, store::Fsync};
+pub use journal::{described::Fsync, recovery::Recovered};
 #[cfg(not(loom))]
 pub use link::{Link, LinkOptions};
 #[cfg(not(loom))]

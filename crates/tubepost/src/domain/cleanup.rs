@@ -254,7 +254,7 @@ impl Domain {
                 return Err(segment.denied("to remove"));
             }
             // Before the link to it goes.
-            let log = choice.filed.then(|| segment.open_log(true)).transpose()?;
+            let log = if choice.filed { segment.log_to_remove()? } else { None };
             let closed = finish(&segment);
             if choice.kind != Kind::Process {
                 uncollected += closed.uncollected; // notes are no messages

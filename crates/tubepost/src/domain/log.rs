@@ -14,11 +14,12 @@ use super::segment::{Id, Segment};
 use super::sockets::{LOG, called};
 use super::{Domain, failed};
 use crate::error::Error;
+use crate::journal::described::Fsync;
 use crate::journal::file::LogFile;
 use crate::journal::marks::Holder;
 use crate::journal::recovery::{self, Recovered};
-use crate::journal::store::{self, Fsync, Life, Store};
-use crate::journal::words::{Says, Spot};
+use crate::journal::store::{self, Life, Store};
+use crate::journal::words::{LIFE, Says, Spot};
 use crate::os::{Errno, file};
 use crate::queue::slots::Member;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ pub(crate) fn begin(domain: &Domain, name: &Name, plan: &Plan<'_>, store: Store)
     }
     let recovered = recovery::put_in_order(&store, false)?;
     let life = Life {
-        number: before.number.wrapping_add(1).max(1),
+        number: before.number % LIFE + 1,
         boot: boot(),
         id: store.described.id,
         domain: domain.path().display().to_string(),
@@ -196,6 +197,17 @@ impl Segment {
         store.share()?;
         let life = self.header().log.life.load(Acquire) as u32;
         Ok(Arc::new(Log { store, life, files: Mutex::default(), names: Mutex::default() }))
+    }
+
+    /// Its log, to take it away. Nothing: it is not there any more, for somebody moved or removed its directory.
+    pub(super) fn log_to_remove(&self) -> Result<Option<Arc<Log>>, Error> {
+        let moved = |errno: i32| [Errno::NOENT, Errno::NOTDIR].contains(&Errno::from_raw_os_error(errno));
+        match Store::open(&self.log_path()?, true) {
+            Err(Error::Os { errno, .. }) if moved(errno) => Ok(None),
+            Err(other) => Err(other),
+            Ok(store) if store.described.id != self.id().words() => Ok(None), // another one is there
+            Ok(_) => self.open_log(true).map(Some),
+        }
     }
 
     /// Of a mailbox that is kept in files: its log.

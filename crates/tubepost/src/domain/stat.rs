@@ -8,7 +8,7 @@ use super::{Domain, doorway, failed, log, sockets};
 use crate::error::Error;
 use crate::format::Format;
 use crate::holding::{bare, stat::RegionStat};
-use crate::journal::store::Fsync;
+use crate::journal::described::Fsync;
 use crate::os::Errno;
 use crate::queue::{layout, sealed};
 use std::fmt;

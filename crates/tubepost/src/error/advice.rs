@@ -107,9 +107,5 @@ pub(super) fn names(peers: &[crate::peer::Peer]) -> String {
 
 /// Which messages.
 pub(super) fn numbers(from: u64, to: u64) -> String {
-    if from == to {
-        format!("message {from} in the log is")
-    } else {
-        format!("messages {from} to {to} in the log are")
-    }
+    if from == to { format!("message {from} is") } else { format!("messages {from} to {to} are") }
 }

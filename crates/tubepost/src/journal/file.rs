@@ -3,6 +3,7 @@
 //! ```text
 //! 0x0000  identity   written before the file has a name, never changed; with a check sum
 //! 0x0080  hints      how far records are written, consumed, and on the disk
+//! 0x0800  identity   once more
 //! 0x1000  marks      8 bytes for each record there may be: who has it, or that it is done. A hole until records come
 //!         records    32 bytes of header, then the message, up to a multiple of 8
 //! ```
@@ -79,8 +80,10 @@ pub(crate) struct Hints {
 }
 
 const HINTS_AT: usize = 0x80;
+/// Where the identity stands once more, in case that the first sector is damaged.
+const COPY_AT: usize = 0x800;
 const _: () = assert!(offset_of!(Identity, made) == 0x38 && size_of::<Identity>() <= HINTS_AT);
-const _: () = assert!(HINTS_AT + size_of::<Hints>() <= MARKS_AT as usize);
+const _: () = assert!(HINTS_AT + size_of::<Hints>() <= COPY_AT);
 
 /// What is said with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,8 @@ pub(crate) struct LogFile {
     /// Where check sums begin, which depends on the log.
     seed: u32,
     pub(crate) path: PathBuf,
+    /// Of its two identities one is damaged: where the other one is.
+    sound: Option<usize>,
     /// How many records it has, once it is known where it ends; else `u32::MAX`.
     pub(crate) ended: AtomicU32,
 }
@@ -172,6 +177,7 @@ impl LogFile {
         bytes.extend_from_slice(&sum(&fields).to_le_bytes());
         fields.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
         file::write_at(fd.as_fd(), &bytes, 0)?;
+        file::write_at(fd.as_fd(), &bytes, COPY_AT as u64)?;
         if wanted.durable {
             file::sync(fd.as_fd())?;
         }
@@ -209,24 +215,7 @@ impl LogFile {
         if !facts.is_file || facts.length < MARKS_AT {
             return Err(damaged(format!("it has only {} bytes", facts.length)));
         }
-        let mut bytes = [0; size_of::<Identity>()];
-        file::read_at(fd, &mut bytes, 0).map_err(|errno| trouble("to read", &path, errno))?;
-        let (words, _) = bytes.as_chunks::<8>();
-        let word = |at: usize| u64::from_le_bytes(words[at]);
-        if word(0) != MAGIC {
-            return Err(damaged(format!("it begins with {:#018x}, not with \"tubelog\"", word(0))));
-        }
-        let found = word(1) as u32;
-        if found != VERSION {
-            return Err(Error::WrongVersion { name: path.display().to_string(), found, supported: VERSION });
-        }
-        let fields = [word(2), word(3), word(4), word(5), word(6), word(7)];
-        if (word(1) >> 32) as u32 != sum(&fields) {
-            return Err(damaged("its header has another check sum than it says".into()));
-        }
-        if fields[..2] != id || fields[2] != first {
-            return Err(damaged("it is of another log, or another part of this one".into()));
-        }
+        let (fields, sound) = identity(fd, &path, first, id)?;
         let shape = Shape::of(fields[4]).filter(|shape| shape.total == facts.length);
         let Some(shape) = shape else {
             let (length, records) = (facts.length, fields[4]);
@@ -244,12 +233,39 @@ impl LogFile {
             begins: fields[3],
             made: fields[5],
             units: (fields[4] / UNIT) as u32,
+            sound,
             records_at: shape.records_at as usize,
             seed: seed(id),
             ended: AtomicU32::new(u32::MAX),
             path,
             map,
         })
+    }
+
+    /// Makes both identities the same again. Whether one was damaged. The caller has the log alone.
+    pub(crate) fn put_identity_right(&self) -> bool {
+        let Some(sound) = self.sound else { return false };
+        for at in (0..size_of::<Identity>()).step_by(8) {
+            let word = self.word(sound + at).load(Relaxed);
+            self.word(COPY_AT - sound + at).store(word, Relaxed);
+        }
+        true
+    }
+
+    pub(crate) fn has_damaged_identity(&self) -> bool {
+        self.sound.is_some()
+    }
+
+    /// Gives a file that was cut off its length again; the rest of it is zeros. Gives how many bytes were missing. The caller has the log alone.
+    pub(crate) fn lengthen(reach: &Path, path: &Path, first: u64, id: [u64; 2]) -> Result<u64, Error> {
+        let failed = |errno| trouble("to lengthen", path, errno);
+        let fd = file::open_file(&reach.join(called(first))).map_err(failed)?;
+        let length = file::facts(&fd).map_err(failed)?.length;
+        let (fields, _) = identity(fd.as_fd(), path, first, id)?;
+        let Some(shape) = Shape::of(fields[4]).filter(|shape| length < shape.total) else { return Ok(0) };
+        rustix::fs::ftruncate(&fd, shape.total).map_err(failed)?;
+        file::reserve(fd.as_fd(), shape.records_at, fields[4]).map_err(failed)?;
+        Ok(shape.total - length)
     }
 
     /// Whether some of it could not be read: nothing that was seen since is to be believed.
@@ -393,9 +409,12 @@ impl LogFile {
     /// Brings records up to this place, and all that changed before, to the disk.
     pub(crate) fn sync(&self, from: u32, to: u32) -> Result<(), Errno> {
         let page = |at: usize| at & !(PAGE as usize - 1);
-        let begin = page(self.records_at + from as usize * UNIT as usize).min(self.map.length());
+        let begin = page(self.records_at + from as usize * UNIT as usize);
         let end = (self.records_at + to as usize * UNIT as usize).min(self.map.length());
-        self.map.sync(begin, end.next_multiple_of(PAGE as usize).saturating_sub(begin).max(PAGE as usize))
+        if begin >= end {
+            return Ok(()); // records fill the file to its last byte: nothing stands behind them
+        }
+        self.map.sync(begin, end.next_multiple_of(PAGE as usize) - begin)
     }
 
     /// Brings what the header says to the disk.
@@ -428,6 +447,43 @@ impl LogFile {
             }
         }
         (last - from) as u64
+    }
+}
+
+/// What a file says that it is, in the one place or the other; and where, if the other one is damaged.
+fn identity(
+    fd: BorrowedFd<'_>,
+    path: &Path,
+    first: u64,
+    id: [u64; 2],
+) -> Result<([u64; 6], Option<usize>), Error> {
+    let read = |at: usize| {
+        let mut bytes = [0; size_of::<Identity>()];
+        file::read_at(fd, &mut bytes, at as u64).map_err(|errno| trouble("to read", path, errno))?;
+        let (words, _) = bytes.as_chunks::<8>();
+        let word = |at: usize| u64::from_le_bytes(words[at]);
+        let damaged = |what: String| Error::Damaged { name: path.display().to_string(), what };
+        if word(0) != MAGIC {
+            return Err(damaged(format!("it begins with {:#018x}, not with \"tubelog\"", word(0))));
+        }
+        let fields = [word(2), word(3), word(4), word(5), word(6), word(7)];
+        if (word(1) >> 32) as u32 != sum(&fields) {
+            return Err(damaged("its header has another check sum than it says".into()));
+        }
+        let found = word(1) as u32;
+        if found != VERSION {
+            return Err(Error::WrongVersion { name: path.display().to_string(), found, supported: VERSION });
+        }
+        if fields[..2] != id || fields[2] != first {
+            return Err(damaged("it is of another log, or another part of this one".into()));
+        }
+        Ok(fields)
+    };
+    match (read(0), read(COPY_AT)) {
+        (Ok(fields), Ok(copy)) if fields == copy => Ok((fields, None)),
+        (Ok(fields), _) => Ok((fields, Some(0))),
+        (Err(_), Ok(fields)) => Ok((fields, Some(COPY_AT))),
+        (Err(error), Err(_)) => Err(error),
     }
 }
 

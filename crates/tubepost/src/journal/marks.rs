@@ -114,8 +114,50 @@ impl LogFile {
     /// Takes a message that nobody took.
     #[inline]
     pub(crate) fn take_fresh(&self, index: u32, me: Holder) -> Option<Mark> {
+        let seen = self.mark_at(index);
+        if seen != Mark::FRESH {
+            return self.take_unreadable(index, seen, me);
+        }
         let mine = Mark::taken(0, me.life, me.member);
-        (self.mark_at(index).is_fresh() && self.swap(index, Mark::FRESH, mine)).then_some(mine)
+        self.swap(index, Mark::FRESH, mine).then_some(mine)
+    }
+
+    /// Takes a message of which nobody knows any more who received it: perhaps once more.
+    fn take_unreadable(&self, index: u32, seen: Mark, me: Holder) -> Option<Mark> {
+        let mine = Mark::taken(1, me.life, me.member);
+        (seen.is_rubbish() && self.swap(index, seen, mine)).then_some(mine)
+    }
+
+    /// Puts the mark of a record right that nobody wrote. Whether it was such a one. The caller has the log alone.
+    pub(crate) fn put_right(&self, index: u32, is_message: bool) -> bool {
+        let rubbish = self.mark_at(index).is_rubbish();
+        if rubbish && let Some(mark) = self.mark(index) {
+            let right = if is_message { Mark::FRESH.back() } else { Mark::PASSED };
+            mark.store(right.bits(), Relaxed);
+        }
+        rubbish
+    }
+
+    /// Places beside messages that nobody wrote so.
+    pub(crate) fn damaged_beside(&self) -> u64 {
+        let marks = (0..self.tail().index).filter(|index| self.mark_at(*index).is_rubbish()).count() as u64;
+        marks + u64::from(self.has_damaged_identity())
+    }
+
+    /// The message of this record is no message any more. The caller has the log alone.
+    pub(crate) fn give_up(&self, index: u32, mark: Mark) {
+        if let Some(word) = self.mark(index) {
+            word.store(mark.bits(), Relaxed);
+        }
+    }
+
+    /// Says that somebody is told that this message is lost. `false`: it is not, or was told before.
+    pub(crate) fn tell_lost(&self, index: u32) -> bool {
+        let told = self.swap(index, Mark::LOST, Mark::TOLD);
+        if told {
+            self.note_done(index);
+        }
+        told
     }
 
     /// Marks that are not done, of those that somebody took: all before the first FRESH one.
@@ -155,6 +197,10 @@ impl LogFile {
         for index in 0..to {
             loop {
                 let seen = self.mark_at(index);
+                if seen == Mark::LOST {
+                    self.tell_lost(index);
+                    break;
+                }
                 let waits = seen.is_fresh() || seen.is_back();
                 if !waits || self.swap(index, seen, Mark::BURIED) {
                     buried += u64::from(waits || seen == Mark::BURIED);
@@ -172,7 +218,7 @@ impl LogFile {
             let mark = self.mark_at(index);
             let kind = match mark {
                 Mark::DONE => continue,
-                Mark::PASSED | Mark::BURIED => 3,
+                Mark::PASSED | Mark::BURIED | Mark::LOST | Mark::TOLD => 3,
                 _ if mark.is_fresh() => 0,
                 _ if mark.is_back() => 2,
                 _ => 1,

@@ -18,6 +18,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod described;
 pub(crate) mod file;
 pub(crate) mod marks;
 pub(crate) mod place;

@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tubecur\0");
-const SUFFIX: &str = ".cursor";
+pub(super) const SUFFIX: &str = ".cursor";
 const LENGTH: usize = 32;
 const NEXT_AT: usize = 0x18;
 /// What is mapped of it.
@@ -68,6 +68,11 @@ impl Place {
         name: &str,
         first: impl FnOnce() -> Result<u64, Error>,
     ) -> Result<(Place, u64), Error> {
+        let most = 255 - SUFFIX.len();
+        if name.len() > most {
+            let (given, allowed) = (format!("{} bytes long", name.len()), format!("at most {most} bytes"));
+            return Err(Error::BadOption { what: "the name of a cursor", given, allowed });
+        }
         let (path, reach) = (store.path.join(called(name)), store.reach(&called(name)));
         let failed = |errno| match errno {
             Errno::ILSEQ => {

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// What it is called.
-const SENDERS: &str = "senders";
+pub(super) const NAMES: &str = "senders";
 /// How often, a millisecond apart, to try for the lock.
 const TRIES: u32 = 1000;
 
@@ -35,7 +35,7 @@ impl Store {
             return Ok(0);
         }
         let place = |text: &str| text.lines().position(|known| known == name);
-        let reach = self.reach(SENDERS);
+        let reach = self.reach(NAMES);
         if disk::facts_at(&reach).is_err() {
             let fd = disk::make_nameless(&self.reach(""), 0, 0).map_err(failed)?;
             disk::permit(fd.as_fd(), file_mode(self.described.mode), self.described.group).map_err(failed)?;
@@ -70,7 +70,7 @@ impl Store {
     /// The name of this number.
     pub(crate) fn name_of(&self, number: Member) -> String {
         let Some(at) = usize::from(number).checked_sub(1) else { return String::new() };
-        let text = disk::open_to_look_at(&self.reach(SENDERS)).and_then(|fd| read(&fd)).unwrap_or_default();
+        let text = disk::open_to_look_at(&self.reach(NAMES)).and_then(|fd| read(&fd)).unwrap_or_default();
         text.lines().nth(at).unwrap_or_default().to_owned()
     }
 }

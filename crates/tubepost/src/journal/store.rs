@@ -15,17 +15,19 @@
 //!
 //! **What if it dies here?** Making: without `mailbox` it is no log, and is made again. Each file is whole when it has its name.
 
-use super::file::{self, LogFile, VERSION, Wanted};
-use super::trouble;
+use super::described::{Described, Fsync};
+use super::file::{self, LogFile, Wanted};
+use super::{place, senders, trouble};
 use crate::error::Error;
 use crate::os::{Errno, file as disk, lock};
-use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What describes it.
 const MAILBOX: &str = "mailbox";
+/// What is added to the name of a file that could not be read.
+pub(super) const ASIDE: &str = ".damaged";
 /// What says by what it is in use.
 const LIFE: &str = "life";
 /// The first file has so many bytes of records, …
@@ -38,57 +40,6 @@ const TRIES: u32 = 2000;
 
 /// How often who wants it alone tries, a millisecond apart.
 const MOMENT: u32 = 50;
-
-/// When what was sent is brought to the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fsync {
-    /// When the system likes to: it survives every process, but not the loss of power.
-    Never,
-    /// At the latest after this time.
-    Every(Duration),
-    /// Before a send returns.
-    Each,
-}
-
-impl std::fmt::Display for Fsync {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Fsync::Never => f.write_str("never"),
-            Fsync::Each => f.write_str("each"),
-            Fsync::Every(time) => write!(f, "every {time:?}"),
-        }
-    }
-}
-
-/// How long messages stay that were received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) struct Keep {
-    /// So many …
-    pub(crate) messages: Option<u64>,
-    /// … or so many bytes …
-    pub(crate) bytes: Option<u64>,
-    /// … or for so long.
-    pub(crate) age: Option<Duration>,
-}
-
-/// What a log was chosen to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Described {
-    pub(crate) id: [u64; 2],
-    /// `u64::MAX`: unbounded.
-    pub(crate) capacity: u64,
-    /// The most bytes that may wait.
-    pub(crate) most_bytes: Option<u64>,
-    pub(crate) max_message: u64,
-    pub(crate) align: u64,
-    pub(crate) variable: bool,
-    pub(crate) mode: u32,
-    pub(crate) group: Option<u32>,
-    pub(crate) fsync: Fsync,
-    pub(crate) keep: Keep,
-    pub(crate) format: String,
-}
 
 /// A log's directory, open.
 #[derive(Debug)]
@@ -118,125 +69,21 @@ pub(crate) fn is_there(path: &Path) -> bool {
     disk::facts_at(&path.join(MAILBOX)).is_ok_and(|facts| facts.is_file)
 }
 
-impl Described {
-    fn spell(&self) -> String {
-        let mut text = format!("tubepost log {VERSION}\n");
-        let number = |value: Option<u64>| value.map_or("none".into(), |value| value.to_string());
-        let fsync = match self.fsync {
-            Fsync::Never => "never".into(),
-            Fsync::Each => "each".into(),
-            Fsync::Every(time) => time.as_nanos().to_string(),
-        };
-        let age = self.keep.age.map(|age| age.as_nanos() as u64);
-        let _ = write!(
-            text,
-            "id {:016x}{:016x}\ncapacity {}\nbytes {}\nmax_message {}\nalign {}\nvariable {}\nmode {:o}\ngroup {}\n\
-             fsync {fsync}\nkeep_messages {}\nkeep_bytes {}\nkeep_age {}\nformat {:?}\n",
-            self.id[0],
-            self.id[1],
-            self.capacity,
-            number(self.most_bytes),
-            self.max_message,
-            self.align,
-            self.variable,
-            self.mode,
-            number(self.group.map(u64::from)),
-            number(self.keep.messages),
-            number(self.keep.bytes),
-            number(age),
-            self.format,
-        );
-        let check = crc32fast::hash(text.as_bytes());
-        let _ = writeln!(text, "check {check:08x}");
-        text
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Described, Error> {
-        let damaged = |what: &str| Error::Damaged { name: path.display().to_string(), what: what.into() };
-        let mut lines = text.lines();
-        let head = lines.next().unwrap_or_default();
-        let version = head.strip_prefix("tubepost log ").ok_or_else(|| damaged("it describes no log"))?;
-        let found = version.parse().map_err(|_| damaged("it describes no log"))?;
-        if found != VERSION {
-            return Err(Error::WrongVersion { name: path.display().to_string(), found, supported: VERSION });
-        }
-        let (body, check) = text.rsplit_once("check ").ok_or_else(|| damaged("it has no check sum"))?;
-        if u32::from_str_radix(check.trim_end(), 16) != Ok(crc32fast::hash(body.as_bytes())) {
-            return Err(damaged("it has another check sum than it says"));
-        }
-        let field = |name: &str| {
-            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            value.ok_or_else(|| damaged(&format!("it does not say {name:?}")))
-        };
-        let bad = |name: &str| damaged(&format!("what it says of {name:?} is no value"));
-        let number = |name: &str| field(name)?.parse::<u64>().map_err(|_| bad(name));
-        let optional = |name: &str| match field(name)? {
-            "none" => Ok(None),
-            given => given.parse::<u64>().map(Some).map_err(|_| bad(name)),
-        };
-        let id = field("id")?;
-        let half = |text: Option<&str>| text.and_then(|text| u64::from_str_radix(text, 16).ok());
-        let id = half(id.get(..16)).zip(half(id.get(16..))).ok_or_else(|| bad("id"))?;
-        let fsync = match field("fsync")? {
-            "never" => Fsync::Never,
-            "each" => Fsync::Each,
-            _ => Fsync::Every(Duration::from_nanos(number("fsync")?)),
-        };
-        Ok(Described {
-            id: [id.0, id.1],
-            capacity: number("capacity")?,
-            most_bytes: optional("bytes")?,
-            max_message: number("max_message")?,
-            align: number("align")?,
-            variable: field("variable")? == "true",
-            mode: u32::from_str_radix(field("mode")?, 8).map_err(|_| bad("mode"))?,
-            group: optional("group")?.map(|group| group as u32),
-            fsync,
-            keep: Keep {
-                messages: optional("keep_messages")?,
-                bytes: optional("keep_bytes")?,
-                age: optional("keep_age")?.map(Duration::from_nanos),
-            },
-            format: unquote(field("format")?).ok_or_else(|| bad("format"))?,
-        })
-    }
-}
-
-/// What `{:?}` made of a text.
-fn unquote(quoted: &str) -> Option<String> {
-    let mut rest = quoted.strip_prefix('"')?.strip_suffix('"')?.chars();
-    let mut text = String::new();
-    while let Some(it) = rest.next() {
-        let plain = match it {
-            '\\' => match rest.next()? {
-                'n' => '\n',
-                't' => '\t',
-                'r' => '\r',
-                '0' => '\0',
-                'u' => {
-                    let digits: String = rest.by_ref().skip(1).take_while(|it| *it != '}').collect();
-                    char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?
-                }
-                other => other,
-            },
-            other => other,
-        };
-        text.push(plain);
-    }
-    Some(text)
-}
-
 impl Store {
     /// Makes a log in a directory that holds none, or opens the one that is there.
     pub(crate) fn create(path: &Path, described: impl FnOnce() -> Described) -> Result<Store, Error> {
         if !is_there(path) {
             let described = described();
-            make_directories(path)?;
+            let made = make_directories(path)?;
             refuse_others_disks(path)?;
             let directory = disk::open_directory(path).map_err(|errno| trouble("to open", path, errno))?;
+            make_room(path)?;
             let text = described.spell();
             let mode = directory_mode(described.mode);
-            disk::permit(directory.as_fd(), mode, described.group)
+            // Of a directory that was there nobody loses a right.
+            let before =
+                if made { 0 } else { disk::facts(directory.as_fd()).map_or(0, |facts| facts.mode & 0o7777) };
+            disk::permit(directory.as_fd(), mode | before, described.group)
                 .map_err(|errno| trouble("to say who may use", path, errno))?;
             write_whole(path, MAILBOX, &text, described.mode, described.group, true)
                 .map_err(|errno| trouble("to describe the log in", path, errno))?;
@@ -328,16 +175,21 @@ impl Store {
         Ok(all)
     }
 
+    /// Files that could not be read, and were set aside.
+    pub(crate) fn set_aside(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut all = self.names()?;
+        all.retain(|name| name.strip_suffix(ASIDE).is_some_and(|name| file::first_of(name).is_some()));
+        Ok(all.iter().map(|name| self.path.join(name)).collect())
+    }
+
+    /// Whose it is.
+    pub(crate) fn facts(&self) -> Result<disk::Facts, Error> {
+        disk::facts_at(&self.reach(MAILBOX)).map_err(|errno| trouble("to inspect", &self.path, errno))
+    }
+
     /// What is in the directory.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
-        let failed = |error: std::io::Error| {
-            trouble("to read", &self.path, Errno::from_io_error(&error).unwrap_or(Errno::IO))
-        };
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.reach).map_err(failed)? {
-            names.extend(entry.map_err(failed)?.file_name().into_string());
-        }
-        Ok(names)
+        names_in(&self.reach).map_err(|errno| trouble("to read", &self.path, errno))
     }
 
     /// The file whose first record has this number. Nothing: there is none.
@@ -347,6 +199,11 @@ impl Store {
             Err(Error::Os { errno, .. }) if errno == Errno::NOENT.raw_os_error() => Ok(None),
             Err(other) => Err(other),
         }
+    }
+
+    /// Gives a file that was cut off its length again; see [`LogFile::lengthen`].
+    pub(crate) fn lengthen(&self, first: u64) -> Result<u64, Error> {
+        LogFile::lengthen(&self.reach, &self.path.join(file::called(first)), first, self.described.id)
     }
 
     /// The file that follows one which ended before the record of this number: the one that begins there, or, where that is gone, the next.
@@ -411,16 +268,16 @@ impl Store {
         }
     }
 
-    /// Takes the log away, with all that is in it.
+    /// Takes the log away, with all that is in it, and the directory if nothing else is there.
     pub(crate) fn destroy(&self) -> Result<(), Error> {
+        let mut names = self.names()?;
+        names.sort_unstable(); // the oldest file first
+        for name in names.iter().filter(|name| is_of_a_log(name) && *name != MAILBOX) {
+            self.remove(name)?;
+        }
         self.remove(MAILBOX)?; // from now on it is no log
-        for name in self.names()? {
-            self.remove(&name)?;
-        }
-        match std::fs::remove_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            _ => Ok(()), // it may have been moved
-        }
+        let _ = std::fs::remove_dir(&self.path); // it may have been moved
+        Ok(())
     }
 
     pub(crate) fn reach(&self, name: &str) -> PathBuf {
@@ -457,18 +314,57 @@ pub(crate) fn file_mode(mode: u32) -> u32 {
     0o600 | one(mode >> 3) << 3 | one(mode)
 }
 
-fn make_directories(path: &Path) -> Result<(), Error> {
+/// What a log calls its files.
+fn is_of_a_log(name: &str) -> bool {
+    let name = name.strip_suffix(".new").unwrap_or(name);
+    let log = name.strip_suffix(ASIDE).unwrap_or(name);
+    [MAILBOX, LIFE, senders::NAMES].contains(&name)
+        || file::first_of(log).is_some()
+        || name.ends_with(place::SUFFIX)
+}
+
+fn names_in(directory: &Path) -> Result<Vec<String>, Errno> {
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(errno)? {
+        names.push(entry.map_err(errno)?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+/// A log has its directory for itself: what else is there is not to be mixed with it, nor removed one day.
+fn make_room(path: &Path) -> Result<(), Error> {
+    let failed = |errno| trouble("to look into", path, errno);
+    let refused = |why| Err(Error::LogRefused { path: path.into(), why });
+    let mut names = names_in(path).map_err(failed)?;
+    names.sort();
+    if let Some(other) = names.iter().find(|name| !is_of_a_log(name)) {
+        return refused(format!(
+            "something else is there already ({other:?}); name a directory of its own, which will be made"
+        ));
+    }
+    if let Some(log) = names.iter().find(|name| file::first_of(name).is_some()) {
+        return refused(format!(
+            "it holds messages ({log:?}) and not the file {MAILBOX:?}, which says what they are; put that back, or remove them"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether it was made just now.
+fn make_directories(path: &Path) -> Result<bool, Error> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)
             .map_err(|error| trouble("to make", parent, Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
     }
-    match disk::make_directory(path) {
-        Ok(()) | Err(Errno::EXIST) => {}
+    let made = match disk::make_directory(path) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
         Err(errno) => return Err(trouble("to make", path, errno)),
-    }
-    let Some(parent) = path.parent() else { return Ok(()) };
+    };
+    let Some(parent) = path.parent() else { return Ok(made) };
     let synced = disk::open_directory(parent).and_then(|parent| disk::sync(parent.as_fd()));
-    synced.map_err(|errno| trouble("to sync", parent, errno))
+    synced.map_err(|errno| trouble("to sync", parent, errno)).map(|()| made)
 }
 
 /// File systems that other machines write to as well: what is mapped here would not be what is there.
@@ -510,30 +406,4 @@ fn write_whole(
         disk::sync(directory.as_fd())?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_described_is_read_again() {
-        let described = Described {
-            id: [7, u64::MAX],
-            capacity: 12,
-            most_bytes: Some(1 << 30),
-            max_message: 4096,
-            align: 1,
-            variable: true,
-            mode: 0o640,
-            group: Some(100),
-            fsync: Fsync::Every(Duration::from_millis(10)),
-            keep: Keep { messages: Some(5), bytes: None, age: Some(Duration::from_secs(60)) },
-            format: "text \"of\" two\nlines\t\u{7}check 1 \\".into(),
-        };
-        let text = described.spell();
-        assert_eq!(Described::parse(&text, Path::new("x")).expect("it was just spelled"), described);
-        let wrong = text.replace("capacity 12", "capacity 13");
-        assert!(Described::parse(&wrong, Path::new("x")).is_err());
-    }
 }

@@ -114,29 +114,53 @@ fn check(fields: u64, number: u64) -> u64 {
 }
 
 const MARK_SHIFT: u32 = 62;
-const COUNT_SHIFT: u32 = 48;
-const COUNT: u64 = 0xFF;
+const MARK_CHECK_SHIFT: u32 = 49;
+const MARK_CHECK: u64 = 0x1FFF;
 /// Of what is BACK: it is for the dead letters only.
-const REJECTED: u64 = 1 << 56;
+const REJECTED: u64 = 1 << 48;
+const COUNT_SHIFT: u32 = 40;
+const COUNT: u64 = 0xFF;
 const LIFE_SHIFT: u32 = 16;
-const LIFE: u64 = 0xFFFF_FFFF;
+/// Lives are counted so far, and then from 1 on again.
+pub(crate) const LIFE: u32 = 0xFF_FFFF;
 
 const TAKEN: u64 = 1;
 const BACK: u64 = 2;
 const DONE: u64 = 3;
 
-/// What became of a message: nothing yet, or (TAKEN, deliveries before, life, by whom), (BACK, deliveries before), (DONE, 1 if nobody received it, 2 if the log was closed before). A
+/// What became of a message: nothing yet, or (TAKEN, deliveries before, life, by whom), (BACK, deliveries before), (DONE, 1 if nobody received it, 2 if the log was closed before, 3 or 4 if
+/// it is lost: damaged, which receivers were not told so far, or were), each with thirteen bits of check. A
 /// life is the time for which the same processes use the log, from one opening of it to the next: who took something in another one is dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mark(u64);
 
 impl Mark {
     pub(crate) const FRESH: Mark = Mark(0);
-    pub(crate) const DONE: Mark = Mark(DONE << MARK_SHIFT);
+    pub(crate) const DONE: Mark = Mark::checked(DONE << MARK_SHIFT);
     /// Done, though nobody received it: withdrawn, or no message.
-    pub(crate) const PASSED: Mark = Mark(DONE << MARK_SHIFT | 1);
+    pub(crate) const PASSED: Mark = Mark::checked(DONE << MARK_SHIFT | 1);
     /// Done, for the log was closed before anybody received it.
-    pub(crate) const BURIED: Mark = Mark(DONE << MARK_SHIFT | 2);
+    pub(crate) const BURIED: Mark = Mark::checked(DONE << MARK_SHIFT | 2);
+    /// Damaged, and given up when the log was put in order. Not done: somebody who receives is to be told.
+    pub(crate) const LOST: Mark = Mark::checked(3);
+    /// The same, and somebody was told.
+    pub(crate) const TOLD: Mark = Mark::checked(DONE << MARK_SHIFT | 4);
+
+    const fn checked(fields: u64) -> Mark {
+        Mark(fields | mark_check(fields))
+    }
+
+    /// Whether nobody wrote that.
+    #[inline]
+    pub(crate) fn is_rubbish(self) -> bool {
+        self != Mark::FRESH && Mark::checked(self.0 & !(MARK_CHECK << MARK_CHECK_SHIFT)) != self
+    }
+
+    /// Whether it is of a message that was damaged.
+    #[inline]
+    pub(crate) fn is_lost(self) -> bool {
+        self == Mark::LOST || self == Mark::TOLD
+    }
 
     pub(crate) fn of(bits: u64) -> Mark {
         Mark(bits)
@@ -149,18 +173,22 @@ impl Mark {
 
     #[inline]
     pub(crate) fn taken(before: u8, life: u32, by: Member) -> Mark {
-        let who = u64::from(life) << LIFE_SHIFT | u64::from(by);
-        Mark(TAKEN << MARK_SHIFT | u64::from(before) << COUNT_SHIFT | who)
+        let who = u64::from(life & LIFE) << LIFE_SHIFT | u64::from(by);
+        Mark::checked(TAKEN << MARK_SHIFT | u64::from(before) << COUNT_SHIFT | who)
     }
 
     /// Delivered once more, and nobody's now.
     pub(crate) fn back(self) -> Mark {
-        Mark(BACK << MARK_SHIFT | u64::from(self.before().saturating_add(1)) << COUNT_SHIFT)
+        Mark::checked(self.back_fields())
+    }
+
+    fn back_fields(self) -> u64 {
+        BACK << MARK_SHIFT | u64::from(self.before().saturating_add(1)) << COUNT_SHIFT
     }
 
     /// The same, for the dead letters only.
     pub(crate) fn rejected(self) -> Mark {
-        Mark(self.back().0 | REJECTED)
+        Mark::checked(self.back_fields() | REJECTED)
     }
 
     pub(crate) fn is_rejected(self) -> bool {
@@ -185,7 +213,7 @@ impl Mark {
     /// Who has it in hand: in which life, and by what number.
     #[inline]
     pub(crate) fn taker(self) -> Option<(u32, Member)> {
-        let who = ((self.0 >> LIFE_SHIFT & LIFE) as u32, self.0 as Member);
+        let who = ((self.0 >> LIFE_SHIFT) as u32 & LIFE, self.0 as Member);
         (self.0 >> MARK_SHIFT == TAKEN).then_some(who)
     }
 
@@ -194,6 +222,14 @@ impl Mark {
     pub(crate) fn before(self) -> u8 {
         (self.0 >> COUNT_SHIFT & COUNT) as u8
     }
+}
+
+/// Thirteen bits that depend on all the others.
+#[inline]
+const fn mark_check(fields: u64) -> u64 {
+    let mixed = fields.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (mixed >> 51 & MARK_CHECK) << MARK_CHECK_SHIFT
 }
 
 /// A place in a file: how far into its records, in units, and how many records are before it. One word.
@@ -261,12 +297,33 @@ mod tests {
 
     #[test]
     fn a_mark_says_who_and_how_often() {
-        let taken = Mark::taken(3, 0xFFFF_FFFF, 0xFFFF);
-        assert_eq!((taken.taker(), taken.before()), (Some((0xFFFF_FFFF, 0xFFFF)), 3));
+        let taken = Mark::taken(3, LIFE, 0xFFFF);
+        assert_eq!((taken.taker(), taken.before()), (Some((LIFE, 0xFFFF)), 3));
         let back = taken.back();
         assert!(back.is_back() && !back.is_done() && !back.is_fresh() && back.taker().is_none());
         assert_eq!((back.before(), Mark::taken(255, 1, 1).back().before()), (4, 255));
         assert!(Mark::DONE.is_done() && Mark::FRESH.is_fresh() && Mark::DONE.taker().is_none());
+    }
+
+    #[test]
+    fn a_mark_that_nobody_wrote_is_found_by_the_check() {
+        let all = [
+            Mark::FRESH,
+            Mark::DONE,
+            Mark::PASSED,
+            Mark::BURIED,
+            Mark::LOST,
+            Mark::TOLD,
+            Mark::taken(0, 1, 2),
+            Mark::taken(1, 1, 2).back(),
+            Mark::taken(1, 1, 2).rejected(),
+        ];
+        for mark in all {
+            assert!(!mark.is_rubbish(), "{mark:?}");
+            for bit in 0..64 {
+                assert!(Mark::of(mark.bits() ^ 1 << bit).is_rubbish(), "{mark:?}, bit {bit}");
+            }
+        }
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Current {
     #[inline]
     pub(crate) fn let_go(self, buffer: Buffer) -> Current {
         let rest = self.0 & !(BUFFER << BUFFER_SHIFT | HELD);
-        Current(rest | u64::from(buffer.0) << BUFFER_SHIFT)
+        Current(rest | buffer.0 << BUFFER_SHIFT)
     }
 }
 
@@ -133,7 +133,7 @@ impl Editing {
 
     #[inline]
     pub(crate) fn new(current: Current, buffer: Buffer) -> Editing {
-        Editing(current.hold() << 7 | u64::from(buffer.0) << 1 | 1)
+        Editing(current.hold() << 7 | buffer.0 << 1 | 1)
     }
     /// In place: the data, in the home of this number.
     #[inline]

@@ -73,6 +73,7 @@ mod encoded;
 mod envelope;
 mod executors;
 mod files;
+mod files_damaged;
 mod fixed;
 mod holding;
 mod in_place;

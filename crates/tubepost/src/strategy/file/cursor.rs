@@ -124,7 +124,18 @@ impl Cursor {
                         return Err(self.passed_damage(file.number(here), file.number(here)));
                     }
                 },
-                Says::Skipped { units } => *spot = here.after(units),
+                Says::Skipped { units } => {
+                    *spot = here.after(units);
+                    if file.mark_at(here.index).is_lost() {
+                        while let Says::Skipped { units } = file.says(*spot)
+                            && file.mark_at(spot.index).is_lost()
+                        {
+                            *spot = spot.after(units);
+                        }
+                        let (from, to) = (file.number(here), file.number(*spot) - 1);
+                        return Err(self.passed_damage(from, to));
+                    }
+                }
                 Says::Claimed { .. } if file.skip(here, |member| segment.is_dead(member)) => {}
                 Says::Claimed { .. } | Says::Nothing | Says::Closed => {
                     self.is_there(file)?;

@@ -143,8 +143,19 @@ impl Inlet {
                     };
                 }
                 Says::Skipped { units } => {
+                    let (from, lost) = (file.number(*spot), file.tell_lost(index));
                     file.pass(index);
                     *spot = spot.after(units);
+                    if lost {
+                        let mut to = from;
+                        while let Says::Skipped { units } = file.says(*spot)
+                            && file.tell_lost(spot.index)
+                        {
+                            to = file.number(*spot);
+                            *spot = spot.after(units);
+                        }
+                        return Err(self.damaged(from, to));
+                    }
                 }
                 Says::Claimed { .. } | Says::Closed => return Err(Refusal::Waiting),
                 Says::Nothing => {
@@ -160,8 +171,11 @@ impl Inlet {
                         self.log.forget_before(
                             self.or_closed(self.log.store.files())?.first().copied().unwrap_or(0),
                         );
-                        let spot = start(&next);
+                        let (here, first, spot) = (file.number(*spot), next.first, start(&next));
                         *reader = At { file: next, spot };
+                        if first > here {
+                            return Err(self.damaged(here, first - 1)); // a file between them is gone
+                        }
                     }
                     _ => return Err(Refusal::Waiting),
                 },

@@ -6,8 +6,9 @@
 
 use crate::domain::log::Log;
 use crate::domain::segment::Segment;
+use crate::journal::described::Keep;
 use crate::journal::file::{LogFile, called};
-use crate::journal::store::{Keep, now};
+use crate::journal::store::now;
 use crate::journal::words::{Says, UNIT};
 use std::sync::Arc;
 
