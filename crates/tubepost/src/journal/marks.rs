@@ -149,15 +149,15 @@ impl LogFile {
         self.touched().find(|(_, mark)| mark.is_back() && wanted(*mark))
     }
 
-    /// Nobody receives any more what waits before this record. Gives how many messages that are, now and before.
-    pub(crate) fn bury(&self, to: u32) -> u64 {
-        let mut buried = 0;
+    /// Nobody receives any more what waits before this record. Gives how many messages that are, now and before in this life.
+    pub(crate) fn bury(&self, to: u32, life: u32) -> u64 {
+        let (mut buried, mark) = (0, Mark::buried(life));
         for index in 0..to {
             loop {
                 let seen = self.mark_at(index);
                 let waits = seen.is_fresh() || seen.is_back();
-                if !waits || self.swap(index, seen, Mark::BURIED) {
-                    buried += u64::from(waits || seen == Mark::BURIED);
+                if !waits || self.swap(index, seen, mark) {
+                    buried += u64::from(waits || seen == mark);
                     break;
                 } // else somebody was just taking it, or burying it
             }
@@ -172,7 +172,8 @@ impl LogFile {
             let mark = self.mark_at(index);
             let kind = match mark {
                 Mark::DONE => continue,
-                Mark::PASSED | Mark::BURIED => 3,
+                Mark::PASSED => 3,
+                _ if mark.is_buried() => 3,
                 _ if mark.is_fresh() => 0,
                 _ if mark.is_back() => 2,
                 _ => 1,

@@ -10,6 +10,8 @@
 //! sync, before anybody appends
 //! ```
 //!
+//! What is synced then is written once more before: after a sync that failed the system takes pages for written that never were.
+//!
 //! How long that takes depends on what was not known to be durable, and on the length of one file.
 //!
 //! **What if it dies here?** It has the log alone until it is done, and everything is done again by the next.
@@ -103,10 +105,14 @@ pub(crate) fn put_in_order(store: &Store, wholly: bool) -> Result<Recovered, Err
             Err(other) => return Err(other),
             Ok(None) => continue,
         };
-        let end = walk(&file, if step == 0 { from } else { Spot::default() }, next, &mut report);
+        let from = if step == 0 { from } else { Spot::default() };
+        let end = walk(&file, from, next, &mut report);
         report.next = file.number(end);
         file.hints().tail.store(end.bits(), Relaxed);
         clamp(&file, end);
+        if is_durable(store) {
+            file.write_again(from, end);
+        }
         sync(store, &file)?;
     }
     if is_durable(store) {

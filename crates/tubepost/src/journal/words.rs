@@ -124,8 +124,10 @@ const LIFE: u64 = 0xFFFF_FFFF;
 const TAKEN: u64 = 1;
 const BACK: u64 = 2;
 const DONE: u64 = 3;
+/// In the place of a holder.
+const BURIED: u64 = 2;
 
-/// What became of a message: nothing yet, or (TAKEN, deliveries before, life, by whom), (BACK, deliveries before), (DONE, 1 if nobody received it, 2 if the log was closed before). A
+/// What became of a message: nothing yet, or (TAKEN, deliveries before, life, by whom), (BACK, deliveries before), (DONE, 1 if nobody received it, or (2, life) if the log was closed before). A
 /// life is the time for which the same processes use the log, from one opening of it to the next: who took something in another one is dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mark(u64);
@@ -135,8 +137,6 @@ impl Mark {
     pub(crate) const DONE: Mark = Mark(DONE << MARK_SHIFT);
     /// Done, though nobody received it: withdrawn, or no message.
     pub(crate) const PASSED: Mark = Mark(DONE << MARK_SHIFT | 1);
-    /// Done, for the log was closed before anybody received it.
-    pub(crate) const BURIED: Mark = Mark(DONE << MARK_SHIFT | 2);
 
     pub(crate) fn of(bits: u64) -> Mark {
         Mark(bits)
@@ -151,6 +151,15 @@ impl Mark {
     pub(crate) fn taken(before: u8, life: u32, by: Member) -> Mark {
         let who = u64::from(life) << LIFE_SHIFT | u64::from(by);
         Mark(TAKEN << MARK_SHIFT | u64::from(before) << COUNT_SHIFT | who)
+    }
+
+    /// Done, for the log was closed in this life before anybody received it.
+    pub(crate) fn buried(life: u32) -> Mark {
+        Mark(DONE << MARK_SHIFT | u64::from(life) << LIFE_SHIFT | BURIED)
+    }
+
+    pub(crate) fn is_buried(self) -> bool {
+        self.is_done() && self.0 & 0xFFFF == BURIED
     }
 
     /// Delivered once more, and nobody's now.

@@ -146,10 +146,12 @@ impl Inlet {
                     file.pass(index);
                     *spot = spot.after(units);
                 }
-                Says::Claimed { .. } | Says::Closed => return Err(Refusal::Waiting),
+                // Who closed it may have died before it said so.
+                Says::Closed => return Err(Refusal::Closed(cleanup::finish(segment))),
+                Says::Claimed { .. } => return Err(self.nothing_now()),
                 Says::Nothing => {
                     self.is_there(file)?;
-                    return Err(Refusal::Waiting);
+                    return Err(self.nothing_now());
                 }
                 Says::End => match self.or_closed(self.log.file_from(file.number(*spot)))? {
                     Some(next) if next.first > file.first => {
@@ -163,13 +165,13 @@ impl Inlet {
                         let spot = start(&next);
                         *reader = At { file: next, spot };
                     }
-                    _ => return Err(Refusal::Waiting),
+                    _ => return Err(self.nothing_now()),
                 },
                 Says::Rubbish => {
                     self.is_there(file)?;
                     let (here, from) = (*spot, file.number(*spot));
                     let Some((next, spot, to)) = self.or_closed(self.log.beyond(file, here))? else {
-                        return Err(Refusal::Waiting);
+                        return Err(self.nothing_now());
                     };
                     (here.index..file.most().min((to + 1 - file.first) as u32))
                         .for_each(|index| file.pass(index));
@@ -225,6 +227,11 @@ impl Inlet {
         }
         self.news.store(count, Relaxed);
         Ok(None)
+    }
+
+    /// There is nothing to be taken, and if it is over there never will be.
+    fn nothing_now(&self) -> Refusal {
+        if self.closed.load(Acquire) || self.segment().is_closed() { self.ended() } else { Refusal::Waiting }
     }
 
     #[cold]
@@ -394,7 +401,7 @@ impl Inlet {
     fn is_more(&self) -> bool {
         let At { file, spot } = &*self.reader();
         match file.says(*spot) {
-            Says::Nothing | Says::Claimed { .. } | Says::Closed => false,
+            Says::Nothing | Says::Claimed { .. } => false,
             Says::End => self.log.file_from(file.number(*spot)).is_ok_and(|next| {
                 next.is_some_and(|next| {
                     next.first > file.first && !matches!(next.says(start(&next)), Says::Nothing)

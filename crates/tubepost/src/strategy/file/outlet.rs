@@ -5,10 +5,10 @@ use crate::domain::cleanup;
 use crate::domain::log::Log;
 use crate::domain::stat::{self, Stat};
 use crate::error::{Closed, Error, Fate};
-use crate::journal::file::HEAD;
 use crate::journal::records::Claim;
 use crate::journal::store::{self, Fsync};
-use crate::journal::words::{Mark, Says, Spot, UNIT};
+use crate::journal::words::{Says, Spot, UNIT};
+use crate::journal::{self, file::HEAD};
 use crate::os::Errno;
 use crate::queue::areas::UNBOUNDED;
 use crate::strategy::shared::Attachment;
@@ -156,6 +156,10 @@ impl Outlet {
                     None => return Err(self.fail(Errno::ILSEQ)),
                 },
                 Err(Errno::NOSPC | Errno::DQUOT) => return Err(self.log.store.full(4096).into()),
+                // Nothing was written so far.
+                Err(errno @ (Errno::NOMEM | Errno::AGAIN | Errno::INTR)) => {
+                    return Err(journal::trouble("to have space for a message in", &file.path, errno).into());
+                }
                 Err(errno) => return Err(self.fail(errno)),
             }
         }
@@ -386,7 +390,7 @@ fn extent(length: u64) -> (u64, u64) {
 
 fn is_taken(sent: &At) -> bool {
     let mark = sent.file.mark_at(sent.spot.index);
-    !mark.is_fresh() && mark != Mark::BURIED
+    !mark.is_fresh() && !mark.is_buried()
 }
 
 /// The deadline came first: nobody is to receive it, unless somebody just did.
