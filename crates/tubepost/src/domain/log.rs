@@ -429,7 +429,7 @@ impl Log {
     pub(crate) fn skip_dead(&self, mut is_dead: impl FnMut(Member) -> bool) {
         let Ok(files) = self.all() else { return };
         for file in files {
-            let mut spot = Spot::of(file.hints().taken.load(Acquire));
+            let mut spot = file.taken();
             while let Some(next) = file.step(spot) {
                 file.skip(spot, &mut is_dead);
                 spot = next;
@@ -456,7 +456,7 @@ impl Log {
         }
         let mut buried = 0;
         for file in self.all()? {
-            let mut spot = Spot::of(file.hints().taken.load(Acquire));
+            let mut spot = file.taken();
             while let Some(next) = file.step(spot).or_else(|| file.resume_if_rubbish(spot)) {
                 file.skip(spot, |member| is_dead(Holder { life: self.life, member }));
                 spot = next;

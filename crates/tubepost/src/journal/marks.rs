@@ -152,7 +152,7 @@ impl LogFile {
     /// Nobody receives any more what waits before this record. Gives how many messages that are, now and before in this life.
     pub(crate) fn bury(&self, to: u32, life: u32) -> u64 {
         let (mut buried, mark) = (0, Mark::buried(life));
-        for index in 0..to {
+        for index in 0..to.min(self.most()) {
             loop {
                 let seen = self.mark_at(index);
                 let waits = seen.is_fresh() || seen.is_back();

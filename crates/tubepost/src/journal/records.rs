@@ -230,6 +230,12 @@ impl LogFile {
         }
     }
 
+    /// Before this place no mark is fresh, as far as is known.
+    pub(crate) fn taken(&self) -> Spot {
+        let known = Spot::of(self.hints().taken.load(Acquire));
+        if self.number_is_wrong(known) { Spot::default() } else { known }
+    }
+
     /// A hint that somebody spoiled leads to no record.
     fn number_is_wrong(&self, spot: Spot) -> bool {
         spot.units > self.units || spot.index > self.most() || matches!(self.says(spot), Says::Rubbish)

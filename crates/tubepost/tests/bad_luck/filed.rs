@@ -203,7 +203,7 @@ fn arbitrary_files_harm_nobody() {
     let stage = Stage::new(place.domain(), &Place::files_of(place.domain()));
     let mut dice = Dice::new(8);
     let mut input = Vec::new();
-    for round in 0..400 {
+    for round in 0..250 {
         if dice.below(3) > 0 || round == 0 {
             let changes = dice.below(6) as usize;
             input = dice.bytes(1 + 12 * changes);

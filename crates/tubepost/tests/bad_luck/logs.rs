@@ -122,14 +122,14 @@ impl Stage {
         };
         if who & 0x40 == 0 {
             put(&files);
-            self.come(*who);
+            self.come(who & 0x3F);
         } else {
             // They change under the hands of those who have them open.
             put(&self.files);
             let inbox = self.create().and_then(|_| self.receiver());
             put(&files);
             inbox.iter().for_each(receive);
-            self.come(*who);
+            self.come(who & 0x3F);
         }
         self.forget();
     }

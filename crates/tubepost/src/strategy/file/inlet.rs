@@ -7,7 +7,7 @@ use crate::domain::log::Log;
 use crate::domain::stat::{self, Stat};
 use crate::error::{Closed, Error};
 use crate::journal::file::{Letter, LogFile};
-use crate::journal::words::{Says, Spot, UNIT};
+use crate::journal::words::{Says, UNIT};
 use crate::os::clock;
 use crate::queue::layout::{HOLD_SHIFT, RECEIVES};
 use crate::strategy::shared::Attachment;
@@ -60,7 +60,7 @@ impl Inlet {
         let Some(log) = at.segment.log().map(Arc::clone) else { return Err(Error::Forked) };
         let number = at.segment.header().log.taken.load(Acquire);
         let file = log.file_of(number)?;
-        let spot = start(&file);
+        let spot = file.taken();
         if rules.longest_hold > 0
             && let Ok(row) = at.segment.rows.get(at.member())
         {
@@ -162,7 +162,7 @@ impl Inlet {
                         self.log.forget_before(
                             self.or_closed(self.log.store.files())?.first().copied().unwrap_or(0),
                         );
-                        let spot = start(&next);
+                        let spot = next.taken();
                         *reader = At { file: next, spot };
                     }
                     _ => return Err(self.nothing_now()),
@@ -404,7 +404,7 @@ impl Inlet {
             Says::Nothing | Says::Claimed { .. } => false,
             Says::End => self.log.file_from(file.number(*spot)).is_ok_and(|next| {
                 next.is_some_and(|next| {
-                    next.first > file.first && !matches!(next.says(start(&next)), Says::Nothing)
+                    next.first > file.first && !matches!(next.says(next.taken()), Says::Nothing)
                 })
             }),
             Says::Rubbish => self.log.beyond(file, *spot).is_ok_and(|there| there.is_some()),
@@ -442,13 +442,6 @@ impl Inlet {
             super::keep::take_away(self.segment(), &self.log);
         }
     }
-}
-
-/// Where a receiver begins in a file: nothing before was not taken.
-fn start(file: &LogFile) -> Spot {
-    let known = Spot::of(file.hints().taken.load(Acquire));
-    let possible = known.units <= file.units && !matches!(file.says(known), Says::Rubbish);
-    if possible { known } else { Spot::default() }
 }
 
 /// Into a batch.

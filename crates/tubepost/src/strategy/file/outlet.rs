@@ -197,10 +197,7 @@ impl Outlet {
         let number = words.taken.load(Acquire);
         let Ok(mut file) = self.log.file_of(number) else { return };
         let mut spot = file.find(number.saturating_sub(file.first) as u32);
-        let known = Spot::of(file.hints().taken.load(Acquire));
-        if known > spot && known.units <= file.units && !matches!(file.says(known), Says::Rubbish) {
-            spot = known; // that one outlives restarts
-        }
+        spot = spot.max(file.taken()); // that one outlives restarts
         loop {
             loop {
                 let waits =
