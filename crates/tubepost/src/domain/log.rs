@@ -444,11 +444,9 @@ impl Log {
             // Where rubbish is up to the end nobody appends.
             let Some(end) = file.end_beyond_rubbish() else { break };
             match file.says(end) {
-                Says::End => {
-                    if self.make_next(&file, end)?.first == file.first {
-                        break; // it says that it ends before it begins
-                    }
-                }
+                // It says that it ends before it begins.
+                Says::End if self.make_next(&file, end)?.first == file.first => break,
+                Says::End => {}
                 Says::Closed => break,
                 _ if file.close(end) => break,
                 _ => {}
