@@ -28,7 +28,9 @@ impl Judge {
                 self.ledger.sent(number);
             }
         }
-        if self.way.is_multiple_of(2) && self.world.owner != Owner::System {
+        if self.world.filed.is_some() && self.world.owner == Owner::Nobody {
+            self.meanwhile_it_is_opened();
+        } else if self.way.is_multiple_of(2) && self.world.owner != Owner::System {
             let owned = timely(Duration::from_millis(200), || Inbox::own(&self.domain, &self.world));
             match owned {
                 Ok(inbox) => self.inbox = Some(inbox),
@@ -51,7 +53,7 @@ impl Judge {
             assert_eq!(inbox.close().expect("ours").uncollected, 0);
         }
         match self.way {
-            1 => drop(self.try_own()),
+            1 if self.world.filed.is_none() => drop(self.try_own()),
             2 => {
                 let swept = self.domain.gc().expect("our own domain");
                 assert!(
@@ -71,7 +73,7 @@ impl Judge {
         }
         self.all_are_told();
         let inbox = self.try_own();
-        self.world.owner = Owner::Judge;
+        self.world.owner = if self.world.filed.is_some() { Owner::System } else { Owner::Judge };
         self.inbox = Some(inbox);
         self.out = Some(self.open());
         self.ledger = crate::ledger::Ledger::new(crate::operations::NONE);
@@ -113,6 +115,10 @@ impl Judge {
 
     /// Takes the name, which at most a mailbox of the system's has.
     fn try_own(&self) -> Inbox {
+        if self.world.filed.is_some() {
+            Inbox::create(&self.domain, &self.world).expect("whatever is in the directory, it can be had");
+            return self.join();
+        }
         let end = Instant::now() + PATIENCE;
         loop {
             match timely(PATIENCE, || Inbox::own(&self.domain, &self.world)) {

@@ -15,6 +15,9 @@ use crate::symbols;
 use crate::walk::{Point, Recording};
 use crate::{mistaken, unknown};
 
+/// In the place of an error: only half of it is read, or written.
+const SHORT: i32 = 0;
+
 /// How a system call may fail. (Closing and unmapping don't fail: the system has let go whatever it says.)
 fn ways_to_fail(call: u64) -> &'static [i32] {
     use libc::*;
@@ -32,7 +35,14 @@ fn ways_to_fail(call: u64) -> &'static [i32] {
         SYS_fstat | SYS_newfstatat | SYS_statx | SYS_fstatfs | SYS_statfs => &[ENOMEM, EIO],
         SYS_getdents64 => &[ENOMEM, EIO],
         SYS_fchmod | SYS_fchown => &[ENOMEM, EIO],
-        SYS_read | SYS_write | SYS_pread64 => &[EINTR, EAGAIN, EIO],
+        SYS_read | SYS_write => &[EINTR, EAGAIN, EIO],
+        SYS_pread64 => &[EINTR, EAGAIN, EIO, SHORT],
+        SYS_pwrite64 => &[EINTR, ENOSPC, EIO, SHORT],
+        SYS_fsync | SYS_fdatasync | SYS_msync => &[EIO, ENOSPC, EDQUOT],
+        SYS_flock => &[EINTR, EAGAIN, ENOLCK],
+        SYS_mkdir | SYS_mkdirat | SYS_symlink | SYS_symlinkat => &[ENOSPC, ENOMEM, EIO],
+        SYS_rename | SYS_renameat | SYS_renameat2 | SYS_rmdir => &[ENOSPC, ENOMEM, EIO],
+        SYS_readlink | SYS_readlinkat => &[ENOMEM, EIO],
         SYS_futex => &[EINTR, EAGAIN],
         SYS_membarrier => &[ENOMEM, EPERM],
         SYS_clone | SYS_clone3 => &[EAGAIN, ENOMEM],
@@ -56,7 +66,10 @@ pub fn all_of(subject: &Subject, recording: &Recording, totals: &Totals, dog: &W
                 Ok(false) => _ = totals.adrift.fetch_add(1, Relaxed),
                 Err(why) => {
                     let place = symbols::name(&maps, point.address);
-                    let error = std::io::Error::from_raw_os_error(*errno);
+                    let error = match *errno {
+                        SHORT => "only half of it is done".into(),
+                        errno => std::io::Error::from_raw_os_error(errno).to_string(),
+                    };
                     let name = subject.name();
                     let how = format!("{why}\n    stepkill one-fault {name} {step} {errno}");
                     violated(totals, &name, &format!("call {call} at {place} fails: {error}"), &how);
@@ -84,8 +97,19 @@ fn one(
         return Ok(false);
     }
     let mut registers = tracee.registers();
-    registers.rip += 2;
-    registers.rax = -errno as u64;
+    if errno == i64::from(SHORT) {
+        let whole = registers.rdx;
+        registers.rdx /= 2;
+        tracee.set_registers(&registers);
+        if tracee.step() != crate::trace::Stop::Trap {
+            return Err("it does not come back from a call".into());
+        }
+        registers = tracee.registers();
+        registers.rdx = whole; // no call changes it
+    } else {
+        registers.rip += 2;
+        registers.rax = -errno as u64;
+    }
     tracee.set_registers(&registers);
     let open = scene.run_to_the_mark(&mut tracee)?;
     if open > 0 {

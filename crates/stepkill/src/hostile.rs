@@ -8,7 +8,7 @@
 
 mod attack;
 mod boxes;
-mod dice;
+pub mod dice;
 mod grounds;
 mod mapping;
 mod victims;

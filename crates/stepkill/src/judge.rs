@@ -27,7 +27,7 @@ pub const WAYS: u32 = 5;
 /// Longer than anything takes that is not wrong.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// What waits in vain waits so long, …
-const SHORT: Duration = Duration::from_millis(5);
+pub const SHORT: Duration = Duration::from_millis(5);
 /// … and this much longer at most.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -49,7 +49,7 @@ pub struct Judge {
     pub two: Option<Together>,
     pub ledger: Ledger,
     /// How many messages had been accepted when that was settled.
-    settled: u64,
+    pub settled: u64,
     pub out: Option<Out>,
     pub inbox: Option<Inbox>,
     /// Threads that wait for one another, where nothing else does; or for answers.
@@ -121,6 +121,7 @@ impl Judge {
             }
             "fill" => self.fill(),
             "settle" => self.settle(),
+            "restart" => self.fall_asleep_in_files(),
             "woken" => self.was_woken(),
             "during" if self.effects.ends => self.meanwhile_it_ends(),
             "during" => self.meanwhile(),
@@ -133,6 +134,9 @@ impl Judge {
     }
 
     fn prepare(&mut self) {
+        if self.world.filed.is_some() {
+            return self.prepare_files();
+        }
         match self.world.owner {
             Owner::Nobody | Owner::Walker => return,
             Owner::Judge => self.inbox = Some(Inbox::own(&self.domain, &self.world).expect("a free name")),
@@ -163,7 +167,7 @@ impl Judge {
         self.send_what_waits();
     }
 
-    fn send_what_waits(&mut self) {
+    pub fn send_what_waits(&mut self) {
         if self.world.capacity == 0 || self.world.has_parties() {
             self.gather();
             return self.ledger.begin();
@@ -233,6 +237,9 @@ impl Judge {
 
     /// Everybody's deadlines hold while another one stands still, and newcomers and sweepers come and go.
     fn meanwhile(&mut self) {
+        if self.world.filed.is_some() {
+            return self.meanwhile_in_files();
+        }
         self.mortals.clear();
         match self.way % 3 {
             0 => while self.receive(SHORT) {},
@@ -246,7 +253,7 @@ impl Judge {
     }
 
     /// Rows are used again, and nothing is taken from who stands still.
-    fn bustle(&self) {
+    pub fn bustle(&self) {
         for _ in 0..2 {
             timely(SHORT, || {
                 drop((self.open(), self.open()));
@@ -267,6 +274,9 @@ impl Judge {
         self.ledger.outcome(outcomes);
         if let Some(two) = self.two {
             self.together(&two, outcomes);
+        }
+        if self.world.filed.is_some() {
+            self.after_in_files(outcomes);
         }
         if self.effects.ends {
             self.after_the_end();
@@ -293,7 +303,8 @@ impl Judge {
         let in_vain = two.first.effects.withdraws || two.second.effects.withdraws;
         let in_vain = in_vain || self.world.capacity == 0;
         assert!(refusals.len() < 2 || in_vain, "both are refused: {refusals:?}");
-        if self.world.owner == Owner::Nobody {
+        // Whoever makes what is in files, it is the same.
+        if self.world.owner == Owner::Nobody && self.world.filed.is_none() {
             let have_it = outcomes.iter().filter(|it| **it == Outcome::WentOn(Came::Done)).count();
             assert!(have_it < 2, "both have the name");
             let there = self.file().exists();
@@ -336,7 +347,8 @@ impl Judge {
             if stat.depth == 0 && stat.held == 0 {
                 self.ledger.balance(strictly);
                 // What one of two sent the other one may have received.
-                let several = self.pair || self.two.is_some();
+                // In files that are gone nobody knows what was never finished.
+                let several = self.pair || self.two.is_some() || self.world.filed.is_some();
                 let more = if several { u64::from(self.effects.adds) } else { 0 };
                 let (received, accepted) = (stat.received, self.accepted());
                 let fewer = if self.world.capacity == 0 { self.ledger.uncounted() } else { 0 };
@@ -349,7 +361,7 @@ impl Judge {
     }
 
     /// Where it is never full, until some segments more were needed.
-    fn send_until_full(&mut self, patience: Duration) {
+    pub fn send_until_full(&mut self, patience: Duration) {
         let most = if self.world.segments == 0 { u64::MAX } else { 2 * self.world.capacity };
         for _ in 0..most {
             if !self.send(patience) {
@@ -431,6 +443,7 @@ impl Judge {
     /// No names, descriptors or mappings are left.
     fn is_clean(&mut self) {
         (self.out, self.inbox) = (None, None);
+        crate::filed::is_gone(&self.domain);
         crate::dead_letters::are_buried(&self.domain);
         nothing_is_left(&self.domain);
     }

@@ -26,6 +26,8 @@ const CALLS_AT: u64 = 0x2C0;
 pub const CALL: u64 = 64;
 /// What a call's cell says whose answer is there, and not read.
 const ANSWERED: u64 = 4;
+/// The flag of messages in files.
+const FILED: u64 = 32;
 /// The class of segments.
 const SEGMENTS: u64 = 25;
 
@@ -90,6 +92,9 @@ impl Layout {
         let payload = if !variable && longest <= 4096 && capacity > 0 { align.max(8) } else { 16 };
         let stride = (payload + in_line).next_multiple_of(64);
         let claims = (0x400 + format).next_multiple_of(64);
+        if flags & FILED != 0 {
+            return Layout::of_files(claims, stride);
+        }
         // Where nothing waits there is one place that stays empty, and 64 bytes of numbers.
         let places = capacity.max(1);
         let numbers = if capacity == 0 { 64 } else { 0 };
@@ -116,6 +121,25 @@ impl Layout {
             end = (end + class.number * class.size).next_multiple_of(PAGE);
         }
         Layout { capacity, claims, takes, slots, stride, rows, cells, calls, classes, segments: None }
+    }
+
+    /// Where messages are in files: one place that stays empty, and the rows.
+    fn of_files(claims: u64, stride: u64) -> Layout {
+        let (takes, slots) = (claims + 64, claims + 128);
+        let rows = (slots + stride).next_multiple_of(PAGE);
+        let cells = rows + 65_536 * ROW;
+        Layout {
+            capacity: 1,
+            claims,
+            takes,
+            slots,
+            stride,
+            rows,
+            cells,
+            calls: 0,
+            classes: Vec::new(),
+            segments: None,
+        }
     }
 
     /// How many positions further the same place means another.

@@ -58,6 +58,8 @@ impl Actor {
             Outcome::Done | Outcome::WentOn(Came::Done) => Some(self.effects.adds),
             Outcome::WentOn(Came::Sent(number)) => Some(*number),
             Outcome::WentOn(Came::Unanswered) => None,
+            // Whether it came to the disk nobody knows.
+            Outcome::WentOn(Came::Refused(why)) if why.starts_with("LogFailed") => None,
             Outcome::WentOn(_) => Some(0),
         }
     }

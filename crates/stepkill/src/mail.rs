@@ -12,6 +12,7 @@ use tubepost::{
     SendTimeoutError, Sender, TrySendError,
 };
 
+use crate::filed;
 use crate::layout;
 use crate::letters::{self, JUDGE, Number};
 use crate::world::{BOX, World};
@@ -28,6 +29,10 @@ pub fn options<M: Message + ?Sized>(domain: &Domain, world: &World) -> Options<M
     let options = match world.segments {
         0 => options.bounded(world.capacity),
         places => options.unbounded().segments_of(places).ceiling(ENDLESS_CEILING),
+    };
+    let options = match world.filed {
+        Some(how) => options.strategy(filed::kept(domain, how)),
+        None => options,
     };
     let options = world.ceiling.iter().fold(options, |options, ceiling| options.ceiling(*ceiling));
     options.member("maker").spin(Duration::ZERO)

@@ -7,6 +7,7 @@ mod campaign;
 mod dead_letters;
 mod endings;
 mod faults;
+mod filed;
 mod guardian;
 mod held;
 mod hostile;
@@ -21,6 +22,7 @@ mod meeting;
 mod operations;
 mod paired;
 mod planted;
+mod power;
 mod regional;
 mod scene;
 mod sleepers;
@@ -42,6 +44,9 @@ use std::time::Instant;
 use campaign::{Plan, Totals};
 use subject::{First, Subject};
 
+/// So many disks for each moment at which the power may go.
+const DISKS: u32 = 10;
+
 const USAGE: &str = "\
 stepkill changes [OPERATION]   every point where shared state changes: killed, and stopped
 stepkill quick [OPERATION]     the same, with fewer calls, stops, pairs and ways
@@ -53,6 +58,7 @@ stepkill two [OPERATION]       two processes at one time, moved by turns: killed
 stepkill one-two FIRST,SECOND SCHEDULE MOVES THEN [WAY]   one of these again
 stepkill faults [OPERATION]    every system call fails, in every way that it may
 stepkill one-fault OPERATION STEP ERRNO  one of these failures again
+stepkill power [OPERATION]     the power is lost at every change of what is in files
 stepkill soak --minutes N      processes killed and stopped at random moments
 stepkill planted               whether errors that were planted in the library are found
 stepkill hostile --writes N [--seed S]   rubbish written into every word while others use it
@@ -158,6 +164,16 @@ fn main() -> ExitCode {
         ["faults", ref only @ ..] if only.len() < 2 => {
             let plan = Plan { faults: true, ways: 1, ..Plan::default() };
             campaign("faults", plan, only.first().copied())
+        }
+        ["power", ref only @ ..] if only.len() < 2 => {
+            let only = only.first().copied();
+            trace::fix_addresses();
+            let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
+            let disks = power::run(only, DISKS, &totals);
+            if disks == 0 {
+                mistaken("no operation of that name brings anything to the disk; see stepkill list");
+            }
+            tell("power", &totals, &[("disks", disks)], begin)
         }
         ["one-fault", name, step, errno] => {
             alone(|| faults::again(name, number(step) as usize, i64::from(number(errno))))

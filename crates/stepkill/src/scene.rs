@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::filed;
 use crate::held;
 use crate::ledger::FIRST_TAG;
 use crate::lockstep::Player;
@@ -220,6 +221,9 @@ impl<'a> Scene<'a> {
         if first.settled {
             self.ask("settle")?;
         }
+        if filed::is_asleep(&subject.operation.world) {
+            self.ask("restart")?;
+        }
         self.start(subject.operation.name, 3, Owner::Nobody)
     }
 
@@ -249,7 +253,9 @@ impl<'a> Scene<'a> {
         }
         let descriptors = std::fs::read_dir(format!("/proc/{}/fd", tracee.pid())).map_err(told)?.flatten();
         let links = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-        Ok(links.filter(|link| link.starts_with(&self.directory)).count())
+        let ours =
+            |link: &PathBuf| link.starts_with(&self.directory) || filed::is_file_of(&self.directory, link);
+        Ok(links.filter(ours).count())
     }
 
     /// Lets it go on from where it stands, to its end; what came of its operation.
@@ -290,7 +296,7 @@ impl<'a> Scene<'a> {
 
 /// Whether that is said of a system call that failed.
 fn is_the_systems(why: &str) -> bool {
-    why.starts_with("Os {") || why.starts_with("NoMemory")
+    ["Os {", "NoMemory", "DiskFull", "LogFailed"].iter().any(|it| why.starts_with(it))
 }
 
 impl Drop for Scene<'_> {
@@ -298,6 +304,7 @@ impl Drop for Scene<'_> {
         let _ = self.judge.kill();
         let _ = self.judge.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = std::fs::remove_dir_all(filed::log_of(&self.directory));
     }
 }
 

@@ -36,21 +36,26 @@ enum Rank {
 #[derive(Debug)]
 pub struct View {
     directory: PathBuf,
+    /// Where messages are that are kept in files.
+    log: PathBuf,
     /// The descriptors of who is walked.
     descriptors: PathBuf,
     files: BTreeMap<String, Seen>,
     buffer: Vec<u8>,
 }
 
-/// What was in which words, for comparing.
+/// What was in which pages, for comparing.
 #[derive(Debug, Default)]
-pub struct Snapshot(BTreeMap<String, BTreeMap<u64, u64>>);
+pub struct Snapshot(BTreeMap<String, BTreeMap<u64, Vec<u8>>>);
+
+const PAGE: usize = 4096;
 
 impl View {
     pub fn of(directory: &Path, pid: u32) -> View {
         let descriptors = format!("/proc/{pid}/fd").into();
         let (files, buffer) = (BTreeMap::new(), Vec::new());
-        let mut view = View { directory: directory.into(), descriptors, files, buffer };
+        let log = crate::filed::log_of(directory);
+        let mut view = View { directory: directory.into(), log, descriptors, files, buffer };
         view.look(true);
         view
     }
@@ -66,9 +71,12 @@ impl View {
 
     fn look_at_names(&mut self) -> bool {
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            let (Ok(name), Ok(facts)) = (entry.file_name().into_string(), entry.metadata()) else { continue };
-            found.push((name, facts.ino(), Rank::Inode(facts.ino()), entry.path()));
+        for (directory, prefix) in [(&self.directory, ""), (&self.log, "log/")] {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let Ok(facts) = entry.metadata() else { continue };
+                found.push((format!("{prefix}{name}"), facts.ino(), Rank::Inode(facts.ino()), entry.path()));
+            }
         }
         for entry in std::fs::read_dir(&self.descriptors).into_iter().flatten().flatten() {
             let nameless = std::fs::read_link(entry.path())
@@ -103,18 +111,20 @@ impl View {
         changed
     }
 
-    /// All words that are not zero.
+    /// All that there is.
     pub fn snapshot(&self) -> Snapshot {
-        let words = |seen: &Seen| {
+        let pages = |seen: &Seen| {
             let all = seen.extents.iter().flat_map(|(from, bytes)| {
-                let words = bytes.as_chunks::<8>().0.iter().enumerate();
-                words.map(move |(at, word)| (from + 8 * at as u64, u64::from_le_bytes(*word)))
+                bytes
+                    .chunks(PAGE)
+                    .enumerate()
+                    .map(move |(at, page)| (from + (PAGE * at) as u64, page.to_vec()))
             });
-            all.filter(|(_, word)| *word != 0).collect()
+            all.collect()
         };
         let mut files: Vec<_> = self.files.iter().collect();
         files.sort_by_key(|(_, seen)| seen.rank);
-        let named = |(age, (name, seen)): (usize, (&String, &Seen))| (stable(age, name), words(seen));
+        let named = |(age, (name, seen)): (usize, (&String, &Seen))| (stable(age, name), pages(seen));
         Snapshot(files.into_iter().enumerate().map(named).collect())
     }
 
@@ -122,19 +132,28 @@ impl View {
     /// instruction, whatever their ids and clocks.
     pub fn changes_since(&self, before: &Snapshot) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let now = self.snapshot();
-        for (name, words) in &now.0 {
+        let (now, nothing, empty) = (self.snapshot(), BTreeMap::new(), Vec::new());
+        for (name, pages) in &now.0 {
             name.hash(&mut hasher);
-            let nothing = BTreeMap::new();
             let then = before.0.get(name).unwrap_or(&nothing);
-            for at in words.keys().chain(then.keys().filter(|at| !words.contains_key(at))) {
-                if words.get(at) != then.get(at) {
-                    at.hash(&mut hasher);
+            let gone = then.keys().filter(|at| !pages.contains_key(at));
+            for at in pages.keys().chain(gone) {
+                let (one, other) = (pages.get(at).unwrap_or(&empty), then.get(at).unwrap_or(&empty));
+                if one != other {
+                    different(one, other).for_each(|word| (at + word).hash(&mut hasher));
                 }
             }
         }
         hasher.finish()
     }
+}
+
+/// Where words differ; what is not there is zeros.
+fn different(one: &[u8], other: &[u8]) -> impl Iterator<Item = u64> {
+    let word =
+        |page: &[u8], at: usize| page.get(at..at + 8).map_or([0; 8], |word| word.try_into().expect("eight"));
+    let length = one.len().max(other.len());
+    (0..length).step_by(8).filter(move |at| word(one, *at) != word(other, *at)).map(|at| at as u64)
 }
 
 /// The name of a file but for what is another one each time: a link's tells lives apart by numbers drawn by lot. As

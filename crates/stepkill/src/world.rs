@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tubepost::{Domain, Error, Message, Options, Receiver, Sender};
+use tubepost::{Domain, Error, Fsync, Message, Options, Receiver, Sender};
 
 use crate::letters::{self, Number};
 use crate::mail::{Questions, options};
@@ -55,6 +55,27 @@ pub struct World {
     pub paired: Option<Paired>,
     /// There is a region, of `length` bytes.
     pub region: Option<Regional>,
+    /// The messages are in files.
+    pub filed: Option<Filed>,
+}
+
+/// How messages are kept in files, and what these are like before the operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Filed {
+    pub fsync: Fsync,
+    pub before: Stored,
+    /// So many messages an independent reader has read when the operation is done.
+    pub read: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// As they are made.
+    Fresh,
+    /// All of the first one was received, and what waits is in the second one.
+    Passed,
+    /// Nobody has them open, as after a restart, and behind the last message there is what is none.
+    Asleep,
 }
 
 /// What there is of a region before the operation, and what that does to it.

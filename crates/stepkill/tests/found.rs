@@ -81,3 +81,26 @@ fn what_a_dead_one_sent_comes_through_a_link_made_afterwards() {
 fn who_can_t_look_has_not_removed_it() {
     finds_nothing(&["faults", "region-remove"], 20);
 }
+
+/// Two made a log in one directory at a time: who came second put its own description in the place of the first one's, which was in use by then. Nobody who came later
+/// could open it, and its files seemed to be another log's. Now a description is never replaced. And who stood still between giving the mailbox its name and
+/// its share of the log's lock held up everybody who came by that name, for two seconds each time. Now it has that before.
+#[test]
+fn a_log_has_one_description_and_nobody_waits_for_its_maker() {
+    finds_nothing(&["quick", "file-create-each"], 60);
+}
+
+/// A process died in removing a mailbox whose messages are in files. When it had closed the log and not said so, those who received tried again and again, and did not look at their deadlines.
+/// When it had taken away the link to the log, nobody could remove the mailbox any more. And its files stayed, and what had never been collected was counted once more when the next mailbox in that
+/// directory was removed. Now whoever meets what is closed goes on, and the files go before the name does.
+#[test]
+fn a_mailbox_in_files_whose_remover_died_is_removed() {
+    finds_nothing(&["quick", "file-remove"], 60);
+}
+
+/// A log whose sync had failed stayed so until the machine was started anew, though everybody had closed it. Now who opens it then puts it in order. And one that could not have memory for a moment was taken for failed.
+#[test]
+fn a_log_that_failed_opens_again() {
+    finds_nothing(&["faults", "file-send-each"], 3);
+    finds_nothing(&["faults", "file-send-next"], 100);
+}

@@ -1,5 +1,6 @@
 //! What somebody sleeps for, and has to be woken by.
 
+use super::files::FILES;
 use super::meeting::NOBODY;
 use super::receiving::{self, RECEIVES, TAKES};
 use super::sending::{self, ADDS, ADDS_MANY};
@@ -97,6 +98,42 @@ pub const ALL: &[(Operation, For)] = &[
     (
         Operation { name: "awaited-meet-take", world: NOBODY, walk: receiving::take, effects: TAKES },
         For::Collection,
+    ),
+    (
+        Operation {
+            name: "awaited-file-send",
+            world: World { waiting: 0, ..FILES },
+            walk: sending::send,
+            effects: ADDS,
+        },
+        For::Message,
+    ),
+    (
+        Operation {
+            name: "awaited-file-recv",
+            world: World { waiting: 3, ..FILES },
+            walk: receiving::recv,
+            effects: RECEIVES,
+        },
+        For::Room,
+    ),
+    (
+        Operation {
+            name: "awaited-file-take-of-collected",
+            world: World { waiting: 0, ..FILES },
+            walk: receiving::take,
+            effects: TAKES,
+        },
+        For::Collection,
+    ),
+    (
+        Operation {
+            name: "awaited-file-remove",
+            world: FILES,
+            walk: existing::remove,
+            effects: existing::ENDS,
+        },
+        For::End,
     ),
     (
         Operation { name: "awaited-close", world: OWN, walk: existing::close, effects: existing::ENDS },

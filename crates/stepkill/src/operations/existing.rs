@@ -27,7 +27,7 @@ const AFTER_ONE: Effects = Effects { passed: 1, ..NONE };
 const OWNED: World = World { owner: Owner::Judge, ..SMALL };
 const OWN_LARGE: World = World { owner: Owner::Walker, ..LARGE };
 
-fn create(walker: &Walker) {
+pub(super) fn create(walker: &Walker) {
     let options = walker.options::<[u8]>();
     walker.act(|| options.create(BOX).map(|_| Came::Done))
 }
@@ -47,7 +47,7 @@ pub(super) fn open_sender(walker: &Walker) {
     })
 }
 
-fn open_receiver(walker: &Walker) {
+pub(super) fn open_receiver(walker: &Walker) {
     walker.act(|| {
         std::mem::forget(walker.receiver()?);
         Ok(Came::Done)

@@ -5,6 +5,7 @@ pub mod awaited;
 mod calling;
 mod endless;
 mod existing;
+mod files;
 mod holding;
 mod in_place;
 mod linking;
@@ -34,6 +35,7 @@ pub const SMALL: World = World {
     linked: None,
     paired: None,
     region: None,
+    filed: None,
 };
 /// The same, of messages that need chunks.
 pub const LARGE: World = World { longest: 10_000, length: 700, ..SMALL };
@@ -82,6 +84,7 @@ pub fn all() -> Vec<Operation> {
         pairing::ALL,
         regions::ALL,
         in_place::ALL,
+        files::ALL,
     ]
     .concat()
 }

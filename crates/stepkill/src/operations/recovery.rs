@@ -48,6 +48,14 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("call-first", &["call-answer-long", "call-gc"]),
     ("call-reply-long", &["call-answer", "call-gc"]),
     ("wait-at-door", &["gc", "open-receiver", "remove", "send"]),
+    ("file-send", &["recv", "send", "file-reopen"]),
+    ("file-send-next", &["recv", "send", "file-reopen"]),
+    ("file-send-each", &["send"]),
+    ("file-take", &["recv", "take", "file-reopen"]),
+    ("file-accept-last", &["recv"]),
+    ("file-create-each", &["file-create-each"]),
+    ("file-reopen", &["file-reopen"]),
+    ("file-remove", &["file-create-each", "remove-dead"]),
     ("region-write", &["region-write", "region-set", "region-open", "region-gc", "region-read-first"]),
     ("region-write-parts", &["region-write-parts", "region-gc"]),
     ("region-read", &["region-read-first", "region-open", "region-gc"]),
@@ -64,6 +72,7 @@ pub const HEIRS: &[(&str, &str)] = &[
     ("send", "take"),
     ("send-many", "recv-many"),
     ("take", "take"),
+    ("file-send", "file-take"),
     ("take-chunked", "send-chunked"),
     ("meet-send-in-vain", "meet-send-in-vain"),
     ("meet-recv-in-vain", "meet-send-in-vain"),
@@ -75,6 +84,7 @@ pub const ONLY_PAIRS: &[Operation] = &[
     Operation { name: "stat-dead", world: SMALL, walk: stat_dead, effects: ENDS },
     Operation { name: "remove-dead", world: LARGE, walk: remove_dead, effects: ENDS },
     super::in_place::COPY,
+    super::files::REOPEN,
 ];
 
 fn open_dead(walker: &Walker) {

@@ -156,7 +156,11 @@ pub(crate) fn bury(segment: &Segment) -> Result<(), Error> {
             None => Err(segment.denied("to remove")),
         };
     }
+    let log = segment.log_to_take_away()?;
     finish(segment);
+    if let Some(log) = log {
+        log.store.destroy()?;
+    }
     segment.retire(|| segment.is_over())
 }
 
@@ -253,16 +257,16 @@ impl Domain {
             if !segment.may_be_removed() {
                 return Err(segment.denied("to remove"));
             }
-            // Before the link to it goes.
-            let log = if choice.filed { segment.log_to_remove()? } else { None };
+            // A log that can't be opened is not closed.
+            let log = segment.log_to_take_away()?;
             let closed = finish(&segment);
             if choice.kind != Kind::Process {
                 uncollected += closed.uncollected; // notes are no messages
             }
-            segment.retire(|| true)?;
             if let Some(log) = log {
-                log.store.destroy()?;
+                log.store.destroy()?; // who dies in it leaves the name, by which the next one goes on
             }
+            segment.retire(|| true)?;
         }
         Ok(Closed { uncollected })
     }

@@ -23,7 +23,7 @@ use crate::journal::words::{LIFE, Says, Spot};
 use crate::os::{Errno, file};
 use crate::queue::slots::Member;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A log that is in use.
@@ -60,6 +60,11 @@ pub(crate) fn begin(domain: &Domain, name: &Name, plan: &Plan<'_>, store: Store)
         name: name.to_string(),
     };
     store.begin_life(&life)?;
+    // Before it has its name, so that nobody who comes by that waits for one who stands still. For a moment between the two locks anybody may have it.
+    store.share()?;
+    if store.life().number != life.number {
+        return Err(store.refused("another process was just opening it, too".into()));
+    }
     let _making = domain.hold_making()?;
     let link = |segment: &Segment| {
         segment.header().log.life.store(life.number.into(), Relaxed);
@@ -68,16 +73,40 @@ pub(crate) fn begin(domain: &Domain, name: &Name, plan: &Plan<'_>, store: Store)
         segment.link_log(&store.path)
     };
     let (segment, ()) = entry::create_with(domain, name, plan, link)?;
-    store.share()?;
-    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    found.retain(|(id, _)| *id != segment.id());
-    found.push((segment.id(), recovered));
+    note(segment.id(), recovered);
     Ok(segment.id())
 }
 
 /// Opens the log of a mailbox, to become one of those who use it.
 pub(crate) fn join(segment: &Segment) -> Result<Arc<Log>, Error> {
+    if segment.header().log.failed.load(Acquire) != 0 {
+        mend(segment)?;
+    }
     segment.open_log(true)
+}
+
+/// Puts a log in order that failed, if nobody has it open any more.
+#[cold]
+fn mend(segment: &Segment) -> Result<(), Error> {
+    let store = Store::open(&segment.log_path()?, true)?;
+    if store.described.id != segment.id().words() {
+        return Ok(()); // who opens it is told
+    }
+    match store.have_alone() {
+        Err(Error::LogRefused { .. }) => return Ok(()), // somebody has: it is as it was
+        alone => alone?,
+    }
+    let recovered = recovery::put_in_order(&store, false)?;
+    segment.begin_again(recovered.next);
+    note(segment.id(), recovered);
+    Ok(())
+}
+
+/// Keeps what was found until somebody asks.
+fn note(id: Id, recovered: Recovered) {
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    found.retain(|(known, _)| *known != id);
+    found.push((id, recovered));
 }
 
 impl Domain {
@@ -165,6 +194,15 @@ fn is_alive(life: &Life) -> bool {
 }
 
 impl Segment {
+    /// Its log was put in order, and the next message has this number.
+    fn begin_again(&self, next: u64) {
+        let words = &self.header().log;
+        for word in [&words.durable, &words.taken] {
+            word.store(word.load(Acquire).min(next), Relaxed);
+        }
+        words.failed.store(0, Release);
+    }
+
     fn link_log(&self, directory: &Path) -> Result<(), Error> {
         let link = self.domain.path().join(called(self.id(), LOG));
         let _ = file::remove(&link); // a dead one's
@@ -195,19 +233,37 @@ impl Segment {
             return Err(store.refused("another log is there than the one that is in use".into()));
         }
         store.share()?;
-        let life = self.header().log.life.load(Acquire) as u32;
-        Ok(Arc::new(Log { store, life, files: Mutex::default(), names: Mutex::default() }))
+        Ok(self.log_of(store))
     }
 
-    /// Its log, to take it away. Nothing: it is not there any more, for somebody moved or removed its directory.
-    pub(super) fn log_to_remove(&self) -> Result<Option<Arc<Log>>, Error> {
-        let moved = |errno: i32| [Errno::NOENT, Errno::NOTDIR].contains(&Errno::from_raw_os_error(errno));
-        match Store::open(&self.log_path()?, true) {
-            Err(Error::Os { errno, .. }) if moved(errno) => Ok(None),
-            Err(other) => Err(other),
-            Ok(store) if store.described.id != self.id().words() => Ok(None), // another one is there
-            Ok(_) => self.open_log(true).map(Some),
+    /// The log of a mailbox that is removed, or was by one who died in that. Nothing: it is gone, or another one is there, or it is in use anew.
+    pub(crate) fn log_to_take_away(&self) -> Result<Option<Arc<Log>>, Error> {
+        if !self.geometry.choice.filed || self.is_nameless() {
+            return Ok(None);
         }
+        let path = match self.log_path() {
+            Err(Error::Os { errno, .. }) if errno == Errno::NOENT.raw_os_error() => return Ok(None),
+            Err(Error::NoSuchName { .. }) => return Ok(None),
+            path => path?,
+        };
+        if !store::is_there(&path) {
+            return Ok(None);
+        }
+        let store = Store::open(&path, true)?;
+        let of_this_life =
+            |store: &Store| u64::from(store.life().number) == self.header().log.life.load(Acquire);
+        if store.described.id != self.id().words() || !of_this_life(&store) {
+            return Ok(None);
+        }
+        store.share()?;
+        // It may have begun while that was waited for.
+        let log = of_this_life(&store).then(|| self.log_of(store));
+        Ok(log)
+    }
+
+    fn log_of(&self, store: Store) -> Arc<Log> {
+        let life = self.header().log.life.load(Acquire) as u32;
+        Arc::new(Log { store, life, files: Mutex::default(), names: Mutex::default() })
     }
 
     /// Of a mailbox that is kept in files: its log.
@@ -374,7 +430,7 @@ impl Log {
     pub(crate) fn skip_dead(&self, mut is_dead: impl FnMut(Member) -> bool) {
         let Ok(files) = self.all() else { return };
         for file in files {
-            let mut spot = Spot::of(file.hints().taken.load(Acquire));
+            let mut spot = file.taken();
             while let Some(next) = file.step(spot) {
                 file.skip(spot, &mut is_dead);
                 spot = next;
@@ -386,11 +442,12 @@ impl Log {
     pub(crate) fn close(&self, mut is_dead: impl FnMut(Holder) -> bool) -> Result<u64, Error> {
         loop {
             let file = self.newest()?;
-            let end = file.tail();
+            // Where rubbish is up to the end nobody appends.
+            let Some(end) = file.end_beyond_rubbish() else { break };
             match file.says(end) {
-                Says::End => {
-                    self.make_next(&file, end)?;
-                }
+                // It says that it ends before it begins.
+                Says::End if self.make_next(&file, end)?.first == file.first => break,
+                Says::End => {}
                 Says::Closed => break,
                 _ if file.close(end) => break,
                 _ => {}
@@ -398,13 +455,13 @@ impl Log {
         }
         let mut buried = 0;
         for file in self.all()? {
-            let mut spot = Spot::of(file.hints().taken.load(Acquire));
-            while let Some(next) = file.step(spot) {
+            let mut spot = file.taken();
+            while let Some(next) = file.step(spot).or_else(|| file.resume_if_rubbish(spot)) {
                 file.skip(spot, |member| is_dead(Holder { life: self.life, member }));
                 spot = next;
             }
             file.give_back_of_the_dead(&mut is_dead);
-            buried += file.bury(spot.index);
+            buried += file.bury(spot.index, self.life);
         }
         Ok(buried)
     }
@@ -451,11 +508,7 @@ pub(crate) fn repair(directory: &Path) -> Result<Recovered, Error> {
         && let Ok((_, segment)) = entry::open(&domain, &name)
         && segment.id() == Id::of(life.id)
     {
-        let words = &segment.header().log;
-        for word in [&words.durable, &words.taken] {
-            word.store(word.load(Acquire).min(recovered.next), Relaxed);
-        }
-        words.failed.store(0, Relaxed);
+        segment.begin_again(recovered.next);
     }
     Ok(recovered)
 }

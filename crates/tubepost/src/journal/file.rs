@@ -427,6 +427,21 @@ impl LogFile {
         self.map.sync(0, self.map.length())
     }
 
+    /// Has the system take for changed what is between two places: the records, their marks, the header.
+    pub(crate) fn write_again(&self, from: Spot, to: Spot) {
+        let records = |spot: Spot| self.records_at + spot.units as usize * UNIT as usize;
+        let marks = |spot: Spot| MARKS_AT as usize + spot.index as usize * 8;
+        let parts = [(HINTS_AT, HINTS_AT + 1), (marks(from), marks(to)), (records(from), records(to))];
+        for (from, to) in parts {
+            for at in (from & !(PAGE as usize - 1)..to.min(self.map.length())).step_by(PAGE as usize) {
+                let word = self.word(at);
+                // Not a load and a store, which a compiler may leave out.
+                let seen = word.load(Relaxed);
+                let _ = word.compare_exchange(seen, seen, Relaxed, Relaxed);
+            }
+        }
+    }
+
     /// Makes everything from this place on as if nobody had ever written there. Gives how many bytes somebody had.
     pub(crate) fn wipe(&self, from: Spot) -> u64 {
         let begin = self.records_at + from.units as usize * UNIT as usize;

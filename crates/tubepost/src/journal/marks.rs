@@ -191,10 +191,10 @@ impl LogFile {
         self.touched().find(|(_, mark)| mark.is_back() && wanted(*mark))
     }
 
-    /// Nobody receives any more what waits before this record. Gives how many messages that are, now and before.
-    pub(crate) fn bury(&self, to: u32) -> u64 {
-        let mut buried = 0;
-        for index in 0..to {
+    /// Nobody receives any more what waits before this record. Gives how many messages that are, now and before in this life.
+    pub(crate) fn bury(&self, to: u32, life: u32) -> u64 {
+        let (mut buried, mark) = (0, Mark::buried(life));
+        for index in 0..to.min(self.most()) {
             loop {
                 let seen = self.mark_at(index);
                 if seen == Mark::LOST {
@@ -202,8 +202,8 @@ impl LogFile {
                     break;
                 }
                 let waits = seen.is_fresh() || seen.is_back();
-                if !waits || self.swap(index, seen, Mark::BURIED) {
-                    buried += u64::from(waits || seen == Mark::BURIED);
+                if !waits || self.swap(index, seen, mark) {
+                    buried += u64::from(waits || seen == mark);
                     break;
                 } // else somebody was just taking it, or burying it
             }
@@ -218,7 +218,8 @@ impl LogFile {
             let mark = self.mark_at(index);
             let kind = match mark {
                 Mark::DONE => continue,
-                Mark::PASSED | Mark::BURIED | Mark::LOST | Mark::TOLD => 3,
+                Mark::PASSED | Mark::LOST | Mark::TOLD => 3,
+                _ if mark.is_buried() => 3,
                 _ if mark.is_fresh() => 0,
                 _ if mark.is_back() => 2,
                 _ => 1,

@@ -218,6 +218,24 @@ impl LogFile {
         spot
     }
 
+    /// Where the next one would be appended, beyond what no process wrote. Nothing: there is such up to the end.
+    pub(crate) fn end_beyond_rubbish(&self) -> Option<Spot> {
+        let mut spot = self.tail();
+        loop {
+            match self.step(spot) {
+                Some(next) => spot = next,
+                None if matches!(self.says(spot), Says::Rubbish) => spot = self.resume(spot)?,
+                None => return Some(spot),
+            }
+        }
+    }
+
+    /// Before this place no mark is fresh, as far as is known.
+    pub(crate) fn taken(&self) -> Spot {
+        let known = Spot::of(self.hints().taken.load(Acquire));
+        if self.number_is_wrong(known) { Spot::default() } else { known }
+    }
+
     /// A hint that somebody spoiled leads to no record.
     fn number_is_wrong(&self, spot: Spot) -> bool {
         spot.units > self.units || spot.index > self.most() || matches!(self.says(spot), Says::Rubbish)

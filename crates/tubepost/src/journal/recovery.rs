@@ -12,6 +12,8 @@
 //! sync, before anybody appends
 //! ```
 //!
+//! What is synced then is written once more before: after a sync that failed the system takes pages for written that never were.
+//!
 //! How long that takes depends on what was not known to be durable, and on the length of one file.
 //!
 //! **What if it dies here?** It has the log alone until it is done, and everything is done again by the next.
@@ -125,7 +127,8 @@ pub(crate) fn put_in_order(store: &Store, wholly: bool) -> Result<Recovered, Err
         let missing = cut_off.filter(|(last, _)| last == first).map_or(missing, |(_, missing)| missing);
         report.beside += u64::from(file.put_identity_right());
         let known = Spot::of(file.hints().tail.load(Acquire));
-        let end = walk(&file, if step == 0 { from } else { Spot::default() }, next, wholly, &mut report);
+        let from = if step == 0 { from } else { Spot::default() };
+        let end = walk(&file, from, next, wholly, &mut report);
         if missing > 0 {
             report.cut += missing;
             if next.is_none() && known.index > end.index && known.index <= file.most() {
@@ -136,6 +139,9 @@ pub(crate) fn put_in_order(store: &Store, wholly: bool) -> Result<Recovered, Err
         begins_at = file.begins + u64::from(end.units) * UNIT;
         file.hints().tail.store(end.bits(), Relaxed);
         clamp(&file, end);
+        if is_durable(store) {
+            file.write_again(from, end);
+        }
         sync(store, &file)?;
     }
     if let Some((first, end, bytes)) = unreadable {

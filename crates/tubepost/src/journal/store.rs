@@ -13,7 +13,8 @@
 //!
 //! Files are reached by the directory's descriptor, so a directory that is moved stays in use.
 //!
-//! **What if it dies here?** Making: without `mailbox` it is no log, and is made again. Each file is whole when it has its name.
+//! **What if it dies here?** Making: without `mailbox` it is no log, and is made again; who comes second finds it there. Each file is whole when it has its name. Taking it
+//! away: nobody receives from a log that was closed, whatever is left of it; `mailbox` goes last, so what is there is always a log or nothing.
 
 use super::described::{Described, Fsync};
 use super::file::{self, LogFile, Wanted};
@@ -85,8 +86,12 @@ impl Store {
                 if made { 0 } else { disk::facts(directory.as_fd()).map_or(0, |facts| facts.mode & 0o7777) };
             disk::permit(directory.as_fd(), mode | before, described.group)
                 .map_err(|errno| trouble("to say who may use", path, errno))?;
-            write_whole(path, MAILBOX, &text, described.mode, described.group, true)
-                .map_err(|errno| trouble("to describe the log in", path, errno))?;
+            let fd = small_file(path, &text, described.mode, described.group, true);
+            match fd.and_then(|fd| disk::publish(fd.as_fd(), &path.join(MAILBOX))) {
+                Ok(()) | Err(Errno::EXIST) => {} // another was faster: it is as that one says
+                Err(errno) => return Err(trouble("to describe the log in", path, errno)),
+            }
+            disk::sync(directory.as_fd()).map_err(|errno| trouble("to sync", path, errno))?;
         }
         Store::open(path, true)
     }
@@ -164,8 +169,15 @@ impl Store {
         let text =
             format!("number {number}\nboot {boot}\nid {high:016x}{low:016x}\ndomain {domain}\nname {name}\n");
         let (mode, group) = (self.described.mode, self.described.group);
-        write_whole(&self.reach, LIFE, &text, mode, group, self.described.fsync != Fsync::Never)
-            .map_err(|errno| trouble("to write in", &self.path, errno))
+        let failed = |errno| trouble("to write in", &self.path, errno);
+        let durable = self.described.fsync != Fsync::Never;
+        let fd = small_file(&self.reach(""), &text, mode, group, durable).map_err(failed)?;
+        // A name can't be given to it where one is; so it gets another, which replaces that.
+        let (new, path) = (self.reach(&format!("{LIFE}.new")), self.reach(LIFE));
+        let _ = disk::remove(&new);
+        disk::publish(fd.as_fd(), &new).map_err(failed)?;
+        rustix::fs::rename(&new, &path).map_err(failed)?;
+        if durable { self.sync_names() } else { Ok(()) }
     }
 
     /// The numbers of the first records of all files, in order.
@@ -268,7 +280,7 @@ impl Store {
         }
     }
 
-    /// Takes the log away, with all that is in it, and the directory if nothing else is there.
+    /// Takes a log away that was closed, with all that is in it, and the directory if nothing else is there.
     pub(crate) fn destroy(&self) -> Result<(), Error> {
         let mut names = self.names()?;
         names.sort_unstable(); // the oldest file first
@@ -377,33 +389,19 @@ fn refuse_others_disks(path: &Path) -> Result<(), Error> {
     Err(Error::LogRefused { path: path.into(), why })
 }
 
-/// A small file, whole or not at all.
-fn write_whole(
+/// A small file that has no name yet.
+fn small_file(
     directory: &Path,
-    name: &str,
     text: &str,
     mode: u32,
     group: Option<u32>,
     durable: bool,
-) -> Result<(), Errno> {
+) -> Result<OwnedFd, Errno> {
     let fd = disk::make_nameless(directory, 0, 0)?;
     disk::write_at(fd.as_fd(), text.as_bytes(), 0)?;
     disk::permit(fd.as_fd(), file_mode(mode), group)?;
     if durable {
         disk::sync(fd.as_fd())?;
     }
-    // A name can't be given to it where one is; so it gets another, which replaces that.
-    let (new, path) = (directory.join(format!("{name}.new")), directory.join(name));
-    let _ = disk::remove(&new);
-    disk::publish(fd.as_fd(), &new)?;
-    rustix::fs::rename(&new, &path)?;
-    if durable {
-        let directory = rustix::fs::open(
-            directory,
-            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )?;
-        disk::sync(directory.as_fd())?;
-    }
-    Ok(())
+    Ok(fd)
 }

@@ -127,8 +127,10 @@ pub(crate) const LIFE: u32 = 0xFF_FFFF;
 const TAKEN: u64 = 1;
 const BACK: u64 = 2;
 const DONE: u64 = 3;
+/// In the place of a holder.
+const BURIED: u64 = 2;
 
-/// What became of a message: nothing yet, or (TAKEN, deliveries before, life, by whom), (BACK, deliveries before), (DONE, 1 if nobody received it, 2 if the log was closed before, 3 or 4 if
+/// What became of a message: nothing yet, or (TAKEN, deliveries before, life, by whom), (BACK, deliveries before), (DONE, 1 if nobody received it, (2, life) if the log was closed before, 3 or 4 if
 /// it is lost: damaged, which receivers were not told so far, or were), each with thirteen bits of check. A
 /// life is the time for which the same processes use the log, from one opening of it to the next: who took something in another one is dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,8 +141,6 @@ impl Mark {
     pub(crate) const DONE: Mark = Mark::checked(DONE << MARK_SHIFT);
     /// Done, though nobody received it: withdrawn, or no message.
     pub(crate) const PASSED: Mark = Mark::checked(DONE << MARK_SHIFT | 1);
-    /// Done, for the log was closed before anybody received it.
-    pub(crate) const BURIED: Mark = Mark::checked(DONE << MARK_SHIFT | 2);
     /// Damaged, and given up when the log was put in order. Not done: somebody who receives is to be told.
     pub(crate) const LOST: Mark = Mark::checked(3);
     /// The same, and somebody was told.
@@ -175,6 +175,15 @@ impl Mark {
     pub(crate) fn taken(before: u8, life: u32, by: Member) -> Mark {
         let who = u64::from(life & LIFE) << LIFE_SHIFT | u64::from(by);
         Mark::checked(TAKEN << MARK_SHIFT | u64::from(before) << COUNT_SHIFT | who)
+    }
+
+    /// Done, for the log was closed in this life before anybody received it.
+    pub(crate) fn buried(life: u32) -> Mark {
+        Mark::checked(DONE << MARK_SHIFT | u64::from(life & LIFE) << LIFE_SHIFT | BURIED)
+    }
+
+    pub(crate) fn is_buried(self) -> bool {
+        self.is_done() && self.0 & 0xFFFF == BURIED
     }
 
     /// Delivered once more, and nobody's now.
@@ -311,7 +320,7 @@ mod tests {
             Mark::FRESH,
             Mark::DONE,
             Mark::PASSED,
-            Mark::BURIED,
+            Mark::buried(7),
             Mark::LOST,
             Mark::TOLD,
             Mark::taken(0, 1, 2),

@@ -8,6 +8,7 @@ use tubepost::{
     Cursor, Domain, Entry, Error, File, From, Journal, Mailbox, Receiver, Sender, TryRecvError, TrySendError,
 };
 
+use crate::logs::Stage;
 use crate::memory::{fill, on_a_small_file_system, small};
 use crate::stage::{Cue, Dice, Place, Role};
 
@@ -193,4 +194,25 @@ fn rubbish_anywhere_in_the_files() {
         let _ = fs::remove_dir_all(&directory);
     }
     assert!(whole > 20 && fewer > 20, "{whole} whole, {fewer} with less, {refused} refused");
+}
+
+/// Arbitrary changes to the files of a log, whoever comes then. What `cargo fuzz run logs` does with inputs of its own choice.
+#[test]
+fn arbitrary_files_harm_nobody() {
+    let place = Place::new();
+    let stage = Stage::new(place.domain(), &Place::files_of(place.domain()));
+    let mut dice = Dice::new(8);
+    let mut input = Vec::new();
+    for round in 0..250 {
+        if dice.below(3) > 0 || round == 0 {
+            let changes = dice.below(6) as usize;
+            input = dice.bytes(1 + 12 * changes);
+        }
+        // Or the one before, changed a little.
+        for _ in 0..dice.below(4) {
+            let at = dice.below(input.len() as u64) as usize;
+            input[at] = dice.roll() as u8;
+        }
+        stage.play(&input);
+    }
 }

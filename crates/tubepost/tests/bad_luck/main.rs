@@ -48,6 +48,7 @@ mod hearers;
 mod holding;
 mod intruders;
 mod leftovers;
+mod logs;
 mod meddling;
 mod memory;
 mod names;

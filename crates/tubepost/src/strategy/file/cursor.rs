@@ -137,7 +137,8 @@ impl Cursor {
                     }
                 }
                 Says::Claimed { .. } if file.skip(here, |member| segment.is_dead(member)) => {}
-                Says::Claimed { .. } | Says::Nothing | Says::Closed => {
+                Says::Closed => return Err(Refusal::Closed(cleanup::finish(segment))),
+                Says::Claimed { .. } | Says::Nothing => {
                     self.is_there(file)?;
                     return if segment.is_closed() {
                         Err(Refusal::Closed(cleanup::finish(segment)))
@@ -149,6 +150,7 @@ impl Cursor {
                     Some(next) if next.first > file.first => {
                         *reader = At { file: next, spot: Spot::default() }
                     }
+                    _ if segment.is_closed() => return Err(Refusal::Closed(cleanup::finish(segment))),
                     _ => return Err(Refusal::Waiting),
                 },
                 Says::Rubbish => {
@@ -221,7 +223,7 @@ impl Cursor {
     pub(crate) fn may_take(&self) -> bool {
         let At { file, spot } = &*self.reader();
         let there = match file.says(*spot) {
-            Says::Nothing | Says::Claimed { .. } | Says::Closed => false,
+            Says::Nothing | Says::Claimed { .. } => false,
             Says::End => self.log.file_from(file.number(*spot)).is_ok_and(|next| {
                 next.is_some_and(|next| {
                     next.first > file.first && !matches!(next.says(Spot::default()), Says::Nothing)

@@ -7,7 +7,7 @@ use crate::domain::log::Log;
 use crate::domain::stat::{self, Stat};
 use crate::error::{Closed, Error};
 use crate::journal::file::{Letter, LogFile};
-use crate::journal::words::{Says, Spot, UNIT};
+use crate::journal::words::{Says, UNIT};
 use crate::os::clock;
 use crate::queue::layout::{HOLD_SHIFT, RECEIVES};
 use crate::strategy::shared::Attachment;
@@ -60,7 +60,7 @@ impl Inlet {
         let Some(log) = at.segment.log().map(Arc::clone) else { return Err(Error::Forked) };
         let number = at.segment.header().log.taken.load(Acquire);
         let file = log.file_of(number)?;
-        let spot = start(&file);
+        let spot = file.taken();
         if rules.longest_hold > 0
             && let Ok(row) = at.segment.rows.get(at.member())
         {
@@ -157,10 +157,12 @@ impl Inlet {
                         return Err(self.damaged(from, to));
                     }
                 }
-                Says::Claimed { .. } | Says::Closed => return Err(Refusal::Waiting),
+                // Who closed it may have died before it said so.
+                Says::Closed => return Err(Refusal::Closed(cleanup::finish(segment))),
+                Says::Claimed { .. } => return Err(self.nothing_now()),
                 Says::Nothing => {
                     self.is_there(file)?;
-                    return Err(Refusal::Waiting);
+                    return Err(self.nothing_now());
                 }
                 Says::End => match self.or_closed(self.log.file_from(file.number(*spot)))? {
                     Some(next) if next.first > file.first => {
@@ -171,19 +173,19 @@ impl Inlet {
                         self.log.forget_before(
                             self.or_closed(self.log.store.files())?.first().copied().unwrap_or(0),
                         );
-                        let (here, first, spot) = (file.number(*spot), next.first, start(&next));
+                        let (here, first, spot) = (file.number(*spot), next.first, next.taken());
                         *reader = At { file: next, spot };
                         if first > here {
                             return Err(self.damaged(here, first - 1)); // a file between them is gone
                         }
                     }
-                    _ => return Err(Refusal::Waiting),
+                    _ => return Err(self.nothing_now()),
                 },
                 Says::Rubbish => {
                     self.is_there(file)?;
                     let (here, from) = (*spot, file.number(*spot));
                     let Some((next, spot, to)) = self.or_closed(self.log.beyond(file, here))? else {
-                        return Err(Refusal::Waiting);
+                        return Err(self.nothing_now());
                     };
                     (here.index..file.most().min((to + 1 - file.first) as u32))
                         .for_each(|index| file.pass(index));
@@ -239,6 +241,11 @@ impl Inlet {
         }
         self.news.store(count, Relaxed);
         Ok(None)
+    }
+
+    /// There is nothing to be taken, and if it is over there never will be.
+    fn nothing_now(&self) -> Refusal {
+        if self.closed.load(Acquire) || self.segment().is_closed() { self.ended() } else { Refusal::Waiting }
     }
 
     #[cold]
@@ -408,10 +415,10 @@ impl Inlet {
     fn is_more(&self) -> bool {
         let At { file, spot } = &*self.reader();
         match file.says(*spot) {
-            Says::Nothing | Says::Claimed { .. } | Says::Closed => false,
+            Says::Nothing | Says::Claimed { .. } => false,
             Says::End => self.log.file_from(file.number(*spot)).is_ok_and(|next| {
                 next.is_some_and(|next| {
-                    next.first > file.first && !matches!(next.says(start(&next)), Says::Nothing)
+                    next.first > file.first && !matches!(next.says(next.taken()), Says::Nothing)
                 })
             }),
             Says::Rubbish => self.log.beyond(file, *spot).is_ok_and(|there| there.is_some()),
@@ -449,13 +456,6 @@ impl Inlet {
             super::keep::take_away(self.segment(), &self.log);
         }
     }
-}
-
-/// Where a receiver begins in a file: nothing before was not taken.
-fn start(file: &LogFile) -> Spot {
-    let known = Spot::of(file.hints().taken.load(Acquire));
-    let possible = known.units <= file.units && !matches!(file.says(known), Says::Rubbish);
-    if possible { known } else { Spot::default() }
 }
 
 /// Into a batch.

@@ -45,6 +45,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
+/// How often, a millisecond apart, to look for a mailbox that another process is just opening.
+const TRIES: u32 = 20;
+
 /// A place in a log, and the file that it is in.
 #[derive(Clone, Debug)]
 pub(super) struct At {
@@ -84,10 +87,7 @@ pub(crate) fn create(
     match start(wish.domain, wish.name, wish.member, store) {
         Ok(id) => Ok(id),
         Err(error @ (Error::Exists { .. } | Error::LogRefused { .. })) => {
-            match in_use(wish.domain, wish.name, directory) {
-                Some(id) => Ok(id),
-                None => Err(error),
-            }
+            in_use_soon(wish.domain, wish.name, directory).ok_or(error)
         }
         Err(other) => Err(other),
     }
@@ -104,6 +104,16 @@ fn in_use(domain: &Domain, name: &Name, directory: &Path) -> Option<Id> {
     };
     let filed = segment.geometry.choice.filed && !segment.is_over();
     (filed && inode(&segment.log_path().ok()?)? == inode(directory)?).then(|| segment.id())
+}
+
+/// The same; another process may be just about to give it its name.
+fn in_use_soon(domain: &Domain, name: &Name, directory: &Path) -> Option<Id> {
+    (0..TRIES).find_map(|at| {
+        if at > 0 {
+            std::thread::sleep(std::time::Duration::from_millis(1)); // until that one has
+        }
+        in_use(domain, name, directory)
+    })
 }
 
 fn format(described: &Described, directory: &Path) -> Result<Format, Error> {
@@ -159,7 +169,7 @@ pub(crate) fn awake_in(domain: &Domain, name: &Name, member: &str) -> Result<boo
     match start(domain, name, member, store) {
         // Another was faster.
         Err(Error::Exists { .. } | Error::LogRefused { .. })
-            if in_use(domain, name, &directory).is_some() =>
+            if in_use_soon(domain, name, &directory).is_some() =>
         {
             Ok(true)
         }

@@ -6,10 +6,10 @@ use crate::domain::log::Log;
 use crate::domain::stat::{self, Stat};
 use crate::error::{Closed, Error, Fate};
 use crate::journal::described::Fsync;
-use crate::journal::file::HEAD;
 use crate::journal::records::Claim;
 use crate::journal::store;
-use crate::journal::words::{Mark, Says, Spot, UNIT};
+use crate::journal::words::{Says, Spot, UNIT};
+use crate::journal::{self, file::HEAD};
 use crate::os::Errno;
 use crate::queue::areas::UNBOUNDED;
 use crate::strategy::shared::Attachment;
@@ -157,6 +157,10 @@ impl Outlet {
                     None => return Err(self.fail(Errno::ILSEQ)),
                 },
                 Err(Errno::NOSPC | Errno::DQUOT) => return Err(self.log.store.full(4096).into()),
+                // Nothing was written so far.
+                Err(errno @ (Errno::NOMEM | Errno::AGAIN | Errno::INTR)) => {
+                    return Err(journal::trouble("to have space for a message in", &file.path, errno).into());
+                }
                 Err(errno) => return Err(self.fail(errno)),
             }
         }
@@ -194,10 +198,7 @@ impl Outlet {
         let number = words.taken.load(Acquire);
         let Ok(mut file) = self.log.file_of(number) else { return };
         let mut spot = file.find(number.saturating_sub(file.first) as u32);
-        let known = Spot::of(file.hints().taken.load(Acquire));
-        if known > spot && known.units <= file.units && !matches!(file.says(known), Says::Rubbish) {
-            spot = known; // that one outlives restarts
-        }
+        spot = spot.max(file.taken()); // that one outlives restarts
         loop {
             loop {
                 let waits =
@@ -387,7 +388,7 @@ fn extent(length: u64) -> (u64, u64) {
 
 fn is_taken(sent: &At) -> bool {
     let mark = sent.file.mark_at(sent.spot.index);
-    !mark.is_fresh() && mark != Mark::BURIED
+    !mark.is_fresh() && !mark.is_buried()
 }
 
 /// The deadline came first: nobody is to receive it, unless somebody just did.
