@@ -203,8 +203,11 @@ fn record(tracee: &mut Tracee, directory: &Path) -> Result<Past, String> {
     Ok(past)
 }
 
+/// What was opened, and what was found there.
+type Opened = (Domain, Receiver<[u8]>, Past, Vec<Number>);
+
 /// What comes from a disk, in order; and the files when they had been put in order, which syncs them.
-fn open(world: &World, disk: &Path) -> Result<(Domain, Receiver<[u8]>, Past, Vec<Number>), String> {
+fn open(world: &World, disk: &Path) -> Result<Opened, String> {
     let domain = Domain::open(disk).expect("a fresh one");
     options::<[u8]>(&domain, world).create(BOX).map_err(|error| format!("it can't be opened: {error}"))?;
     let ordered = Past::begin(log_of(disk));
