@@ -192,6 +192,17 @@ pub enum Error {
         /// The longest possible in bytes.
         max: u64,
     },
+    /// A message does not have the length that all messages of this mailbox have.
+    #[error(
+        "a message of this mailbox has exactly {expected} bytes, this one has {length}; send the bytes of the type that \
+         its format names"
+    )]
+    WrongLength {
+        /// The message's length in bytes.
+        length: u64,
+        /// What it has to be.
+        expected: u64,
+    },
     /// A message that should have been text is not valid UTF-8. It was consumed.
     #[error("a message is not valid UTF-8; receive it as [u8], or have the sender send text")]
     BadText,
@@ -335,6 +346,15 @@ pub enum Error {
         "nobody waits for this answer from {name:?} any more: the caller gave up, or ended; ask `is_awaited` before long work"
     )]
     NotAwaited {
+        /// The mailbox.
+        name: String,
+    },
+    /// The time is over, and the receiver hands the message on: it can't be withdrawn, and whether it is collected is not known so far.
+    #[error(
+        "a message in {name:?} is on its way, and not known to be collected; it can't be withdrawn: allow for more time, or ask \
+         its receiver"
+    )]
+    Underway {
         /// The mailbox.
         name: String,
     },

@@ -7,7 +7,7 @@
 //!
 //! The text comes out of shared memory, so it is checked before it reaches anyone's terminal.
 
-use crate::memory::plain::Plain;
+use crate::memory::plain::{ALIGN_MAX, Plain, SIZE_MAX};
 use std::fmt;
 
 /// In a segment's text, between what questions are and what answers are. No label has it in it.
@@ -144,6 +144,16 @@ impl Format {
     /// ```
     pub fn is_variable(&self) -> bool {
         self.label().is_some()
+    }
+
+    /// Size and alignment of a plain type, as its description says.
+    pub(crate) fn fixed(&self) -> Option<(usize, usize)> {
+        let Agreed::Fixed(text) = &self.question().0 else { return None };
+        let (_, measures) = text.strip_suffix(')')?.rsplit_once('(')?;
+        let (size, align) = measures.split_once(", align ")?;
+        let size = size.strip_suffix(" bytes").or_else(|| size.strip_suffix(" byte"))?;
+        let (size, align): (usize, usize) = (size.parse().ok()?, align.parse().ok()?);
+        (size <= SIZE_MAX && align.is_power_of_two() && align <= ALIGN_MAX).then_some((size, align))
     }
 
     /// The text a segment keeps; it and [`is_variable`](Self::is_variable) make the format again.

@@ -14,6 +14,7 @@ pub(crate) struct Handling {
     max_redeliveries: Option<u32>,
     dead_letter: Option<String>,
     hold_max: Option<Duration>,
+    keep_places: bool,
 }
 
 impl Handling {
@@ -21,7 +22,16 @@ impl Handling {
     pub(crate) fn rules(&self, wish: &Wish<'_>, longest: u64) -> Result<Rules, Error> {
         let name = self.dead_letter.as_deref();
         let letters = name.map(|name| DeadLetters::new(name, wish, longest)).transpose()?;
-        Rules::new(self.max_redeliveries, self.hold_max, letters)
+        if self.keep_places && self.hold_max.is_some() {
+            return Err(Error::BadOption {
+                what: "hold_max",
+                given: "one for messages that keep their places".into(),
+                allowed: "either of the two: what keeps its place is not taken out of a receiver's hand"
+                    .into(),
+            });
+        }
+        let rules = Rules::new(self.max_redeliveries, self.hold_max, letters)?;
+        Ok(Rules { keeps_places: self.keep_places, ..rules })
     }
 
     /// They are a receiver's, and no mailbox's.
@@ -132,6 +142,38 @@ impl<M: Message + ?Sized> ReceiverOptions<M> {
     /// ```
     pub fn hold_max(mut self, longest: Duration) -> Self {
         self.handling.hold_max = Some(longest);
+        self
+    }
+}
+
+impl<M: Message + ?Sized> ReceiverOptions<M> {
+    /// What this receiver has in hand keeps its place in the mailbox until it is accepted: of `n` places so many fewer are
+    /// free. It is for those who receive on behalf of somebody else, so that not more than `n` wait for both together, and who sends by
+    /// [`send_collected`](crate::Sender::send_collected) waits until it is accepted. By default a place is free as soon as its message is in somebody's hand.
+    ///
+    /// Places become free in the order of the mailbox: one that is accepted before those in front of it helps nobody so far. Where nothing waits, and in files,
+    /// this changes nothing.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-keep-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Mailbox, Receiver, Sender};
+    ///
+    /// Mailbox::<str>::options().domain(&domain).bounded(1).create("outgoing")?;
+    /// let carrier = Receiver::<str>::options().domain(&domain).keep_places().open("outgoing")?;
+    /// let out = Sender::<str>::options().domain(&domain).open("outgoing")?;
+    ///
+    /// out.send("a letter")?;
+    /// let letter = carrier.take()?;
+    /// assert!(out.try_send("another").is_err_and(|error| error.is_full()));
+    /// letter.accept()?; // it arrived
+    /// out.try_send("another")?;
+    /// # domain.remove("outgoing")?;
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep_places(mut self) -> Self {
+        self.handling.keep_places = true;
         self
     }
 }

@@ -136,6 +136,10 @@ mod mailbox;
 #[cfg(not(loom))]
 mod monitor;
 #[cfg(not(loom))]
+mod numbered;
+#[cfg(not(loom))]
+mod opaque;
+#[cfg(not(loom))]
 mod pair;
 #[cfg(not(loom))]
 mod process;
@@ -212,6 +216,8 @@ pub use loan::Loan;
 pub use mailbox::{Mailbox, Options};
 #[cfg(not(loom))]
 pub use monitor::{End, Monitor};
+#[cfg(not(loom))]
+pub use opaque::Opaque;
 #[cfg(not(loom))]
 pub use pair::{Endpoint, Hand, Handing, inherited, inherited_as, pair};
 pub use peer::Peer;

@@ -415,7 +415,8 @@ impl<M: Message + ?Sized> Options<M> {
             Strategy::Shared | Strategy::Sealed | Strategy::File => LONGEST,
             Strategy::Kernel => room::longest(self.capacity.filter(|_| self.chosen)),
         };
-        let (max_message, align) = match M::FIXED {
+        let format = self.common.format::<M>()?;
+        let (max_message, align) = match M::FIXED.or_else(|| format.fixed()) {
             Some((size, align)) => {
                 if let Some(given) = self.max_message {
                     let allowed =
@@ -433,7 +434,6 @@ impl<M: Message + ?Sized> Options<M> {
         let max_message = max_message.saturating_add(end);
         check_capacity(self.capacity)?;
         check_mode(self.mode)?;
-        let format = self.common.format::<M>()?;
         let text = format.encode();
         if text.len() as u64 > MAX_FORMAT {
             return Err(Error::BadOption {
@@ -488,13 +488,15 @@ impl<M: Message + ?Sized> Options<M> {
 pub(crate) struct Common {
     pub(crate) domain: Option<Domain>,
     pub(crate) label: Option<String>,
+    /// Instead of what the type says: of messages whose type is not known here.
+    pub(crate) format: Option<Format>,
     pub(crate) member: Option<String>,
     pub(crate) spin: Duration,
 }
 
 impl Default for Common {
     fn default() -> Common {
-        Common { domain: None, label: None, member: None, spin: SPIN }
+        Common { domain: None, label: None, format: None, member: None, spin: SPIN }
     }
 }
 
@@ -504,6 +506,9 @@ impl Common {
     }
 
     pub(crate) fn format<M: Message + ?Sized>(&self) -> Result<Format, Error> {
+        if let Some(given) = self.given_format::<M>() {
+            return given;
+        }
         M::format(self.label.as_deref()).map_err(|allowed| Error::BadOption {
             what: "the format",
             given: format!("{:?}", self.label.as_deref().unwrap_or_default()),

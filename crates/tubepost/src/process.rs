@@ -270,6 +270,7 @@ impl Joined {
         let common = Common {
             domain: None,
             label: None,
+            format: None,
             member: Some(self.me.name.as_str().into()),
             spin: self.options.common.spin,
         };

@@ -63,7 +63,7 @@ impl<M: Message + ?Sized> Clone for Receiver<M> {
 #[must_use]
 #[derive(Debug)]
 pub struct ReceiverOptions<M: Message + ?Sized> {
-    common: Common,
+    pub(crate) common: Common,
     pub(crate) handling: Handling,
     _of: PhantomData<fn() -> Box<M>>,
 }

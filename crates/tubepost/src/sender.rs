@@ -55,7 +55,7 @@ impl<M: Message + ?Sized> Clone for Sender<M> {
 #[must_use]
 #[derive(Debug)]
 pub struct SenderOptions<M: Message + ?Sized> {
-    common: Common,
+    pub(crate) common: Common,
     _of: PhantomData<fn(Box<M>)>,
 }
 
@@ -245,7 +245,8 @@ impl<M: Message + ?Sized> Sender<M> {
     /// # Errors
     ///
     /// [`SendCollectedError::Timeout`] if nobody received it;
-    /// [`SendCollectedError::Closed`] when the owner is gone. The message comes back.
+    /// [`SendCollectedError::Closed`] when the owner is gone. The message comes back. [`Error::Underway`] if a receiver hands it on
+    /// ([`keep_places`](crate::ReceiverOptions::keep_places)) and can't say so far.
     #[inline]
     pub fn send_collected_timeout<'a>(
         &self,

@@ -1,5 +1,6 @@
 //! What is in a mailbox: how much waits and is in hand, and what the dead left in it.
 
+use super::member;
 use super::segment::Segment;
 use crate::queue::chunks::{Chunk, NoChunk, Use};
 use crate::queue::layout::Kind;
@@ -56,6 +57,19 @@ impl Segment {
         let unfreed = self.slots.unfreed(known, self.tail());
         head.position.fetch_max(unfreed, AcqRel);
         unfreed
+    }
+
+    /// The first message from `from` on of a member with this name, whether it lives or not.
+    pub(crate) fn sent_by(&self, name: &str, from: u64) -> Option<u64> {
+        let choice = &self.geometry.choice;
+        if choice.kernel || choice.filed || self.handoff.is_some() {
+            return None;
+        }
+        let _visit = self.visit();
+        let (tail, head) = (self.tail(), &self.header().head);
+        let walked = choice.owned.then(|| head.position.load(Acquire));
+        let theirs = |member| self.rows.get(member).is_ok_and(|row| member::peer(row).name == name);
+        self.slots.published_by(from, tail, walked, &head.skips, theirs)
     }
 
     /// How many messages wait to be delivered, or delivered again.

@@ -212,6 +212,35 @@ impl Domain {
         }
     }
 
+    /// The number of the first message, from number `from` on, that was sent by a sender which called itself so
+    /// ([`SenderOptions::member`](crate::SenderOptions::member)): also of one that died, and also if it was collected since. For those who send on behalf of somebody else and
+    /// were killed: whether what was under way was sent. Nothing: there is none, or that can't be told any more, for as many messages as there are places were sent
+    /// since, or others came after the sender and its place among them was used again. Nor can it be told where messages have no
+    /// [number](crate::Sender::send_numbered_async).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchName`], [`Error::Damaged`], [`Error::WrongVersion`], [`Error::Denied`] if it can't be looked at.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-sent-by-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("numbers")?;
+    /// let out = tubepost::Sender::<u64>::options().domain(&domain).member("courier 7").open("numbers")?;
+    /// let from = out.next_number().unwrap();
+    /// assert_eq!(domain.sent_by("numbers", "courier 7", from)?, None);
+    /// out.send(1)?;
+    /// inbox.recv()?;
+    /// assert_eq!(domain.sent_by("numbers", "courier 7", from)?, Some(from));
+    /// # drop(inbox);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sent_by(&self, mailbox: &str, member: &str, from: u64) -> Result<Option<u64>, Error> {
+        let (_, segment) = entry::open(self, &Name::new(mailbox)?)?;
+        Ok(segment.sent_by(member, from))
+    }
+
     /// What is called so, as people know it. Links are called as who sends, `~`, who receives: there may be some of
     /// earlier lives, that of the living is the first one.
     pub(super) fn called(&self, name: &str) -> Result<Vec<Name>, Error> {

@@ -30,8 +30,10 @@ pub(crate) struct Mapped {
     payload_at: usize,
     has_length: bool,
     in_line: usize,
-    /// What is shorter fits its slot: nothing, where nothing waits.
-    fits_below: usize,
+    /// From this length on …
+    fits_from: usize,
+    /// … so many lengths fit a slot: of a plain type only its own, and none where nothing waits.
+    fits: usize,
     max_message: usize,
     /// How many slots ahead a sender fetches, and how many lines of that slot.
     ahead: usize,
@@ -83,7 +85,12 @@ impl Mapped {
             payload_at: geometry.payload_at as usize,
             has_length: geometry.has_length,
             in_line: geometry.in_line as usize,
-            fits_below: if geometry.choice.capacity == 0 { 0 } else { geometry.in_line as usize + 1 },
+            fits_from: if geometry.choice.variable { 0 } else { geometry.choice.max_message as usize },
+            fits: match geometry.choice.capacity {
+                0 => 0,
+                _ if geometry.choice.variable => geometry.in_line as usize + 1,
+                _ => (geometry.choice.max_message <= geometry.in_line).into(),
+            },
             max_message: geometry.choice.max_message as usize,
             directory: geometry.areas.map(|areas| Directory::new(Arc::clone(&map), areas)),
             _map: map,
@@ -130,7 +137,7 @@ impl Mapped {
     /// Whether a message of this length goes into its slot, and not into a chunk.
     #[inline]
     pub(crate) fn fits(&self, length: usize) -> bool {
-        length < self.fits_below
+        length.wrapping_sub(self.fits_from) < self.fits
     }
 
     /// Asks the processor to fetch, for writing, the state of a slot, which is about to be written.

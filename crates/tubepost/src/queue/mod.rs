@@ -9,6 +9,8 @@
 pub(crate) mod about;
 pub(crate) mod areas;
 #[cfg(not(loom))]
+mod authors;
+#[cfg(not(loom))]
 pub(crate) mod calls;
 #[cfg(not(loom))]
 pub(crate) mod cells;

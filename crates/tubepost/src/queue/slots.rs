@@ -275,6 +275,12 @@ impl<W: Words> Slots<W> {
         State(self.words.state(place.index).load(Ordering::Acquire))
     }
 
+    /// Who claimed this position, if that can still be told.
+    pub(super) fn claimant(&self, place: Place) -> Option<Member> {
+        let claim = self.claim_at(place);
+        (claim.ahead_of(place.turn) == 0).then(|| claim.member())
+    }
+
     /// The position after the one at `place`, which somebody claimed `ahead` turns later.
     #[inline]
     pub(super) fn walk_on(&self, place: Place, ahead: i64) -> u64 {

@@ -399,6 +399,11 @@ pub(crate) fn note_skip(skips: &AtomicU64, position: u64) {
     }
 }
 
+/// Whether this is the last position that was noted.
+pub(super) fn last_skipped(skips: &AtomicU64, position: u64) -> bool {
+    skips.load(Ordering::Acquire) & SKIP_POSITION == position.wrapping_add(1) & SKIP_POSITION
+}
+
 /// How many positions were noted.
 pub(crate) fn skipped(skips: &AtomicU64) -> u64 {
     skips.load(Ordering::Acquire) >> SKIP_SHIFT

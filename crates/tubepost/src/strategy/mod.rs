@@ -24,6 +24,7 @@ pub(crate) use ends::{CALLS, Collection, Inlet, Outlet};
 use crate::domain::cleanup;
 use crate::domain::segment::Segment;
 use crate::error::{Closed, Error};
+use crate::queue::layout::Choice;
 
 /// Why a strategy did not do what it was asked.
 #[derive(Debug)]
@@ -41,6 +42,19 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         Refusal::Failed(Box::new(error))
     }
+}
+
+/// Whether there can be a message of so many bytes: at most the longest, and of a plain type exactly its own.
+#[inline]
+pub(crate) fn allow(choice: &Choice, length: u64) -> Result<(), Error> {
+    let longest = choice.max_message;
+    if length > longest {
+        return Err(Error::TooLong { length, max: longest });
+    }
+    if length < longest && !choice.variable {
+        return Err(Error::WrongLength { length, expected: longest });
+    }
+    Ok(())
 }
 
 /// It is another process's; or this one stopped sending by it.

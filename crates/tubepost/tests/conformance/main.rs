@@ -16,6 +16,7 @@
 //! | `deliveries` | what is in hand is consumed when it is accepted, and comes back whatever else happens |
 //! | `unwanted` | what is rejected or came back too often is delivered to nobody: to the dead letters, or away |
 //! | `holding` | who holds for longer than promised is fenced off, if somebody waits, and told |
+//! | `handing_on` | what bridges and recorders need: places that are kept, types that are not known, numbers |
 //! | `loans` | what a sender writes where it will be read; no memory is lost with it |
 //! | `links` | processes that name each other: one link for each two, an inbox for all, a monitor |
 //! | `linking` | links whose other end is gone, how soon that is told; links of any type |
@@ -75,6 +76,7 @@ mod executors;
 mod files;
 mod files_damaged;
 mod fixed;
+mod handing_on;
 mod holding;
 mod in_place;
 mod in_place_moved;
@@ -117,6 +119,7 @@ fn role() {
     stage::enter(&[
         cast::ROLES,
         alone::ROLES,
+        handing_on::ROLES,
         holding::ROLES,
         in_place::ROLES,
         in_place_moved::ROLES,

@@ -301,6 +301,8 @@ pub(crate) const HOLD_SHIFT: u32 = 8;
 pub(crate) const SENDS: u64 = 0;
 /// `role`: a receiver.
 pub(crate) const RECEIVES: u64 = 1;
+/// `role`, besides: what this receiver has in hand keeps its place, and was collected only when it is accepted.
+pub(crate) const KEEPS: u64 = 2;
 
 /// The longest member name in bytes.
 pub(crate) const MAX_MEMBER_NAME: usize = 64;

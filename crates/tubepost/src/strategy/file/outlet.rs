@@ -16,7 +16,7 @@ use crate::strategy::shared::Attachment;
 use crate::strategy::shared::batch::{Batch, Patience};
 use crate::strategy::shared::collected::Uncollected;
 use crate::strategy::shared::pending::Wait;
-use crate::strategy::{Refusal, not_ours};
+use crate::strategy::{Refusal, allow, not_ours};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -105,10 +105,7 @@ impl Outlet {
         if !segment.is_ours() {
             return Err(not_ours(segment));
         }
-        let (length, max) = (length as u64, segment.geometry.choice.max_message);
-        if length > max {
-            return Err(Error::TooLong { length, max }.into());
-        }
+        allow(&segment.geometry.choice, length as u64)?;
         self.is_sound()?;
         if segment.is_closed() {
             return Err(Refusal::Closed(cleanup::finish(segment)));

@@ -15,7 +15,7 @@ use crate::queue::sealed::Shape;
 use crate::strategy::shared::attach::{Wish, agree};
 use crate::strategy::shared::batch::{Batch, Patience};
 use crate::strategy::shared::pending::Wait;
-use crate::strategy::{Refusal, not_ours};
+use crate::strategy::{Refusal, allow, not_ours};
 use crate::sync::wait::poll;
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -111,8 +111,7 @@ impl Outlet {
         if !segment.is_ours() {
             return Err(not_ours(segment));
         }
-        let (length, max) = (length as u64, segment.geometry.choice.max_message);
-        if length > max { Err(Error::TooLong { length, max }.into()) } else { Ok(()) }
+        Ok(allow(&segment.geometry.choice, length as u64)?)
     }
 
     /// The same, and it is not closed.

@@ -9,10 +9,12 @@ use crate::domain::segment::Segment;
 use crate::error::{Closed, Error, Fate};
 use crate::queue::chunks::Ticket;
 use crate::queue::collected::Withdrawal;
+use crate::queue::layout::{KEEPS, ROWS};
 use crate::queue::mapped::Letter;
 use crate::queue::slots::{Member, Place};
 use crate::strategy::Refusal;
 use crate::sync::wait::poll;
+use std::sync::atomic::Ordering::Acquire;
 use std::time::{Duration, Instant};
 
 /// Why a message was not collected.
@@ -118,7 +120,10 @@ impl Outlet {
         let segment = &at.segment;
         segment.untaken();
         let mut withdrawal = at.withdraw(place);
-        if let Withdrawal::With(_) = withdrawal {
+        let kept = matches!(withdrawal, Withdrawal::With(_) | Withdrawal::Collected) && at.has_keepers();
+        if let Withdrawal::With(_) = withdrawal
+            && !kept
+        {
             // Who is just copying it may find that its buffer is too short.
             let decided = || at.taker(place).is_none().then_some(());
             let end = Instant::now().checked_add(COPYING);
@@ -136,6 +141,10 @@ impl Outlet {
         }
         match withdrawal {
             Withdrawal::Mine => {}
+            // It is not where it could be withdrawn, but not collected either: its receiver hands it on.
+            Withdrawal::Collected | Withdrawal::With(_) if kept && !at.is_over(place) => {
+                return Err(Error::Underway { name: segment.name.to_string() }.into());
+            }
             Withdrawal::Collected | Withdrawal::With(_) => return Ok(()),
             Withdrawal::Closed => return self.fate(place, at.buried()),
         }
@@ -174,6 +183,14 @@ impl Attachment {
     pub(super) fn taker(&self, place: Place) -> Option<Member> {
         let slots = &self.segment.slots;
         self.segment.visiting(|| slots.taker(slots.place(place.position)))
+    }
+
+    /// Whether some receiver keeps places, or did: rows are the dead's until they are used again.
+    fn has_keepers(&self) -> bool {
+        let used = self.segment.header().tail.rows.load(Acquire).min(ROWS);
+        let keeps =
+            |member| self.segment.rows.get(member).is_ok_and(|row| row.role.load(Acquire) & KEEPS != 0);
+        !self.segment.geometry.choice.owned && (0..used).any(|member| keeps(member as Member))
     }
 
     fn withdraw(&self, place: Place) -> Withdrawal {

@@ -11,10 +11,10 @@
 //!
 //! A receiver sleeps at its cell, a sender at its chunk: whoever takes part wakes just the one he met.
 
+use super::closed;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::taken::Taken;
-use super::{closed, too_long};
 use crate::error::Error;
 use crate::memory::payload;
 use crate::os::Errno;
@@ -24,7 +24,7 @@ use crate::queue::chunks::{Chunk, NoChunk, Use};
 use crate::queue::handoff::{Handoff, Left, SEATS, Seat, Which};
 use crate::queue::layout::{IN_CELL, PAGE};
 use crate::queue::slots::Place;
-use crate::strategy::{Refusal, not_ours};
+use crate::strategy::{Refusal, allow, not_ours};
 use crate::sync::sole::thread;
 use crate::sync::wait::poll;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -53,10 +53,8 @@ impl Outlet {
     /// Sends if a receiver waits now.
     pub(super) fn hand_over(&self, handoff: &Handoff<Mapped>, bytes: &[u8]) -> Result<Place, Refusal> {
         let segment = &self.at.segment;
-        let (length, max) = (bytes.len() as u64, segment.geometry.choice.max_message);
-        if length > max {
-            return Err(too_long(length, max));
-        }
+        let length = bytes.len() as u64;
+        allow(&segment.geometry.choice, length)?;
         if handoff.is_closed() {
             return Err(closed(segment));
         }

@@ -17,7 +17,7 @@ use crate::os::{Errno, cpu};
 use crate::queue::about::About;
 use crate::queue::chunks::{Chunk, NoChunk, Ticket};
 use crate::queue::in_hand;
-use crate::queue::layout::{ENTRY, OWNER};
+use crate::queue::layout::{ENTRY, KEEPS, OWNER};
 use crate::queue::slots::{Head, Member, Place};
 use crate::queue::takes::{Take, Taking, note_skip};
 use crate::strategy::{Refusal, With, not_ours};
@@ -121,6 +121,11 @@ impl Inlet {
     /// The same, with rules of its own.
     pub(crate) fn obeying(mut self, rules: Rules) -> Inlet {
         self.rules = rules;
+        if self.rules.keeps_places
+            && let Ok(row) = self.at.segment.rows.get(self.at.member)
+        {
+            row.role.fetch_or(KEEPS, Release);
+        }
         self.promise();
         self
     }

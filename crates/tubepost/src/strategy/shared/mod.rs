@@ -42,6 +42,7 @@ mod idle;
 pub(crate) mod inlet;
 pub(crate) mod link;
 pub(crate) mod loaned;
+mod numbered;
 mod offer;
 pub(crate) mod outlet;
 mod overdue;

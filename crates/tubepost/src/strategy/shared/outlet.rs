@@ -1,12 +1,12 @@
 //! A sender's end.
 
 use super::attach::{Opened, Wish, attach};
-use super::{A_WHILE, Attachment, Pace, Stuck, back_off, closed, too_long};
+use super::{A_WHILE, Attachment, Pace, Stuck, back_off, closed};
 use crate::error::{Closed, Error};
 use crate::queue::about;
 use crate::queue::chunks::{Chunk, Use};
 use crate::queue::slots::{Place, Refused, Unpublished, Words};
-use crate::strategy::{Refusal, not_ours};
+use crate::strategy::{Refusal, allow, not_ours};
 use crate::sync::wait::poll;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -118,10 +118,8 @@ impl Outlet {
         if let Some(handoff) = &at.segment.handoff {
             return self.hand_over(handoff, bytes);
         }
-        let (length, max) = (bytes.len() as u64, at.segment.geometry.choice.max_message);
-        if length > max {
-            return Err(too_long(length, max));
-        }
+        let length = bytes.len() as u64;
+        allow(&at.segment.geometry.choice, length)?;
         // Don't copy a megabyte only to find that there is no room, or nobody to send to.
         if at.segment.geometry.areas.is_some() {
             self.look_in_segments()?;

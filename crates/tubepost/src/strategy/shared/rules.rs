@@ -23,6 +23,8 @@ pub(crate) struct Rules {
     pub(crate) dead_letters: Option<DeadLetters>,
     /// How many milliseconds a message is held that others wait for; 0: as long as one likes.
     pub(crate) longest_hold: u64,
+    /// A message in hand keeps its place.
+    pub(crate) keeps_places: bool,
 }
 
 /// Of n redeliveries; what counts them ends at 255.
@@ -49,6 +51,7 @@ impl Rules {
             max_redeliveries: max_redeliveries.map(|_| most as u8),
             dead_letters,
             longest_hold: hold_max.map_or(0, milliseconds),
+            keeps_places: false,
         })
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Taken<'a> {
 pub(crate) enum InHand {
     /// Which chunk, and its word.
     Chunk(Ticket, Word),
-    /// There was no memory for a copy: it is still in its slot, and occupies that place.
+    /// It is still in its slot, and occupies that place: there was no memory for a copy, or this receiver keeps places.
     Slot(Place, Take),
 }
 
@@ -227,6 +227,10 @@ impl<'a> Taken<'a> {
             in_hand::keep(&chunk, self.inlet.terms(in_place), at.member);
             return Ok(InHand::Chunk(chunk.ticket(), chunk.word));
         };
+        if self.inlet.rules.keeps_places {
+            let taken = self.inlet.hold_in_slot(place, self.before);
+            return Ok(InHand::Slot(place, taken.ok_or_else(|| self.inlet.impossible())?));
+        }
         let chunks = &at.segment.chunks;
         let held = match self.chunk {
             Some(chunk) => in_hand::hold(chunk, self.before, self.inlet.terms(in_place), at.member)
@@ -313,6 +317,9 @@ impl Inlet {
             InHand::Slot(place, taken) => {
                 let ours = segment.slots.taken_by(place, self.at.member) == Some(taken);
                 if ours {
+                    if let Some(Letter::InChunk(ticket, _)) = segment.slots.words.letter(place) {
+                        segment.chunks.swap_if(ticket, |linked| linked.freed()); // first, as by `consume`
+                    }
                     self.free(place);
                     self.tell_freed(place);
                 }

@@ -1,0 +1,337 @@
+//! Mailboxes of other hosts.
+//!
+//! For each that is meant there is a *stand-in*: a mailbox of the system, of the same name, format and capacity, which local processes send to as to any.
+//! What is in it goes to the mailbox itself (`outgoing`). It lives as long as that does:
+//!
+//! ```text
+//! a token comes       ask what it is; note that we make a stand-in; make it; note which one it is
+//! the token goes      wait for as long as the lease, in case that it was the bridge, or the network; then remove it
+//! its owner went      remove it at once: who sends to it is told, with how many of its messages were not collected
+//! ```
+//!
+//! **What if it dies here?** The stand-in stays, with what is in it, and the next bridge goes on. Between noting and making, the next one makes it;
+//! between making and noting which one it is, what has that name is taken for it.
+
+use crate::address::{Address, Offer, all_offers};
+use crate::error::Error;
+use crate::facts::Facts;
+use crate::kept::{self, Kept, OURS, Standing};
+use crate::outgoing::{End, Outgoing};
+use crate::pattern::Pattern;
+use crate::wire::Wire;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use tubepost::{Domain, Mailbox, Opaque, OwnerKind, Receiver, Sender};
+use zenoh::pubsub::Subscriber;
+use zenoh::sample::SampleKind;
+
+/// How long one waits for what a mailbox says of itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What importing has to act upon.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A token came.
+    Came(Offer),
+    /// A token went.
+    Went(Offer),
+    /// Nothing was heard of it for as long as the lease, if it was not heard of since.
+    Lost { name: String, since: u64 },
+    /// The stream of a stand-in ended.
+    Over { name: String, import: u64, end: End },
+    /// A name became free here.
+    Look(String),
+}
+
+pub(crate) struct Imports {
+    domain: Domain,
+    wire: Arc<Wire>,
+    kept: Arc<Kept>,
+    patterns: Vec<Pattern>,
+    lease: Duration,
+    events: mpsc::UnboundedSender<Event>,
+    all: HashMap<String, Imported>,
+    /// How many were imported.
+    count: u64,
+    /// What is offered and can't be had, by what it would be called.
+    refused: HashMap<String, Offer>,
+    stand_ins: Arc<Mutex<HashSet<String>>>,
+    _tokens: Option<Subscriber<()>>,
+}
+
+struct Imported {
+    standing: Standing,
+    way: watch::Sender<Option<Address>>,
+    /// How often the way there came or went.
+    changes: u64,
+    /// What carries its messages, and its number.
+    task: Option<JoinHandle<()>>,
+    import: u64,
+}
+
+impl Imports {
+    pub(crate) async fn new(
+        domain: &Domain,
+        wire: &Arc<Wire>,
+        kept: &Arc<Kept>,
+        patterns: Vec<Pattern>,
+        lease: Duration,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<Imports, Error> {
+        let mut all = HashMap::new();
+        for standing in kept.stand_ins()? {
+            let imported =
+                Imported { way: watch::channel(None).0, changes: 0, task: None, import: 0, standing };
+            all.insert(imported.standing.name.clone(), imported);
+        }
+        let stand_ins = Arc::new(Mutex::new(all.keys().cloned().collect()));
+        let mut imports = Imports {
+            domain: domain.clone(),
+            wire: Arc::clone(wire),
+            kept: Arc::clone(kept),
+            patterns,
+            lease,
+            events,
+            all,
+            count: 0,
+            refused: HashMap::new(),
+            stand_ins,
+            _tokens: None,
+        };
+        // Of what stood here before nothing may ever be heard again.
+        for name in imports.all.keys().cloned().collect::<Vec<_>>() {
+            imports.expect_it_back(&name);
+        }
+        if !imports.patterns.is_empty() {
+            let events = imports.events.clone();
+            let tokens = wire.session.liveliness().declare_subscriber(all_offers()).history(true);
+            let tokens = tokens.callback(move |sample| {
+                let Some(offer) = Offer::parse(sample.key_expr().as_str()) else { return };
+                let event = match sample.kind() {
+                    SampleKind::Put => Event::Came(offer),
+                    SampleKind::Delete => Event::Went(offer),
+                };
+                let _ = events.send(event); // the bridge ends
+            });
+            imports._tokens = Some(tokens.await.map_err(Error::network("listen to what is exported"))?);
+        }
+        Ok(imports)
+    }
+
+    /// The names of all stand-ins, as they come and go.
+    pub(crate) fn stand_ins(&self) -> Arc<Mutex<HashSet<String>>> {
+        Arc::clone(&self.stand_ins)
+    }
+
+    pub(crate) async fn act(&mut self, event: Event) {
+        match event {
+            Event::Came(offer) => self.came(offer).await,
+            Event::Went(offer) => self.went(&offer),
+            Event::Lost { name, since } => {
+                if self.all.get(&name).is_some_and(|imported| imported.changes == since) {
+                    warn!("nothing was heard of {name:?} for {:?}", self.lease);
+                    self.remove(&name).await;
+                }
+            }
+            Event::Over { name, import, end } => self.over(&name, import, &end).await,
+            Event::Look(name) => {
+                if let Some(offer) = self.refused.remove(&name) {
+                    self.came(offer).await;
+                }
+            }
+        }
+    }
+
+    async fn came(&mut self, offer: Offer) {
+        let name = offer.called();
+        let ours = offer.at.bridge == self.kept.bridge;
+        if ours || name.starts_with(OURS) || !self.patterns.iter().any(|pattern| pattern.matches(&name)) {
+            return;
+        }
+        if let Some(there) = self.all.get(&name) {
+            let other = there.standing.bridge != offer.at.bridge;
+            if other && there.way.borrow().is_some() {
+                warn!(
+                    "{name:?} of {} is not imported: there is one of another host; export it --as something else",
+                    offer.at.host
+                );
+                self.refused.insert(name, offer);
+                return;
+            }
+            if other || there.standing.mailbox != offer.mailbox {
+                self.remove(&name).await; // it was another mailbox
+            }
+        }
+        match self.import(&name, &offer).await {
+            Ok(()) => {
+                if let Some(there) = self.all.get_mut(&name) {
+                    there.changes += 1;
+                    there.way.send_replace(Some(offer.at));
+                }
+            }
+            Err(why) => {
+                warn!("{name:?} of {} is not imported: {why}", offer.at.host);
+                self.refused.insert(name, offer);
+            }
+        }
+    }
+
+    /// Makes a stand-in, if there is none, and carries what is in it.
+    async fn import(&mut self, name: &str, offer: &Offer) -> Result<(), String> {
+        if self.all.get(name).is_some_and(|there| there.task.is_some()) {
+            return Ok(());
+        }
+        let facts = self.ask(offer).await?;
+        let format = facts.agreed()?;
+        let known = self.all.get(name).map(|there| there.standing.clone());
+        let mut standing = known.unwrap_or(Standing {
+            name: name.into(),
+            id: None,
+            bridge: offer.at.bridge,
+            mailbox: offer.mailbox,
+        });
+        let text = |error: tubepost::Error| error.to_string();
+        let is_ours = match self.domain.stat(name) {
+            Ok(stat) => {
+                let id = Some(kept::number_of(stat.id));
+                let made_just_now = standing.id.is_none() && self.all.contains_key(name);
+                if stat.owner.kind != OwnerKind::System || standing.id != id && !made_just_now {
+                    return Err(format!(
+                        "there is a {} of that name here; remove it, or have the other exported --as something else",
+                        stat.kind
+                    ));
+                }
+                standing.id = id;
+                true
+            }
+            Err(_) => false,
+        };
+        if !is_ours {
+            standing.id = None;
+            self.kept.note_stand_in(&standing).map_err(text)?;
+            lock(&self.stand_ins).insert(name.into());
+            let options = Mailbox::<Opaque>::options().domain(&self.domain).carrying(format.clone());
+            let options = options
+                .mode(facts.mode())
+                .member(format!("bridge to {}", offer.at.host).chars().take(64).collect::<String>());
+            let options = match facts.capacity {
+                Some(capacity) => options.bounded(capacity),
+                None => options.unbounded(),
+            };
+            let options = if format.is_variable() { options.max_message(facts.max_message) } else { options };
+            let id = match options.create(name) {
+                Ok(id) => id,
+                Err(error) => {
+                    lock(&self.stand_ins).remove(name);
+                    self.kept.forget_stand_in(name).map_err(text)?;
+                    return Err(error.to_string());
+                }
+            };
+            standing.id = Some(kept::number_of(id));
+        }
+        self.kept.note_stand_in(&standing).map_err(text)?;
+        lock(&self.stand_ins).insert(name.into());
+        let inbox = Receiver::<Opaque>::options().domain(&self.domain).carrying(format.clone()).keep_places();
+        let inbox = inbox.member("bridge").open(name).map_err(text)?;
+        let other_end = Sender::<Opaque>::options().domain(&self.domain).carrying(format).member("bridge");
+        let other_end = other_end.open(name).map_err(text)?;
+        let outgoing = Outgoing {
+            wire: Arc::clone(&self.wire),
+            inbox,
+            other_end,
+            mailbox: offer.mailbox,
+            stand_in: standing.id.unwrap_or(0),
+            hand: VecDeque::new(),
+        };
+        let (way, way_there) = watch::channel(None);
+        let changes = self.all.get(name).map_or(0, |there| there.changes);
+        self.count += 1;
+        let (import, events, called) = (self.count, self.events.clone(), name.to_owned());
+        info!(
+            "{name:?} is imported from {}, owned there by {} on the {} strategy",
+            offer.at.host, facts.owner, facts.strategy
+        );
+        let task = tokio::spawn(async move {
+            let end = outgoing.run(way_there).await;
+            let _ = events.send(Event::Over { name: called, import, end }); // the bridge ends
+        });
+        self.all.insert(name.into(), Imported { standing, way, changes, task: Some(task), import });
+        Ok(())
+    }
+
+    /// What a mailbox says of itself.
+    async fn ask(&self, offer: &Offer) -> Result<Facts, String> {
+        let asked = self.wire.session.get(offer.key()).timeout(PATIENCE).await;
+        let answers = asked.map_err(|error| error.to_string())?;
+        while let Ok(answer) = answers.recv_async().await {
+            if let Ok(sample) = answer.result() {
+                return Facts::decode(&sample.payload().to_bytes());
+            }
+        }
+        Err("it does not say what it is".into())
+    }
+
+    fn went(&mut self, offer: &Offer) {
+        let name = offer.called();
+        self.refused.retain(|_, refused| refused != offer);
+        let Some(there) = self.all.get_mut(&name) else { return };
+        if there.standing.mailbox != offer.mailbox || there.way.borrow().as_ref() != Some(&offer.at) {
+            return;
+        }
+        there.changes += 1;
+        there.way.send_replace(None);
+        self.expect_it_back(&name);
+    }
+
+    /// Gives it as long as the lease to be heard of again.
+    fn expect_it_back(&self, name: &str) {
+        let Some(there) = self.all.get(name) else { return };
+        let (events, lease, since, name) = (self.events.clone(), self.lease, there.changes, name.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep(lease).await;
+            let _ = events.send(Event::Lost { name, since }); // the bridge ends
+        });
+    }
+
+    async fn over(&mut self, name: &str, import: u64, end: &End) {
+        if self.all.get(name).is_none_or(|there| there.import != import) {
+            return;
+        }
+        match end {
+            End::Owner(uncollected) => {
+                info!("the owner of {name:?} went; {uncollected} messages were not collected there");
+            }
+            End::Refused(why) => warn!("{name:?} can't be sent to any more: {why}"),
+            End::StandIn => info!("{name:?} was removed here"),
+        }
+        self.remove(name).await;
+    }
+
+    /// Closes a stand-in: who sends to it is told.
+    async fn remove(&mut self, name: &str) {
+        let Some(there) = self.all.remove(name) else { return };
+        drop(there.way); // its stream ends, and what is in hand goes back, to be counted
+        if let Some(task) = there.task
+            && let Err(error) = task.await
+        {
+            warn!(%error, "what carried the messages of {name:?} failed");
+        }
+        let ours =
+            self.domain.stat(name).is_ok_and(|stat| Some(kept::number_of(stat.id)) == there.standing.id);
+        if ours && let Err(error) = self.domain.remove(name) {
+            warn!(%error, "the stand-in {name:?} stays");
+        }
+        if let Err(error) = self.kept.forget_stand_in(name) {
+            warn!(%error, "the stand-in {name:?} is remembered");
+        }
+        lock(&self.stand_ins).remove(name);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,168 @@
+//! Mailboxes of one host, used on others: a bridge between a domain of tubepost and a network of zenoh.
+//!
+//! One bridge runs on each host. It [exports](Options::export) mailboxes of its domain, and [imports](Options::import) those that others export: an imported
+//! one is there under its name, and local processes send to it as to any. Nothing leaves a host that was not exported. `docs/network.md` tells what is the same
+//! as on one host, and what is not.
+//!
+//! ```no_run
+//! use tubepost::Domain;
+//! use tubepost_bridge::{Options, Pattern, run};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = Options {
+//!     listen: vec!["tcp/[::]:7447".into()],
+//!     export: vec![Pattern::new("plant/*")?],
+//!     ..Options::new(Domain::open_default()?)
+//! };
+//! run(options, std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod address;
+mod error;
+mod export;
+mod facts;
+mod frame;
+mod import;
+mod incoming;
+mod kept;
+mod network;
+mod outgoing;
+mod pattern;
+mod watch;
+mod wire;
+
+pub use error::Error;
+pub use network::LEASE;
+pub use pattern::Pattern;
+
+use address::{Address, host_in_keys};
+use export::Exports;
+use import::{Event, Imports};
+use kept::Kept;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use tubepost::Domain;
+use watch::{Changed, Watch};
+use wire::Wire;
+
+/// What a bridge is to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The domain whose mailboxes are meant.
+    pub domain: Domain,
+    /// Where other bridges connect to this one: endpoints of zenoh, such as `tcp/[::]:7447`.
+    pub listen: Vec<String>,
+    /// Where this bridge connects to.
+    pub connect: Vec<String>,
+    /// A configuration of zenoh: certificates, access control, routers. What is said above is added.
+    pub zenoh_config: Option<PathBuf>,
+    /// Mailboxes of this domain that other hosts may send to.
+    pub export: Vec<Pattern>,
+    /// Mailboxes of other hosts to have here, by the names that they have outside of their hosts.
+    pub import: Vec<Pattern>,
+    /// What comes before the names of exported mailboxes outside of this host.
+    pub prefix: String,
+}
+
+impl Options {
+    /// A bridge of this domain that does nothing so far.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-bridge-{}", std::process::id());
+    /// let options = tubepost_bridge::Options::new(tubepost::Domain::open(&dir)?);
+    /// assert!(options.export.is_empty());
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), tubepost::Error>(())
+    /// ```
+    pub fn new(domain: Domain) -> Options {
+        Options {
+            domain,
+            listen: Vec::new(),
+            connect: Vec::new(),
+            zenoh_config: None,
+            export: Vec::new(),
+            import: Vec::new(),
+            prefix: String::new(),
+        }
+    }
+}
+
+/// Runs a bridge until `stop` is done. Mailboxes that are imported stay, with what is in them, for the next one.
+///
+/// # Errors
+///
+/// [`Error::Nowhere`], [`Error::Nothing`] if there would be nothing to do; [`Error::Running`] if the domain has a bridge; [`Error::Domain`],
+/// [`Error::Network`] or [`Error::System`] if something else prevents it.
+pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    if options.listen.is_empty() && options.connect.is_empty() && options.zenoh_config.is_none() {
+        return Err(Error::Nowhere);
+    }
+    if options.export.is_empty() && options.import.is_empty() {
+        return Err(Error::Nothing);
+    }
+    let kept = Arc::new(Kept::open(&options.domain)?);
+    let (session, lease) = network::open(&options).await?;
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let me = Address {
+        prefix: options.prefix.clone(),
+        host: host_in_keys(&host),
+        bridge: kept.bridge,
+        run: kept::fresh(),
+    };
+    info!("the bridge of {} is {}", options.domain.path().display(), me.inbox());
+    let (wire, mut openings) = Wire::new(session, me).await?;
+    let wire = Arc::new(wire);
+
+    let watch = Watch::new(&options.domain)?;
+    let (events, mut happened) = mpsc::unbounded_channel();
+    let (look, mut free) = mpsc::unbounded_channel();
+    let mut imports =
+        Imports::new(&options.domain, &wire, &kept, options.import.clone(), lease, events.clone()).await?;
+    let exports =
+        Exports::new(&options.domain, &wire, &kept, options.export.clone(), imports.stand_ins(), look);
+    exports.look_at_all().await?;
+
+    let importing = async {
+        while let Some(event) = happened.recv().await {
+            imports.act(event).await;
+        }
+    };
+    let opening = async {
+        while let Some(opening) = openings.recv().await {
+            exports.open(opening).await;
+        }
+    };
+    let watching = async {
+        loop {
+            tokio::select! {
+                name = free.recv() => match name {
+                    Some(name) => exports.look_at(&name).await,
+                    None => return Ok(()),
+                },
+                changed = watch.changed() => match changed? {
+                    Changed::Names(names) => {
+                        for name in names {
+                            exports.look_at(&name).await;
+                            let _ = events.send(Event::Look(name)); // importing ends with the bridge
+                        }
+                    }
+                    Changed::Anything => exports.look_at_all().await?,
+                },
+            }
+        }
+    };
+    let done = tokio::select! {
+        () = stop => Ok(()),
+        () = importing => Ok(()),
+        () = opening => Ok(()),
+        watched = watching => watched,
+    };
+    if let Err(error) = wire.session.close().await {
+        warn!(%error, "the network was not left in order");
+    }
+    done
+}
