@@ -78,12 +78,18 @@ impl Segment {
             _ => failed("to create a file in", directory, errno),
         };
         let length = usize::try_from(extent.total).map_err(|_| trouble(Errno::FBIG))?;
+        if !file::has_room(directory, wanted) {
+            return Err(trouble(Errno::NOSPC)); // and nobody else is without memory until we have found out
+        }
         let fd = file::make_nameless(directory, extent.total, 0).map_err(trouble)?;
         file::permit(fd.as_fd(), access::data_mode(mode), group)
             .map_err(|errno| failed("to make files for that group in", directory, errno))?;
         let map = Map::new(fd.as_fd(), length).map_err(trouble)?;
         for &(at, length) in extent.first {
-            file::reserve(fd.as_fd(), at, length).map_err(trouble)?;
+            if let Err(errno) = file::reserve(fd.as_fd(), at, length) {
+                drop((fd, map)); // what it had is there again, and told as such
+                return Err(trouble(errno));
+            }
         }
         Ok((fd, map))
     }

@@ -140,6 +140,9 @@ pub(crate) fn make_nameless(directory: &Path, length: u64, reserved: u64) -> Res
     if is_beyond_limit(length) {
         return Err(Errno::FBIG);
     }
+    if !has_room(directory, reserved) {
+        return Err(Errno::NOSPC);
+    }
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let fd = open(directory, flags, Mode::RUSR | Mode::WUSR)?;
     ftruncate(&fd, length)?;
@@ -199,6 +202,14 @@ pub(crate) fn may_write(directory: &Path) -> bool {
     let access = Access::WRITE_OK | Access::EXEC_OK;
     let may = accessat(rustix::fs::CWD, directory, access, AtFlags::EACCESS);
     !matches!(may, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
+}
+
+/// Whether the file system of `path` can give so many bytes, as far as it says.
+pub(crate) fn has_room(path: &Path, wanted: u64) -> bool {
+    rustix::fs::statvfs(path).map_or(true, |fs| {
+        let limited = fs.f_blocks > 0;
+        !limited || fs.f_bavail.saturating_mul(fs.f_frsize) >= wanted
+    })
 }
 
 /// Bytes that the file system of `path` has in all; 0 if it has no limit.
