@@ -547,7 +547,8 @@ impl<D: Data + ?Sized> Writing<'_, D> {
     ///
     /// # Errors
     ///
-    /// [`Error::LeaseExpired`] if it was held for too long while another waited: nothing was changed.
+    /// [`Error::LeaseExpired`] if it was held for too long while another waited; [`Error::Ended`] if the region was removed meanwhile, or its owner
+    /// went: nothing was changed. [`Error::Forked`].
     #[inline]
     pub fn commit(self) -> Result<u64, Error> {
         self.edits.commit()

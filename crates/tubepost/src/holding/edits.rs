@@ -141,6 +141,7 @@ impl Edits<'_> {
 
 #[inline(always)]
 fn commit(editing: &Editing<'_>) -> Result<u64, Error> {
+    editing.hold.usable()?; // what is over has no newer version
     editing.commit().ok_or_else(|| editing.has_expired())
 }
 

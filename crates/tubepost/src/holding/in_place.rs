@@ -1,6 +1,6 @@
 //! Editing and repairing data of which there is one copy. The protocol is in `versions::in_place`.
 //!
-//! Who has acquired waits for those who are reading, each for no longer than its lease, which begins when the writer
+//! Who has acquired waits for those who are reading, each for no longer than its lease, which begins when a writer
 //! first sees it; then its own hold begins anew.
 
 use super::Hold;
@@ -18,11 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
 
-/// Who was reading when a writer came, and since when that one knows; those who do still.
+/// Who was reading when a writer came, does so still, and since when writers wait for that one.
 pub(super) struct Readers {
-    /// Nothing: nobody was.
-    since: Option<Instant>,
-    left: RefCell<Vec<(usize, Row)>>,
+    left: RefCell<Vec<((usize, Row), Instant)>>,
 }
 
 impl Hold {
@@ -58,9 +56,9 @@ impl Hold {
             self.leave_poisoned(mine);
             return Err(self.poisoned());
         }
-        let left = in_place::who_reads(&self.both());
-        let since = (!left.is_empty()).then(Instant::now);
-        Ok(Readers { since, left: RefCell::new(left) })
+        let left = in_place::who_reads(&self.both()).into_iter();
+        let left = left.map(|reader| (reader, self.reader_since(reader))).collect();
+        Ok(Readers { left: RefCell::new(left) })
     }
 
     /// What a hold is for, now that nobody reads. Nothing: it was fenced before.
@@ -129,7 +127,7 @@ impl Hold {
         longest: &Cell<Duration>,
     ) -> Result<Duration, Error> {
         let patience = self.may_sleep()?;
-        let told = readers.left.borrow().iter().all(|(row, _)| self.watch(self.owner_of_row(*row)));
+        let told = readers.left.borrow().iter().all(|((row, _), _)| self.watch(self.owner_of_row(*row)));
         Ok(if told { longest.get().min(patience) } else { Duration::ZERO })
     }
 
@@ -140,14 +138,13 @@ impl Hold {
     /// Keeps those who read still; who is late or dead is fenced. Some are left: for how long nothing but an event
     /// will change that.
     fn look_at_readers(&self, readers: &Readers, asks: bool) -> Result<(), Duration> {
-        let elapsed = readers.since.map_or(Duration::ZERO, |since| since.elapsed());
         let words = self.both();
         let (mut least, mut left) = (SLICE, readers.left.borrow_mut());
-        left.retain(|reader| {
+        left.retain(|(reader, since)| {
             if !in_place::still_reads(&words, *reader) {
                 return false;
             }
-            let left = self.lease_of_row(reader.0).saturating_sub(elapsed);
+            let left = self.lease_of_row(reader.0).saturating_sub(since.elapsed());
             let owner = self.owner_of_row(reader.0);
             let dead = || asks && owner != 0 && owner != self.tag && self.is_gone(owner);
             if left.is_zero() || dead() {
@@ -212,16 +209,20 @@ impl Hold {
                 return Ok(None);
             }
             let place = self.announce();
-            let edited = in_place::who_edits(&self.both(), seat, place.home()).next().is_some()
-                && !planted!(RepairedBeside);
-            let long = since.is_some_and(|since: Instant| since.elapsed() >= self.longest_lease());
-            if edited && !(long && self.may_move()) {
-                let until = *since.get_or_insert_with(Instant::now) + self.longest_lease();
+            let words = self.both();
+            let editors = in_place::who_edits(&words, seat, place.home());
+            let latest = editors.map(|other| self.editor_since(other, place)).max();
+            let latest = latest.filter(|_| !planted!(RepairedBeside));
+            let until = latest.map(|latest| *since.get_or_insert(latest) + self.longest_lease());
+            if let Some(until) = until
+                && !(until <= Instant::now() && self.may_move())
+            {
                 self.leave_poisoned(mine);
                 self.wait_for_editors((seat, place), patience, until)?;
                 continue;
             }
-            let begun = if edited { self.move_out(mine, place) } else { self.repair_there(mine, place) };
+            let begun =
+                if until.is_some() { self.move_out(mine, place) } else { self.repair_there(mine, place) };
             if let Some(begun) = begun? {
                 return Ok(Some(begun));
             }

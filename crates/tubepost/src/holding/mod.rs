@@ -5,9 +5,9 @@
 //! kept once, [`in_place`] is for those who write and repair, [`copies`] for those who read, [`moving`] for where it is. [`changes`] waits for a version, [`tasks`] for
 //! that and for a turn without a thread.
 //!
-//! **Leases.** Nobody looks at a clock in order to hold. Who waits notes by its own clock when it first saw a hold, and fences the holder when that is
-//! longer ago than the holder's lease; so a holder nobody waits for is not disturbed, and no hold is ever shorter than its lease. A
-//! handle remembers what it saw from one try to the next. A reader holds up nobody, for its version stays beside the next one.
+//! **Leases.** Nobody looks at a clock in order to hold. The first one who waits notes when it saw a hold ([`since`]), and all who wait fence the holder when
+//! that is longer ago than the holder's lease; so a holder nobody waits for is not disturbed, and no hold is ever shorter than its lease, and none longer
+//! for those who wait for less. A reader holds up nobody, for its version stays beside the next one.
 //!
 //! **What if it dies here?** See `versions`; a row or a seat of a dead one is taken by whoever needs one, or finds no buffer free.
 
@@ -26,6 +26,7 @@ mod own;
 pub(crate) mod places;
 pub(crate) mod reading;
 pub(crate) mod shown;
+mod since;
 pub(crate) mod stat;
 pub(crate) mod tasks;
 pub(crate) mod writing;
@@ -91,7 +92,7 @@ pub(crate) struct Hold {
     passed: AtomicU64,
     /// In place: where the data was when it was last needed.
     home: Mutex<Option<Arc<Home>>>,
-    /// In place: how often this handle has read.
+    /// In place: the number of the next reading, which begins with the time, so that none in this row had it before.
     readings: AtomicU64,
     quiet: Quiet,
     closed: AtomicBool,
@@ -106,11 +107,11 @@ impl Hold {
         cpu::register_for_barriers();
         let fill = |segment: &Segment, map: &Map| {
             layout.describe(Mapped::head_of(map), segment.id().words());
-            Mapped::begin(map);
-            match layout.shape.in_place {
-                true => moving::settle(segment, &layout.shape, plan.group),
-                false => Ok(()),
+            if layout.shape.in_place {
+                return moving::settle(segment, &layout.shape, plan.group);
             }
+            Mapped::begin(map);
+            Ok(())
         };
         let (segment, map) = data::create_with_data(wish.domain, wish.name, plan, &extent, fill)?;
         let data = Mapped::new(map, layout);
@@ -157,7 +158,7 @@ impl Hold {
             guess: AtomicU64::new(1),
             passed: AtomicU64::new(0),
             home: Mutex::default(),
-            readings: AtomicU64::new(0),
+            readings: AtomicU64::new(clock::everywhere().unwrap_or_else(clock::coarse_everywhere)),
             quiet: Quiet::default(),
             closed: AtomicBool::new(false),
             at,

@@ -136,7 +136,9 @@ fn tell(segment: &Segment, data: &Mapped, home: Option<&Home>, readers: &Readers
     let mut waiting = 0;
     for seat in (0..data.seats()).filter(|seat| data.back_seat(*seat).is_ok()) {
         let words = data.seat(seat);
-        waiting += u32::from(words.turn.load(Acquire) != 0);
+        let waits = words.turn.load(Acquire) != 0 && !(seen.is_held() && seen.seat() == seat);
+        let owner = words.owner.load(Acquire);
+        waiting += u32::from(waits && owner != 0 && !is_gone(segment, owner)); // a dead one's seat is swept by who comes next
         let editing = Editing(words.editing.load(Acquire));
         // Not who holds it, nor who comes to.
         if !in_place && editing.is_older_than(seen) && !(seen.is_held() && seen.seat() == seat) {
@@ -164,17 +166,11 @@ fn writer(segment: &Segment, data: &Mapped, seen: Current) -> Option<RegionWrite
     }
     let words = data.seat(seen.seat());
     let owner = words.owner.load(Acquire);
-    let since = words.since.load(Acquire);
-    let waited = words.waited_for.load(Acquire) == seen.hold();
-    let longest = data.layout.shape.lease;
-    let lease = match words.lease.load(Acquire) {
-        0 => longest,
-        lease => lease.min(longest),
-    };
+    let clock = || clock::everywhere().unwrap_or_else(clock::coarse_everywhere);
     Some(RegionWriter {
         who: peer(segment, owner),
         alive: !is_gone(segment, owner),
-        lease: Duration::from_nanos(lease),
-        waited_for: waited.then(|| Duration::from_nanos(clock::coarse_everywhere().saturating_sub(since))),
+        lease: words.lease_within(Duration::from_nanos(data.layout.shape.lease)),
+        waited_for: words.note().age(seen.hold(), clock).map(Duration::from_nanos),
     })
 }

@@ -15,11 +15,11 @@ use crate::versions::contents::Edited;
 use crate::versions::home::Home;
 use crate::versions::layout::member_of;
 use crate::versions::turns::{Before, RESPONSE};
-use crate::versions::words::{BUFFERS, Buffer, Current, Row};
+use crate::versions::words::{BUFFERS, Buffer, Current, Editing as Says, Row};
 use crate::versions::writers;
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bringing so many bytes up to date takes a while.
@@ -106,7 +106,7 @@ impl Hold {
         let used = writers::used(&words, mine);
         let buffer = writers::guessed(&words, mine).filter(|guess| used & guess.bit() == 0)?;
         let quick = used == mine.buffer().bit() && self.data.layout.is_quick();
-        if !quick || self.data.buffer_head(buffer).backed.load(Acquire) == 0 {
+        if !quick || !self.data.is_backed(buffer) {
             return None;
         }
         match overwrite {
@@ -327,13 +327,14 @@ impl Hold {
         if asks && !self.is_writable() && before.number == 1 && before.head.is_some_and(gone) {
             return Ok(());
         }
-        let head = before.head.map_or(0, |head| self.data.seat(head).turn.load(Acquire));
+        let Some(head) = before.head else { return Ok(()) };
+        let turn = self.data.seat(head).turn.load(Acquire);
         let since = match unheld.get() {
-            Some((turn, since)) if turn == head => since,
+            Some((same, since)) if same == turn => since,
             _ => {
-                let now = Instant::now();
-                unheld.set(Some((head, now)));
-                now
+                let since = self.head_since(head, turn, seen);
+                unheld.set(Some((turn, since)));
+                since
             }
         };
         let left = (RESPONSE * before.number).saturating_sub(since.elapsed());
@@ -358,35 +359,6 @@ impl Hold {
         self.data.all_who_wait(self.passed.load(Relaxed), seen)
     }
 
-    /// For how long this handle has known of a hold, and how long its lease is.
-    pub(super) fn kept_by(&self, held: Current) -> (Duration, Duration) {
-        let words = self.data.seat(held.seat());
-        let longest = self.data.layout.shape.lease;
-        let lease = match words.lease.load(Acquire) {
-            0 => longest,
-            lease => lease.min(longest),
-        };
-        // In place: who waits for readers fences them when theirs has run out.
-        let waits = self.in_place && !held.is_touched();
-        let lease = Duration::from_nanos(if waits { longest } else { lease });
-        let lease = if waits { lease.saturating_add(RESPONSE) } else { lease };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = match *seen {
-            Some((hold, since)) if hold == held.hold() => since,
-            _ => {
-                let now = Instant::now();
-                *seen = Some((held.hold(), now));
-                if !self.is_writable() {
-                    return (Duration::ZERO, lease);
-                }
-                words.since.store(clock::coarse_everywhere(), Relaxed);
-                words.waited_for.store(held.hold(), Release);
-                now
-            }
-        };
-        (since.elapsed(), lease)
-    }
-
     /// Chooses a buffer and brings it up to date. Nothing: fenced.
     #[inline]
     fn have_buffer(&self, mine: Current, overwrite: bool) -> Result<Option<Had>, Error> {
@@ -395,8 +367,8 @@ impl Hold {
         let mut guessed = writers::guessed(&words, mine).filter(|guess| used & guess.bit() == 0);
         if used != mine.buffer().bit() {
             // What the dead keep is not kept any longer than it takes to see that.
-            let stays = self.notice(mine) && self.time_to_ask();
-            if (stays || used == u64::MAX) && self.sweep() {
+            let stays = self.notice(mine) | self.others_edit(mine);
+            if (stays && self.time_to_ask() || used == u64::MAX) && self.sweep() {
                 used = writers::used(&words, mine);
             }
         }
@@ -424,7 +396,7 @@ impl Hold {
                 buffer
             }
         };
-        let slow = self.data.buffer_head(buffer).backed.load(Acquire) == 0;
+        let slow = !self.data.is_backed(buffer);
         if let Err(errno) = self.data.take_memory(buffer) {
             writers::leave(&words, mine.seat());
             self.let_go_of(mine);
@@ -480,6 +452,12 @@ impl Hold {
             }
         }
         stays
+    }
+
+    /// Whether anybody else says that he edits: who was fenced, or is dead.
+    fn others_edit(&self, mine: Current) -> bool {
+        let others = (0..self.data.seats()).filter(|seat| *seat != mine.seat());
+        others.map(|seat| self.data.seat(seat).editing.load(Acquire)).any(|says| says != Says::NOTHING.0)
     }
 
     /// Gives back memory that was not needed for some versions. The caller holds, and edits nothing so far.

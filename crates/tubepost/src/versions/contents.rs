@@ -7,7 +7,7 @@
 //! Who edits a buffer first says that it is not whole, and says that it is only after its commit. So a buffer of one who was fenced, or died, is
 //! never built upon; and what is told of changes becomes true with the commit of the buffer it stands beside.
 
-use super::layout::{Changes, MOST_CHANGES, TOLD_FROM};
+use super::layout::{BACKED, Changes, MOST_CHANGES, PARTLY_BACKED, TOLD_FROM};
 use super::mapped::Mapped;
 use super::words::Buffer;
 use crate::memory::copy;
@@ -71,13 +71,21 @@ impl Mapped {
         self.layout.shape.length >= TOLD_FROM
     }
 
+    /// Whether all of a buffer has memory.
+    #[inline(always)]
+    pub(crate) fn is_backed(&self, buffer: Buffer) -> bool {
+        self.buffer_head(buffer).backed.load(Acquire) == BACKED
+    }
+
     /// Makes sure that a buffer has memory. The caller edits it.
     #[inline]
     pub(crate) fn take_memory(&self, buffer: Buffer) -> Result<(), Errno> {
         let head = self.buffer_head(buffer);
-        if head.backed.load(Acquire) == 0 {
-            self.back(buffer)?;
-            head.backed.store(1, Release);
+        if head.backed.load(Acquire) != BACKED {
+            // Some of it has memory from here on: so much is given back, if the rest can't be had, or we die.
+            head.backed.store(PARTLY_BACKED, Release);
+            self.back(buffer).inspect_err(|_| self.lose_memory(buffer))?;
+            head.backed.store(BACKED, Release);
         }
         Ok(())
     }
@@ -86,8 +94,9 @@ impl Mapped {
     pub(crate) fn lose_memory(&self, buffer: Buffer) {
         let head = self.buffer_head(buffer);
         head.whole.store(0, Release);
-        head.backed.store(0, Release);
+        head.backed.store(PARTLY_BACKED, Release);
         self.give_back(buffer);
+        head.backed.store(0, Release);
     }
 
     /// Makes a buffer the same as the present one; tells how many bytes that took. The caller edits it.

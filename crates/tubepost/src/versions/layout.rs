@@ -10,7 +10,7 @@
 //! 0x1A000 buffers    64 of the same length, each on a cache line or, from a page on, on a page; likewise
 //! ```
 //!
-//! In place ([`IN_PLACE`]) it ends behind the seats, and the heads say nothing: the data is in a file of its own ([`home`](super::home)), and at
+//! In place ([`IN_PLACE`]) it ends behind the seats, and where heads would be are notes of readers ([`Reading`]): the data is in a file of its own ([`home`](super::home)), and at
 //! 0x0088 it says in which.
 //!
 //! Whoever may write the data can write here; whoever may only read it has it mapped for reading. The rows of readers are elsewhere, in the
@@ -19,10 +19,15 @@
 //! `docs/format.md` tells the same for those who don't read Rust.
 
 use super::in_place::Place;
+use super::notes::Note;
 use super::words::{BUFFERS, Current, SEATS};
 use crate::error::Error;
 use std::mem::{offset_of, size_of};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
+use std::time::Duration;
 
 /// The first eight bytes of a region's data.
 const MAGIC: u64 = u64::from_le_bytes(*b"tubedata");
@@ -91,9 +96,14 @@ pub(crate) struct BufferHead {
     pub(crate) version: AtomicU64,
     /// The version that all of it is; 0: not known.
     pub(crate) whole: AtomicU64,
-    /// 1: all of it has memory.
+    /// Whether it has memory: 0, or [`BACKED`], or [`PARTLY_BACKED`].
     pub(crate) backed: AtomicU64,
 }
+
+/// All of it has memory.
+pub(crate) const BACKED: u64 = 1;
+/// Some of it may have: somebody reserves it, or gives it back, or died of that.
+pub(crate) const PARTLY_BACKED: u64 = 2;
 
 /// One writer's.
 #[repr(C, align(128))]
@@ -105,10 +115,40 @@ pub(crate) struct Seat {
     /// How long it may hold while others wait, in nanoseconds.
     pub(crate) lease: AtomicU64,
     pub(crate) editing: AtomicU64,
-    /// The hold that somebody waits for, and since when; for those who only look.
-    pub(crate) waited_for: AtomicU64,
-    pub(crate) since: AtomicU64,
+    /// What its owner keeps others waiting for, and since when: a [`Note`].
+    waited_for: AtomicU64,
+    since: AtomicU64,
 }
+
+impl Seat {
+    pub(crate) fn note(&self) -> Note<'_> {
+        Note { of: &self.waited_for, since: &self.since }
+    }
+
+    /// Its lease, where none is longer than that.
+    pub(crate) fn lease_within(&self, longest: Duration) -> Duration {
+        match self.lease.load(Acquire) {
+            0 => longest,
+            lease => Duration::from_nanos(lease).min(longest),
+        }
+    }
+}
+
+/// In place, where buffers have no heads: a reader's note. Those of all rows that leave the same rest when divided by how many there are share one.
+#[repr(C)]
+pub(crate) struct Reading {
+    of: AtomicU64,
+    since: AtomicU64,
+}
+
+impl Reading {
+    pub(crate) fn note(&self) -> Note<'_> {
+        Note { of: &self.of, since: &self.since }
+    }
+}
+
+/// So many of them there are.
+pub(crate) const READINGS: usize = BUFFERS * size_of::<BufferHead>() / size_of::<Reading>();
 
 /// What the versions that led to a buffer changed, as far as told.
 #[repr(C, align(64))]

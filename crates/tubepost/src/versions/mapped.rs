@@ -3,7 +3,8 @@
 //! Invariant: the mapping has [`Layout::total`] bytes, which [`Mapped::new`] checks; all areas lie in it, and everything else takes an
 //! index that is below the number of what there is.
 
-use super::layout::{BufferHead, Changes, Head, Layout, Seat};
+use super::layout::{BufferHead, Changes, Head, Layout, READINGS, Reading, Seat};
+use super::notes::Note;
 use super::words::{BUFFERS, Buffer, SEATS};
 use super::writers::Words;
 use crate::os::{Errno, map::Map};
@@ -59,6 +60,12 @@ impl Mapped {
     pub(crate) fn buffer_head(&self, buffer: Buffer) -> &BufferHead {
         // SAFETY: there are as many heads as numbers of buffers, all in the mapping; atomics only.
         unsafe { &*self.at(Layout::heads_at()).cast::<BufferHead>().add(buffer.index()) }
+    }
+
+    /// In place: where it is noted of a row's reader that somebody waits.
+    pub(crate) fn note_of_reader(&self, row: usize) -> Note<'_> {
+        // SAFETY: they are where heads would be, all in the mapping, and the index is below their number; atomics only.
+        unsafe { &*self.at(Layout::heads_at()).cast::<Reading>().add(row % READINGS) }.note()
     }
 
     /// A seat below [`SEATS`]. Those that somebody ever had have memory.

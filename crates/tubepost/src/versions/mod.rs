@@ -54,6 +54,7 @@ pub(crate) mod layout;
 mod loom_models;
 #[cfg(not(loom))]
 pub(crate) mod mapped;
+pub(crate) mod notes;
 pub(crate) mod readers;
 #[cfg(not(loom))]
 pub(crate) mod turns;

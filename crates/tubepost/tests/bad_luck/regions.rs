@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tubepost::{Domain, Error, Region, RegionOptions};
 
@@ -12,7 +12,12 @@ use crate::memory::{fill, no_memory, on_a_small_file_system, small};
 use crate::permissions::{ANN, BEN, Directory, EVE, GROUP, NO_GROUP, users};
 use crate::stage::{Child, Cue, Dice, Place, Role, become_member, eventually};
 
-pub const ROLES: &[Role] = &[("settler", settler), ("region-cramped", cramped), ("region-prober", prober)];
+pub const ROLES: &[Role] = &[
+    ("settler", settler),
+    ("region-cramped", cramped),
+    ("region-halved", halved),
+    ("region-prober", prober),
+];
 
 type Board = [u64; 8];
 const MIB: u64 = 1 << 20;
@@ -147,9 +152,11 @@ fn two_users_of_one_region() {
 fn cramped(cue: &mut Cue) {
     let Some(domain) = small(cue, "8m") else { return };
     let sized = |size: u64| Region::<[u8]>::options().domain(&domain).size(size).create("board");
-    match sized(9 * MIB) {
-        Err(error) => no_memory(&error, domain.path(), 9 * MIB),
-        Ok(_) => panic!("9 MiB fit 8"),
+    for size in [9 * MIB, 1 << 40] {
+        let Err(error) = sized(size) else { panic!("{size} bytes fit 8 MiB") };
+        no_memory(&error, domain.path(), size);
+        let Error::NoMemory { available, .. } = error else { unreachable!() };
+        assert!(available > 7 * MIB, "it is empty, but for what was tried: {available}");
     }
     assert_eq!(fs::read_dir(domain.path()).expect("it is there").count(), 0, "nothing is left of it");
     let region = sized(2 * MIB).expect("there is room");
@@ -204,6 +211,61 @@ fn cramped(cue: &mut Cue) {
 #[test]
 fn a_region_in_a_full_file_system() {
     on_a_small_file_system("a_region_in_a_full_file_system", "region-cramped");
+}
+
+/// A version for which there is half of the memory that it needs: it takes none.
+fn halved(cue: &mut Cue) {
+    let Some(domain) = small(cue, "64m") else { return };
+    let region = Region::<[u8]>::options().domain(&domain).size(25 * MIB).create("board");
+    let region = region.expect("there is room");
+    let kept = region.read().expect("it lives");
+    let set = |byte: u8| region.update(|board| board.fill(byte));
+    set(1).expect("two fit");
+    let occupied = || domain.stat("board").expect("it is there").region.expect("it is one").data_bytes;
+    let before = occupied();
+    for _ in 0..3 {
+        no_memory(&set(2).expect_err("three don't fit"), domain.path(), 25 * MIB);
+        assert_eq!(occupied(), before, "what there was of it is there for others");
+    }
+    Region::<[u8]>::options().domain(&domain).size(MIB).create("other").expect("there is room");
+    assert!(kept.iter().all(|byte| *byte == 0));
+    drop(kept);
+    set(3).expect("two fit");
+    cue.say("done");
+}
+
+#[test]
+fn a_version_that_does_not_fit_takes_no_memory() {
+    on_a_small_file_system("a_version_that_does_not_fit_takes_no_memory", "region-halved");
+}
+
+/// Those who wait go by what others noted; but not by what is in the future.
+#[test]
+fn rubbish_where_it_is_noted_since_when_one_waits() {
+    let place = Place::new();
+    let lease = 20 * LEASE;
+    let region = options(place.domain()).lease_max(lease).create("board").expect("a free name");
+    let file = File::options().read(true).write(true).open(data_file(place.path())).expect("it lies there");
+    let word = |at: u64| {
+        let mut bytes = [0; 8];
+        file.read_exact_at(&mut bytes, at).expect("within the file");
+        u64::from_le_bytes(bytes)
+    };
+    for since in [u64::MAX, u64::MAX / 2] {
+        let late = region.write().expect("nobody writes");
+        let current = word(0x80);
+        let note = 0x2000 + (current >> 7 & 0xFF) * 128 + 0x20;
+        file.write_all_at(&(current >> 15).to_le_bytes(), note).expect("within the file");
+        file.write_all_at(&since.to_le_bytes(), note + 8).expect("within the file");
+        let begin = Instant::now();
+        let comes = |_: &i32| {
+            let other = options(place.domain()).open("board").expect("it exists");
+            other.write_timeout(LEASE).is_ok()
+        };
+        assert!((0..200).find(comes).is_some(), "all of them waited in vain");
+        assert!(begin.elapsed() >= lease, "it was promised more: {:?}", begin.elapsed());
+        assert!(matches!(late.commit(), Err(Error::LeaseExpired { .. })));
+    }
 }
 
 /// Does everything with the region, whatever its words say, each time it is told; the argument is the domain.

@@ -43,6 +43,7 @@
 //! | `regions_turns` | writers take turns as they came; who waits sleeps, and is told when it is over |
 //! | `tables` | keys come and go as in a map, whoever writes; readers have one version of all |
 //! | `regions_leases` | who holds for too long, stands still or dies, holds up nobody |
+//! | `regions_patience` | who waits for less than a lease, and comes again, is not kept out |
 //! | `regions_tasks` | versions and turns that tasks and event loops wait for; dropped, they keep nothing |
 //! | `regions_kept` | versions that are kept: their memory, too many of them, edits of parts |
 //! | `tasks` | futures on any executor: the same promises; dropped, they have done nothing |
@@ -98,6 +99,7 @@ mod ready;
 mod regions;
 mod regions_kept;
 mod regions_leases;
+mod regions_patience;
 mod regions_tasks;
 mod regions_told;
 mod regions_turns;

@@ -1,6 +1,7 @@
 //! Regions: every version is whole, whoever reads it and for how long; what was not committed never was; all agree on what the data is.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use tubepost::{Data, Domain, Error, Mailbox, Reading, Region, RegionOptions, Sender, Writing};
 
@@ -65,6 +66,15 @@ fn editor(cue: &mut Cue) {
             }
             "write-now" => cue.say(held(region.write(), &mut writing)),
             "try" => cue.say(held(region.try_write(), &mut writing)),
+            "within" => {
+                let patience = Duration::from_millis(number(1));
+                cue.say(held(region.write_timeout(patience), &mut writing));
+            }
+            "repair" => {
+                let patience = Duration::from_millis(number(1));
+                let repaired = region.repair_timeout(patience, |board| *board = [number(2); 8]);
+                cue.say(said(repaired, |version| format!("repaired {version}")));
+            }
             "fill" => {
                 *writing.as_deref_mut().expect("it writes") = [number(1); 8];
                 cue.say("filled");
@@ -254,6 +264,38 @@ fn what_is_not_committed_never_was() {
     std::mem::forget(other.write_timeout(PATIENCE).expect("it lives"));
     drop(other);
     assert_eq!(region.update(|board| *board = [5; 8]), Ok(4));
+}
+
+/// What is over has no newer version, though somebody has its name by now.
+#[test]
+fn nothing_is_committed_to_what_is_over() {
+    for (in_place, again) in [(false, false), (false, true), (true, false), (true, true)] {
+        let place = Place::new();
+        let create = || {
+            let options = options(place.domain());
+            let options = if in_place { options.in_place() } else { options };
+            options.create("board").expect("a free name")
+        };
+        drop(create());
+        let mut other = start(&place, "other");
+        assert_eq!((other.ask("write-now"), other.ask("fill 7")), ("writes 1".into(), "filled".into()));
+        place.domain().remove("board").expect("it can be removed");
+        let anew = again.then(create);
+        assert_eq!(other.ask("commit"), "Ended");
+        if let Some(anew) = anew {
+            assert_eq!((anew.version(), anew.get()), (Ok(1), Ok([0; 8])));
+        }
+    }
+    // The same where its owner is killed.
+    let place = Place::new();
+    let mut owner = Child::start("region owner", &[&place.arg()]);
+    owner.expect("own");
+    let region = open(&place);
+    let mut writing = region.write().expect("nobody writes");
+    *writing = [7; 8];
+    owner.kill();
+    eventually("its death is known", || region.version().is_err());
+    refused(writing.commit(), "Ended");
 }
 
 /// A writer in another process, flat out.

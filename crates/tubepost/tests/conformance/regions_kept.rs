@@ -13,6 +13,67 @@ const MIB: usize = 1 << 20;
 /// So many there can be, with the newest one.
 const MOST: usize = 64;
 
+/// Those who go on writing have their seats for long, and take no dead one's.
+#[test]
+fn what_a_killed_writer_edited_goes_back() {
+    let place = Place::new();
+    let region = Region::<[u8]>::options().domain(place.domain()).size(MIB as u64);
+    let region = region.create("board").expect("a free name");
+    let bytes = || region.stat().expect("it exists").region.expect("it is one").data_bytes;
+    let write = || {
+        for byte in 0..20 {
+            region.set(&vec![byte; MIB]).expect("nobody lives who writes");
+        }
+    };
+    write();
+    let before = bytes();
+    for round in 0..3 {
+        let mut other = Child::start("patcher", &[&place.arg()]);
+        other.expect("ready");
+        assert_eq!(other.ask("hold"), "holds");
+        other.kill();
+        eventually(&format!("round {round}: it takes no more than {before} bytes"), || {
+            write();
+            bytes() < before + MIB as u64 / 2
+        });
+    }
+}
+
+/// Whoever dies while the system gives it memory leaves some of a version, of which nobody made the rest.
+#[test]
+fn what_a_writer_had_that_was_killed_while_it_took_memory_goes_back() {
+    const SIZE: u64 = 64 << 20;
+    const SOME: u64 = 4 << 20;
+    let place = Place::new();
+    let occupied =
+        |region: &Region<[u8]>| region.stat().expect("it exists").region.expect("it is one").data_bytes;
+    let killed_in_the_middle = || {
+        let region = Region::<[u8]>::options().domain(place.domain()).size(SIZE).create("board");
+        let region = region.expect("a free name");
+        let mut other = Child::start("patcher", &[&place.arg()]);
+        other.expect("ready");
+        other.say("hold");
+        while occupied(&region) < SIZE + SOME {
+            assert!(!other.is_dead(), "it takes as much once more");
+        }
+        other.kill();
+        if occupied(&region) < 2 * SIZE - SOME {
+            return Some(region);
+        }
+        place.domain().remove("board").expect("it can be removed");
+        None // it had all
+    };
+    let region = (0..100).find_map(|_| killed_in_the_middle()).expect("a kill comes in time");
+    eventually("it takes no more than two versions", || {
+        for number in 0..20 {
+            let mut writing = region.write().expect("nobody lives who writes");
+            writing.range_mut(..1)[0] = number;
+            writing.commit().expect("nobody waits");
+        }
+        occupied(&region) < 2 * SIZE + SOME / 2
+    });
+}
+
 #[test]
 fn too_many_versions_are_told_with_who_keeps_them() {
     let place = Place::new();
@@ -136,6 +197,10 @@ fn patcher(cue: &mut Cue) {
     loop {
         let line = cue.hear();
         match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["hold"] => {
+                std::mem::forget(region.write().expect("it lives"));
+                cue.say("holds");
+            }
             ["pin"] => {
                 let guard = region.read().expect("it lives");
                 cue.say(guard.version());

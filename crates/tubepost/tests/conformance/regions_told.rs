@@ -84,6 +84,25 @@ fn who_writes_and_reads_is_told() {
     assert_eq!((told(domain).version, first[0]), (3, 0));
 }
 
+/// Who died while it waited waits no more, though its seat is swept only by who comes next.
+#[test]
+fn a_dead_one_does_not_wait() {
+    let place = Place::new();
+    let domain = place.domain();
+    let _region = options(domain).create("told").expect("it is free");
+    let mut writer = Child::start("region_writer", &[&place.arg(), "writer"]);
+    writer.expect("writes");
+    let mut waiting =
+        ["first", "second"].map(|called| Child::start("region_writer", &[&place.arg(), called]));
+    eventually("both wait", || told(domain).writers_waiting == 2);
+    writer.stop();
+    for left in [1, 0] {
+        waiting[left as usize].stop(); // so that it sweeps nobody
+        waiting[left as usize].kill();
+        assert_eq!(told(domain).writers_waiting, left);
+    }
+}
+
 /// Whatever is left of a dead one's: it is listed, and goes.
 #[test]
 fn what_a_dead_owner_left_goes_with_its_data_or_without() {
