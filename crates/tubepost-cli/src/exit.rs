@@ -77,6 +77,16 @@ impl Failure {
         would_wait(NOT_OUR_TURN)
     }
 
+    /// 3: of a region in place, a writer was late, and we may only read.
+    pub fn held_for_too_long() -> Self {
+        would_wait(HELD_TOO_LONG)
+    }
+
+    /// 3: of a region in place, who could still write to it did not let go in time.
+    pub fn still_poisoned() -> Self {
+        would_wait(STILL_POISONED)
+    }
+
     /// 6: a version was kept for longer than the lease after there was a newer one.
     pub fn kept_too_long(version: u64, lease: std::time::Duration) -> Self {
         Self::new(
@@ -163,6 +173,10 @@ const NOBODY_CAME: &str =
     "nobody came to receive within --timeout, and a mailbox of capacity 0 keeps no messages";
 const NOT_OUR_TURN: &str =
     "it was others' turn to write for as long as --timeout allows; nothing was changed";
+const HELD_TOO_LONG: &str = "a writer has held it for longer than its lease, and who only reads can't take it from that one; nothing was \
+     read; try again, or end that writer";
+const STILL_POISONED: &str = "it is poisoned, and could not be repaired within --timeout: a writer that was late may write to it still; give it \
+     longer than another lease_max, or end that writer";
 const UNCOLLECTED: &str = "nobody received the message within --timeout; it was withdrawn";
 const NOT_COLLECTED: &str = "the message was not received";
 const UNKNOWN: &str = "whether the message was received is not known";

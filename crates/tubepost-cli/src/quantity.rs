@@ -47,11 +47,12 @@ pub fn size(text: &str) -> Result<u64, String> {
         "KiB" => Some(1 << 10),
         "MiB" => Some(1 << 20),
         "GiB" => Some(1u64 << 30),
+        "TiB" => Some(1u64 << 40),
         _ => None,
     };
     let number: Option<u64> = number.parse().ok();
     let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    bytes.ok_or_else(|| "expected a number of bytes, such as 4096, 64KiB, 1MiB or 1GiB".to_string())
+    bytes.ok_or_else(|| "expected a number of bytes, such as 4096, 64KiB, 1MiB, 1GiB or 1TiB".to_string())
 }
 
 /// `660`, `0660`: permission bits. Whether a mailbox can have them is the library's to say.
@@ -89,7 +90,9 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65536), ("1GiB", 1 << 30), ("7B", 7)] {
+        for (text, bytes) in
+            [("0", 0), ("4096", 4096), ("64KiB", 65536), ("1GiB", 1 << 30), ("1TiB", 1 << 40), ("7B", 7)]
+        {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for text in

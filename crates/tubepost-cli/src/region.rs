@@ -1,7 +1,7 @@
 //! `tubepost region`: shared data, made, written, read, watched and held.
 
 use std::io::{Read as _, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tubepost::{Domain, Error, Region};
 
@@ -120,10 +120,18 @@ fn read(domain: &Domain, args: &Read) -> Result<(), Failure> {
     }
     let (at, length) = (args.at as usize, length as usize);
     let mut data = vec![0; length];
-    region.read_at(at, &mut data)?;
+    region.read_at(at, &mut data).map_err(|error| not_read(&args.name, error))?;
     let mut out = output::buffered()?;
     out.write_all(&data)?;
     Ok(out.flush()?)
+}
+
+/// Who may only read, as we may here, can't take a region in place from a writer that is late.
+fn not_read(name: &str, error: Error) -> Failure {
+    match error {
+        Error::TimedOut => Failure::held_for_too_long().about(name),
+        other => other.into(),
+    }
 }
 
 fn repair(domain: &Domain, args: &Repair) -> Result<(), Failure> {
@@ -142,6 +150,7 @@ fn repair(domain: &Domain, args: &Repair) -> Result<(), Failure> {
         None => region.repair(fix),
     };
     let version = repaired.map_err(|error| match error {
+        Error::TimedOut if is_poisoned(&region) => named(Failure::still_poisoned()),
         Error::TimedOut => named(Failure::not_our_turn()),
         other => other.into(),
     })?;
@@ -149,6 +158,10 @@ fn repair(domain: &Domain, args: &Repair) -> Result<(), Failure> {
         complain(format_args!("{}: it is sound, in version {version}; nothing was changed", args.name));
     }
     Ok(())
+}
+
+fn is_poisoned(region: &Region<[u8]>) -> bool {
+    region.stat().is_ok_and(|stat| stat.region.is_some_and(|about| about.poisoned))
 }
 
 /// As many bytes on standard input as there are.
@@ -198,10 +211,21 @@ fn hold_to_write(region: &Region<[u8]>, args: &Hold, lease: Duration) -> Result<
 }
 
 fn hold_to_read(region: &Region<[u8]>, args: &Hold, lease: Duration) -> Result<(), Failure> {
-    let reading = region.read_for(lease)?;
-    let version = reading.version();
+    let reading = region.read_for(lease).map_err(|error| not_read(&args.name, error))?;
+    let (begun, version) = (Instant::now(), reading.version());
     complain(format_args!("{}: held to read, version {version}, lease {lease:?}", args.name));
-    std::thread::sleep(args.duration);
+    if region.is_in_place() {
+        std::thread::sleep(args.duration); // with a copy, which keeps nobody from anything
+        return Ok(());
+    }
+    match region.wait_for_change_timeout(version, args.duration) {
+        Ok(_) => {
+            let _ = reading.is_expired(); // not yet; from now on its lease runs
+            std::thread::sleep(args.duration.saturating_sub(begun.elapsed()));
+        }
+        Err(Error::TimedOut) => {}
+        Err(other) => return Err(other.into()),
+    }
     if reading.is_expired() {
         return Err(Failure::kept_too_long(version, lease).about(&args.name));
     }

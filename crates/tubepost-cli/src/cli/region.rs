@@ -70,7 +70,8 @@ Examples:
 
 It says on standard error when it has it. At the end of a hold to write there is a new version, with
 the same bytes; if the lease has expired, because somebody waited for so long, there is none. One to
-read whose version was replaced for longer than its lease ends with 6 too.")]
+read whose version was replaced for longer than its lease ends with 6 too; but of a region in place,
+where it has a copy, which keeps nobody from anything. If the region goes meanwhile: exit code 5.")]
     Hold(Hold),
 }
 

@@ -98,6 +98,8 @@ fn what_does_not_fit_changes_nothing() {
     assert_eq!(stat(&scene, "board")["version"], 2);
     scene.run(&["region", "create", "none", "0"]).code(2).complains(&["the size of a region", "0"]);
     scene.run(&["region", "create", "none", "much"]).code(2);
+    scene.run(&["region", "create", "none", "1TiB"]).code(1).complains(&["no memory", "1099511"]);
+    scene.run(&["region", "create", "none", "2TiB"]).code(2).complains(&["the size of a region", "1 TiB"]);
     scene.run(&["region", "create", "none", "8", "--lease-max", "0s"]).code(2).complains(&["lease"]);
     scene.run(&["region", "create", "none", "8", "--mode", "620"]).code(2).complains(&["who writes reads"]);
     assert_eq!(scene.list().len(), 1);
@@ -220,7 +222,7 @@ fn what_is_poisoned_is_repaired() {
     let late = hold(&scene, "map", "--write", &[]);
     scene.feed(&["region", "write", "map"], b"x").code(1).complains(&words);
     let refused = scene.feed(&["region", "repair", "map", "--keep", "--timeout", "10ms"], b"").code(3);
-    refused.prints("").complains(&["map", "turn"]);
+    refused.prints("").complains(&["map", "is poisoned", "--timeout", "lease_max"]);
     assert!(is_poisoned());
     repair(&[], b"sixteen bytes...").quietly();
     late.signal(Signal::CONT);
@@ -253,10 +255,65 @@ fn a_reader_holds_up_nobody() {
     let reader = hold(&scene, "board", "--read", &[]);
     reader.signal(Signal::CONT);
     reader.end().code(0).prints("");
+    // One new version is enough; but it was not replaced for so long, where the lease is longer.
+    for (lease, code) in [("10ms", 6), ("1s", 0)] {
+        let reader = scene.start(&["region", "hold", "board", "--read", "--lease", lease, "--for", "900ms"]);
+        until("it holds", || stat(&scene, "board")["readers"] == 1);
+        write(&scene, "board", b"four");
+        reader.end().code(code).prints("");
+    }
+    // In place it has a copy.
+    create(&scene, "map", "64", &["--in-place"]);
+    let reader = scene.start(&["region", "hold", "map", "--read", "--lease", "10ms", "--for", "900ms"]);
+    until("it has it", || is_at_work(reader.pid()));
+    write(&scene, "map", b"one");
+    reader.end().code(0).prints("");
     assert_eq!(
         (&stat(&scene, "board")["readers"], &stat(&scene, "board")["set_aside"]),
         (&json!(0), &json!(0))
     );
+}
+
+#[test]
+fn who_holds_what_is_removed_is_told() {
+    let scene = Scene::new();
+    for (what, options) in [("--read", &[][..]), ("--write", &[]), ("--write", &["--in-place"])] {
+        create(&scene, "board", "64", options);
+        let holds = hold(&scene, "board", what, &[]);
+        scene.run(&["rm", "board"]).code(0);
+        create(&scene, "board", "64", &[]);
+        holds.signal(Signal::CONT);
+        let holds = holds.end().code(5).prints("");
+        assert!(holds.complaint().contains("is over"), "{}", holds.complaint());
+        assert_eq!(stat(&scene, "board")["version"], 1);
+        scene.run(&["rm", "board"]).code(0);
+    }
+}
+
+#[test]
+fn who_only_reads_in_place_is_told_why_not() {
+    let scene = Scene::new();
+    create(&scene, "map", "64", &["--in-place", "--lease-max", "50ms"]);
+    let late = hold(&scene, "map", "--write", &[]);
+    let words = ["map", "a writer", "longer than its lease", "only reads"];
+    scene.run(&["region", "read", "map"]).code(3).prints("").complains(&words);
+    scene.run(&["region", "hold", "map", "--read", "--for", "1ms"]).code(3).prints("").complains(&words);
+    late.signal(Signal::CONT);
+    late.end().code(0).prints("");
+}
+
+#[test]
+fn the_impatient_are_not_kept_out() {
+    let scene = Scene::new();
+    create(&scene, "board", "64", &["--lease-max", "300ms"]);
+    let late = hold(&scene, "board", "--write", &[]);
+    let came = (1..30).find(|_| {
+        let tried = scene.feed(&["region", "write", "board", "--timeout", "50ms"], b"taken over");
+        tried.is_well()
+    });
+    assert!(came > Some(1), "{came:?}");
+    late.signal(Signal::CONT);
+    late.end().code(6).prints("");
 }
 
 #[test]

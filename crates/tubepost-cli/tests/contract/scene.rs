@@ -304,6 +304,11 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Whether it ended with 0.
+    pub fn is_well(&self) -> bool {
+        self.output.status.success()
+    }
+
     /// Insists on an exit code.
     #[track_caller]
     pub fn code(self, expected: i32) -> Self {
