@@ -68,6 +68,7 @@ mod loom_models {
     use crate::sync::atomic::{AtomicU64, Ordering::*};
     use crate::sync::modelled::in_one_order;
     use loom::thread;
+    use std::cell::Cell;
     use std::sync::Arc;
 
     /// A clock that all share, what is held, and since when that is so.
@@ -84,13 +85,17 @@ mod loom_models {
             self.clock.fetch_add(1, SeqCst)
         }
 
-        /// Waits for what is held: for no longer than that was held.
+        /// Waits for what is held, since no earlier than it was; tells for how long.
         fn wait(&self) -> u64 {
             let hold = self.hold.load(SeqCst);
-            let note = Note { of: &self.of, since: &self.since };
-            let age = note.age_from_now_on(hold, || self.now());
-            let held = self.clock.load(SeqCst) - self.begun[hold as usize].load(SeqCst);
-            assert!(age <= held, "hold {hold} is said to be {age} old, and is {held}");
+            let (note, last) = (Note { of: &self.of, since: &self.since }, Cell::new(0));
+            let clock = || {
+                last.set(self.now());
+                last.get()
+            };
+            let age = note.age_from_now_on(hold, clock);
+            let (since, begun) = (last.get() - age, self.begun[hold as usize].load(SeqCst));
+            assert!(since >= begun, "hold {hold} is said to be older than it is: {since}, {begun}");
             age
         }
     }
