@@ -12,6 +12,7 @@ use crate::queue::layout::Reader;
 use crate::sync::wait::{SLICE, poll};
 use crate::versions::home::Home;
 use crate::versions::in_place;
+use crate::versions::turns::RESPONSE;
 use crate::versions::words::{Current, Row};
 use crate::versions::writers;
 use std::cell::Cell;
@@ -152,6 +153,20 @@ impl Hold {
             },
         );
         waited.unwrap_or(Err(Error::TimedOut))
+    }
+
+    /// Has this process told of who might die; for how long one may sleep who looks anew each time.
+    pub(super) fn before_a_sleep_to_read(&self) -> Result<Duration, Error> {
+        let (patience, seen) = (self.may_sleep()?, self.present());
+        let left = match seen.is_held() {
+            true => {
+                let (elapsed, lease) = self.kept_by(seen);
+                lease.saturating_sub(elapsed)
+            }
+            false => RESPONSE,
+        };
+        let told = self.watch_who_is_before(self.all_who_wait(seen));
+        Ok(if told { left.min(SLICE).min(patience) } else { Duration::ZERO })
     }
 
     /// Begins to read, if nobody holds, and nobody waits to write.

@@ -1,4 +1,4 @@
-//! Tasks that wait: for a new version, and for their turn.
+//! Tasks that wait: for a new version, for their turn, and in place for a copy.
 //!
 //! A task waits as a thread does ([`changes`](super::changes), [`writing`](super::writing), [`in_place`](super::in_place)); but from one look to the
 //! next it is its future that keeps what it has: a number in the queue, or, in place, the region while others read still.
@@ -40,6 +40,40 @@ impl<'a> Change<'a> {
                 Poll::Ready(done)
             }
             None => self.wait.poll(&hold.at, context, changed, || hold.may_sleep().map_err(Err), Err),
+        }
+    }
+}
+
+/// A copy of what is kept once that a task waits for. Between two tries it has nothing.
+pub(crate) struct Copying<'a> {
+    hold: &'a Hold,
+    wait: Wait,
+}
+
+impl<'a> Copying<'a> {
+    pub(crate) fn of(hold: &'a Hold) -> Copying<'a> {
+        Copying { hold, wait: for_room() }
+    }
+
+    /// Comes back with what `read` gives, when that has not to wait for anybody any more.
+    pub(crate) fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut read: impl FnMut() -> Result<T, Error>,
+    ) -> Poll<Result<T, Error>> {
+        let mut attempt = || match read() {
+            Err(Error::WouldWait) => None,
+            done => Some(done),
+        };
+        match attempt() {
+            Some(done) => {
+                self.wait.leave();
+                Poll::Ready(done)
+            }
+            None => {
+                let hold = self.hold;
+                self.wait.poll(&hold.at, context, attempt, || hold.before_a_sleep_to_read().map_err(Err), Err)
+            }
         }
     }
 }

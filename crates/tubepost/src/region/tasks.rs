@@ -1,10 +1,10 @@
 //! The calls that wait, for tasks, and a descriptor for event loops. What [`tasks`](crate::tasks) says of mailboxes holds here too: dropped is cancelled.
 
-use super::{Region, Writing};
+use super::{Reading, Region, Writing};
 use crate::domain;
 use crate::error::Error;
 use crate::holding::Hold;
-use crate::holding::tasks::{Change, Turn};
+use crate::holding::tasks::{Change, Copying, Turn};
 use crate::memory::data::Data;
 use crate::os::fork;
 use crate::strategy::shared::door::Lent;
@@ -39,6 +39,36 @@ impl<D: Data + ?Sized> Region<D> {
     pub async fn wait_for_change_async(&self, since: u64) -> Result<u64, Error> {
         let mut change = Change::after(&self.hold, since);
         poll_fn(|context| change.poll(context)).await
+    }
+
+    /// [`read`](Self::read) for a task: [in place](crate::RegionOptions::in_place) it waits while somebody writes, or waits to; else there is nothing to wait for.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read); [`Error::Os`] if it has to wait and there are no descriptors left.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-read-async-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use std::time::Duration;
+    ///
+    /// let board = tubepost::Region::<[u8]>::options().domain(&domain).size(16).in_place().own("board")?;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let mut writing = board.write_async().await?;
+    /// let late = tokio::time::timeout(Duration::from_millis(1), board.read_async()).await;
+    /// assert!(late.is_err(), "somebody writes");
+    /// writing[..5].copy_from_slice(b"hello");
+    /// writing.commit()?;
+    /// assert_eq!(&board.read_async().await?[..5], b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop(board);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn read_async(&self) -> Result<Reading<'_, D>, Error> {
+        let mut copying = Copying::of(&self.hold);
+        poll_fn(|context| copying.poll(context, || self.try_read())).await
     }
 
     /// [`write`](Self::write) for a task. Dropped before it is done, it gives up its turn. A task that waits has to be polled when it

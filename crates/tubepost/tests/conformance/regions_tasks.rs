@@ -139,6 +139,31 @@ fn a_task_has_its_turn_when_another_process_lets_go() {
     });
 }
 
+#[test]
+fn a_task_reads_when_who_writes_is_done_or_dead() {
+    on_both(|place, in_place, region| {
+        let mut other = start(place, "writer");
+        on_every_executor(|executor| {
+            promptly(|round| {
+                assert!(other.ask("write-now").starts_with("writes "));
+                assert_eq!(other.ask(format!("fill {round}")), "filled");
+                let (reading, ()) =
+                    executor.run(async { join!(region.read_async(), async { other.say("commit") }) });
+                let read = whole(&reading.expect("it is not poisoned"));
+                assert!(!in_place || read == round, "{read} in round {round}");
+                other.hear();
+            });
+        });
+        // Dropped, it has nothing.
+        assert!(other.ask("write-now").starts_with("writes "));
+        assert_eq!(polled(region.read_async(), 3).is_some(), !in_place);
+        other.kill();
+        // It lent the data to nobody.
+        let reading = futures_executor::block_on(region.read_async());
+        assert!(reading.is_ok(), "{reading:?}");
+    });
+}
+
 /// Tasks have their turns as they came, as threads and processes have.
 #[test]
 fn tasks_take_turns_as_they_came() {

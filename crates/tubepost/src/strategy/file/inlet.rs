@@ -173,11 +173,8 @@ impl Inlet {
                         self.log.forget_before(
                             self.or_closed(self.log.store.files())?.first().copied().unwrap_or(0),
                         );
-                        let (here, first, spot) = (file.number(*spot), next.first, next.taken());
+                        let spot = next.taken(); // beyond files that others have emptied
                         *reader = At { file: next, spot };
-                        if first > here {
-                            return Err(self.damaged(here, first - 1)); // a file between them is gone
-                        }
                     }
                     _ => return Err(self.nothing_now()),
                 },
