@@ -158,9 +158,11 @@ fn a_task_reads_when_who_writes_is_done_or_dead() {
         assert!(other.ask("write-now").starts_with("writes "));
         assert_eq!(polled(region.read_async(), 3).is_some(), !in_place);
         other.kill();
-        // It lent the data to nobody.
-        let reading = futures_executor::block_on(region.read_async());
-        assert!(reading.is_ok(), "{reading:?}");
+        match futures_executor::block_on(region.read_async()) {
+            Ok(_) if !in_place => {}
+            Err(Error::Poisoned { .. }) if in_place => {}
+            other => panic!("{other:?}"),
+        }
     });
 }
 
