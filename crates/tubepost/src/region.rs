@@ -99,6 +99,8 @@ pub struct RegionOptions<D: Data + ?Sized> {
     in_place: bool,
     mode: u32,
     group: Option<u32>,
+    /// What the first version begins with, of what is built on a region of bytes.
+    begins: Vec<u8>,
     _of: PhantomData<fn() -> Box<D>>,
 }
 
@@ -205,6 +207,12 @@ impl<D: Data + ?Sized> RegionOptions<D> {
         self
     }
 
+    /// What its first version begins with.
+    pub(crate) fn beginning_with(mut self, bytes: &[u8]) -> Self {
+        self.begins = bytes.to_vec();
+        self
+    }
+
     fn format_of(&self) -> Result<Format, Error> {
         if let Some(format) = &self.format {
             return Ok(format.clone());
@@ -264,7 +272,12 @@ impl<D: Data + ?Sized> RegionOptions<D> {
             id: None,
         };
         let lease = u64::try_from(self.lease.as_nanos()).unwrap_or(u64::MAX);
-        let hold = Hold::create(&wish, &plan, Shape { length, align, lease, in_place: self.in_place })?;
+        let hold = Hold::create(
+            &wish,
+            &plan,
+            Shape { length, align, lease, in_place: self.in_place },
+            &self.begins,
+        )?;
         Ok(Region { hold: Arc::new(hold), _of: PhantomData })
     }
 }
@@ -282,6 +295,7 @@ impl<D: Data + ?Sized> Region<D> {
             size: None,
             lease: LEASE,
             in_place: false,
+            begins: Vec::new(),
             mode: PRIVATE,
             group: None,
             _of: PhantomData,

@@ -171,10 +171,8 @@ impl<K: Plain, V: Plain> TableOptions<K, V> {
             return Err(impossible(capacity.to_string()));
         }
         let layout = Layout::<K, V>::new(capacity);
-        let region = make(self.region.size(layout.bytes() as u64))?;
-        let mut writing = region.write()?;
-        writing.range_mut(..8).copy_from_slice(&capacity.to_ne_bytes());
-        writing.commit()?;
+        let region = self.region.size(layout.bytes() as u64).beginning_with(&capacity.to_ne_bytes());
+        let region = make(region)?;
         Ok(Table { region, layout })
     }
 }

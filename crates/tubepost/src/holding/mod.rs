@@ -99,8 +99,13 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Makes a region, which this process may own.
-    pub(crate) fn create(wish: &Wish<'_>, plan: &Plan<'_>, shape: Shape) -> Result<Hold, Error> {
+    /// Makes a region, which this process may own. Its first version begins with these bytes (none, in place), and zeros follow.
+    pub(crate) fn create(
+        wish: &Wish<'_>,
+        plan: &Plan<'_>,
+        shape: Shape,
+        bytes: &[u8],
+    ) -> Result<Hold, Error> {
         let layout = Layout::new(shape)?;
         let first = layout.first();
         let extent = Extent { total: layout.total, first: &first };
@@ -110,7 +115,7 @@ impl Hold {
             if layout.shape.in_place {
                 return moving::settle(segment, &layout.shape, plan.group);
             }
-            Mapped::begin(map);
+            Mapped::begin(map, &layout, bytes);
             Ok(())
         };
         let (segment, map) = data::create_with_data(wish.domain, wish.name, plan, &extent, fill)?;

@@ -7,6 +7,7 @@ use super::layout::{BufferHead, Changes, Head, Layout, READINGS, Reading, Seat};
 use super::notes::Note;
 use super::words::{BUFFERS, Buffer, SEATS};
 use super::writers::Words;
+use crate::memory::copy;
 use crate::os::{Errno, map::Map};
 use crate::queue::layout::{READER, READERS, Reader};
 use crate::queue::rows::Pages;
@@ -40,9 +41,13 @@ impl Mapped {
         unsafe { &*map.start().as_ptr().cast() }
     }
 
-    /// The first version is whole. For who makes it, before it has a name.
-    pub(crate) fn begin(map: &Map) {
-        assert!(map.length() >= Layout::least());
+    /// The first version is whole: it begins with these bytes, and zeros follow. For who makes it, before it has a name.
+    pub(crate) fn begin(map: &Map, layout: &Layout, bytes: &[u8]) {
+        let at = layout.data_at(0) as usize;
+        assert!(map.length() >= Layout::least() && at + bytes.len() <= map.length());
+        assert!(bytes.len() as u64 <= layout.shape.length);
+        // SAFETY: within the mapping, as just asserted, and nobody else has it.
+        unsafe { copy::write(map.start().as_ptr().add(at), bytes) };
         // SAFETY: the head of buffer 0 lies in the mapping, as just asserted; atomics only.
         let head = unsafe { &*map.start().as_ptr().add(Layout::heads_at() as usize).cast::<BufferHead>() };
         for word in [&head.version, &head.whole, &head.backed] {

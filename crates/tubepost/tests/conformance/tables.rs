@@ -6,7 +6,7 @@ use tubepost::{Domain, Error, Region, Table};
 
 use crate::stage::{Child, Cue, Place, Role};
 
-pub const ROLES: &[Role] = &[("table adder", adder)];
+pub const ROLES: &[Role] = &[("table adder", adder), ("table maker", maker)];
 
 const KEYS: u64 = 7;
 const ROUNDS: u64 = 300;
@@ -32,6 +32,37 @@ fn adder(cue: &mut Cue) {
         }
     }
     cue.say("done");
+}
+
+/// Makes one and takes it away, again and again.
+fn maker(cue: &mut Cue) {
+    let domain = Domain::open(cue.arg(0)).expect("the test's domain");
+    cue.say("begins");
+    loop {
+        drop(Table::<u64, u64>::options().domain(&domain).capacity(16).create("table").expect("a free name"));
+        domain.remove("table").expect("ours");
+    }
+}
+
+/// It is whole when it has its name, whoever finds it then, and if its maker is killed.
+#[test]
+fn a_table_that_is_there_is_whole() {
+    let place = Place::new();
+    let mut child = Child::start("table maker", &[&place.arg()]);
+    child.expect("begins");
+    let open = || Table::<u64, u64>::options().domain(place.domain()).open("table");
+    let mut found = 0;
+    while found < 300 {
+        match open() {
+            Ok(_) => found += 1,
+            Err(Error::NoSuchName { .. } | Error::Ended { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    child.kill();
+    if let Err(other) = open() {
+        assert!(matches!(other, Error::NoSuchName { .. } | Error::Ended { .. }), "{other}");
+    }
 }
 
 #[test]
