@@ -66,6 +66,7 @@ fn session(listen: &str, connect: &str) -> Done<zenoh::Session> {
 }
 
 /// Says by one key and hears by another.
+#[allow(clippy::type_complexity, reason = "closures have no names")]
 fn by_zenoh(
     session: &zenoh::Session,
     out: &'static str,
@@ -86,6 +87,7 @@ fn by_zenoh(
     Ok((say, hear))
 }
 
+#[allow(clippy::type_complexity, reason = "closures have no names")]
 fn by_tcp(stream: TcpStream) -> Done<(impl FnMut(&[u8]) -> Done<()>, impl FnMut() -> Done<()>)> {
     stream.set_nodelay(true)?;
     let mut into = std::io::BufReader::with_capacity(1 << 16, stream.try_clone()?);
