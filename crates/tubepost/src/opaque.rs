@@ -26,7 +26,7 @@ use std::convert::Infallible;
 /// let stat = domain.stat("numbers")?;
 /// let format = Format::decode(stat.variable, &stat.format)?;
 /// let out = Sender::<Opaque>::options().domain(&domain).carrying(format).open("numbers")?;
-/// out.send(&7u64.to_ne_bytes())?;
+/// out.send(&7u64.to_ne_bytes()).expect("room");
 /// assert_eq!(inbox.recv()?, 7);
 /// let short = out.try_send(b"seven");
 /// assert!(matches!(short, Err(TrySendError::Failed(_, Error::WrongLength { length: 5, expected: 8 }))));
