@@ -136,7 +136,7 @@ fn main() -> ExitCode {
         }
         [sort @ ("quick" | "changes"), ref only @ ..] if only.len() < 2 => {
             let (firsts, calls, ways, stops) = match (sort, only) {
-                ("quick", []) => (1, 4, 1, 12),
+                ("quick", []) => (1, 3, 1, 24),
                 ("quick", _) => (1, 6, 1, 4), // more of what was asked for by name
                 _ => (6, 1000, 2, 1),
             };
