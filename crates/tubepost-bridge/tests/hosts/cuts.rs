@@ -79,6 +79,7 @@ fn a_short_cut_loses_and_doubles_nothing() {
     let Some(cable) = cable("a_short_cut_loses_and_doubles_nothing") else { return };
     let (mut there, mut here) = cable.hosts(Duration::from_secs(10));
     balance(&mut there, &mut here, |round, _, _| {
+        // At no particular moment, for no particular time: no condition is waited for.
         std::thread::sleep(Duration::from_millis(200 + round * 7919 % 300));
         cable.plug(false);
         std::thread::sleep(Duration::from_millis(round * 613 % 700));

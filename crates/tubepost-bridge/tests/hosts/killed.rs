@@ -87,7 +87,7 @@ pub fn balance(there: &mut Host, here: &mut Host, mut happens: impl FnMut(u64, &
                 here.domain.stat("box"),
                 here.log()
             );
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10)); // between two looks at a condition
         }
         local.send(Stamp { sender: SENDERS, padding: 1, count: round }).expect("it is never closed");
         let (inbox, received) = receiving.join().expect("each once and in order");
@@ -109,7 +109,7 @@ fn nothing_is_lost_or_doubled_when_bridges_are_killed() {
             _ => &mut [there, here],
         };
         victims.iter_mut().for_each(|host| host.kill());
-        std::thread::sleep(Duration::from_millis(round * 31 % 100));
+        std::thread::sleep(Duration::from_millis(round * 31 % 100)); // so long it is away
         victims.iter_mut().for_each(|host| host.start());
     });
 }

@@ -87,7 +87,7 @@ fn who_waits_for_collection_is_told_when_it_was() {
     let out = sender::<u64>(&here, "box");
     let waiting = std::thread::spawn(move || (out.send_collected(7), out));
     eventually("it is there", || inbox.len() == 1);
-    std::thread::sleep(Duration::from_millis(50)); // it would be back by then
+    std::thread::sleep(Duration::from_millis(50)); // that nothing happens has no event: too short, it only finds less
     assert!(!waiting.is_finished());
     assert_eq!(inbox.recv(), Ok(7));
     let (told, out) = waiting.join().expect("no panic");

@@ -21,7 +21,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(2)); // between two looks
     }
 }
 
@@ -105,7 +105,7 @@ impl Host {
         let end = Instant::now() + PATIENCE;
         while self.domain.stat(name).is_err() {
             assert!(Instant::now() < end, "{name:?} is not there; the bridge said:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(2)); // between two looks
         }
     }
 }
