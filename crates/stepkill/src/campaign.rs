@@ -17,6 +17,8 @@ use crate::world::{Came, Operation};
 
 /// How often a walk that went astray is tried again.
 const TRIES: u32 = 3;
+/// An operation of more instructions is long: it opens files, or looks through a whole mailbox, and each of its points costs a fifth of a second.
+const LONG: usize = 20_000;
 /// The second one of two meets more than it would alone, but not in its system calls.
 const CALLS_OF_PAIRS: usize = 12;
 
@@ -36,6 +38,8 @@ pub struct Plan {
     pub firsts: usize,
     /// As far as a violation that says this.
     pub until: Option<&'static str>,
+    /// Of the changes of a long operation each second one …, and the last; 0: all.
+    pub of_long: usize,
     /// Of system calls that change nothing, so many at most.
     pub calls: usize,
     /// In how many ways survivors go about it at each point of what is not one of two; 0: only of such.
@@ -94,7 +98,8 @@ impl Job {
             }
             Job::Two(pair) => {
                 totals.pairs.fetch_add(1, Relaxed);
-                let plan = Plan { stops: 0, ways: 1, calls: CALLS_OF_PAIRS, ..plan };
+                let calls = CALLS_OF_PAIRS.min(4 * plan.calls);
+                let plan = Plan { stops: 0, ways: 1, calls, ..plan };
                 pair_of(&pair, false, plan, totals, dog);
             }
             Job::Heir(pair) => {
@@ -209,7 +214,8 @@ pub fn record(subject: &Subject, dog: &Watchdog) -> Result<Recording, String> {
 fn wanted(recording: &Recording, plan: Plan) -> impl Iterator<Item = &Point> {
     let calls = recording.points.iter().filter(|point| point.kind == Kind::Call).count();
     let every = calls.div_ceil(plan.calls).max(1);
-    let mut call = 0;
+    let of_long = if recording.instructions() > LONG { plan.of_long.max(1) } else { 1 };
+    let (mut call, mut change) = (0, 0);
     let before = apart(recording.points.iter().filter(|point| point.kind == Kind::Write));
     recording.points.iter().filter(move |point| match point.kind {
         Kind::Plain => plan.every,
@@ -219,7 +225,11 @@ fn wanted(recording: &Recording, plan: Plan) -> impl Iterator<Item = &Point> {
             call += 1;
             plan.every || call % every == 0
         }
-        Kind::Change | Kind::Done => true,
+        Kind::Change => {
+            change += 1;
+            change % of_long == 0
+        }
+        Kind::Done => true,
     })
 }
 

@@ -135,12 +135,14 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         [sort @ ("quick" | "changes"), ref only @ ..] if only.len() < 2 => {
-            let (firsts, calls, ways, stops) = match (sort, only) {
-                ("quick", []) => (1, 3, 1, 24),
-                ("quick", _) => (1, 6, 1, 4), // more of what was asked for by name
-                _ => (6, 1000, 2, 1),
+            let some = match (sort, only) {
+                ("quick", []) => {
+                    Plan { firsts: 1, calls: 2, ways: 1, stops: 24, of_long: 3, ..Plan::default() }
+                }
+                ("quick", _) => Plan { firsts: 1, calls: 6, ways: 1, stops: 4, ..Plan::default() }, // more of what was asked for by name
+                _ => Plan { firsts: 6, calls: 1000, ways: 2, stops: 1, ..Plan::default() },
             };
-            let plan = Plan { kill: true, pairs: true, firsts, calls, ways, stops, ..Plan::default() };
+            let plan = Plan { kill: true, pairs: true, ..some };
             campaign(sort, plan, only.first().copied())
         }
         ["pairs", ref only @ ..] if only.len() < 2 => {

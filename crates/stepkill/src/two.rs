@@ -36,7 +36,7 @@ pub struct Amount {
     both: bool,
 }
 
-pub const SAMPLE: Amount = Amount { points: 4, stands: 10, late: 2, grid: 2, both: false };
+pub const SAMPLE: Amount = Amount { points: 2, stands: 6, late: 1, grid: 1, both: false };
 pub const COMPLETE: Amount =
     Amount { points: usize::MAX, stands: usize::MAX, late: usize::MAX, grid: usize::MAX, both: true };
 

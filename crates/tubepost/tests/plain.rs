@@ -1,11 +1,11 @@
 //! What is plain data and what is not, as the compiler says it.
 //!
-//! Each file in `plain/` but `accepted.rs` must fail to compile, with exactly the text beside it. That
+//! Each file in `plain/` but `accepted.rs`, which is a test by itself, must fail to compile, with exactly the text beside it. That
 //! text is the compiler's and may be written anew (`TRYBUILD=overwrite cargo test --test plain`); the
 //! `// says:` lines at the top of a case are ours, and must be found in it.
 //!
 //! Compilers word their part differently from version to version, so the texts are compared only by the
-//! one that wrote them; with any other the accepted cases are compiled, and the texts searched for ours.
+//! one that wrote them; with any other the texts are only searched for ours.
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,14 +36,13 @@ fn refused() -> Vec<PathBuf> {
 
 #[test]
 fn compiler_refuses_what_is_not_plain_and_says_why() {
-    let cases = trybuild::TestCases::new();
-    cases.pass("tests/plain/accepted.rs");
     if is_worded_by_this_compiler() {
+        let cases = trybuild::TestCases::new();
         for case in refused() {
             cases.compile_fail(case);
         }
+        drop(cases); // runs them
     }
-    drop(cases); // runs them
 
     for case in refused() {
         let source = fs::read_to_string(&case).expect("the case");

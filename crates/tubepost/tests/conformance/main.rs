@@ -36,8 +36,7 @@
 //! | `encoded` | any type that serde knows (with the feature `serde`) |
 //! | `stopped` | a stopped process is not a dead one |
 //! | `killed` | a process killed at any moment leaves the others working |
-//! | `stepped` | the same, with the instruction of the kill chosen |
-//! | `stepped_taking` | where many receive: in taking, accepting, giving back, large messages, removal |
+//! | `stepped` | the same, with the instruction of the kill chosen, where `stepkill` does not do that |
 //! | `rendezvous` | capacity zero: who sends and who receives meet, and nothing lies in between |
 //! | `regions` | data in whole versions: what was not committed never was; formats and names |
 //! | `regions_turns` | writers take turns as they came; who waits sleeps, and is told when it is over |
@@ -108,7 +107,6 @@ mod rendezvous;
 mod rows;
 mod select;
 mod stepped;
-mod stepped_taking;
 mod stopped;
 mod tables;
 mod tasks;
