@@ -1,5 +1,6 @@
 //! A campaign: all subjects, each recorded once and then killed, or stopped, at all points that are wanted.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -36,6 +37,8 @@ pub struct Plan {
     pub pairs: bool,
     /// Of the points where the first of two dies, so many at most.
     pub firsts: usize,
+    /// Of all that is not one operation killed by itself only one of so many parts: 1 of 3 is (1, 3).
+    pub part: Option<(usize, usize)>,
     /// As far as a violation that says this.
     pub until: Option<&'static str>,
     /// Of the changes of a long operation each second one …, and the last; 0: all.
@@ -134,6 +137,11 @@ pub fn run(plan: Plan, only: Option<&str>) -> Arc<Totals> {
     let totals = Arc::new(Totals::default());
     let mut jobs = jobs(plan);
     jobs.retain(|job| only.is_none_or(|only| job.name().contains(only)));
+    let mut at = 0;
+    jobs.retain(|job| {
+        at += 1;
+        plan.kill && matches!(job, Job::One(_)) || is_in(plan.part, at)
+    });
     let jobs = Arc::new(Mutex::new(jobs));
     let dog = Watchdog::start();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -159,13 +167,23 @@ pub fn run(plan: Plan, only: Option<&str>) -> Arc<Totals> {
     totals
 }
 
+/// Whether the one at this place of a row is in a part: of three parts the second one has each third, from the second one on.
+pub fn is_in(part: Option<(usize, usize)>, at: usize) -> bool {
+    part.is_none_or(|(part, of)| at % of == part % of)
+}
+
 /// The second operation after each change that the first one made; or when that was settled.
 fn pair_of(pair: &Pair, settled: bool, plan: Plan, totals: &Totals, dog: &Watchdog) {
     let alone = Subject { operation: pair.first, first: None };
-    let recording = match record(&alone, dog) {
-        Ok(recording) => Arc::new(recording),
+    // Many begin with the same one, which takes as long to record as all that comes after it.
+    static FIRSTS: Mutex<BTreeMap<&str, Arc<Recording>>> = Mutex::new(BTreeMap::new());
+    let known = FIRSTS.lock().expect("nobody panics in there").get(alone.operation.name).cloned();
+    let recording = match known.map_or_else(|| record(&alone, dog).map(Arc::new), Ok) {
+        Ok(recording) => recording,
         Err(why) => return violated(totals, &alone.name(), "recording", &why),
     };
+    let known = Arc::clone(&recording);
+    FIRSTS.lock().expect("nobody panics in there").insert(alone.operation.name, known);
     let changes = recording.points.iter().filter(|point| matches!(point.kind, Kind::Change | Kind::Done));
     let firsts = apart(changes);
     for point in some_of(&firsts, plan.firsts) {

@@ -47,9 +47,24 @@ use subject::{First, Subject};
 /// So many disks for each moment at which the power may go.
 const DISKS: u32 = 10;
 
+const QUICK: Plan = Plan {
+    kill: true,
+    pairs: true,
+    firsts: 1,
+    calls: 2,
+    ways: 1,
+    stops: 24,
+    of_long: 3,
+    every: false,
+    faults: false,
+    part: None,
+    until: None,
+};
+
 const USAGE: &str = "\
 stepkill changes [OPERATION]   every point where shared state changes: killed, and stopped
 stepkill quick [OPERATION]     the same, with fewer calls, stops, pairs and ways
+stepkill quick --part K/N      one of N parts of its pairs, heirs and twos; also faults --part K/N
 stepkill pairs [OPERATION]     two that die one after the other: every point of the first
 stepkill full [OPERATION]      every instruction: killed
 stepkill one OPERATION STEP [WAY]        one of these kills again
@@ -134,15 +149,19 @@ fn main() -> ExitCode {
             operations::all_together().iter().for_each(|it| println!("{}", it.name()));
             ExitCode::SUCCESS
         }
+        ["quick", "--part", part] => campaign("quick", Plan { part: Some(part_of(part)), ..QUICK }, None),
+        ["faults", "--part", part] => campaign(
+            "faults",
+            Plan { faults: true, ways: 1, part: Some(part_of(part)), ..Plan::default() },
+            None,
+        ),
         [sort @ ("quick" | "changes"), ref only @ ..] if only.len() < 2 => {
-            let some = match (sort, only) {
-                ("quick", []) => {
-                    Plan { firsts: 1, calls: 2, ways: 1, stops: 24, of_long: 3, ..Plan::default() }
-                }
-                ("quick", _) => Plan { firsts: 1, calls: 6, ways: 1, stops: 4, ..Plan::default() }, // more of what was asked for by name
-                _ => Plan { firsts: 6, calls: 1000, ways: 2, stops: 1, ..Plan::default() },
+            let plan = match (sort, only) {
+                ("quick", []) => QUICK,
+                // More of what was asked for by name.
+                ("quick", _) => Plan { calls: 6, stops: 4, of_long: 1, ..QUICK },
+                _ => Plan { firsts: 6, calls: 1000, ways: 2, stops: 1, of_long: 1, ..QUICK },
             };
-            let plan = Plan { kill: true, pairs: true, ..some };
             campaign(sort, plan, only.first().copied())
         }
         ["pairs", ref only @ ..] if only.len() < 2 => {
@@ -153,7 +172,7 @@ fn main() -> ExitCode {
             check_name("two", None, only.first().copied());
             trace::fix_addresses();
             let (begin, totals) = (Instant::now(), Arc::new(Totals::default()));
-            two::run(two::COMPLETE, only.first().copied(), &totals);
+            two::run(two::COMPLETE, only.first().copied(), None, &totals);
             tell("two", &totals, &[], begin)
         }
         ["one-two", name, schedule, moves, then, ref way @ ..] if way.len() < 2 => alone(|| {
@@ -197,6 +216,12 @@ fn number(word: &str) -> u32 {
 
 fn long_number(word: &str) -> u64 {
     word.parse().unwrap_or_else(|_| no_number(word))
+}
+
+/// "2/3"
+fn part_of(word: &str) -> (usize, usize) {
+    let (part, of) = word.split_once('/').unwrap_or_else(|| no_number(word));
+    (number(part) as usize, number(some(of)) as usize)
 }
 
 fn no_number(word: &str) -> ! {
@@ -247,7 +272,7 @@ fn campaign(command: &str, plan: Plan, only: Option<&str>) -> ExitCode {
     let begin = Instant::now();
     let totals = campaign::run(plan, only);
     if plan.pairs && plan.ways > 0 {
-        two::run(two::SAMPLE, only, &totals);
+        two::run(two::SAMPLE, only, plan.part, &totals);
     }
     tell(command, &totals, &[], begin)
 }

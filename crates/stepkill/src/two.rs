@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::campaign::{Totals, violated};
+use crate::campaign::{Totals, is_in, violated};
 use crate::judge::WAYS;
 use crate::ledger::Outcome;
 use crate::lockstep::{Player, Recording, Schedule, Stand};
@@ -96,9 +96,10 @@ struct Match<'a> {
 }
 
 /// Runs all of it, on all processors.
-pub fn run(amount: Amount, only: Option<&str>, totals: &Arc<Totals>) {
+pub fn run(amount: Amount, only: Option<&str>, part: Option<(usize, usize)>, totals: &Arc<Totals>) {
     let all = operations::all_together().into_iter();
-    let all: Vec<Together> = all.filter(|two| only.is_none_or(|only| two.name().contains(only))).collect();
+    let all = all.filter(|two| only.is_none_or(|only| two.name().contains(only))).enumerate();
+    let all: Vec<Together> = all.filter(|(at, _)| is_in(part, *at)).map(|(_, two)| two).collect();
     let jobs = Arc::new(Mutex::new(all));
     let dog = Watchdog::start();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
