@@ -67,7 +67,7 @@ impl Tubepost {
 impl Subject for Tubepost {
     fn append(&mut self, message: &[u8], number: usize) -> Result<()> {
         for _ in 0..number {
-            self.out.send(message)?;
+            self.out.send(message).map_err(|why| why.to_string())?; // the error has the message
         }
         Ok(())
     }
