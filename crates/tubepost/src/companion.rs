@@ -65,6 +65,11 @@ impl Companion {
         self.back.get().is_some_and(|inlet| !inlet.segment().is_closed())
     }
 
+    /// Whether messages from there wait.
+    pub(crate) fn has_sent_something(&self) -> bool {
+        self.back.get().is_some_and(|inlet| !inlet.segment().is_closed() && inlet.has_any())
+    }
+
     /// Whether it left in an orderly way.
     pub(crate) fn has_left(&self) -> bool {
         self.rung.get().is_some_and(|rung| rung.at.segment.header().life.left.load(Acquire) != 0)

@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::pin;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{AcqRel, SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -79,6 +79,7 @@ impl Drop for List {
     fn drop(&mut self) {
         // Another inbox finds them when it next looks at all.
         self.ready().iter().for_each(|ready| ready.companion.listed.store(false, SeqCst));
+        self.joined.inboxes.fetch_sub(1, AcqRel);
     }
 }
 
@@ -258,6 +259,7 @@ impl<M: Message + ?Sized> Inbox<M> {
             ready: Mutex::default(),
             looked: Mutex::new(Instant::now()),
         };
+        list.joined.inboxes.fetch_add(1, AcqRel);
         list.joined.hear_of_newcomers();
         list.joined.discover();
         // Those too that an inbox before left alone, being of another format, or lost when it was dropped.

@@ -160,7 +160,8 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         )
     }
 
-    /// The link with that process, which is set up if it is not there yet.
+    /// The link with that process, which is set up if it is not there yet. If it is gone, and messages from it wait, the link that there was; where there
+    /// is an [inbox](crate::Process::inbox) they wait for that.
     ///
     /// # Errors
     ///

@@ -32,8 +32,8 @@ use crate::strategy::shared::attach::Wish;
 use crate::strategy::shared::outlet::Outlet;
 use crate::strategy::{self, Inlet, shared};
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -149,6 +149,7 @@ impl ProcessOptions {
             notes: Receiver::new(strategy::Inlet::Shared(notes)),
             companions: Mutex::default(),
             noted: Mutex::default(),
+            inboxes: AtomicUsize::new(0),
             own: OnceLock::new(),
         };
         Ok(Process { joined: Arc::new(joined) })
@@ -246,6 +247,8 @@ pub(crate) struct Joined {
     companions: Mutex<HashMap<Name, Arc<Companion>>>,
     /// The same, by what notes call them.
     noted: Mutex<HashMap<u64, Weak<Companion>>>,
+    /// How many inboxes there are.
+    pub(crate) inboxes: AtomicUsize,
     /// For notes to oneself.
     own: OnceLock<Outlet>,
 }
@@ -285,7 +288,7 @@ impl Joined {
         }
     }
 
-    /// What there is in common with a living process, or one that is gone and left something for us.
+    /// What there is in common with a living process, or one that is gone and left messages for us.
     pub(crate) fn companion(&self, peer: &Name) -> Result<Arc<Companion>, Error> {
         self.ours()?;
         if *peer == self.me.name {
@@ -335,10 +338,14 @@ impl Joined {
         Ok(companion)
     }
 
-    /// What one that is gone by now sent us before.
+    /// What one that is gone by now sent us before, and nobody has received. It is an inbox's, where there is one.
     fn left_behind(&self, peer: &Name) -> Option<Arc<Companion>> {
+        if self.inboxes.load(Acquire) > 0 {
+            return None;
+        }
         self.discover();
-        let of_it = |companion: &&Arc<Companion>| companion.peer.name == *peer && companion.has_back();
+        let of_it =
+            |companion: &&Arc<Companion>| companion.peer.name == *peer && companion.has_sent_something();
         self.companions().values().find(of_it).cloned()
     }
 

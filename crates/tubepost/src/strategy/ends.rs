@@ -362,6 +362,14 @@ impl Inlet {
         }
     }
 
+    /// Whether anything waits; of a link whose sender is gone too, where `length` may not know.
+    pub(crate) fn has_any(&self) -> bool {
+        match self {
+            Inlet::Kernel(inlet) => inlet.has_any(),
+            _ => self.length() > 0,
+        }
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Inlet::Shared(inlet) => inlet.at.is_full(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tubepost::{Error, Link, Process, RecvTimeoutError, SendTimeoutError};
+use tubepost::{Error, Link, Process, RecvTimeoutError, SendTimeoutError, Strategy};
 
 use crate::stage::{Child, PATIENCE, Place, until_asleep};
 
@@ -139,4 +139,47 @@ fn an_inbox_after_another_one_receives_what_is_left() {
     assert_eq!(third.recv_timeout(PATIENCE).expect("a message").message, 2);
     out.send(3).expect("there is room");
     assert_eq!(third.recv_timeout(PATIENCE).expect("a message").message, 3);
+}
+
+/// Who is gone and left nothing is not there: a link with it is refused, or waits for the next one of that name. What it did leave
+/// is an inbox's, if there is one.
+#[test]
+fn who_is_gone_and_left_nothing_is_not_there() {
+    let absent = |linked: Result<Link<u64>, Error>| {
+        assert!(matches!(linked, Err(Error::NoSuchName { .. } | Error::OwnerGone { .. })), "{linked:?}");
+    };
+    for strategy in [Strategy::Shared, Strategy::Kernel] {
+        for (with_inbox, keeps) in [(false, false), (false, true), (true, false), (true, true)] {
+            let place = Place::new();
+            let alice = join(&place, "alice");
+            let inbox = with_inbox.then(|| alice.inbox::<u64>().expect("a fixed length"));
+            let options = Link::<u64>::options().strategy(strategy).bounded(7);
+            let mut kept = Vec::new();
+            for life in 0..3 {
+                let mut bob = start(&place, "bob");
+                let link = options.connect(&alice, "bob", PATIENCE).expect("bob joined");
+                link.send(life).expect("it lives");
+                if life == 1 {
+                    assert_eq!(bob.ask("link alice"), "linked");
+                    assert_eq!(bob.ask("send 0 1"), "sent");
+                }
+                bob.kill();
+                if life == 1 && !with_inbox {
+                    let left = alice.link::<u64>("bob").expect("it left something");
+                    assert_eq!(left.recv_timeout(PATIENCE), Ok(0));
+                }
+                if keeps {
+                    kept.push(link);
+                } else {
+                    drop(link);
+                }
+                absent(alice.link("bob"));
+                absent(options.connect(&alice, "bob", Duration::from_millis(20)));
+            }
+            if let Some(inbox) = inbox {
+                let left = inbox.recv_timeout(PATIENCE).expect("it comes here");
+                assert_eq!((left.message, &*left.sender.name), (0, "bob"));
+            }
+        }
+    }
 }

@@ -457,6 +457,16 @@ impl Inlet {
         if self.segment.is_ours() && self.meeting.is_none() { self.desk_now().waiting() } else { 0 }
     }
 
+    /// Whether there is something to receive.
+    pub(crate) fn has_any(&self) -> bool {
+        if !self.segment.is_ours() || self.is_over() {
+            return false;
+        }
+        let mut desk = self.desk();
+        desk.look_around(&self.segment);
+        desk.has_any()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.segment.is_ours() && self.desk_now().is_full()
     }
