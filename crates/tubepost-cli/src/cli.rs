@@ -146,7 +146,10 @@ changes no exit code.")]
     #[command(after_help = "\
 Examples:
   tubepost inbox monitor                     until interrupted: who sent it, a tab, the text
-  tubepost tell door monitor open            in another terminal")]
+  tubepost tell door monitor open            in another terminal
+
+A message of several lines is printed as so many lines, each with its sender. Messages of any label are
+printed, but not those of a type with a fixed length.")]
     Inbox(Inbox),
 
     /// Send to a process that has joined: join, send, leave
@@ -414,6 +417,10 @@ pub struct Link {
     /// another choice than that is refused [default: as it is; else shared]
     #[arg(long, value_enum, value_name = "shared|kernel")]
     pub strategy: Option<HowLinked>,
+    /// What the lines are, for programs that want a label, such as str for Rust's `link::<str>`; another one than the link's is
+    /// refused [default: whatever the link carries, if PEER has set it up; else bytes without a label]
+    #[arg(long, value_name = "LABEL")]
+    pub format: Option<String>,
     /// Give up (exit code 4) when PEER has not joined for so long
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,
@@ -428,6 +435,10 @@ pub struct Tell {
     /// A message each
     #[arg(required = true)]
     pub text: Vec<OsString>,
+    /// What the messages are, for programs that want a label, such as str for Rust's `inbox::<str>`; another one than the link's is
+    /// refused [default: whatever the link carries, if PEER has set it up; else bytes without a label]
+    #[arg(long, value_name = "LABEL")]
+    pub format: Option<String>,
     /// Give up (exit code 3) when there is no room for so long; for each message anew
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,

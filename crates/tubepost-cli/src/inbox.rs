@@ -1,17 +1,18 @@
-//! `tubepost inbox`: what any process sends to this one, a line each.
+//! `tubepost inbox`: what any process sends to this one, a line each; of a message of several lines each, so that nobody can write a line in
+//! another one's name.
 
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
 
-use tubepost::{Domain, Envelope, Process, RecvTimeoutError, TryRecvError};
+use tubepost::{Domain, Envelope, Inbox, Opaque, Process, RecvTimeoutError, TryRecvError};
 
-use crate::cli::Inbox;
+use crate::cli;
 use crate::ending::{Ending, Reason};
 use crate::exit::{Failure, complain};
 use crate::link::leave_when_told;
 use crate::output;
 
-pub fn run(domain: &Domain, args: &Inbox) -> Result<(), Failure> {
+pub fn run(domain: &Domain, args: &cli::Inbox) -> Result<(), Failure> {
     let ending = Ending::install()?;
     let process = Process::options().domain(domain).join(&args.me)?;
     let told = Arc::new(OnceLock::new());
@@ -24,8 +25,8 @@ pub fn run(domain: &Domain, args: &Inbox) -> Result<(), Failure> {
     }
 }
 
-fn print_all(process: &Process, args: &Inbox) -> Result<(), Failure> {
-    let inbox = process.inbox::<[u8]>()?;
+fn print_all(process: &Process, args: &cli::Inbox) -> Result<(), Failure> {
+    let inbox: Inbox<Opaque> = process.inbox()?;
     let mut out = output::buffered()?;
     let mut received = 0;
     while args.count != Some(received) {
@@ -58,8 +59,11 @@ fn print_all(process: &Process, args: &Inbox) -> Result<(), Failure> {
 }
 
 /// The sender, a tab, the text.
-fn write(out: &mut impl Write, envelope: &Envelope<[u8]>) -> Result<(), Failure> {
-    write!(out, "{}\t", envelope.sender.name)?;
-    out.write_all(&envelope.message)?;
-    Ok(out.write_all(b"\n")?)
+fn write(out: &mut impl Write, envelope: &Envelope<Opaque>) -> Result<(), Failure> {
+    for line in envelope.message.split(|byte| *byte == b'\n') {
+        write!(out, "{}\t", envelope.sender.name)?;
+        out.write_all(line)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! What a mailbox's messages are: what the user insists on, else whatever the mailbox says.
 
-use tubepost::{Domain, Stat};
+use tubepost::{Domain, Error, Link, LinkOptions, Process, Stat};
 
 use crate::exit::Failure;
 
@@ -31,6 +31,28 @@ pub fn of_questions(domain: &Domain, name: &str) -> Result<String, Failure> {
         return Err(Failure::failed(why).about(name));
     }
     Ok(told(stat))
+}
+
+/// Opens a link with the label that is given, or with what it carries if the other process has set it up.
+pub fn agree(
+    process: &Process,
+    peer: &str,
+    given: Option<&str>,
+    options: LinkOptions<[u8]>,
+    open: impl Fn(&LinkOptions<[u8]>) -> Result<Link<[u8]>, Error>,
+) -> Result<Link<[u8]>, Failure> {
+    let refused = match given {
+        Some(label) => return Ok(open(&options.format(label))?),
+        None => match open(&options) {
+            Err(refused @ Error::WrongFormat { .. }) => refused,
+            done => return Ok(done?),
+        },
+    };
+    let way = format!("{peer}~{}", process.name());
+    match process.domain().stat(&way) {
+        Ok(stat) if stat.variable => Ok(open(&options.format(stat.format))?),
+        _ => Err(refused.into()),
+    }
 }
 
 /// A fixed type has no label to take over; opening it says what it is.

@@ -13,6 +13,7 @@ use tubepost::{Domain, End, Process, TryRecvError};
 use crate::cli::Link as Args;
 use crate::ending::{Ending, Reason};
 use crate::exit::{Failure, complain};
+use crate::label;
 use crate::lines::Lines;
 use crate::output;
 use crate::show::plural;
@@ -61,7 +62,10 @@ fn talk(process: &Process, args: &Args) -> Result<(), Failure> {
         Some(strategy) => Link::options().strategy(strategy.into()),
         None => Link::options(),
     };
-    let link = options.connect(process, &args.peer, args.timeout.unwrap_or(FOR_EVER))?;
+    let patience = args.timeout.unwrap_or(FOR_EVER);
+    let link = label::agree(process, &args.peer, args.format.as_deref(), options, |options| {
+        options.connect(process, &args.peer, patience)
+    })?;
     let mut monitor = process.monitor(&args.peer)?;
     let (tell, over) = mpsc::channel();
     let (sending, input_over) = (link.clone(), tell.clone());

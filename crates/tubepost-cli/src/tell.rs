@@ -7,6 +7,7 @@ use tubepost::{Domain, Link, Process, SendTimeoutError};
 use crate::cli::Tell;
 use crate::ending::Ending;
 use crate::exit::Failure;
+use crate::label;
 
 pub fn run(domain: &Domain, args: &Tell) -> Result<(), Failure> {
     let ending = Ending::install()?;
@@ -22,7 +23,9 @@ pub fn run(domain: &Domain, args: &Tell) -> Result<(), Failure> {
 }
 
 fn tell(process: &Process, args: &Tell) -> Result<(), Failure> {
-    let link = process.link::<[u8]>(&args.peer)?;
+    let link = label::agree(process, &args.peer, args.format.as_deref(), Link::options(), |options| {
+        options.open(process, &args.peer)
+    })?;
     for (sent, text) in args.text.iter().enumerate() {
         send(&link, args, text.as_bytes()).map_err(|failure| {
             let failure = failure.about(&args.peer);

@@ -70,7 +70,8 @@ impl<M: Message + ?Sized> Clone for Inbox<M> {
 #[derive(Debug)]
 struct List {
     joined: Arc<Joined>,
-    format: Format,
+    /// Nothing: any, of messages that have lengths of their own.
+    format: Option<Format>,
     ready: Mutex<VecDeque<Ready>>,
     looked: Mutex<Instant>,
 }
@@ -152,10 +153,14 @@ impl List {
         let name = || segment.name.to_string();
         let theirs = Format::decode(segment.geometry.choice.variable, &text)
             .map_err(|what| Error::Damaged { name: name(), what })?;
-        if theirs == self.format {
+        let (right, ours) = match &self.format {
+            Some(ours) => (theirs == *ours, ours.to_string()),
+            None => (theirs.is_variable(), "bytes of any label".into()),
+        };
+        if right {
             return Ok(());
         }
-        Err(Error::WrongFormat { name: name(), theirs: theirs.to_string(), ours: self.format.to_string() })
+        Err(Error::WrongFormat { name: name(), theirs: theirs.to_string(), ours })
     }
 
     /// Tries one link after the other until there is something in one.
@@ -255,7 +260,7 @@ impl<M: Message + ?Sized> Inbox<M> {
         })?;
         let list = List {
             joined: Arc::clone(&process.joined),
-            format,
+            format: (!M::OPAQUE).then_some(format),
             ready: Mutex::default(),
             looked: Mutex::new(Instant::now()),
         };

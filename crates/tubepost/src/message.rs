@@ -75,6 +75,10 @@ pub trait Message: sealed::Sealed + 'static {
     #[doc(hidden)]
     const ANSWER: Option<Option<usize>> = None;
 
+    /// Whether only the bytes are known, whatever they mean.
+    #[doc(hidden)]
+    const OPAQUE: bool = false;
+
     /// The format if nobody declares a label.
     #[doc(hidden)]
     fn own_format() -> Format;

@@ -15,6 +15,8 @@ use std::convert::Infallible;
 /// opens the mailbox with the type itself finds what it expects. Without it the format is that of `[u8]`. Where the format is of a plain type, each message
 /// has exactly its length.
 ///
+/// An [`Inbox<Opaque>`](crate::Inbox) receives from links of any format whose messages have lengths of their own.
+///
 /// ```
 /// # let dir = format!("/dev/shm/tubepost-doc-opaque-{}", std::process::id());
 /// # let domain = tubepost::Domain::open(&dir)?;
@@ -47,6 +49,7 @@ impl Message for Opaque {
     type Held = [u8];
 
     const FIXED: Option<(usize, usize)> = None;
+    const OPAQUE: bool = true;
 
     fn held(received: &Vec<u8>) -> &[u8] {
         received

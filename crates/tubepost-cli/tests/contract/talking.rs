@@ -3,9 +3,10 @@
 use std::io::Write;
 
 use rustix::process::Signal;
+use tubepost::{Domain, Link, Process, Strategy};
 
 use crate::ends::nothing_is_left;
-use crate::scene::{Running, Scene, until};
+use crate::scene::{PATIENCE, Running, Scene, until};
 
 /// A process that joined, and heeds signals.
 pub fn start(scene: &Scene, args: &[&str]) -> Running {
@@ -199,4 +200,76 @@ fn who_is_not_there_is_waited_for_by_link_only() {
     scene.run(&["rm", "box"]).code(0);
     scene.run(&["link", "me", "me"]).code(2).complains(&["itself"]);
     nothing_is_left(&scene);
+}
+
+/// Who tells something with a newline in it can't write a line in another one's name.
+#[test]
+fn each_line_in_an_inbox_says_who_sent_it() {
+    let scene = Scene::new();
+    let mut monitor = start(&scene, &["inbox", "monitor"]);
+    scene.run(&["tell", "mallory", "monitor", "hi\nalice\tpay mallory", ""]).code(0).quietly();
+    let lines = [monitor.line(), monitor.line(), monitor.line()];
+    assert_eq!(lines, ["mallory\thi", "mallory\talice\tpay mallory", "mallory\t"]);
+    monitor.signal(Signal::INT);
+    monitor.end().code(130);
+}
+
+/// Programs say what their messages are.
+#[test]
+fn it_talks_with_programs_that_have_labels() {
+    let scene = Scene::new();
+    let bob = bob(&scene);
+    let mut alice = start(&scene, &["link", "alice", "bob", "--timeout", "10s", "--format", "str"]);
+    let link = Link::<str>::options().connect(&bob, "alice", PATIENCE).expect("she is there");
+    alice.input().write_all("grüß dich\n".as_bytes()).expect("it reads");
+    assert_eq!(link.recv_timeout(PATIENCE).as_deref(), Ok("grüß dich"));
+    link.send("good morning").expect("she lives");
+    assert_eq!(alice.line(), "good morning");
+    drop(link);
+
+    let monitor = start(&scene, &["inbox", "monitor"]);
+    let mut monitor = monitor;
+    bob.link::<str>("monitor").expect("it is there").send("all is well").expect("it lives");
+    assert_eq!(monitor.line(), "bob\tall is well");
+    let inbox = bob.inbox::<str>().expect("it has its label");
+    scene.run(&["tell", "door", "bob", "open", "--format", "str"]).code(0).quietly();
+    let told = inbox.recv_timeout(PATIENCE).expect("a message");
+    assert_eq!((told.sender.name.as_str(), told.message.as_str()), ("door", "open"));
+
+    let numbers = Process::options().domain(bob.domain()).join("numbers").expect("a free name");
+    numbers.link::<u64>("monitor").expect("it is there").send(7).expect("it lives");
+    bob.link::<str>("monitor").expect("it is there").send("go on").expect("it lives");
+    assert_eq!(monitor.line(), "bob\tgo on");
+    monitor.signal(Signal::INT);
+    monitor.end().code(130).complains(&["numbers", "u64", "bytes of any label"]);
+    let wrong = scene.run(&["tell", "window", "bob", "shut", "--format", "json"]).code(0);
+    wrong.quietly();
+    assert!(inbox.recv_timeout(PATIENCE).is_err_and(|error| error.to_string().contains("json")));
+    alice.signal(Signal::TERM);
+    alice.end().code(143);
+}
+
+#[test]
+fn what_the_other_one_set_up_is_taken_over() {
+    for strategy in STRATEGIES {
+        let scene = Scene::new();
+        let mut alice = start(&scene, &[&["link", "alice", "bob"], strategy].concat());
+        alice.signal(Signal::STOP);
+        let bob = bob(&scene);
+        let options =
+            if strategy.is_empty() { Link::options() } else { Link::options().strategy(Strategy::Kernel) };
+        let link: Link<str> = options.open(&bob, "alice").expect("she is there, if only just");
+        alice.signal(Signal::CONT);
+        alice.input().write_all(b"hello\n").expect("it reads");
+        assert_eq!(link.recv_timeout(PATIENCE).as_deref(), Ok("hello"));
+        link.send("good morning").expect("she lives");
+        assert_eq!(alice.line(), "good morning");
+        bob.leave();
+        alice.end().code(0).quietly();
+    }
+}
+
+fn bob(scene: &Scene) -> Process {
+    let domain = Domain::open(&scene.domain).expect("the domain");
+    Process::options().domain(&domain).join("bob").expect("a free name")
 }
