@@ -532,7 +532,7 @@ pub struct Create {
     /// The mailbox
     pub name: String,
     /// How many messages may wait, so that a sender waits too: a number; 0, and each send waits for its
-    /// receiver; or unbounded [default: 1024]
+    /// receiver; or unbounded [default: 1024; in files: unbounded]
     #[arg(long, value_name = "N|unbounded", value_parser = capacity)]
     pub capacity: Option<Capacity>,
     /// The longest message, such as 4096, 64KiB or 1GiB [default: 1MiB]

@@ -299,6 +299,26 @@ fn the_mode_tells_who_may_send_and_receive() {
         let refused = nobody.run(&scene, CREW, &["send", &shut, "x"]).code(1);
         refused.complains(&["to open", &shut, "user 0", "mode 0600"]);
     }
+    // In files too, whose directory is not a way round it.
+    let (group, files) = (CREW.to_string(), scene.domain.with_extension("files"));
+    let kept = ["--strategy", "file", "--dir", files.to_str().expect("text"), "--group", &group];
+    scene.create("kept", &[&kept[..], &["--mode", "620"]].concat());
+    nobody.run(&scene, CREW, &["send", "kept", "theirs"]).code(0).quietly();
+    nobody
+        .run(&scene, CREW, &["recv", "kept", "--no-wait"])
+        .code(1)
+        .complains(&["receive from \"kept\"", "(r)"]);
+    let dumped = nobody.run(&scene, CREW, &["journal", "dump", "kept"]).code(1);
+    dumped.prints("").complains(&["permission", "kept", "(r)"]);
+    nobody.run(&scene, NOBODY, &["send", "kept", "x"]).code(1).complains(&["permission"]);
+    scene.run(&["recv", "kept", "--no-wait"]).code(0).prints("theirs\n");
+    scene.run(&["rm", "kept"]).code(0);
+    scene.create("kept", &[&kept[..], &["--mode", "660"]].concat());
+    nobody.run(&scene, CREW, &["send", "kept", "theirs"]).code(0).quietly();
+    let dumped = nobody.run(&scene, CREW, &["journal", "dump", "kept"]).code(0).quietly();
+    assert!(dumped.text().contains("theirs"), "{}", dumped.text());
+    nobody.run(&scene, CREW, &["recv", "kept", "--no-wait"]).code(0).prints("theirs\n");
+    scene.run(&["rm", "kept"]).code(0);
     scene.run(&["recv", "ours", "--mode", "620"]).code(2);
     scene.run(&["recv", "ours", "--own", "--group", "no-such-group"]).code(2).complains(&["no-such-group"]);
 }
