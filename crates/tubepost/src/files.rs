@@ -92,7 +92,10 @@ impl<M: Message + ?Sized> Options<M> {
     ) -> Result<Id, Error> {
         let choice = planned.geometry.choice;
         let directory = match &file.dir {
-            Some(directory) => std::path::absolute(directory).map_err(|error| Error::BadOption {
+            // The one that is there is called what it is called without links; who follows one later may come elsewhere.
+            Some(directory) => std::fs::canonicalize(directory)
+                .or_else(|_| std::path::absolute(directory))
+                .map_err(|error| Error::BadOption {
                 what: "the directory",
                 given: format!("{directory:?}"),
                 allowed: error.to_string(),

@@ -75,8 +75,8 @@ impl Store {
     pub(crate) fn create(path: &Path, described: impl FnOnce() -> Described) -> Result<Store, Error> {
         if !is_there(path) {
             let described = described();
-            let made = make_directories(path)?;
             refuse_others_disks(path)?;
+            let made = make_directories(path)?;
             let directory = disk::open_directory(path).map_err(|errno| trouble("to open", path, errno))?;
             make_room(path)?;
             let text = described.spell();

@@ -17,6 +17,7 @@
 //! | `stops` | processes that stand still in the middle of a call |
 //! | `holding` | messages held in hand for ever |
 //! | `endless` | mailboxes without a capacity: full memory, memory that goes, a sender stopped meanwhile |
+//! | `media` | messages in files on several file systems, on one that can't be written, in directories with two names |
 //! | `crowd` | ten thousand mailboxes |
 //! | `regions` | regions: two users of one, a full file system, rubbish in every word |
 //! | `regions_in_place` | the same of those of which there is one copy: who may move it |
@@ -50,6 +51,7 @@ mod intruders;
 mod leftovers;
 mod logs;
 mod meddling;
+mod media;
 mod memory;
 mod names;
 mod namespaces;
@@ -83,6 +85,7 @@ fn role() {
         leftovers::ROLES,
         companions::ROLES,
         connections::ROLES,
+        media::ROLES,
         meddling::ROLES,
         memory::ROLES,
         posts::ROLES,

@@ -188,7 +188,7 @@ pub fn mount_read_only(at: &str) -> std::io::Result<()> {
     mount(at, at, "", libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY, "")
 }
 
-fn mount(what: &str, at: &str, kind: &str, flags: libc::c_ulong, options: &str) -> std::io::Result<()> {
+pub fn mount(what: &str, at: &str, kind: &str, flags: libc::c_ulong, options: &str) -> std::io::Result<()> {
     let text = |it: &str| std::ffi::CString::new(it).expect("no NUL");
     let (what, at, kind, options) = (text(what), text(at), text(kind), text(options));
     // SAFETY: all pointers are to NUL-terminated strings that live until after the call.
