@@ -9,7 +9,7 @@ use tubepost::{Domain, Message, Region, Table};
 
 /// Names that bridges keep for themselves begin so, and are neither exported nor imported.
 pub(crate) const OURS: &str = "bridge/";
-const RUNNING: &str = "bridge/running";
+pub(crate) const RUNNING: &str = "bridge/running";
 const BRIDGE: &str = "bridge/number";
 const PLACED: &str = "bridge/placed";
 const STAND_INS: &str = "bridge/stand-ins";
@@ -94,7 +94,7 @@ fn in_table(name: &str) -> [u8; 256] {
 
 /// An id as a number.
 pub(crate) fn number_of(id: tubepost::Id) -> u128 {
-    u128::from_str_radix(&id.to_string(), 16).unwrap_or(0)
+    u128::from_be_bytes(id.to_bytes())
 }
 
 /// A number that nobody else has.
@@ -119,6 +119,10 @@ impl Placed {
 impl StreamKey {
     pub(crate) fn new(mailbox: u128, stand_in: u128) -> StreamKey {
         StreamKey { mailbox: halves(mailbox), stand_in: halves(stand_in) }
+    }
+
+    pub(crate) fn is_of(&self, mailbox: u128) -> bool {
+        self.mailbox == halves(mailbox)
     }
 }
 
@@ -223,20 +227,16 @@ impl Kept {
 
     /// All stand-ins.
     pub(crate) fn stand_ins(&self) -> Result<Vec<Standing>, tubepost::Error> {
-        let all = self.stand_ins.read()?;
-        Ok(all
-            .iter()
-            .map(|entry| {
-                let end = entry.key.iter().position(|byte| *byte == 0).unwrap_or(256);
-                let StandIn { id, bridge, mailbox } = entry.value;
-                Standing {
-                    name: String::from_utf8_lossy(&entry.key[..end]).into_owned(),
-                    id: Some(whole(id)).filter(|id| *id != 0),
-                    bridge: whole(bridge),
-                    mailbox: whole(mailbox),
-                }
-            })
-            .collect())
+        all_in(&self.stand_ins)
+    }
+
+    /// The same, for who is not the bridge.
+    pub(crate) fn stand_ins_of(domain: &Domain) -> Result<Vec<Standing>, tubepost::Error> {
+        match Table::options().domain(domain).member("guard").open(STAND_INS) {
+            Ok(table) => all_in(&table),
+            Err(tubepost::Error::NoSuchName { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn note_stand_in(&self, standing: &Standing) -> Result<(), tubepost::Error> {
@@ -249,6 +249,23 @@ impl Kept {
     pub(crate) fn forget_stand_in(&self, name: &str) -> Result<(), tubepost::Error> {
         self.stand_ins.remove(&in_table(name)).map(drop)
     }
+}
+
+fn all_in(stand_ins: &Table<[u8; 256], StandIn>) -> Result<Vec<Standing>, tubepost::Error> {
+    let all = stand_ins.read()?;
+    Ok(all
+        .iter()
+        .map(|entry| {
+            let end = entry.key.iter().position(|byte| *byte == 0).unwrap_or(256);
+            let StandIn { id, bridge, mailbox } = entry.value;
+            Standing {
+                name: String::from_utf8_lossy(&entry.key[..end]).into_owned(),
+                id: Some(whole(id)).filter(|id| *id != 0),
+                bridge: whole(bridge),
+                mailbox: whole(mailbox),
+            }
+        })
+        .collect())
 }
 
 #[cfg(test)]
