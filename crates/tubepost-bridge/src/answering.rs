@@ -9,7 +9,8 @@
 //!               wait for room; ask; note position (kept)
 //! an answer     Answer
 //! Got           forget it
-//! Wanted        those that are wanted and not known were asked by a bridge that died: there is no answer
+//! the end       what is answered by then is told before: who answered and went has answered
+//! Wanted        forget all others that were asked before. One that is wanted and not known was asked by a bridge that died: there is no answer
 //! ```
 //!
 //! **What if it dies here?** The question is in the mailbox, or was received; whoever answers it is told that nobody waits. Its position is noted: it is not asked again.
@@ -21,6 +22,7 @@ use crate::kept::{Kept, Placed, StreamKey};
 use crate::limits::{Limits, Pace};
 use crate::wire::{Ear, Opening, Route, Said, Unreachable};
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -37,6 +39,8 @@ pub(crate) struct Questions {
     all: Mutex<HashMap<u64, Outcome>>,
     /// Answers came.
     fresh: Mutex<Vec<u64>>,
+    /// So many calls are under way.
+    calls: AtomicUsize,
     came: Notify,
 }
 
@@ -129,6 +133,13 @@ impl Answering {
                 self.route.say(&Frame::Refused { stream, why: &why }).await
             }
             End::Closed => {
+                // Each call ends now, one way or the other; and what was answered is told before the end.
+                while self.questions.calls.load(Acquire) > 0 {
+                    self.questions.came.notified().await;
+                }
+                if self.tell_fresh().await.is_err() {
+                    return;
+                }
                 let uncollected = self.out.closed_async().await.map_or(0, |closed| closed.uncollected);
                 self.route.say(&Frame::Ended { stream, uncollected }).await
             }
@@ -241,16 +252,20 @@ impl Answering {
             }
             let questions = Arc::clone(&self.questions);
             match done {
-                None => drop(tokio::spawn(async move {
-                    let answer = match call.await {
-                        Ok(Ok(answer)) => answer,
-                        Ok(Err(error)) => {
-                            debug!(%error, "a question is not answered");
-                            None
+                None => drop(tokio::spawn({
+                    questions.calls.fetch_add(1, AcqRel);
+                    async move {
+                        match call.await {
+                            Ok(Ok(answer)) => questions.settle(position, answer),
+                            Ok(Err(error)) => {
+                                debug!(%error, "a question is not answered");
+                                questions.settle(position, None);
+                            }
+                            Err(()) => {} // which its importer is told by the end of the mailbox
                         }
-                        Err(()) => return, // which its importer is told by the end of the mailbox
-                    };
-                    questions.settle(position, answer);
+                        questions.calls.fetch_sub(1, AcqRel);
+                        questions.came.notify_one();
+                    }
                 })),
                 Some(Err(())) => return Err(End::Closed),
                 Some(Ok(Ok(answer))) => questions.settle(position, answer),

@@ -4,8 +4,8 @@
 //! are under way as the window says; others wait in the stand-in.
 //!
 //! ```text
-//! Opened(placed to)     questions in hand before that were asked already: Wanted says of which of them the answers are wanted
-//!                       the rest goes out, and what is taken from now on
+//! Opened(placed to)     all that is in hand goes out, and what is taken from now on; what was asked already is not asked again, but answered
+//! the first new one     before it: Wanted, all before that which are in hand. Others are answered; nobody needs to keep their answers
 //! Answer                reply; Got. Nothing: the caller is told that there is none
 //! Ended, Refused        the mailbox is over; what became of a question that is in hand is not known
 //! ```
@@ -59,13 +59,10 @@ impl Carrier for Asking {
 impl Asking {
     async fn stream(&mut self, to: &Address) -> Result<std::convert::Infallible, Broken> {
         let mut stream = self.between.open(to).await?;
-        let positions = self.hand.range(..stream.placed_to).map(|(position, _)| *position).collect();
-        stream.route.say(&Frame::Wanted { stream: stream.number, positions }).await?;
         info!("{:?} goes to {}", self.inbox.name(), to.host);
-        let mut count = 0;
-        let again: Vec<u64> = self.hand.range(stream.placed_to..).map(|(position, _)| *position).collect();
+        let (mut count, again) = (0, self.hand.keys().copied().collect::<Vec<u64>>());
         for position in again {
-            self.send(&stream, &mut count, position).await?;
+            self.send(&mut stream, &mut count, position).await?;
         }
         loop {
             let has_room = |hand: &BTreeMap<_, _>| (hand.len() as u64) < stream.window;
@@ -99,14 +96,19 @@ impl Asking {
             };
             let position = delivery.seq();
             self.hand.insert(position, delivery);
-            self.send(&stream, &mut count, position).await?;
+            self.send(&mut stream, &mut count, position).await?;
             while let Some(said) = stream.ear.hear_now() {
                 self.heard(&stream, said).await?;
             }
         }
     }
 
-    async fn send(&mut self, stream: &Stream, count: &mut u64, position: u64) -> Result<(), Broken> {
+    async fn send(&mut self, stream: &mut Stream, count: &mut u64, position: u64) -> Result<(), Broken> {
+        if position >= stream.placed_to && !stream.is_new {
+            stream.is_new = true;
+            let positions = self.hand.range(..stream.placed_to).map(|(position, _)| *position).collect();
+            stream.route.say(&Frame::Wanted { stream: stream.number, positions }).await?;
+        }
         let Some(delivery) = self.hand.get(&position) else { return Ok(()) };
         let data = Frame::Data { stream: stream.number, count: *count, position, bytes: delivery }.encode();
         *count += 1;

@@ -20,8 +20,9 @@
 //! Of a mailbox whose messages are answered:
 //!
 //! ```text
-//! Wanted   positions                       ->           after `Opened`: the answers to these, which were asked before, and to no others of that kind
-//! Data     0: position, question           ->
+//! Data     0: position, question           ->           asked before: it is not asked again, but answered
+//! Wanted   positions                       ->           the answers to these are wanted, and to no others that were asked before
+//! Data     1: position, question           ->
 //!                                          <-    Answer   position, the answer; or that there is none
 //! Got      position                        ->           it need not be kept any more
 //! ```

@@ -59,6 +59,8 @@ pub(crate) struct Stream {
     /// The position behind the last message that was placed before.
     pub(crate) placed_to: u64,
     pub(crate) window: u64,
+    /// Something went out by it that was never placed before.
+    pub(crate) is_new: bool,
 }
 
 /// Who carries what is in a stand-in.
@@ -125,7 +127,14 @@ impl Between {
             };
             match said {
                 Some(Said::Opened { placed_to, window }) => {
-                    return Ok(Stream { number, route, ear, placed_to, window: window.max(1) });
+                    return Ok(Stream {
+                        number,
+                        route,
+                        ear,
+                        placed_to,
+                        window: window.max(1),
+                        is_new: false,
+                    });
                 }
                 Some(Said::Refused(why)) => return Err(End::Refused(why).into()),
                 Some(Said::Ended { uncollected }) => return Err(End::Owner(uncollected).into()),

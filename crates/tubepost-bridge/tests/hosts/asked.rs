@@ -128,7 +128,10 @@ fn a_bridge_that_dies_with_questions_under_way_loses_no_caller() {
         let waiting = scope.spawn(|| ask.call_timeout("nine", PATIENCE));
         let question = desk.take_timeout(PATIENCE).expect("asked");
         there.kill();
-        assert!(matches!(question.reply(9), Err(Error::NotAwaited { .. })));
+        match question.reply(9) {
+            Ok(()) | Err(Error::NotAwaited { .. }) => {} // whether its death is known by now
+            other => panic!("{other:?}"),
+        }
         there.start();
         assert_eq!(waiting.join().expect("no panic"), Err(CallError::Unanswered("nine")));
         let waiting = scope.spawn(|| ask.call_timeout("ten", PATIENCE));

@@ -97,6 +97,7 @@ fn with_a_spool_who_sends_goes_on_while_the_network_is_down() {
     there.kill();
     send(&here, 900..1000);
     here.kill();
+    std::fs::remove_dir_all(here.domain.path()).expect("memory is gone");
     let mut again = Host::new(&args);
     send(&again, 1000..1100);
     there.start();

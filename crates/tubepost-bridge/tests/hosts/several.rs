@@ -7,7 +7,10 @@ use tubepost::{Mailbox, Sender, TrySendError};
 
 fn hosts(cables: &Cables) -> [Host; 3] {
     let at = "tcp/0.0.0.0:7447";
-    let there = Host::within(Some(cables.namespace(0)), &["--listen", at, "--export", "*", "--as", "ovens/"]);
+    let there = Host::within(
+        Some(cables.namespace(0)),
+        &["--listen", at, "--export", "*", "--as", "ovens/", "--import", "host?/own"],
+    );
     let importer = |number: usize| {
         let at = format!("tcp/{}:7447", cables.address(number));
         let namespace = Some(cables.namespace(number));
@@ -76,14 +79,10 @@ fn two_hosts_share_the_mailbox_of_a_third_and_the_slow_one_holds_up_nobody() {
     // By their prefixes two hosts export the same name.
     let owns =
         [&one, &two].map(|host| Mailbox::<u64>::options().domain(&host.domain).own("own").expect("made"));
-    let from = Host::within(
-        Some(cables.namespace(0)),
-        &["--connect", "tcp/127.0.0.1:7447", "--import", "host?/own"],
-    );
     for (number, own) in owns.iter().enumerate() {
         let name = format!("host{}/own", number + 1);
-        eventually("it is there", || from.domain.stat(&name).is_ok());
-        let out = Sender::<u64>::options().domain(&from.domain).open(&name).expect("it is there");
+        eventually("it is there", || there.domain.stat(&name).is_ok());
+        let out = Sender::<u64>::options().domain(&there.domain).open(&name).expect("it is there");
         out.send(number as u64).expect("there is room");
         assert_eq!(own.recv_timeout(PATIENCE), Ok(number as u64));
     }

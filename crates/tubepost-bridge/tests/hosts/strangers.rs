@@ -49,19 +49,20 @@ fn rubbish(dice: &mut impl FnMut(u64) -> u64) -> Vec<u8> {
 fn rubbish_from_the_network_costs_nobody_else_anything() {
     let at = endpoint();
     let there = Host::new(&["--listen", &at, "--export", "*"]);
-    let here = Host::new(&["--connect", &at, "--import", "*"]);
+    let at_here = endpoint();
+    let here = Host::new(&["--connect", &at, "--listen", &at_here, "--import", "*"]);
     let inbox = Mailbox::<u64>::options().domain(&there.domain).bounded(16).own("box").expect("a free name");
     here.until_there("box");
     let out = Sender::<u64>::options().domain(&here.domain).open("box").expect("it is there");
     std::thread::scope(|scope| {
         let talking = scope.spawn(|| {
             // To the inboxes of both, which everybody sees who is let in.
-            let stranger = session(&at);
+            let strangers = [session(&at), session(&at_here)];
             let mut dice = dice(11);
             let keys = [inbox_of(&there), inbox_of(&here)];
-            let to = keys.map(|key| {
-                let to = stranger.declare_publisher(key).congestion_control(CongestionControl::Block);
-                to.wait().expect("anybody may")
+            let to = [0, 1].map(|at| {
+                let to = strangers[at].declare_publisher(keys[at].clone());
+                to.congestion_control(CongestionControl::Block).wait().expect("anybody may")
             });
             for _ in 0..20_000 {
                 to[dice(2) as usize].put(rubbish(&mut dice)).wait().expect("anybody may");
@@ -72,7 +73,8 @@ fn rubbish_from_the_network_costs_nobody_else_anything() {
                 let bytes: Vec<u8> = (0..dice(5000)).map(|_| dice(256) as u8).collect();
                 let _ = raw.write_all(&bytes); // it may be hung up on us
             }
-            stranger.close().wait().expect("it ends");
+            drop(to);
+            strangers.into_iter().for_each(|stranger| stranger.close().wait().expect("it ends"));
         });
         let mut k = 0;
         while !talking.is_finished() || k < 1000 {
