@@ -70,6 +70,9 @@ struct Progress {
     collected: u64,
     said_at: Instant,
     count: Arc<Count>,
+    /// How often it was said how far it is, and of how many messages.
+    said: u64,
+    of: u64,
 }
 
 /// Why a stream ends.
@@ -163,6 +166,8 @@ impl Incoming {
             collected: 0,
             said_at: Instant::now(),
             count: Arc::clone(&self.count),
+            said: 0,
+            of: 0,
         };
         let opened = Frame::Opened { stream: self.opening.stream, placed_to, window: self.window };
         if self.route.say(&opened).await.is_err() {
@@ -172,6 +177,7 @@ impl Incoming {
         let done = self.place_all(&mut progress).await;
         // What was collected in the end is not lost, whatever the end was.
         progress.look(&self.out);
+        debug!("{} messages were placed, and it was said {} times how far it is", progress.of, progress.said);
         match done {
             Ok(()) => End::Gone,
             Err(end) => match self.say(&mut progress).await {
@@ -237,6 +243,7 @@ impl Incoming {
                 warn!(%error, "how far a stream has come can't be kept: a message may come twice");
             }
             progress.placed += 1;
+            progress.of += 1;
             self.count.placed(1);
             progress.waiting.extend(number.map(|number| (position, number)));
             progress.look(&self.out);
@@ -286,6 +293,7 @@ impl Incoming {
 async fn say(route: &Route, stream: u64, progress: &mut Progress) -> Result<(), crate::wire::Unreachable> {
     let (placed_to, collected_to) = (progress.kept.placed_to, progress.collected_to);
     (progress.placed, progress.collected, progress.said_at) = (0, 0, Instant::now());
+    progress.said += 1;
     route.say(&Frame::Ack { stream, placed_to, collected_to }).await
 }
 
