@@ -6,8 +6,7 @@
 //! ```
 //!
 //! Two processes of each kind in two network namespaces of this machine, with a veth cable between them (as root, with `ip`; else by way of the loopback
-//! interface); with the bridge, two bridges besides. Also: how many times something was said back for messages under load, and what the processor has to do while nothing
-//! happens, beside two bare sessions of zenoh.
+//! interface); with the bridge, two bridges besides. Also what the processor has to do while nothing happens, beside two bare sessions of zenoh.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -305,36 +304,6 @@ fn main() -> Done<()> {
     drop(other);
     idle("bridge", &bridges.each_ref().map(|bridge| bridge.0.id()))?;
 
-    // What is said to the importer while messages go: heard by a third one.
-    let ear = session("", &at)?;
-    let said = ear.declare_subscriber("tubepost/1/**/in").wait().map_err(|error| error.to_string())?;
-    let sink = Mailbox::<[u8]>::options()
-        .domain(&Domain::open(&domains[1])?)
-        .max_message(SIZE as u64)
-        .own("there")?;
-    let domain = Domain::open(&domains[0])?;
-    let out = loop {
-        match Sender::<[u8]>::options().domain(&domain).open("there") {
-            Ok(out) if !out.is_closed() => break out,
-            _ => std::thread::sleep(Duration::from_millis(10)),
-        }
-    };
-    let receiving = std::thread::spawn(move || {
-        let mut buffer = [0; SIZE];
-        (0..STREAM).try_for_each(|_| sink.recv_into(&mut buffer).map(drop)).is_ok()
-    });
-    for _ in 0..STREAM {
-        out.send(&message).map_err(|error| error.to_string())?;
-    }
-    receiving.join().map_err(|_| "a panic")?;
-    let (mut back, mut data) = (0u32, 0u32);
-    while let Ok(Some(sample)) = said.recv_timeout(Duration::from_millis(200)) {
-        *(if sample.payload().len() >= SIZE { &mut data } else { &mut back }) += 1;
-    }
-    println!(
-        "{STREAM} messages went in {data} bundles; something was said back {back} times: once for {:.0} messages",
-        f64::from(STREAM) / f64::from(back.max(1))
-    );
     drop(bridges);
     domains.iter().try_for_each(std::fs::remove_dir_all)?;
     Ok(())

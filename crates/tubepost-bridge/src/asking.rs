@@ -17,7 +17,7 @@
 
 use crate::address::Address;
 use crate::carried::Count;
-use crate::frame::{Frame, bundle};
+use crate::frame::Frame;
 use crate::stream::{Between, Broken, Carrier, End, PATIENCE, Stream};
 use crate::wire::Said;
 use std::collections::BTreeMap;
@@ -118,9 +118,7 @@ impl Asking {
             self.between.count.sent_on();
             self.reached = position + 1;
         }
-        let mut one = Vec::with_capacity(data.len() + 4);
-        bundle(&mut one, &data);
-        stream.route.say_now(one).await?;
+        stream.route.say_encoded(data).await?;
         Ok(())
     }
 

@@ -17,7 +17,6 @@ use crate::pattern::Pattern;
 use crate::wire::{Opening, Route, Wire};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
@@ -50,12 +49,6 @@ struct Running {
     host: String,
     bridge: u128,
     task: JoinHandle<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// Where messages of a mailbox go in.
@@ -246,9 +239,9 @@ impl Exports {
         let key = StreamKey::new(opening.mailbox, opening.stand_in);
         // One stream at one time: what the one before was about to place it does not place any more.
         let before = lock(&self.streams).remove(&key);
-        if let Some(mut before) = before {
+        if let Some(before) = before {
             before.task.abort();
-            let _ = (&mut before.task).await;
+            let _ = before.task.await;
         }
         let count = self.counts.of(opening.mailbox);
         let (limits, pace) = (self.limits, self.paces.of(&from, &self.limits));
@@ -259,18 +252,17 @@ impl Exports {
         let Some(ear) = self.wire.listen(stream, incoming::room(window), BYTES) else { return Ok(()) };
         let kept = Arc::clone(&self.kept);
         self.make_room_for(&from)?;
-        let hears = opening.runtime.clone().unwrap_or_else(Handle::current);
         let task = match out {
             Out::Told(out) => {
                 let incoming =
                     Incoming { opening, out, route, ear, kept, key, member, window, limits, pace, count };
-                hears.spawn(incoming.run())
+                tokio::spawn(incoming.run())
             }
             Out::Asked(out) => {
                 let questions = Arc::clone(lock(&self.asked).entry(key).or_default());
                 let answering =
                     Answering { opening, out, route, ear, kept, key, window, questions, limits, pace, count };
-                hears.spawn(answering.run())
+                tokio::spawn(answering.run())
             }
         };
         lock(&self.streams).insert(key, Running { host: from.host, bridge: from.bridge, task });

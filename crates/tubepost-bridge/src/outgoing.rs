@@ -17,7 +17,7 @@
 
 use crate::address::Address;
 use crate::carried::Count;
-use crate::frame::{Frame, bundle};
+use crate::frame::Frame;
 use crate::stream::{Between, Broken, Carrier, End, PATIENCE, Stream};
 use crate::wire::Said;
 use std::collections::VecDeque;
@@ -26,9 +26,6 @@ use tubepost::{Delivery, Opaque, Receiver, RecvError, Sender};
 
 /// So many bytes may be on their way and not placed, if that is more than one message.
 pub(crate) const BYTES: usize = 4 << 20;
-
-/// As much goes out at one time.
-const BUNDLE: usize = 32 << 10;
 
 /// The stand-in's end.
 #[derive(Debug)]
@@ -53,8 +50,6 @@ struct Open {
     placed: usize,
     /// Bytes of those that were sent and not placed.
     bytes: usize,
-    /// Data that is counted as sent and goes out next.
-    bundle: Vec<u8>,
 }
 
 impl Carrier for Outgoing {
@@ -79,7 +74,7 @@ impl Outgoing {
     async fn stream(&mut self, to: &Address) -> Result<std::convert::Infallible, Broken> {
         let stream = self.between.open(to).await?;
         let placed = self.hand.iter().take_while(|delivery| delivery.seq() < stream.placed_to).count();
-        let mut open = Open { stream, count: 0, sent: placed, placed, bytes: 0, bundle: Vec::new() };
+        let mut open = Open { stream, count: 0, sent: placed, placed, bytes: 0 };
         info!("{:?} goes to {}", self.inbox.name(), to.host);
         loop {
             while open.has_room() {
@@ -90,15 +85,11 @@ impl Outgoing {
                         Err(_) => break,
                     }
                 }
-                self.add_next(&mut open);
-                if open.bundle.len() >= BUNDLE {
-                    open.say().await?;
-                }
+                self.send_next(&mut open).await?;
                 while let Some(said) = open.stream.ear.hear_now() {
                     self.heard(&mut open, said)?;
                 }
             }
-            open.say().await?;
             let said = tokio::select! {
                 said = open.stream.ear.hear() => said,
                 taken = self.inbox.take_async(), if open.has_room() => {
@@ -123,12 +114,11 @@ impl Outgoing {
         }
     }
 
-    /// Adds the next one in hand to what is to be said.
-    fn add_next(&mut self, open: &mut Open) {
-        let Some(delivery) = self.hand.get(open.sent) else { return };
+    async fn send_next(&mut self, open: &mut Open) -> Result<(), Broken> {
+        let Some(delivery) = self.hand.get(open.sent) else { return Ok(()) };
         let (stream, count, position) = (open.stream.number, open.count, delivery.seq());
         let data = Frame::Data { stream, count, position, bytes: delivery }.encode();
-        bundle(&mut open.bundle, &data);
+        // Counted before: whoever drops this here opens another stream.
         open.count += 1;
         open.sent += 1;
         open.bytes += delivery.len();
@@ -138,6 +128,8 @@ impl Outgoing {
             self.between.count.sent_on();
             self.reached = position + 1;
         }
+        open.stream.route.say_encoded(data).await?;
+        Ok(())
     }
 
     fn heard(&mut self, open: &mut Open, said: Said) -> Result<(), Broken> {
@@ -173,13 +165,6 @@ impl Outgoing {
 }
 
 impl Open {
-    async fn say(&mut self) -> Result<(), Broken> {
-        if !self.bundle.is_empty() {
-            self.stream.route.say_now(std::mem::take(&mut self.bundle)).await?;
-        }
-        Ok(())
-    }
-
     fn has_room(&self) -> bool {
         let under_way = (self.sent - self.placed) as u64;
         under_way == 0 || under_way < self.stream.window && self.bytes < BYTES

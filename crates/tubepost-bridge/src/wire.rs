@@ -4,23 +4,18 @@
 //! that stream, not of anything else. Nothing here waits for a stream.
 //!
 //! What goes out to one bridge goes by one thread, for zenoh is asked to block where it would drop, and a thread that is blocked there holds up what goes to
-//! that bridge and to no other. (Behind a router all have the same link: then all wait for it.) What waits for that thread goes together, in one bundle. Where nothing waits
-//! and the task that has something to say can be blocked, with its thread's other tasks given to another, it says it itself: that wakes one thread less.
-//!
-//! Who hears a stream that comes in does so on the threads of zenoh on which it came ([`Opening::runtime`]): nobody is woken in between.
+//! that bridge and to no other. (Behind a router all have the same link: then all wait for it.)
 
 use crate::address::Address;
 use crate::error::Error;
 use crate::frame::{Frame, bundle, frames};
 use std::collections::HashMap;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use zenoh::Wait;
-use zenoh::pubsub::{Publisher, Subscriber};
+use zenoh::pubsub::Subscriber;
 use zenoh::qos::{CongestionControl, Reliability};
 
 /// So much may wait to go out to one bridge; then who has more waits.
@@ -75,10 +70,8 @@ impl Said {
 }
 
 /// Somebody wants a stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Opening {
-    /// Where it is to be heard; nothing: it does not matter.
-    pub(crate) runtime: Option<Handle>,
     pub(crate) stream: u64,
     pub(crate) from: Address,
     pub(crate) mailbox: u128,
@@ -88,53 +81,7 @@ pub(crate) struct Opening {
 /// The way to another bridge.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
-    out: Arc<Out>,
-}
-
-#[derive(Debug)]
-struct Out {
-    /// Bundles for the thread that says them.
-    queue: mpsc::Sender<Vec<u8>>,
-    voice: Arc<Voice>,
-}
-
-/// What says it.
-#[derive(Debug)]
-struct Voice {
-    publisher: Mutex<Publisher<'static>>,
-    /// So many bundles wait for the thread, or are being said by it.
-    pending: AtomicUsize,
-}
-
-impl Voice {
-    fn say(&self, publisher: &Publisher<'_>, bundle: Vec<u8>) -> Result<(), Unreachable> {
-        // What does not arrive is found missing by its count, or by the silence after it.
-        publisher.put(bundle).wait().map_err(|error| {
-            debug!(%error, "nothing can be said to {}", publisher.key_expr());
-            Unreachable
-        })
-    }
-
-    /// Says what comes, until nobody has anything to say any more.
-    fn say_all(&self, queue: &mut mpsc::Receiver<Vec<u8>>) {
-        let mut next = None;
-        while let Some(mut all) = next.take().or_else(|| queue.blocking_recv()) {
-            let mut number = 1;
-            while let Ok(more) = queue.try_recv() {
-                if all.len() + more.len() > BUNDLE {
-                    next = Some(more);
-                    break;
-                }
-                all.extend_from_slice(&more);
-                number += 1;
-            }
-            let said = self.say(&self.publisher.lock().unwrap_or_else(PoisonError::into_inner), all);
-            self.pending.fetch_sub(number, AcqRel);
-            if said.is_err() {
-                return;
-            }
-        }
-    }
+    out: Arc<mpsc::Sender<Vec<u8>>>,
 }
 
 /// The other bridge can't be reached any more.
@@ -150,29 +97,11 @@ impl From<Unreachable> for crate::stream::Broken {
 impl Route {
     /// Says something, when there is room.
     pub(crate) async fn say(&self, frame: &Frame<'_>) -> Result<(), Unreachable> {
-        let mut one = Vec::new();
-        bundle(&mut one, &frame.encode());
-        self.say_bundle(one).await
+        self.say_encoded(frame.encode()).await
     }
 
-    async fn say_bundle(&self, bundle: Vec<u8>) -> Result<(), Unreachable> {
-        let room = self.out.queue.reserve().await.map_err(|_| Unreachable)?;
-        self.out.voice.pending.fetch_add(1, AcqRel);
-        room.send(bundle);
-        Ok(())
-    }
-
-    /// Says a bundle, by this very thread if nothing waits before it.
-    pub(crate) async fn say_now(&self, bundle: Vec<u8>) -> Result<(), Unreachable> {
-        let voice = &self.out.voice;
-        if bundle.len() <= BUNDLE
-            && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
-            && let Ok(publisher) = voice.publisher.try_lock()
-            && voice.pending.load(Acquire) == 0
-        {
-            return tokio::task::block_in_place(|| voice.say(&publisher, bundle));
-        }
-        self.say_bundle(bundle).await
+    pub(crate) async fn say_encoded(&self, frame: Vec<u8>) -> Result<(), Unreachable> {
+        self.out.send(frame).await.map_err(|_| Unreachable)
     }
 }
 
@@ -180,7 +109,7 @@ impl Route {
 pub(crate) struct Wire {
     pub(crate) session: zenoh::Session,
     pub(crate) me: Address,
-    routes: Mutex<HashMap<String, Weak<Out>>>,
+    routes: Mutex<HashMap<String, Weak<mpsc::Sender<Vec<u8>>>>>,
     streams: Arc<Streams>,
     _inbox: Subscriber<()>,
 }
@@ -270,16 +199,33 @@ impl Wire {
         if let Some(out) = known(&routes) {
             return Ok(Route { out }); // another was faster
         }
-        let (queue, mut bundles) = mpsc::channel::<Vec<u8>>(OUTGOING);
-        let voice = Arc::new(Voice { publisher: Mutex::new(publisher), pending: AtomicUsize::new(0) });
-        let out = Arc::new(Out { queue, voice: Arc::clone(&voice) });
+        let (out, mut frames) = mpsc::channel::<Vec<u8>>(OUTGOING);
+        let out = Arc::new(out);
         routes.retain(|_, route| route.strong_count() > 0);
         routes.insert(key, Arc::downgrade(&out));
-        tokio::task::spawn_blocking(move || voice.say_all(&mut bundles));
+        tokio::task::spawn_blocking(move || {
+            let mut waiting = None;
+            while let Some(first) = waiting.take().or_else(|| frames.blocking_recv()) {
+                let mut all = Vec::with_capacity(first.len() + 4);
+                bundle(&mut all, &first);
+                while let Ok(next) = frames.try_recv() {
+                    if all.len() + next.len() > BUNDLE {
+                        waiting = Some(next);
+                        break;
+                    }
+                    bundle(&mut all, &next);
+                }
+                // What does not arrive is found missing by its count, or by the silence after it.
+                if let Err(error) = publisher.put(all).wait() {
+                    debug!(%error, "nothing can be said to {}", publisher.key_expr());
+                    return;
+                }
+            }
+        });
         Ok(Route { out })
     }
 
-    fn routes(&self) -> MutexGuard<'_, HashMap<String, Weak<Out>>> {
+    fn routes(&self) -> MutexGuard<'_, HashMap<String, Weak<mpsc::Sender<Vec<u8>>>>> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -327,13 +273,7 @@ impl Streams {
                     return;
                 };
                 // Who finds no room asks again.
-                let _ = self.openings.try_send(Opening {
-                    runtime: Handle::try_current().ok(),
-                    stream,
-                    from,
-                    mailbox,
-                    stand_in,
-                });
+                let _ = self.openings.try_send(Opening { stream, from, mailbox, stand_in });
                 return;
             }
             Frame::Data { count, position, bytes, .. } => Said::Data { count, position, bytes: bytes.into() },
