@@ -1,7 +1,7 @@
 //! When the bridge is gone for good, who sends to its stand-ins is told: by a small process that does nothing else.
 //!
 //! It is started by the bridge, and hears that the bridge ended, in whatever way, by a pipe whose other end nobody else has. Then it waits as long as the lease, and if the domain
-//! has no bridge by then, it removes the stand-ins that are in memory. (What is in a spool is there to be sent later, and stays.)
+//! has had no bridge since, it removes the stand-ins that are in memory. (What is in a spool is there to be sent later, and stays.)
 //!
 //! **What if it dies here?** Then nobody says `Closed` until a bridge runs again: that one takes the stand-ins over, or closes them. A guard that dies in removing them leaves the
 //! rest to that.
@@ -29,8 +29,10 @@ use tubepost::{Domain, Error, OwnerKind, Strategy};
 pub fn guard(domain: &Domain, lease: Duration, mut bridge: impl Read) -> Result<Vec<String>, Error> {
     let mut nothing = [0; 64];
     while bridge.read(&mut nothing).is_ok_and(|length| length > 0) {}
+    // A later bridge has a guard of its own, also if it is gone again by then.
+    let Some(runs) = Kept::runs_so_far(domain)? else { return Ok(Vec::new()) };
     std::thread::sleep(lease);
-    if domain.stat(kept::RUNNING).is_ok() || !domain.path().is_dir() {
+    if !domain.path().is_dir() || Kept::runs_so_far(domain)? != Some(runs) {
         return Ok(Vec::new());
     }
     let mut closed = Vec::new();

@@ -9,8 +9,10 @@ use tubepost::{Domain, Message, Region, Table};
 
 /// Names that bridges keep for themselves begin so, and are neither exported nor imported.
 pub(crate) const OURS: &str = "bridge/";
-pub(crate) const RUNNING: &str = "bridge/running";
+const RUNNING: &str = "bridge/running";
 const BRIDGE: &str = "bridge/number";
+/// How many bridges this domain has had so far.
+const RUNS: &str = "bridge/runs";
 const PLACED: &str = "bridge/placed";
 const STAND_INS: &str = "bridge/stand-ins";
 
@@ -146,6 +148,12 @@ impl Kept {
             bridge = [fresh(), fresh()];
             numbers.set(&bridge)?;
         }
+        let runs = Region::<u64>::options().domain(domain).member("bridge");
+        let runs = match runs.create(RUNS) {
+            Err(tubepost::Error::Exists { .. }) => runs.open(RUNS)?,
+            made => made?,
+        };
+        runs.set(&(runs.get()? + 1))?;
         let placed = || Table::options().domain(domain).member("bridge");
         let placed = match placed().capacity(STREAMS).create(PLACED) {
             Err(tubepost::Error::Exists { .. }) => placed().open(PLACED)?,
@@ -230,6 +238,18 @@ impl Kept {
         all_in(&self.stand_ins)
     }
 
+    /// How many bridges the domain has had, if none is running now.
+    pub(crate) fn runs_so_far(domain: &Domain) -> Result<Option<u64>, tubepost::Error> {
+        if domain.stat(RUNNING).is_ok() {
+            return Ok(None);
+        }
+        match Region::<u64>::options().domain(domain).member("guard").open(RUNS) {
+            Ok(runs) => runs.get().map(Some),
+            Err(tubepost::Error::NoSuchName { .. }) => Ok(Some(0)),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The same, for who is not the bridge.
     pub(crate) fn stand_ins_of(domain: &Domain) -> Result<Vec<Standing>, tubepost::Error> {
         match Table::options().domain(domain).member("guard").open(STAND_INS) {
@@ -285,7 +305,9 @@ mod tests {
         let standing = Standing { name: "a/b".into(), id: None, bridge: 1 << 90, mailbox: 5 };
         kept.note_stand_in(&standing).unwrap();
         assert!(matches!(Kept::open(&domain), Err(Error::Running { pid, .. }) if pid == std::process::id()));
+        assert_eq!(Kept::runs_so_far(&domain), Ok(None));
         drop(kept);
+        assert_eq!(Kept::runs_so_far(&domain), Ok(Some(1)));
 
         let kept = Kept::open(&domain).unwrap();
         assert_eq!(kept.bridge, bridge);

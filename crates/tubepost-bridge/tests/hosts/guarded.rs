@@ -21,6 +21,16 @@ fn when_the_importing_bridge_is_gone_for_good_senders_are_told_after_the_lease()
     assert_eq!(inbox.recv_timeout(PATIENCE), Ok(1));
     assert_eq!(out.closed_timeout(2 * lease), Ok(None));
 
+    // It dies again and again: none is away for as long as the lease, whatever the guards of earlier ones find just when they look.
+    let end = Instant::now() + 3 * lease;
+    while Instant::now() < end {
+        here.kill();
+        std::thread::sleep(lease / 8); // so long it is away each time
+        here.start();
+        eventually("it goes on", || out.send(4).is_ok() && inbox.recv_timeout(PATIENCE) == Ok(4));
+    }
+    assert!(!out.is_closed());
+
     here.kill();
     let begin = Instant::now();
     out.send(2).expect("nobody knows so far");
