@@ -5,7 +5,8 @@
 //! target/release/examples/beside
 //! ```
 //!
-//! Two processes of each kind on this machine, by way of the loopback interface; with the bridge, two bridges besides.
+//! Two processes of each kind in two network namespaces of this machine, with a veth cable between them (as root, with `ip`; else by way of the loopback
+//! interface); with the bridge, two bridges besides. Also what the processor has to do while nothing happens, beside two bare sessions of zenoh.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -124,12 +125,88 @@ impl Drop for Killed {
     }
 }
 
-fn other_side(args: &[&str]) -> Done<Killed> {
-    Ok(Killed(Command::new(std::env::current_exe()?).args(args).spawn()?))
+/// The namespace of the other side, if there are two.
+fn beyond() -> Option<String> {
+    std::env::var("BESIDE_OTHER").ok()
 }
 
+/// A program on the other side.
+fn there(program: &std::path::Path) -> Command {
+    match beyond() {
+        Some(namespace) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", &namespace]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+fn other_side(args: &[&str]) -> Done<Killed> {
+    Ok(Killed(there(&std::env::current_exe()?).args(args).spawn()?))
+}
+
+/// Where this side can be reached.
 fn endpoint() -> Done<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+    let host = if beyond().is_some() { "10.69.0.1" } else { "127.0.0.1" };
+    Ok(TcpListener::bind((host, 0))?.local_addr()?.to_string())
+}
+
+fn ip(args: &str) -> Done<()> {
+    let done = Command::new("ip").args(args.split(' ')).output()?;
+    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into()) }
+}
+
+/// Runs this program in two namespaces. `false`: there are none to be had.
+fn in_namespaces() -> Done<bool> {
+    let pid = std::process::id();
+    let [a, b] = [0, 1].map(|end| format!("beside{pid}-{end}"));
+    let make = || {
+        ip(&format!("netns add {a}"))?;
+        ip(&format!("netns add {b}"))?;
+        ip(&format!("link add cable netns {a} type veth peer name cable netns {b}"))?;
+        for (end, namespace) in [&a, &b].into_iter().enumerate() {
+            ip(&format!("-n {namespace} addr add 10.69.0.{}/24 dev cable", end + 1))?;
+            ip(&format!("-n {namespace} link set cable up"))?;
+            ip(&format!("-n {namespace} link set lo up"))?;
+        }
+        Done::Ok(())
+    };
+    let done = match make() {
+        Err(why) => {
+            println!("no namespaces here ({why}): by the loopback interface");
+            Ok(false)
+        }
+        Ok(()) => {
+            let mut inner = Command::new("ip");
+            inner.args(["netns", "exec", &a]).arg(std::env::current_exe()?).env("BESIDE_OTHER", &b);
+            inner.status().map(|_| true)
+        }
+    };
+    let _ = (ip(&format!("netns del {a}")), ip(&format!("netns del {b}"))); // they may not be there
+    Ok(done?)
+}
+
+/// How much of a processor these processes have had so far, in ticks of 10 ms.
+fn ticks(of: &[u32]) -> Done<u64> {
+    let mut sum = 0;
+    for pid in of {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        sum += fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
+const IDLE: Duration = Duration::from_secs(20);
+
+fn idle(what: &str, of: &[u32]) -> Done<()> {
+    std::thread::sleep(Duration::from_secs(2)); // what is settling is not meant
+    let before = ticks(of)?;
+    std::thread::sleep(IDLE);
+    let percent = (ticks(of)? - before) as f64 / IDLE.as_secs_f64();
+    println!("{what:<14} {percent:>9.2} % of a processor, both sides, while nothing happens");
+    Ok(())
 }
 
 fn tell(what: &str, measured: &Measured) {
@@ -144,10 +221,23 @@ fn main() -> Done<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let message = [7; SIZE];
+    if args.is_empty() && beyond().is_none() && in_namespaces()? {
+        return Ok(());
+    }
     match args[..] {
         ["tcp", at] => {
             let (mut say, hear) = by_tcp(TcpStream::connect(at)?)?;
             return answer(hear, || say(&message));
+        }
+        ["listen", at] => {
+            let _session = session(at, "")?;
+            std::thread::sleep(IDLE + Duration::from_secs(60));
+            return Ok(());
+        }
+        ["silent", at] => {
+            let _session = session("", &format!("tcp/{at}"))?;
+            std::thread::sleep(IDLE + Duration::from_secs(60));
+            return Ok(());
         }
         ["zenoh", at] => {
             let session = session("", &format!("tcp/{at}"))?;
@@ -165,7 +255,7 @@ fn main() -> Done<()> {
         _ => {}
     }
 
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let listener = TcpListener::bind(endpoint()?)?;
     let _other = other_side(&["tcp", &listener.local_addr()?.to_string()])?;
     let (say, hear) = by_tcp(listener.accept()?.0)?;
     tell("tcp", &measure(say, hear)?);
@@ -178,12 +268,21 @@ fn main() -> Done<()> {
     tell("zenoh", &zenoh);
     open.close().wait().map_err(|error| error.to_string())?;
 
+    let at = endpoint()?;
+    let listening = format!("tcp/{at}");
+    let silent = [
+        Killed(Command::new(std::env::current_exe()?).args(["listen", &listening]).spawn()?),
+        other_side(&["silent", &at])?,
+    ];
+    idle("zenoh", &silent.each_ref().map(|it| it.0.id()))?;
+    drop(silent);
+
     let at = format!("tcp/{}", endpoint()?);
     let domains = [0, 1].map(|end| format!("/dev/shm/tubepost-beside-{}-{end}", std::process::id()));
     let program = std::env::current_exe()?.with_file_name("../tubepost-bridge");
     let bridge = |domain: &str, how: &str, export: &str, import: &str| -> Done<Killed> {
         Domain::open(domain)?;
-        let mut command = Command::new(&program);
+        let mut command = if how == "--listen" { Command::new(&program) } else { there(&program) };
         command
             .args(["--domain", domain, how, &at, "--export", export, "--import", import])
             .env("RUST_LOG", "error");
@@ -193,15 +292,18 @@ fn main() -> Done<()> {
         bridge(&domains[0], "--listen", "back", "there")?,
         bridge(&domains[1], "--connect", "there", "back")?,
     ];
-    let _other = other_side(&["mailboxes", &domains[1]])?;
-    let (say, hear) = by_mailboxes(&domains[0], "back", "there")?;
-    let ours = measure(say, hear)?;
+    let other = other_side(&["mailboxes", &domains[1]])?;
+    let (mut say, hear) = by_mailboxes(&domains[0], "back", "there")?;
+    let ours = measure(&mut say, hear)?;
     tell("bridge", &ours);
     println!(
         "of zenoh: {:.2} of its rate, {:.2} times its way",
         ours.0 / zenoh.0,
         ours.1.as_secs_f64() / zenoh.1.as_secs_f64()
     );
+    drop(other);
+    idle("bridge", &bridges.each_ref().map(|bridge| bridge.0.id()))?;
+
     drop(bridges);
     domains.iter().try_for_each(std::fs::remove_dir_all)?;
     Ok(())

@@ -3,19 +3,24 @@
 //! Each has a sender here, a token in the network, which says that it lives, and a queryable, which says what it is. When its owner goes, the token goes, and
 //! each stream tells its importer. Nothing is known of a mailbox elsewhere that no pattern matches.
 
-use crate::address::Offer;
+use crate::Options;
+use crate::address::{Address, Offer};
+use crate::answering::{Answering, Questions};
+use crate::carried::Counts;
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::incoming::{self, Incoming, WINDOW};
 use crate::kept::{self, Kept, OURS, StreamKey};
+use crate::limits::{self, Limits, Paces};
+use crate::outgoing::BYTES;
 use crate::pattern::Pattern;
-use crate::wire::{Opening, Wire};
+use crate::wire::{Opening, Route, Wire};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
-use tubepost::{Domain, Format, Opaque, Sender, Stat};
+use tubepost::{Call, Closed, Domain, Error as Wrong, Format, Opaque, Sender, Stat};
 use zenoh::liveliness::LivelinessToken;
 use zenoh::query::Queryable;
 
@@ -27,11 +32,61 @@ pub(crate) struct Exports {
     patterns: Vec<Pattern>,
     /// By their ids.
     all: Mutex<HashMap<u128, Exported>>,
-    streams: Mutex<HashMap<StreamKey, JoinHandle<()>>>,
+    streams: Mutex<HashMap<StreamKey, Running>>,
+    /// What was asked, by streams that are or were.
+    asked: Mutex<HashMap<StreamKey, Arc<Questions>>>,
+    limits: Limits,
+    paces: Paces,
+    counts: Arc<Counts>,
     /// Names at which there may be something new.
     look: mpsc::UnboundedSender<String>,
     /// Names of the stand-ins here, which are nobody else's.
     stand_ins: Arc<Mutex<std::collections::HashSet<String>>>,
+}
+
+/// A stream, and whose it is.
+struct Running {
+    host: String,
+    bridge: u128,
+    task: JoinHandle<()>,
+}
+
+/// Where messages of a mailbox go in.
+enum Out {
+    Told(Sender<Opaque>),
+    Asked(Sender<Call<Opaque, Opaque>>),
+}
+
+impl Out {
+    fn open(domain: &Domain, name: &str, format: &Format, member: &str) -> Result<Out, Wrong> {
+        let format = format.clone();
+        Ok(match format.answer() {
+            None => Out::Told(
+                Sender::<Opaque>::options().domain(domain).carrying(format).member(member).open(name)?,
+            ),
+            Some(_) => Out::Asked(
+                Sender::<Call<Opaque, Opaque>>::options()
+                    .domain(domain)
+                    .carrying(format)
+                    .member(member)
+                    .open(name)?,
+            ),
+        })
+    }
+
+    fn id(&self) -> u128 {
+        kept::number_of(match self {
+            Out::Told(out) => out.id(),
+            Out::Asked(out) => out.id(),
+        })
+    }
+
+    async fn closed(&self) -> Result<Closed, Wrong> {
+        match self {
+            Out::Told(out) => out.closed_async().await,
+            Out::Asked(out) => out.closed_async().await,
+        }
+    }
 }
 
 struct Exported {
@@ -48,19 +103,23 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Exports {
     pub(crate) fn new(
-        domain: &Domain,
+        options: &Options,
         wire: &Arc<Wire>,
         kept: &Arc<Kept>,
-        patterns: Vec<Pattern>,
+        counts: &Arc<Counts>,
         stand_ins: Arc<Mutex<std::collections::HashSet<String>>>,
         look: mpsc::UnboundedSender<String>,
     ) -> Arc<Exports> {
         Arc::new(Exports {
-            domain: domain.clone(),
+            domain: options.domain.clone(),
             wire: Arc::clone(wire),
             kept: Arc::clone(kept),
-            patterns,
+            patterns: options.export.clone(),
             all: Mutex::default(),
+            asked: Mutex::default(),
+            limits: Limits { message: options.max_message, rate: options.max_rate },
+            paces: Paces::default(),
+            counts: Arc::clone(counts),
             streams: Mutex::default(),
             look,
             stand_ins,
@@ -105,11 +164,11 @@ impl Exports {
 
     async fn export(self: &Arc<Self>, id: u128, stat: &Stat) -> Result<(), String> {
         let facts = Facts::of(stat)?;
-        let format = Format::decode(stat.variable, &stat.format)?;
+        let format = stat.carries.clone();
         self.kept.look_for_unnoted(&self.domain, &stat.name, id).map_err(|error| error.to_string())?;
-        let out = Sender::<Opaque>::options().domain(&self.domain).carrying(format.clone()).member("bridge");
-        let out = out.open(&stat.name).map_err(|error| error.to_string())?;
-        if kept::number_of(out.id()) != id {
+        let out =
+            Out::open(&self.domain, &stat.name, &format, "bridge").map_err(|error| error.to_string())?;
+        if out.id() != id {
             return Err("another one has its name by now".into()); // which is told by the watch
         }
         let offer = Offer { at: self.wire.me.clone(), mailbox: id, name: stat.name.clone() };
@@ -134,7 +193,7 @@ impl Exports {
         lock(&self.all).insert(id, exported);
         let exports = Arc::clone(self);
         tokio::spawn(async move {
-            if let Ok(closed) = out.closed_async().await {
+            if let Ok(closed) = out.closed().await {
                 exports.is_over(id, closed.uncollected);
             }
         });
@@ -144,6 +203,8 @@ impl Exports {
     fn is_over(&self, id: u128, uncollected: u64) {
         let Some(exported) = lock(&self.all).remove(&id) else { return };
         info!("{:?} is over, {uncollected} messages were not collected", exported.name);
+        lock(&self.asked).retain(|key, _| !key.is_of(id));
+        self.counts.forget(id);
         if let Err(error) = self.kept.forget_mailbox(id) {
             debug!(%error, "its streams are remembered");
         }
@@ -156,42 +217,67 @@ impl Exports {
             Ok(route) => route,
             Err(error) => return warn!(%error, "{} can't be answered", opening.from.host),
         };
-        let stream = opening.stream;
-        let found = lock(&self.all).get(&opening.mailbox).map(|exported| {
-            let options = Sender::<Opaque>::options().domain(&self.domain).carrying(exported.format.clone());
-            (exported.name.clone(), options, exported.capacity)
-        });
-        let member = kept::member_of(stream, &opening.from.host);
-        let opened = match found {
-            None => Err("there is no such mailbox".to_owned()),
-            Some((name, options, capacity)) => match options.member(member.as_str()).open(&name) {
-                Ok(out) if kept::number_of(out.id()) == opening.mailbox => Ok((out, capacity)),
-                Ok(_) => Err("there is another one of its name".to_owned()),
-                Err(error) => Err(error.to_string()),
-            },
-        };
-        let (out, capacity) = match opened {
-            Ok(opened) => opened,
-            Err(why) => {
-                if route.say(&crate::frame::Frame::Refused { stream, why: &why }).await.is_err() {
-                    debug!("{} can't be told: {why}", opening.from.host);
-                }
-                return;
-            }
-        };
-        let window = capacity.unwrap_or(WINDOW).clamp(1, WINDOW);
+        let (stream, host) = (opening.stream, opening.from.host.clone());
+        if let Err(why) = self.open_by(opening, route.clone()).await
+            && route.say(&crate::frame::Frame::Refused { stream, why: &why }).await.is_err()
+        {
+            debug!("{host} can't be told: {why}");
+        }
+    }
+
+    async fn open_by(self: &Arc<Self>, opening: Opening, route: Route) -> Result<(), String> {
+        let (stream, from) = (opening.stream, opening.from.clone());
+        let found = lock(&self.all)
+            .get(&opening.mailbox)
+            .map(|exported| (exported.name.clone(), exported.format.clone(), exported.capacity));
+        let (name, format, capacity) = found.ok_or("there is no such mailbox")?;
+        let member = kept::member_of(stream, &from.host);
+        let out = Out::open(&self.domain, &name, &format, &member).map_err(|error| error.to_string())?;
+        if out.id() != opening.mailbox {
+            return Err("there is another one of its name".into());
+        }
         let key = StreamKey::new(opening.mailbox, opening.stand_in);
         // One stream at one time: what the one before was about to place it does not place any more.
         let before = lock(&self.streams).remove(&key);
         if let Some(before) = before {
-            before.abort();
-            let _ = before.await;
+            before.task.abort();
+            let _ = before.task.await;
         }
-        let Some(ear) = self.wire.listen(stream, incoming::room(window)) else { return };
+        let count = self.counts.of(opening.mailbox);
+        let (limits, pace) = (self.limits, self.paces.of(&from, &self.limits));
+        let window = match (capacity, &out) {
+            (Some(0) | None, Out::Asked(_)) => WINDOW,
+            (capacity, _) => capacity.unwrap_or(WINDOW).clamp(1, WINDOW),
+        };
+        let Some(ear) = self.wire.listen(stream, incoming::room(window), BYTES) else { return Ok(()) };
         let kept = Arc::clone(&self.kept);
-        let incoming = Incoming { opening, out, route, ear, kept, key, member, window };
+        self.make_room_for(&from)?;
+        let task = match out {
+            Out::Told(out) => {
+                let incoming =
+                    Incoming { opening, out, route, ear, kept, key, member, window, limits, pace, count };
+                tokio::spawn(incoming.run())
+            }
+            Out::Asked(out) => {
+                let questions = Arc::clone(lock(&self.asked).entry(key).or_default());
+                let answering =
+                    Answering { opening, out, route, ear, kept, key, window, questions, limits, pace, count };
+                tokio::spawn(answering.run())
+            }
+        };
+        lock(&self.streams).insert(key, Running { host: from.host, bridge: from.bridge, task });
+        Ok(())
+    }
+
+    /// Forgets streams that are over; an error, if this peer has as many as one may have.
+    fn make_room_for(&self, peer: &Address) -> Result<(), String> {
         let mut streams = lock(&self.streams);
-        streams.retain(|_, stream| !stream.is_finished());
-        streams.insert(key, tokio::spawn(incoming.run()));
+        streams.retain(|_, stream| !stream.task.is_finished());
+        lock(&self.asked).retain(|key, questions| streams.contains_key(key) || !questions.is_empty());
+        let its = streams.values().filter(|stream| stream.host == peer.host && stream.bridge == peer.bridge);
+        match its.count() {
+            limits::STREAMS.. => Err(format!("it has {} streams already", limits::STREAMS)),
+            _ => Ok(()),
+        }
     }
 }

@@ -40,11 +40,8 @@ impl Facts {
         if stat.kind != Kind::Mailbox {
             return Err(format!("it is a {}, no mailbox", stat.kind));
         }
-        if stat.answer.is_some() {
-            return Err("its messages are answered; so far none of these is exported".into());
-        }
-        if stat.capacity == Some(0) {
-            return Err("its capacity is 0; so far none of these is exported".into());
+        if let Some(place) = &stat.stands_for {
+            return Err(format!("it stands for a mailbox at {place}; export that"));
         }
         let owner = match stat.owner.kind {
             OwnerKind::Process => format!("process {}", stat.owner.name),
@@ -53,7 +50,7 @@ impl Facts {
         Ok(Facts {
             layout: HERE,
             variable: stat.variable,
-            format: stat.format.clone(),
+            format: stat.carries.encode(),
             capacity: stat.capacity,
             max_message: stat.max_message,
             mode: stat.mode,
@@ -79,7 +76,8 @@ impl Facts {
     /// The format that both sides agree on. What is of variable length is bytes everywhere; a plain type has to lie in memory here as it does there.
     pub(crate) fn agreed(&self) -> Result<Format, String> {
         let format = Format::decode(self.variable, &self.format)?;
-        if !self.variable && self.layout != HERE {
+        let plain = !self.variable || format.answer().is_some_and(|answer| !answer.is_variable());
+        if plain && self.layout != HERE {
             return Err(format!(
                 "there, {format} is {}, and here {HERE}; use a variable-length message, such as text, between the two",
                 self.layout

@@ -12,20 +12,26 @@
 //! **What if it dies here?** The stand-in stays, with what is in it, and the next bridge goes on. Between noting and making, the next one makes it;
 //! between making and noting which one it is, what has that name is taken for it.
 
+use crate::Options;
 use crate::address::{Address, Offer, all_offers};
+use crate::asking::Asking;
+use crate::carried::Counts;
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::kept::{self, Kept, OURS, Standing};
-use crate::outgoing::{End, Outgoing};
+use crate::making::Making;
+use crate::outgoing::Outgoing;
 use crate::pattern::Pattern;
+use crate::spool::{Origin, Spool};
+use crate::stream::{self, Between, End};
 use crate::wire::Wire;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use tubepost::{Domain, Mailbox, Opaque, OwnerKind, Receiver, Sender};
+use tubepost::{Call, Domain, Format, Opaque, OwnerKind, Receiver, Sender, Strategy};
 use zenoh::pubsub::Subscriber;
 use zenoh::sample::SampleKind;
 
@@ -51,6 +57,8 @@ pub(crate) struct Imports {
     domain: Domain,
     wire: Arc<Wire>,
     kept: Arc<Kept>,
+    counts: Arc<Counts>,
+    spool: Option<Spool>,
     patterns: Vec<Pattern>,
     lease: Duration,
     events: mpsc::UnboundedSender<Event>,
@@ -61,6 +69,12 @@ pub(crate) struct Imports {
     refused: HashMap<String, Offer>,
     stand_ins: Arc<Mutex<HashSet<String>>>,
     _tokens: Option<Subscriber<()>>,
+}
+
+/// What carries.
+enum Carrying {
+    Messages(Outgoing),
+    Questions(Asking),
 }
 
 struct Imported {
@@ -75,10 +89,10 @@ struct Imported {
 
 impl Imports {
     pub(crate) async fn new(
-        domain: &Domain,
+        options: &Options,
         wire: &Arc<Wire>,
         kept: &Arc<Kept>,
-        patterns: Vec<Pattern>,
+        counts: &Arc<Counts>,
         lease: Duration,
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<Imports, Error> {
@@ -88,20 +102,24 @@ impl Imports {
                 Imported { way: watch::channel(None).0, changes: 0, task: None, import: 0, standing };
             all.insert(imported.standing.name.clone(), imported);
         }
-        let stand_ins = Arc::new(Mutex::new(all.keys().cloned().collect()));
+        let spool = options.spool.as_deref().map(Spool::open).transpose()?;
         let mut imports = Imports {
-            domain: domain.clone(),
+            domain: options.domain.clone(),
             wire: Arc::clone(wire),
             kept: Arc::clone(kept),
-            patterns,
+            counts: Arc::clone(counts),
+            spool,
+            patterns: options.import.clone(),
             lease,
             events,
             all,
             count: 0,
             refused: HashMap::new(),
-            stand_ins,
+            stand_ins: Arc::default(),
             _tokens: None,
         };
+        imports.wake_spooled();
+        lock(&imports.stand_ins).extend(imports.all.keys().cloned());
         // Of what stood here before nothing may ever be heard again.
         for name in imports.all.keys().cloned().collect::<Vec<_>>() {
             imports.expect_it_back(&name);
@@ -134,7 +152,9 @@ impl Imports {
             Event::Lost { name, since } => {
                 if self.all.get(&name).is_some_and(|imported| imported.changes == since) {
                     warn!("nothing was heard of {name:?} for {:?}", self.lease);
-                    self.remove(&name).await;
+                    if !self.is_spooled(&name) {
+                        self.remove(&name).await;
+                    }
                 }
             }
             Event::Over { name, import, end } => self.over(&name, import, &end).await,
@@ -153,7 +173,8 @@ impl Imports {
             return;
         }
         if let Some(there) = self.all.get(&name) {
-            let other = there.standing.bridge != offer.at.bridge;
+            // (The domain of a mailbox that is kept in files may be another one by now.)
+            let other = there.standing.bridge != offer.at.bridge && there.standing.mailbox != offer.mailbox;
             if other && there.way.borrow().is_some() {
                 warn!(
                     "{name:?} of {} is not imported: there is one of another host; export it --as something else",
@@ -214,53 +235,96 @@ impl Imports {
             standing.id = None;
             self.kept.note_stand_in(&standing).map_err(text)?;
             lock(&self.stand_ins).insert(name.into());
-            let options = Mailbox::<Opaque>::options().domain(&self.domain).carrying(format.clone());
-            let options = options
-                .mode(facts.mode())
-                .member(format!("bridge to {}", offer.at.host).chars().take(64).collect::<String>());
-            let options = match facts.capacity {
-                Some(capacity) => options.bounded(capacity),
-                None => options.unbounded(),
+            let making = Making {
+                domain: &self.domain,
+                name,
+                host: &offer.at.host,
+                facts: &facts,
+                spool: self.spool.as_ref(),
             };
-            let options = if format.is_variable() { options.max_message(facts.max_message) } else { options };
-            let id = match options.create(name) {
-                Ok(id) => id,
-                Err(error) => {
+            match making.make(offer.at.bridge, offer.mailbox) {
+                Ok(id) => standing.id = Some(kept::number_of(id)),
+                Err(why) => {
                     lock(&self.stand_ins).remove(name);
                     self.kept.forget_stand_in(name).map_err(text)?;
-                    return Err(error.to_string());
+                    return Err(why);
                 }
-            };
-            standing.id = Some(kept::number_of(id));
+            }
         }
         self.kept.note_stand_in(&standing).map_err(text)?;
         lock(&self.stand_ins).insert(name.into());
-        let inbox = Receiver::<Opaque>::options().domain(&self.domain).carrying(format.clone()).keep_places();
-        let inbox = inbox.member("bridge").open(name).map_err(text)?;
-        let other_end = Sender::<Opaque>::options().domain(&self.domain).carrying(format).member("bridge");
-        let other_end = other_end.open(name).map_err(text)?;
-        let outgoing = Outgoing {
-            wire: Arc::clone(&self.wire),
-            inbox,
-            other_end,
-            mailbox: offer.mailbox,
-            stand_in: standing.id.unwrap_or(0),
-            hand: VecDeque::new(),
-        };
         let (way, way_there) = watch::channel(None);
         let changes = self.all.get(name).map_or(0, |there| there.changes);
         self.count += 1;
         let (import, events, called) = (self.count, self.events.clone(), name.to_owned());
+        let mut carrier = self.carrier(name, &standing, &format).map_err(text)?;
         info!(
             "{name:?} is imported from {}, owned there by {} on the {} strategy",
             offer.at.host, facts.owner, facts.strategy
         );
         let task = tokio::spawn(async move {
-            let end = outgoing.run(way_there).await;
+            let end = match &mut carrier {
+                Carrying::Messages(carrier) => stream::run(carrier, way_there).await,
+                Carrying::Questions(carrier) => stream::run(carrier, way_there).await,
+            };
             let _ = events.send(Event::Over { name: called, import, end }); // the bridge ends
         });
         self.all.insert(name.into(), Imported { standing, way, changes, task: Some(task), import });
         Ok(())
+    }
+
+    /// What carries the messages of a stand-in that is there.
+    fn carrier(&self, name: &str, standing: &Standing, format: &Format) -> Result<Carrying, tubepost::Error> {
+        let stand_in = standing.id.unwrap_or(0);
+        let count = self.counts.of(stand_in);
+        let between = Between { wire: Arc::clone(&self.wire), mailbox: standing.mailbox, stand_in, count };
+        if let Some(answer) = format.answer() {
+            type Asked = Call<Opaque, Opaque>;
+            let inbox = Receiver::<Asked>::options().domain(&self.domain).carrying(format.clone());
+            let inbox = inbox.keep_places().member("bridge").open(name)?;
+            let other_end = Sender::<Asked>::options().domain(&self.domain).carrying(format.clone());
+            let other_end = other_end.member("bridge").open(name)?;
+            let (answers, hand) = (answer.size(), BTreeMap::new());
+            return Ok(Carrying::Questions(Asking { between, inbox, other_end, answers, hand, reached: 0 }));
+        }
+        let inbox = Receiver::<Opaque>::options().domain(&self.domain).carrying(format.clone());
+        let inbox = inbox.keep_places().member("bridge").open(name)?;
+        let other_end = Sender::<Opaque>::options().domain(&self.domain).carrying(format.clone());
+        let other_end = other_end.member("bridge").open(name)?;
+        let hand = VecDeque::new();
+        Ok(Carrying::Messages(Outgoing { between, inbox, other_end, hand, reached: 0 }))
+    }
+
+    /// Makes the stand-ins of which the spool knows and the domain does not: the machine was started again.
+    fn wake_spooled(&mut self) {
+        let Some(spool) = &self.spool else { return };
+        for origin in spool.all() {
+            let Origin { name, host, bridge, mailbox, facts } = &origin;
+            if self.all.contains_key(name) || !self.patterns.iter().any(|pattern| pattern.matches(name)) {
+                continue;
+            }
+            let making = Making { domain: &self.domain, name, host, facts, spool: Some(spool) };
+            let made = making.make(*bridge, *mailbox).and_then(|id| {
+                let id = Some(kept::number_of(id));
+                let standing = Standing { name: name.clone(), id, bridge: *bridge, mailbox: *mailbox };
+                self.kept.note_stand_in(&standing).map_err(|error| error.to_string())?;
+                Ok(standing)
+            });
+            match made {
+                Ok(standing) => {
+                    info!("{name:?} of {host} is in the spool, and waits for that");
+                    let way = watch::channel(None).0;
+                    self.all
+                        .insert(name.clone(), Imported { way, changes: 0, task: None, import: 0, standing });
+                }
+                Err(why) => warn!("{name:?} of {host} is in the spool, and can't be had: {why}"),
+            }
+        }
+    }
+
+    /// Whether a stand-in is kept in files.
+    fn is_spooled(&self, name: &str) -> bool {
+        self.domain.stat(name).is_ok_and(|stat| stat.strategy == Strategy::File)
     }
 
     /// What a mailbox says of itself.
@@ -324,6 +388,12 @@ impl Imports {
             self.domain.stat(name).is_ok_and(|stat| Some(kept::number_of(stat.id)) == there.standing.id);
         if ours && let Err(error) = self.domain.remove(name) {
             warn!(%error, "the stand-in {name:?} stays");
+        }
+        if let Some(id) = there.standing.id {
+            self.counts.forget(id);
+        }
+        if let Some(spool) = &self.spool {
+            spool.forget(name);
         }
         if let Err(error) = self.kept.forget_stand_in(name) {
             warn!(%error, "the stand-in {name:?} is remembered");

@@ -13,8 +13,10 @@
 //! **What if it dies here?** After noting, the next bridge goes on behind that message. Between placing and noting, the next bridge finds it in the mailbox's
 //! ledger, by the name of the sender that placed it, which no other has: the next message that comes is that one. (`Domain::sent_by` says when that can't be told.)
 
+use crate::carried::Count;
 use crate::frame::Frame;
 use crate::kept::{Kept, Placed, StreamKey};
+use crate::limits::{Limits, Pace};
 use crate::wire::{Ear, Opening, Route, Said};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,12 +50,17 @@ pub(crate) struct Incoming {
     /// What the sender is called, as no other.
     pub(crate) member: String,
     pub(crate) window: u64,
+    pub(crate) limits: Limits,
+    pub(crate) pace: Option<Arc<Pace>>,
+    pub(crate) count: Arc<Count>,
 }
 
 /// How far it has come.
 struct Progress {
     /// As it is kept.
     kept: Placed,
+    /// Where this stream began.
+    from: u64,
     /// The position behind what was collected.
     collected_to: u64,
     /// Messages in the mailbox, the oldest first: their positions in the stand-in, their numbers here.
@@ -62,6 +69,10 @@ struct Progress {
     placed: u64,
     collected: u64,
     said_at: Instant,
+    count: Arc<Count>,
+    /// How often it was said how far it is, and of how many messages.
+    said: u64,
+    of: u64,
 }
 
 /// Why a stream ends.
@@ -92,9 +103,12 @@ impl Progress {
             self.waiting.pop_front();
             self.collected_to = position + 1;
             self.collected += 1;
+            self.count.collected(1);
         }
         if self.collected_to < self.kept.placed_to {
-            self.collected_to = self.kept.placed_to; // where messages have no numbers, placed is all that is known
+            // Where messages have no numbers, placed is all that is known.
+            self.count.collected(self.kept.placed_to - self.collected_to.max(self.from));
+            self.collected_to = self.kept.placed_to;
             self.collected += 1;
         }
     }
@@ -139,6 +153,7 @@ impl Incoming {
         let placed_to = kept.placed_to;
         let mut progress = Progress {
             kept,
+            from: placed_to,
             collected_to: 0,
             // Of those that an earlier stream placed the last one stands for all.
             waiting: kept
@@ -150,6 +165,9 @@ impl Incoming {
             placed: 0,
             collected: 0,
             said_at: Instant::now(),
+            count: Arc::clone(&self.count),
+            said: 0,
+            of: 0,
         };
         let opened = Frame::Opened { stream: self.opening.stream, placed_to, window: self.window };
         if self.route.say(&opened).await.is_err() {
@@ -159,6 +177,7 @@ impl Incoming {
         let done = self.place_all(&mut progress).await;
         // What was collected in the end is not lost, whatever the end was.
         progress.look(&self.out);
+        debug!("{} messages were placed, and it was said {} times how far it is", progress.of, progress.said);
         match done {
             Ok(()) => End::Gone,
             Err(end) => match self.say(&mut progress).await {
@@ -189,9 +208,13 @@ impl Incoming {
                     debug!("{count} was said to have come where {expected} is the next one");
                     return Err(End::Again);
                 }
-                Said::Data { position, .. } if position < progress.kept.placed_to => expected += 1, // it came before
+                Said::Data { position, .. } if position < progress.kept.placed_to => {
+                    expected += 1;
+                    self.count.duplicate(); // it came before
+                }
                 Said::Data { position, bytes, .. } => {
                     expected += 1;
+                    self.count.sent_on();
                     self.place(progress, position, &bytes).await?;
                 }
                 Said::Count(_) => self.say(progress).await?,
@@ -203,6 +226,9 @@ impl Incoming {
 
     /// Places a message when there is room, unless it is there, and notes that.
     async fn place(&mut self, progress: &mut Progress, position: u64, bytes: &[u8]) -> Result<(), End> {
+        if self.limits.message.is_some_and(|most| bytes.len() as u64 > most) {
+            return Err(End::Refused(format!("a message of {} bytes is longer than is let in", bytes.len())));
+        }
         loop {
             let number = match progress.kept.ahead.checked_sub(1) {
                 Some(ahead) => Some(ahead),
@@ -217,6 +243,8 @@ impl Incoming {
                 warn!(%error, "how far a stream has come can't be kept: a message may come twice");
             }
             progress.placed += 1;
+            progress.of += 1;
+            self.count.placed(1);
             progress.waiting.extend(number.map(|number| (position, number)));
             progress.look(&self.out);
             if progress.due(self.window).is_some_and(|due| due <= Instant::now()) {
@@ -228,7 +256,13 @@ impl Incoming {
 
     /// Sends when there is room, and says meanwhile how far it is with the others. Gives the number, where there are such; nothing: it is to be tried again.
     async fn send(&self, progress: &mut Progress, bytes: &[u8]) -> Result<Option<Option<u64>>, End> {
-        let mut sending = std::pin::pin!(self.out.send_numbered_async(bytes));
+        let sending = async {
+            if let Some(pace) = &self.pace {
+                pace.pass(bytes.len()).await;
+            }
+            self.out.send_numbered_async(bytes).await
+        };
+        let mut sending = std::pin::pin!(sending);
         let sent = loop {
             tokio::select! {
                 biased;
@@ -259,6 +293,7 @@ impl Incoming {
 async fn say(route: &Route, stream: u64, progress: &mut Progress) -> Result<(), crate::wire::Unreachable> {
     let (placed_to, collected_to) = (progress.kept.placed_to, progress.collected_to);
     (progress.placed, progress.collected, progress.said_at) = (0, 0, Instant::now());
+    progress.said += 1;
     route.say(&Frame::Ack { stream, placed_to, collected_to }).await
 }
 

@@ -11,6 +11,8 @@ use tubepost::{Domain, Message, Region, Table};
 pub(crate) const OURS: &str = "bridge/";
 const RUNNING: &str = "bridge/running";
 const BRIDGE: &str = "bridge/number";
+/// How many bridges this domain has had so far.
+const RUNS: &str = "bridge/runs";
 const PLACED: &str = "bridge/placed";
 const STAND_INS: &str = "bridge/stand-ins";
 
@@ -94,7 +96,7 @@ fn in_table(name: &str) -> [u8; 256] {
 
 /// An id as a number.
 pub(crate) fn number_of(id: tubepost::Id) -> u128 {
-    u128::from_str_radix(&id.to_string(), 16).unwrap_or(0)
+    u128::from_be_bytes(id.to_bytes())
 }
 
 /// A number that nobody else has.
@@ -120,6 +122,10 @@ impl StreamKey {
     pub(crate) fn new(mailbox: u128, stand_in: u128) -> StreamKey {
         StreamKey { mailbox: halves(mailbox), stand_in: halves(stand_in) }
     }
+
+    pub(crate) fn is_of(&self, mailbox: u128) -> bool {
+        self.mailbox == halves(mailbox)
+    }
 }
 
 impl Kept {
@@ -142,6 +148,12 @@ impl Kept {
             bridge = [fresh(), fresh()];
             numbers.set(&bridge)?;
         }
+        let runs = Region::<u64>::options().domain(domain).member("bridge");
+        let runs = match runs.create(RUNS) {
+            Err(tubepost::Error::Exists { .. }) => runs.open(RUNS)?,
+            made => made?,
+        };
+        runs.set(&(runs.get()? + 1))?;
         let placed = || Table::options().domain(domain).member("bridge");
         let placed = match placed().capacity(STREAMS).create(PLACED) {
             Err(tubepost::Error::Exists { .. }) => placed().open(PLACED)?,
@@ -223,20 +235,28 @@ impl Kept {
 
     /// All stand-ins.
     pub(crate) fn stand_ins(&self) -> Result<Vec<Standing>, tubepost::Error> {
-        let all = self.stand_ins.read()?;
-        Ok(all
-            .iter()
-            .map(|entry| {
-                let end = entry.key.iter().position(|byte| *byte == 0).unwrap_or(256);
-                let StandIn { id, bridge, mailbox } = entry.value;
-                Standing {
-                    name: String::from_utf8_lossy(&entry.key[..end]).into_owned(),
-                    id: Some(whole(id)).filter(|id| *id != 0),
-                    bridge: whole(bridge),
-                    mailbox: whole(mailbox),
-                }
-            })
-            .collect())
+        all_in(&self.stand_ins)
+    }
+
+    /// How many bridges the domain has had, if none is running now.
+    pub(crate) fn runs_so_far(domain: &Domain) -> Result<Option<u64>, tubepost::Error> {
+        if domain.stat(RUNNING).is_ok() {
+            return Ok(None);
+        }
+        match Region::<u64>::options().domain(domain).member("guard").open(RUNS) {
+            Ok(runs) => runs.get().map(Some),
+            Err(tubepost::Error::NoSuchName { .. }) => Ok(Some(0)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, for who is not the bridge.
+    pub(crate) fn stand_ins_of(domain: &Domain) -> Result<Vec<Standing>, tubepost::Error> {
+        match Table::options().domain(domain).member("guard").open(STAND_INS) {
+            Ok(table) => all_in(&table),
+            Err(tubepost::Error::NoSuchName { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn note_stand_in(&self, standing: &Standing) -> Result<(), tubepost::Error> {
@@ -249,6 +269,23 @@ impl Kept {
     pub(crate) fn forget_stand_in(&self, name: &str) -> Result<(), tubepost::Error> {
         self.stand_ins.remove(&in_table(name)).map(drop)
     }
+}
+
+fn all_in(stand_ins: &Table<[u8; 256], StandIn>) -> Result<Vec<Standing>, tubepost::Error> {
+    let all = stand_ins.read()?;
+    Ok(all
+        .iter()
+        .map(|entry| {
+            let end = entry.key.iter().position(|byte| *byte == 0).unwrap_or(256);
+            let StandIn { id, bridge, mailbox } = entry.value;
+            Standing {
+                name: String::from_utf8_lossy(&entry.key[..end]).into_owned(),
+                id: Some(whole(id)).filter(|id| *id != 0),
+                bridge: whole(bridge),
+                mailbox: whole(mailbox),
+            }
+        })
+        .collect())
 }
 
 #[cfg(test)]
@@ -268,7 +305,9 @@ mod tests {
         let standing = Standing { name: "a/b".into(), id: None, bridge: 1 << 90, mailbox: 5 };
         kept.note_stand_in(&standing).unwrap();
         assert!(matches!(Kept::open(&domain), Err(Error::Running { pid, .. }) if pid == std::process::id()));
+        assert_eq!(Kept::runs_so_far(&domain), Ok(None));
         drop(kept);
+        assert_eq!(Kept::runs_so_far(&domain), Ok(Some(1)));
 
         let kept = Kept::open(&domain).unwrap();
         assert_eq!(kept.bridge, bridge);

@@ -20,24 +20,34 @@
 //! ```
 
 mod address;
+mod answering;
+mod asking;
+mod carried;
 mod error;
 mod export;
 mod facts;
 mod frame;
+mod guard;
 mod import;
 mod incoming;
 mod kept;
+mod limits;
+mod making;
 mod network;
 mod outgoing;
 mod pattern;
+mod spool;
+mod stream;
 mod watch;
 mod wire;
 
 pub use error::Error;
-pub use network::LEASE;
+pub use guard::guard;
+pub use network::{LEASE, lease};
 pub use pattern::Pattern;
 
 use address::{Address, host_in_keys};
+use carried::Counts;
 use export::Exports;
 use import::{Event, Imports};
 use kept::Kept;
@@ -66,6 +76,12 @@ pub struct Options {
     pub import: Vec<Pattern>,
     /// What comes before the names of exported mailboxes outside of this host.
     pub prefix: String,
+    /// Where stand-ins are kept, in files, so that who sends goes on while the network is down, or the machine starts again. Else they are in memory.
+    pub spool: Option<PathBuf>,
+    /// The longest message that is let in from other hosts, in bytes.
+    pub max_message: Option<u64>,
+    /// How many bytes of messages are let in from each other host in a second; more wait.
+    pub max_rate: Option<u64>,
 }
 
 impl Options {
@@ -87,6 +103,9 @@ impl Options {
             export: Vec::new(),
             import: Vec::new(),
             prefix: String::new(),
+            spool: None,
+            max_message: None,
+            max_rate: None,
         }
     }
 }
@@ -117,13 +136,12 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let (wire, mut openings) = Wire::new(session, me).await?;
     let wire = Arc::new(wire);
 
+    let counts = Counts::open(&options.domain)?;
     let watch = Watch::new(&options.domain)?;
     let (events, mut happened) = mpsc::unbounded_channel();
     let (look, mut free) = mpsc::unbounded_channel();
-    let mut imports =
-        Imports::new(&options.domain, &wire, &kept, options.import.clone(), lease, events.clone()).await?;
-    let exports =
-        Exports::new(&options.domain, &wire, &kept, options.export.clone(), imports.stand_ins(), look);
+    let mut imports = Imports::new(&options, &wire, &kept, &counts, lease, events.clone()).await?;
+    let exports = Exports::new(&options, &wire, &kept, &counts, imports.stand_ins(), look);
     exports.look_at_all().await?;
 
     let importing = async {
@@ -159,8 +177,10 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
         () = stop => Ok(()),
         () = importing => Ok(()),
         () = opening => Ok(()),
+        () = counts.tell() => Ok(()),
         watched = watching => watched,
     };
+    counts.tell_now();
     if let Err(error) = wire.session.close().await {
         warn!(%error, "the network was not left in order");
     }

@@ -2,12 +2,16 @@
 
 use clap::Parser;
 use std::ffi::OsString;
+use std::io::PipeWriter;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tubepost::Domain;
-use tubepost_bridge::{Error, Options, Pattern, run};
+use tubepost_bridge::{Error, Options, Pattern, guard, lease, run};
 
 /// Gives mailboxes of this host to others, and has those of others here.
 ///
@@ -42,6 +46,18 @@ struct Cli {
     /// What comes before the names of exported mailboxes on other hosts, such as berlin/
     #[arg(long = "as", value_name = "PREFIX", default_value = "")]
     prefix: String,
+    /// Keep what is sent to imported mailboxes in files in this directory: who sends goes on while the network is down, also when this machine starts again
+    #[arg(long, value_name = "DIR")]
+    spool: Option<PathBuf>,
+    /// The longest message, in bytes, that is let in from other hosts
+    #[arg(long, value_name = "BYTES")]
+    max_message: Option<u64>,
+    /// How many bytes of messages are let in from each other host in a second; more wait
+    #[arg(long, value_name = "BYTES")]
+    max_rate: Option<u64>,
+    /// Be the guard of a bridge, whose end is that of the standard input, with this lease in milliseconds
+    #[arg(long, value_name = "MILLISECONDS", hide = true)]
+    guard: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -60,11 +76,33 @@ fn main() -> ExitCode {
     }
 }
 
+/// Starts the guard of this bridge, which lives as long as the pipe that is given is open, and somewhat longer.
+fn guarded(options: &Options) -> Result<PipeWriter, Error> {
+    let system = |why| Error::System { doing: "start a guard for imported mailboxes", why };
+    let (its, ours) = std::io::pipe().map_err(system)?;
+    let guard = Command::new(std::env::current_exe().map_err(system)?)
+        .arg("--domain")
+        .arg(options.domain.path())
+        .args(["--guard", &lease(options)?.as_millis().to_string()])
+        .stdin(its)
+        .stdout(Stdio::null())
+        .process_group(0) // what interrupts the bridge is not for it
+        .spawn()
+        .map_err(system)?;
+    drop(guard); // it outlives this process
+    Ok(ours)
+}
+
 fn start(cli: Cli) -> Result<(), Error> {
     let domain = match &cli.domain {
         Some(name_or_path) => Domain::open(name_or_path)?,
         None => Domain::open_default()?,
     };
+    if let Some(lease) = cli.guard {
+        let closed = guard(&domain, Duration::from_millis(lease), std::io::stdin().lock())?;
+        closed.iter().for_each(|name| warn!("{name:?} is closed: the bridge is gone"));
+        return Ok(());
+    }
     let options = Options {
         domain,
         listen: cli.listen,
@@ -73,9 +111,15 @@ fn start(cli: Cli) -> Result<(), Error> {
         export: cli.export,
         import: cli.import,
         prefix: cli.prefix,
+        spool: cli.spool,
+        max_message: cli.max_message,
+        max_rate: cli.max_rate,
     };
+    let _guard = if options.import.is_empty() { None } else { Some(guarded(&options)?) };
     let system = |why| Error::System { doing: "start", why };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;
+    // One thread carries all: what takes long is done by the threads of zenoh, and by one for each bridge that is sent to.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(system)?;
     runtime.block_on(async {
         let told_to_end = |kind| signal(kind).map_err(system);
         let (mut interrupt, mut end) =

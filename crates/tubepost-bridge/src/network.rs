@@ -9,8 +9,31 @@ use zenoh::Config;
 /// for a bridge to come back.
 pub const LEASE: Duration = Duration::from_secs(10);
 
+/// For how long an exporter may be gone: of these options, or the configuration that they name.
+///
+/// ```
+/// # let dir = format!("/dev/shm/tubepost-doc-bridge-lease-{}", std::process::id());
+/// let options = tubepost_bridge::Options::new(tubepost::Domain::open(&dir)?);
+/// assert_eq!(tubepost_bridge::lease(&options)?, tubepost_bridge::LEASE / 2); // after as long until zenoh gives the link up
+/// # std::fs::remove_dir(&dir).unwrap();
+/// # Ok::<(), tubepost_bridge::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Network`] if the configuration can't be read.
+pub fn lease(options: &Options) -> Result<Duration, Error> {
+    configured(options).map(|(_, lease)| lease)
+}
+
 /// Joins the network. Also says for how long an exporter may be gone.
 pub(crate) async fn open(options: &Options) -> Result<(zenoh::Session, Duration), Error> {
+    let (config, lease) = configured(options)?;
+    let session = zenoh::open(config).await.map_err(Error::network("join the network"))?;
+    Ok((session, lease))
+}
+
+fn configured(options: &Options) -> Result<(Config, Duration), Error> {
     let configure = || Error::network("be configured so");
     let mut config = match &options.zenoh_config {
         Some(path) => Config::from_file(path).map_err(Error::network("read its configuration"))?,
@@ -38,6 +61,5 @@ pub(crate) async fn open(options: &Options) -> Result<(zenoh::Session, Duration)
     }
     let lease = config.get_json("transport/link/tx/lease").ok().and_then(|text| text.parse().ok());
     let lease = lease.map_or(LEASE / 2, Duration::from_millis);
-    let session = zenoh::open(config).await.map_err(Error::network("join the network"))?;
-    Ok((session, lease))
+    Ok((config, lease))
 }

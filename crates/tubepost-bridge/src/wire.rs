@@ -8,8 +8,9 @@
 
 use crate::address::Address;
 use crate::error::Error;
-use crate::frame::Frame;
+use crate::frame::{Frame, bundle, frames};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -19,6 +20,8 @@ use zenoh::qos::{CongestionControl, Reliability};
 
 /// So much may wait to go out to one bridge; then who has more waits.
 const OUTGOING: usize = 64;
+/// What waits to go out goes together, as long as it is not more than so many bytes.
+const BUNDLE: usize = 48 << 10;
 /// So many streams may be waiting to be opened.
 const OPENINGS: usize = 256;
 
@@ -46,6 +49,24 @@ pub(crate) enum Said {
     Ended {
         uncollected: u64,
     },
+    /// The answers to these are wanted, of those that were asked before.
+    Wanted(Vec<u64>),
+    Answer {
+        position: u64,
+        answer: Option<Vec<u8>>,
+    },
+    Got(u64),
+}
+
+impl Said {
+    /// How much memory that takes.
+    fn bytes(&self) -> usize {
+        match self {
+            Said::Data { bytes, .. } | Said::Answer { answer: Some(bytes), .. } => bytes.len(),
+            Said::Wanted(positions) => 8 * positions.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// Somebody wants a stream.
@@ -66,6 +87,12 @@ pub(crate) struct Route {
 /// The other bridge can't be reached any more.
 #[derive(Debug)]
 pub(crate) struct Unreachable;
+
+impl From<Unreachable> for crate::stream::Broken {
+    fn from(_: Unreachable) -> Self {
+        crate::stream::Broken::Now
+    }
+}
 
 impl Route {
     /// Says something, when there is room.
@@ -89,8 +116,18 @@ pub(crate) struct Wire {
 
 #[derive(Debug)]
 struct Streams {
-    by_number: Mutex<HashMap<u64, mpsc::Sender<Said>>>,
+    by_number: Mutex<HashMap<u64, Mouth>>,
+    rubbish: AtomicU64,
     openings: mpsc::Sender<Opening>,
+}
+
+/// Where one speaks to a stream.
+#[derive(Debug)]
+struct Mouth {
+    say: mpsc::Sender<Said>,
+    /// So many bytes wait to be heard; who says something where more than `most` do says more than was granted.
+    waiting: Arc<AtomicUsize>,
+    most: usize,
 }
 
 /// The end of a stream at which one hears. Dropped: nothing of it is heard any more.
@@ -98,6 +135,7 @@ struct Streams {
 pub(crate) struct Ear {
     number: u64,
     said: mpsc::Receiver<Said>,
+    waiting: Arc<AtomicUsize>,
     streams: Arc<Streams>,
 }
 
@@ -110,11 +148,18 @@ impl Drop for Ear {
 impl Ear {
     /// What is said next; nothing: more was said than was granted.
     pub(crate) async fn hear(&mut self) -> Option<Said> {
-        self.said.recv().await
+        let said = self.said.recv().await;
+        self.heard(said)
     }
 
     pub(crate) fn hear_now(&mut self) -> Option<Said> {
-        self.said.try_recv().ok()
+        let said = self.said.try_recv().ok();
+        self.heard(said)
+    }
+
+    fn heard(&self, said: Option<Said>) -> Option<Said> {
+        self.waiting.fetch_sub(said.as_ref().map_or(0, Said::bytes), Relaxed);
+        said
     }
 }
 
@@ -125,11 +170,12 @@ impl Wire {
         me: Address,
     ) -> Result<(Wire, mpsc::Receiver<Opening>), Error> {
         let (openings, wanted) = mpsc::channel(OPENINGS);
-        let streams = Arc::new(Streams { by_number: Mutex::new(HashMap::new()), openings });
+        let by_number = Mutex::new(HashMap::new());
+        let streams = Arc::new(Streams { by_number, rubbish: AtomicU64::new(0), openings });
         let hears = Arc::clone(&streams);
         let inbox = session
             .declare_subscriber(me.inbox())
-            .callback(move |sample| hears.hear(&sample.payload().to_bytes()))
+            .callback(move |sample| hears.hear_all(&sample.payload().to_bytes()))
             .await
             .map_err(Error::network("listen to other bridges"))?;
         Ok((Wire { session, me, routes: Mutex::new(HashMap::new()), streams, _inbox: inbox }, wanted))
@@ -158,9 +204,19 @@ impl Wire {
         routes.retain(|_, route| route.strong_count() > 0);
         routes.insert(key, Arc::downgrade(&out));
         tokio::task::spawn_blocking(move || {
-            while let Some(frame) = frames.blocking_recv() {
+            let mut waiting = None;
+            while let Some(first) = waiting.take().or_else(|| frames.blocking_recv()) {
+                let mut all = Vec::with_capacity(first.len() + 4);
+                bundle(&mut all, &first);
+                while let Ok(next) = frames.try_recv() {
+                    if all.len() + next.len() > BUNDLE {
+                        waiting = Some(next);
+                        break;
+                    }
+                    bundle(&mut all, &next);
+                }
                 // What does not arrive is found missing by its count, or by the silence after it.
-                if let Err(error) = publisher.put(frame).wait() {
+                if let Err(error) = publisher.put(all).wait() {
                     debug!(%error, "nothing can be said to {}", publisher.key_expr());
                     return;
                 }
@@ -173,29 +229,42 @@ impl Wire {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens to what is said to a stream, as far as it has so much room; nothing, if there is one of this number.
-    pub(crate) fn listen(&self, number: u64, room: usize) -> Option<Ear> {
+    /// Listens to what is said to a stream, as far as it has so much room, and no more than so many bytes wait before it; nothing, if there is one of this number.
+    pub(crate) fn listen(&self, number: u64, room: usize, most: usize) -> Option<Ear> {
         let mut streams = self.streams.lock();
         if streams.contains_key(&number) {
             return None;
         }
         let (say, said) = mpsc::channel(room);
-        streams.insert(number, say);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        streams.insert(number, Mouth { say, waiting: Arc::clone(&waiting), most });
         drop(streams);
-        Some(Ear { number, said, streams: Arc::clone(&self.streams) })
+        Some(Ear { number, said, waiting, streams: Arc::clone(&self.streams) })
     }
 }
 
 impl Streams {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Said>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Mouth>> {
         self.by_number.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(&self, bytes: &[u8]) {
-        let Some(frame) = Frame::decode(bytes) else {
-            warn!("{} bytes that are no frame were passed over", bytes.len());
-            return;
-        };
+    fn hear_all(&self, bytes: &[u8]) {
+        for frame in frames(bytes) {
+            match frame {
+                Some(frame) => self.hear(frame),
+                None => self.rubbish(bytes.len()),
+            }
+        }
+    }
+
+    /// Told of each thousandth time: whoever says such says much of it.
+    fn rubbish(&self, length: usize) {
+        if self.rubbish.fetch_add(1, Relaxed).is_multiple_of(1000) {
+            warn!("{length} bytes that hold something that is no frame were passed over");
+        }
+    }
+
+    fn hear(&self, frame: Frame<'_>) {
         let number = frame.stream();
         let said = match frame {
             Frame::Open { stream, back, mailbox, stand_in } => {
@@ -217,13 +286,20 @@ impl Streams {
             }
             Frame::Again { .. } => Said::Again,
             Frame::Ended { uncollected, .. } => Said::Ended { uncollected },
+            Frame::Wanted { positions, .. } => Said::Wanted(positions),
+            Frame::Answer { position, answer, .. } => {
+                Said::Answer { position, answer: answer.map(<[u8]>::to_vec) }
+            }
+            Frame::Got { position, .. } => Said::Got(position),
         };
         let mut streams = self.lock();
         let Some(stream) = streams.get(&number) else {
             debug!("something was said to stream {number:x}, which is over");
             return;
         };
-        if stream.try_send(said).is_err() && streams.remove(&number).is_some() {
+        let bytes = said.bytes();
+        let fits = stream.waiting.fetch_add(bytes, Relaxed) <= stream.most;
+        if (!fits || stream.say.try_send(said).is_err()) && streams.remove(&number).is_some() {
             warn!("stream {number:x} is given up: more was said than it had room for");
         }
     }

@@ -6,7 +6,7 @@ mod files;
 use std::fmt::Write;
 
 use serde::Serialize;
-use tubepost::{Domain, Kind, OwnerKind, Stat, Strategy};
+use tubepost::{Carried, Domain, Kind, OwnerKind, Stat, Strategy};
 
 use crate::exit::{Failure, complain, printable};
 use crate::output::{print, print_json};
@@ -58,9 +58,33 @@ struct Mailbox<'a> {
     chunk_bytes: u64,
     chunk_waste: u64,
     ceiling: u64,
+    /// Where the mailbox is for which this one stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stands_for: Option<&'a str>,
+    /// What was done to hand its messages on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carried: Option<Handed>,
     /// Of a mailbox that is kept in files.
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<files::Log<'a>>,
+}
+
+/// As [`Carried`].
+#[derive(Serialize)]
+struct Handed {
+    sent_on: u64,
+    placed: u64,
+    collected: u64,
+    sent_again: u64,
+    duplicates: u64,
+    breaks: u64,
+}
+
+impl Handed {
+    fn new(carried: &Carried) -> Self {
+        let Carried { sent_on, placed, collected, sent_again, duplicates, breaks } = *carried;
+        Self { sent_on, placed, collected, sent_again, duplicates, breaks }
+    }
 }
 
 #[derive(Serialize)]
@@ -99,6 +123,8 @@ impl<'a> Mailbox<'a> {
             chunk_bytes: stat.chunk_bytes,
             chunk_waste: stat.chunk_waste,
             ceiling: stat.ceiling,
+            stands_for: stat.stands_for.as_deref(),
+            carried: None,
             log: stat.log.as_ref().map(files::Log::new),
         }
     }
@@ -122,7 +148,15 @@ pub fn ls(domain: &Domain, json: bool) -> Result<(), Failure> {
 /// Shows one.
 pub fn stat(domain: &Domain, name: &str, json: bool) -> Result<(), Failure> {
     let stat = domain.stat(name)?;
-    if json { print_json(&Shown::new(&stat)) } else { print(portrait(&stat)) }
+    let carried = if stat.size.is_none() { domain.carried(stat.id)? } else { None };
+    if !json {
+        return print(portrait(&stat, carried.as_ref()));
+    }
+    let mut shown = Shown::new(&stat);
+    if let Shown::Messages(mailbox) = &mut shown {
+        mailbox.carried = carried.as_ref().map(Handed::new);
+    }
+    print_json(&shown)
 }
 
 /// Removes what the dead left, and says what that was.
@@ -152,8 +186,9 @@ fn waiting(stat: &Stat) -> String {
     format!("{} of {of}", grouped(stat.depth))
 }
 
-fn portrait(stat: &Stat) -> String {
-    let lines = if stat.size.is_some() { data::lines(stat) } else { lines(stat) };
+fn portrait(stat: &Stat, carried: Option<&Carried>) -> String {
+    let mut lines = if stat.size.is_some() { data::lines(stat) } else { lines(stat) };
+    lines.extend(carried.map(|carried| ("carried", handed_on(carried))));
     let mut text = format!("{}\n", printable(&stat.name));
     for (what, value) in lines {
         let _ = writeln!(text, "  {what:<9} {value}");
@@ -199,6 +234,25 @@ fn lines(stat: &Stat) -> Vec<(&'static str, String)> {
         lines.insert(lines.len() - 1, ("shut", shut));
     }
     lines
+}
+
+/// What was done to hand its messages on, or those of others to it.
+fn handed_on(carried: &Carried) -> String {
+    let Carried { sent_on, placed, collected, sent_again, duplicates, breaks } = *carried;
+    let mut text =
+        format!("{} sent on, {} placed, {} collected", grouped(sent_on), grouped(placed), grouped(collected));
+    let rare = [(sent_again, "sent again"), (duplicates, "came twice")];
+    for (count, what) in rare.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = write!(text, ", {} {what}", grouped(count));
+    }
+    if breaks > 0 {
+        let _ = write!(
+            text,
+            "; the way broke {}",
+            if breaks == 1 { "once".into() } else { plural(breaks, "time") }
+        );
+    }
+    text
 }
 
 /// How many came out, and for how many of them nobody had any use.
@@ -258,7 +312,12 @@ fn owner(stat: &Stat) -> String {
     let who = match owner.pid {
         Some(pid) if owner.name.is_empty() => pid.to_string(),
         Some(pid) => format!("{pid} ({})", printable(&owner.name)),
-        None => return "the system: it stays until `tubepost rm`".to_string(),
+        None => {
+            let place = stat.stands_for.as_deref().map(printable);
+            return place.map_or("the system: it stays until `tubepost rm`".to_string(), |place| {
+                format!("at {place}: this one stands for a mailbox there")
+            });
+        }
     };
     if owner.alive { format!("process {who}") } else { format!("process {who}, dead") }
 }

@@ -138,7 +138,11 @@ fn number(n: u64, terminal: bool) -> String {
     if terminal { grouped(n) } else { n.to_string() }
 }
 
+/// A process, the system, or the host where the mailbox is that this one stands for.
 fn owner(stat: &Stat) -> String {
+    if let Some(place) = &stat.stands_for {
+        return format!("@{}", printable(place).replace(char::is_whitespace, "_"));
+    }
     stat.owner.pid.map_or_else(|| stat.owner.kind.to_string(), |pid| pid.to_string())
 }
 

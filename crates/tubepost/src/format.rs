@@ -10,6 +10,8 @@
 use crate::memory::plain::{ALIGN_MAX, Plain, SIZE_MAX};
 use std::fmt;
 
+/// In a segment's text, behind all that is said of messages: where the mailbox is for which this one stands.
+pub(crate) const STANDS_FOR: char = '\x1d';
 /// In a segment's text, between what questions are and what answers are. No label has it in it.
 const ANSWER: char = '\x1f';
 /// Between what keys are and what values are.
@@ -146,6 +148,17 @@ impl Format {
         self.label().is_some()
     }
 
+    /// How many bytes each message has, if that is fixed.
+    ///
+    /// ```
+    /// use tubepost::Format;
+    ///
+    /// assert_eq!((Format::of::<[u32; 3]>().size(), Format::of::<str>().size()), (Some(12), None));
+    /// ```
+    pub fn size(&self) -> Option<usize> {
+        self.fixed().map(|(size, _)| size)
+    }
+
     /// Size and alignment of a plain type, as its description says.
     pub(crate) fn fixed(&self) -> Option<(usize, usize)> {
         let Agreed::Fixed(text) = &self.question().0 else { return None };
@@ -192,6 +205,7 @@ impl Format {
     /// assert!(Format::decode(false, "\u{1b}[2J").unwrap_err().contains("control character"));
     /// ```
     pub fn decode(variable: bool, text: &str) -> Result<Format, String> {
+        let text = text.split_once(STANDS_FOR).map_or(text, |(format, _)| format);
         if let Some((question, answer)) = text.split_once(ANSWER) {
             let answer = match (answer.strip_prefix(VARIABLE), answer.strip_prefix(FIXED)) {
                 (Some(label), _) => Format::labelled(label),

@@ -154,6 +154,8 @@ mod select;
 #[cfg(not(loom))]
 mod sender;
 #[cfg(not(loom))]
+mod stand_in;
+#[cfg(not(loom))]
 mod strategy;
 #[cfg(all(feature = "futures", not(loom)))]
 mod stream;
@@ -234,6 +236,8 @@ pub use select::{ReadyTimeoutError, Select, TryReadyError};
 #[cfg(not(loom))]
 pub use sender::{Sender, SenderOptions};
 #[cfg(not(loom))]
+pub use stand_in::Carried;
+#[cfg(not(loom))]
 pub use strategy::file::cursor::From;
 #[cfg(all(feature = "futures", not(loom)))]
 pub use stream::{ReceiverStream, SenderSink};
@@ -248,6 +252,6 @@ pub mod __private {
     pub use crate::memory::shape::{Field, Shape};
 }
 
-// So that the crate's own tests can derive: the macro names `::tubepost`.
-#[cfg(test)]
+// So that the crate itself can derive: the macro names `::tubepost`.
+#[cfg(not(loom))]
 extern crate self as tubepost;

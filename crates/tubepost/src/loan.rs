@@ -116,6 +116,10 @@ impl Sender<[u8]> {
                 outlet.may_lend_so_much(length).map_err(failed)?;
                 Body::Private(vec![0; length].into_boxed_slice())
             }
+            Outlet::HandedOn(outlet) => {
+                outlet.may_lend_so_much(length).map_err(failed)?;
+                Body::Private(vec![0; length].into_boxed_slice())
+            }
         };
         Ok(Loan { outlet, body, kind: Kind::BYTES })
     }
@@ -162,6 +166,10 @@ impl<T: Plain> Sender<T> {
                 Body::Private(plain::zeroed())
             }
             Outlet::File(outlet) => {
+                outlet.may_lend_so_much(size_of::<T>()).map_err(failed)?;
+                Body::Private(plain::zeroed())
+            }
+            Outlet::HandedOn(outlet) => {
                 outlet.may_lend_so_much(size_of::<T>()).map_err(failed)?;
                 Body::Private(plain::zeroed())
             }

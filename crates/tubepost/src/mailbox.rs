@@ -13,7 +13,8 @@ use crate::handling::Handling;
 use crate::message::Message;
 use crate::queue::areas::UNBOUNDED;
 use crate::queue::layout::{
-    ADDRESS, Choice, Geometry, Kind, MAX_FORMAT, MAX_MEMBER_NAME, check_capacity, usual_ceiling,
+    ADDRESS, Choice, Geometry, HANDED_ON_PLACES, Kind, MAX_FORMAT, MAX_MEMBER_NAME, check_capacity,
+    usual_ceiling,
 };
 use crate::receiver::Receiver;
 use crate::strategy::Inlet;
@@ -87,6 +88,7 @@ impl<M: Message + ?Sized> Mailbox<M> {
             mode: PRIVATE,
             group: None,
             handling: Handling::default(),
+            stands_for: None,
             _of: PhantomData,
         }
     }
@@ -129,6 +131,8 @@ pub struct Options<M: Message + ?Sized> {
     pub(crate) mode: u32,
     pub(crate) group: Option<u32>,
     pub(crate) handling: Handling,
+    /// Where the mailbox is for which this one stands.
+    pub(crate) stands_for: Option<String>,
     _of: PhantomData<fn() -> Box<M>>,
 }
 
@@ -138,6 +142,7 @@ impl<M: Message + ?Sized> Clone for Options<M> {
             common: self.common.clone(),
             handling: self.handling.clone(),
             how: self.how.clone(),
+            stands_for: self.stands_for.clone(),
             ..*self
         }
     }
@@ -430,11 +435,13 @@ impl<M: Message + ?Sized> Options<M> {
         };
         // At the end of a question there is where its answer goes.
         let end = if M::ANSWER.is_some() { ADDRESS } else { 0 };
-        let answers = M::ANSWER.map_or(0, |fixed| 1 + fixed.map_or(max_message, |size| size as u64));
+        let fixed = format.answer().and_then(Format::fixed).map(|(size, _)| size);
+        let answers =
+            M::ANSWER.map_or(0, |of_type| 1 + of_type.or(fixed).map_or(max_message, |size| size as u64));
         let max_message = max_message.saturating_add(end);
         check_capacity(self.capacity)?;
         check_mode(self.mode)?;
-        let text = format.encode();
+        let text = self.described(&format)?;
         if text.len() as u64 > MAX_FORMAT {
             return Err(Error::BadOption {
                 what: "the description of the message type",
@@ -446,9 +453,11 @@ impl<M: Message + ?Sized> Options<M> {
         if filed {
             self.fits_files(kind, owned, M::ANSWER.is_some())?;
         }
+        let handed_on = self.stands_for.is_some() && !owned && !filed && self.capacity == Some(0);
         let capacity = match kernel {
             true => self.kernels_capacity(kind, owned, M::ANSWER.is_some(), max_message)?,
             false if filed && !self.chosen => UNBOUNDED,
+            false if handed_on => HANDED_ON_PLACES,
             false => self.capacity.unwrap_or(UNBOUNDED),
         };
         let usual = || match strategy {
@@ -466,6 +475,7 @@ impl<M: Message + ?Sized> Options<M> {
             kernel,
             sealed,
             filed,
+            handed_on,
             format_length: text.len() as u64,
             ceiling: self.ceiling.unwrap_or_else(usual),
             answers,

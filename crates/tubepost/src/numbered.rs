@@ -62,7 +62,7 @@ impl<M: Message + ?Sized> Sender<M> {
     pub fn next_number(&self) -> Option<u64> {
         match self.outlet() {
             Outlet::Shared(outlet) if outlet.numbers() => Some(outlet.at.segment.tail()),
-            Outlet::Shared(_) | Outlet::Kernel(_) | Outlet::File(_) => None,
+            Outlet::Shared(_) | Outlet::Kernel(_) | Outlet::File(_) | Outlet::HandedOn(_) => None,
         }
     }
 
@@ -71,7 +71,7 @@ impl<M: Message + ?Sized> Sender<M> {
     pub fn is_collected(&self, number: u64) -> bool {
         match self.outlet() {
             Outlet::Shared(outlet) => !outlet.numbers() || outlet.is_collected(number),
-            Outlet::Kernel(_) | Outlet::File(_) => true,
+            Outlet::Kernel(_) | Outlet::File(_) | Outlet::HandedOn(_) => true,
         }
     }
 

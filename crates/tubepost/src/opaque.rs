@@ -1,5 +1,6 @@
 //! Messages of a type that this program does not know: for those that hand on what others agreed on.
 
+use crate::call::Call;
 use crate::error::Error;
 use crate::format::Format;
 use crate::mailbox::{Common, Options};
@@ -84,6 +85,66 @@ impl Message for Opaque {
     }
 }
 
+/// Questions and answers of types that are not known here: see [`Call`].
+type Asked = Call<Opaque, Opaque>;
+
+impl Options<Asked> {
+    /// What is asked and answered there, in the words of those who know.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-opaque-call-options-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Call, Format, Mailbox, Opaque, Sender};
+    ///
+    /// let options = Mailbox::<Call<Opaque, Opaque>>::options().domain(&domain);
+    /// let desk = options.carrying(Format::of::<Call<str, u64>>()).own("length")?;
+    /// let asking = std::thread::spawn({
+    ///     let ask = Sender::<Call<str, u64>>::options().domain(&domain).open("length")?;
+    ///     move || ask.call("seven")
+    /// });
+    /// let question = desk.take()?;
+    /// assert_eq!(&*question, b"seven");
+    /// // Kept as long as it takes: somebody else knows the answer.
+    /// question.reply(&5u64.to_ne_bytes())?;
+    /// assert_eq!(asking.join().unwrap()?, 5);
+    /// # drop(desk);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn carrying(mut self, format: Format) -> Self {
+        self.common.format = Some(format);
+        self
+    }
+}
+
+impl SenderOptions<Asked> {
+    /// What is asked and answered there, in the words of those who know.
+    ///
+    /// ```
+    /// use tubepost::{Call, Format, Opaque, Sender};
+    ///
+    /// let options = Sender::<Call<Opaque, Opaque>>::options().carrying(Format::of::<Call<str, u64>>());
+    /// ```
+    pub fn carrying(mut self, format: Format) -> Self {
+        self.common.format = Some(format);
+        self
+    }
+}
+
+impl ReceiverOptions<Asked> {
+    /// What is asked and answered there, in the words of those who know.
+    ///
+    /// ```
+    /// use tubepost::{Call, Format, Opaque, Receiver};
+    ///
+    /// let options = Receiver::<Call<Opaque, Opaque>>::options().carrying(Format::of::<Call<str, u64>>());
+    /// ```
+    pub fn carrying(mut self, format: Format) -> Self {
+        self.common.format = Some(format);
+        self
+    }
+}
+
 impl Options<Opaque> {
     /// What its messages are, in the words of those who know.
     ///
@@ -145,7 +206,7 @@ impl Common {
             Err(Error::BadOption {
                 what: "the format",
                 given: format.to_string(),
-                allowed: "what single messages carry that are not answered: no table, no call".into(),
+                allowed: "of `Opaque` what single messages carry, of `Call<Opaque, Opaque>` what is answered; no table".into(),
             })
         })
     }

@@ -305,6 +305,45 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn call_async<'a>(&self, question: Q::Sent<'a>) -> Result<A::Received, CallError<Q::Sent<'a>>> {
+        self.call_noted_async(question, || {}).await
+    }
+
+    /// [`call_async`](Self::call_async) that says when the question is in the mailbox, by calling `sent` at once. For those who ask on behalf of somebody else, and
+    /// have to know what was asked if they are killed. Where nothing waits it is when a receiver has it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call_async`](Self::call_async).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-call-noted-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// use tubepost::{Call, Mailbox, Sender};
+    ///
+    /// let questions = Mailbox::<Call<u64, u64>>::options().domain(&domain).own("squares")?;
+    /// let ask = Sender::<Call<u64, u64>>::options().domain(&domain).open("squares")?;
+    /// let serve = async {
+    ///     let question = questions.take_async().await?;
+    ///     let square = *question * *question;
+    ///     question.reply(square)?;
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// };
+    /// let mut sent = false;
+    /// let call = ask.call_noted_async(7, || sent = true);
+    /// let (served, answer) = futures_executor::block_on(async { futures_util::join!(serve, call) });
+    /// served?;
+    /// assert_eq!(answer?, 49);
+    /// assert!(sent);
+    /// # drop((ask, questions));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn call_noted_async<'a>(
+        &self,
+        question: Q::Sent<'a>,
+        sent: impl FnOnce(),
+    ) -> Result<A::Received, CallError<Q::Sent<'a>>> {
+        let mut sent = Some(sent);
         let outlet = match self.outlet().shared(CALLS) {
             Ok(outlet) => outlet,
             Err(error) => return Err(CallError::Failed(question, error)),
@@ -314,7 +353,13 @@ impl<Q: Message + ?Sized, A: Message + ?Sized> Sender<Call<Q, A>> {
             return Err(CallError::Failed(question, error));
         }
         let ask = |context: &mut Context<'_>| {
-            asking.poll(context, Q::bytes(&question, &desk, 0), |answer| A::receive(answer))
+            let done = asking.poll(context, Q::bytes(&question, &desk, 0), |answer| A::receive(answer));
+            if asking.is_sent()
+                && let Some(sent) = sent.take()
+            {
+                sent();
+            }
+            done
         };
         let done = poll_fn(ask).await;
         self.answered(done, question)

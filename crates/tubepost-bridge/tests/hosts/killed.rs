@@ -15,16 +15,16 @@ struct Stamp {
 
 const SENDERS: u32 = 3;
 
-/// How long it goes on: seconds, or minutes if that was asked for.
-fn duration() -> Duration {
-    match std::env::var("TUBEPOST_TESTS_LONG") {
-        Ok(_) => Duration::from_secs(30 * 60),
-        Err(_) => Duration::from_secs(8),
-    }
-}
+/// How long it goes on.
+pub const A_WHILE: Duration = Duration::from_secs(6);
 
 /// Sends from `here` to a mailbox `there` while something happens to both; each message arrives exactly once, in its sender's order.
-pub fn balance(there: &mut Host, here: &mut Host, mut happens: impl FnMut(u64, &mut Host, &mut Host)) {
+pub fn balance(
+    there: &mut Host,
+    here: &mut Host,
+    long: Duration,
+    mut happens: impl FnMut(u64, &mut Host, &mut Host),
+) {
     let inbox = Mailbox::<Stamp>::options().domain(&there.domain).bounded(200).own("box").expect("made");
     here.until_there("box");
     let stop = AtomicBool::new(false);
@@ -69,7 +69,7 @@ pub fn balance(there: &mut Host, here: &mut Host, mut happens: impl FnMut(u64, &
                 }
             }
         });
-        let end = Instant::now() + duration();
+        let end = Instant::now() + long;
         let mut round = 0;
         while Instant::now() < end {
             happens(round, there, here);
@@ -100,7 +100,7 @@ pub fn balance(there: &mut Host, here: &mut Host, mut happens: impl FnMut(u64, &
 #[test]
 fn nothing_is_lost_or_doubled_when_bridges_are_killed() {
     let (mut there, mut here) = two_hosts();
-    balance(&mut there, &mut here, |round, there, here| {
+    balance(&mut there, &mut here, A_WHILE, |round, there, here| {
         // At no particular moment: whatever goes on.
         std::thread::sleep(Duration::from_millis(150 + round * 7919 % 300));
         let victims: &mut [&mut Host] = match round % 3 {

@@ -192,6 +192,27 @@ fn a_bridge_that_ends_and_comes_back_is_a_pause() {
     ));
 }
 
+/// Under load it is said at most once in sixteen messages how far it is.
+#[test]
+fn acknowledgements_are_for_many_messages() {
+    let (there, here) = two_hosts();
+    let inbox = options::<u64>(&there).own("box").expect("a free name");
+    let out = sender::<u64>(&here, "box");
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..50_000).for_each(|k| out.send_timeout(k, PATIENCE).expect("it goes")));
+        (0..50_000).for_each(|k| assert_eq!(inbox.recv_timeout(PATIENCE), Ok(k)));
+    });
+    drop(inbox);
+    const SAID: &str = "50000 messages were placed, and it was said ";
+    let times = || {
+        let log = there.log();
+        let said = log.lines().find_map(|line| line.split_once(SAID))?.1.to_owned();
+        said.split(' ').next()?.parse::<u64>().ok()
+    };
+    eventually("the stream has ended", || times().is_some());
+    assert!(times().is_some_and(|times| times <= 50_000 / 16), "{:?} times", times());
+}
+
 #[test]
 fn a_full_mailbox_holds_up_no_other() {
     let (there, here) = two_hosts();

@@ -5,10 +5,18 @@
 //! | `mailboxes` | a mailbox elsewhere is used as one here: format, capacity, order, collection, its end |
 //! | `killed` | bridges are killed under load: nothing is lost, nothing comes twice, nothing changes places |
 //! | `cuts` | hosts in network namespaces, the link between them goes and comes |
+//! | `asked` | questions are answered, and where nothing waits a send waits for the other side |
+//! | `guarded` | the importing bridge is gone for good: senders are told; with a spool they go on |
+//! | `several` | three hosts: two send to the third |
+//! | `strangers` | rubbish, and peers that say too much, cost nobody else anything |
 //! | `certificates` | who has no certificate gets nothing |
 
+mod asked;
 mod certificates;
 mod cuts;
+mod guarded;
 mod killed;
 mod mailboxes;
+mod several;
 mod stage;
+mod strangers;

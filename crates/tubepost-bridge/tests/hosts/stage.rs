@@ -121,6 +121,42 @@ impl Drop for Host {
     }
 }
 
+/// A configuration of zenoh, in a file that goes with it.
+pub struct Configured(String);
+
+impl Configured {
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Links with this lease.
+pub fn config(lease: Duration) -> Configured {
+    let file = std::env::temp_dir().join(format!("tubepost-hosts-{}-{}.json5", std::process::id(), count()));
+    let lease = lease.as_millis();
+    let text = format!(
+        "{{ listen: {{ endpoints: [] }}, scouting: {{ multicast: {{ enabled: false }} }}, \
+           connect: {{ retry: {{ period_init_ms: 100, period_max_ms: 500, period_increase_factor: 2 }} }}, \
+           transport: {{ link: {{ tx: {{ lease: {lease} }} }} }} }}"
+    );
+    std::fs::write(&file, text).expect("a file in the temporary directory");
+    Configured(file.to_str().expect("a path of ours").to_owned())
+}
+
+/// The key at which a bridge listens, as its log says.
+pub fn inbox_of(host: &Host) -> String {
+    eventually("it has said where it listens", || host.log().contains("/in"));
+    let log = host.log();
+    let said = log.split_whitespace().find(|word| word.starts_with("tubepost/") && word.ends_with("/in"));
+    said.expect("its address").to_owned()
+}
+
 /// An endpoint on this machine that nobody uses.
 pub fn endpoint() -> String {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -58,6 +58,22 @@ impl Id {
         Id(words)
     }
 
+    /// As bytes, for a key of a [`Table`](crate::Table) that tells of mailboxes.
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-id-bytes-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).own("numbers")?;
+    /// let number = u128::from_be_bytes(inbox.id().to_bytes());
+    /// assert_eq!(inbox.id().to_string(), format!("{number:032x}"));
+    /// # drop(inbox);
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), tubepost::Error>(())
+    /// ```
+    pub fn to_bytes(self) -> [u8; 16] {
+        (u128::from(self.0[0]) << 64 | u128::from(self.0[1])).to_be_bytes()
+    }
+
     pub(crate) fn words(self) -> [u64; 2] {
         self.0
     }

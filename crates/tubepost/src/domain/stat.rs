@@ -6,7 +6,7 @@ use super::name::Name;
 use super::segment::{Id, Segment};
 use super::{Domain, doorway, failed, log, sockets};
 use crate::error::Error;
-use crate::format::Format;
+use crate::format::{Format, STANDS_FOR};
 use crate::holding::{bare, stat::RegionStat};
 use crate::journal::described::Fsync;
 use crate::os::Errno;
@@ -141,6 +141,10 @@ pub struct Stat {
     pub held: u64,
     /// The longest message in bytes.
     pub max_message: u64,
+    /// What it carries, as a whole: for those who hand its messages on ([`Opaque`](crate::Opaque)).
+    pub carries: Format,
+    /// Where the mailbox is for which this one stands: see [`Options::stands_for`](crate::Options::stands_for).
+    pub stands_for: Option<String>,
     /// The label of variable-length messages, or the description of the fixed type.
     pub format: String,
     /// Whether messages are of variable length.
@@ -460,6 +464,8 @@ pub(crate) fn with(segment: &Segment, size: Option<u64>, region: Option<RegionSt
         max_message: choice.longest(),
         format: label_or_text(format.question()),
         answer: format.answer().map(label_or_text),
+        stands_for: text.split_once(STANDS_FOR).map(|(_, host)| host.to_owned()),
+        carries: format,
         variable: choice.variable,
         mode: segment.mode(),
         // Not more than 2^64, whatever somebody wrote there.

@@ -95,4 +95,10 @@ impl<W: Words> Slots<W> {
         let taken = seen.ahead_of(place.turn) == 0 && !seen.was_given_back() && !seen.is_withdrawn();
         (taken && !self.is_over(place)).then(|| seen.member())
     }
+
+    /// Whether some receiver had the message in hand that was published at this place, and gave it back.
+    pub(crate) fn was_given_back(&self, place: Place) -> bool {
+        let seen = self.take_at(place);
+        seen.ahead_of(place.turn) == 0 && seen.was_given_back()
+    }
 }

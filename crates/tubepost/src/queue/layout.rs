@@ -31,12 +31,13 @@
 //! `docs/format.md` tells the same for those who don't read Rust. A change here is a new
 //! [`VERSION`].
 
-use super::areas::{Areas, MOST_PLACES, UNBOUNDED, segment_bytes, usual_places};
+use super::areas::{Areas, UNBOUNDED, segment_bytes, usual_places};
 use super::handoff::{CELLS, WHICH_BITS};
 use crate::error::Error;
 use std::mem::{align_of, offset_of, size_of};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+mod possible;
 mod words;
 
 /// The first eight bytes of every tubepost segment.
@@ -69,6 +70,10 @@ const SEALED: u64 = 16;
 
 /// `flags`: but are in files.
 const FILED: u64 = 32;
+/// `flags`: it stands for a mailbox elsewhere where nothing waits: who sends waits until its message was collected there.
+const HANDED_ON: u64 = 64;
+/// So many who send may wait for that at one time, each in a place of its own; more wait for one.
+pub(crate) const HANDED_ON_PLACES: u64 = 256;
 
 /// `life`: in use.
 pub(crate) const OPEN: u64 = 1;
@@ -136,6 +141,8 @@ pub(crate) const PAGE: u64 = 4096;
 /// The rows that have memory from the start: one page.
 const FIRST_ROWS: u64 = PAGE;
 
+pub(crate) use possible::check_capacity;
+use possible::possible;
 pub(crate) use words::*;
 
 /// What a segment is for.
@@ -205,6 +212,8 @@ pub(crate) struct Choice {
     pub(crate) sealed: bool,
     /// They are in files: this memory tells of the mailbox, and who waits there.
     pub(crate) filed: bool,
+    /// It has places, but nothing waits in them without its sender: see `strategy::shared::handed_on`.
+    pub(crate) handed_on: bool,
     pub(crate) format_length: u64,
     /// The most memory that chunks may have.
     pub(crate) ceiling: u64,
@@ -226,6 +235,7 @@ impl Choice {
             kernel: false,
             sealed: false,
             filed: false,
+            handed_on: false,
             format_length,
             ceiling: LEAST_CHUNK,
             answers: 0,
@@ -424,7 +434,10 @@ impl Geometry {
 
     /// How many messages can wait, if that is limited.
     pub(crate) fn capacity(&self) -> Option<u64> {
-        (self.choice.capacity != UNBOUNDED).then_some(self.choice.capacity)
+        match self.choice.handed_on {
+            true => Some(0),
+            false => (self.choice.capacity != UNBOUNDED).then_some(self.choice.capacity),
+        }
     }
 
     /// The bytes that must be memory before the segment is used.
@@ -437,6 +450,7 @@ impl Geometry {
         let choice = &self.choice;
         let kernel = if choice.kernel { BY_KERNEL } else { 0 } | if choice.sealed { SEALED } else { 0 };
         let kernel = kernel | if choice.filed { FILED } else { 0 };
+        let kernel = kernel | if choice.handed_on { HANDED_ON } else { 0 };
         let owned = if choice.owned { PROCESS_OWNED } else { 0 };
         let flags = if choice.variable { VARIABLE } else { 0 } | owned | choice.kind.flags() | kernel;
         header.version.store(VERSION, Relaxed);
@@ -478,9 +492,15 @@ impl Geometry {
         let by_kernel = flags & BY_KERNEL == 0 || has_sockets;
         let sealed = flags & SEALED == 0 || number == MAILBOX && flags & BY_KERNEL != 0;
         let filed = flags & FILED == 0 || number == MAILBOX && flags & (PROCESS_OWNED | BY_KERNEL) == 0;
-        let known = flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY | BY_KERNEL | SEALED | FILED) == 0
+        let handed_on = flags & HANDED_ON == 0
+            || number == MAILBOX
+                && flags & (PROCESS_OWNED | BY_KERNEL | FILED) == 0
+                && header.capacity.load(Relaxed) == HANDED_ON_PLACES;
+        let known = flags & !(VARIABLE | PROCESS_OWNED | ONE_WAY | BY_KERNEL | SEALED | FILED | HANDED_ON)
+            == 0
             && sealed
-            && filed;
+            && filed
+            && handed_on;
         let Some(kind) = Kind::of(number, flags).filter(|_| known && by_kernel) else {
             return Err(damaged(format!("it has flags {flags:#x}, which mean nothing here")));
         };
@@ -495,6 +515,7 @@ impl Geometry {
             kernel: flags & BY_KERNEL != 0,
             sealed: flags & SEALED != 0,
             filed: flags & FILED != 0,
+            handed_on: flags & HANDED_ON != 0,
             format_length: header.format_length.load(Relaxed),
             ceiling: header.ceiling.load(Relaxed),
             answers: header.answers.load(Relaxed),
@@ -538,56 +559,6 @@ pub(crate) fn usual_ceiling(capacity: u64, max_message: u64, memory: u64) -> u64
     let largest = LEAST_CHUNK << class_of(max_message.min(MAX_MESSAGE));
     let all = capacity.saturating_add(spare(largest)).saturating_mul(largest);
     all.min(if memory == 0 { MAX_CEILING } else { memory }).min(MAX_CEILING).max(largest)
-}
-
-/// Says whether a mailbox can hold just so many.
-pub(crate) fn check_capacity(capacity: Option<u64>) -> Result<(), Error> {
-    match capacity {
-        Some(given) if given > MAX_CAPACITY => Err(Error::BadOption {
-            what: "the capacity",
-            given: given.to_string(),
-            allowed: format!("0 to {MAX_CAPACITY} messages, or unbounded"),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn possible(choice: &Choice) -> Result<(), Error> {
-    let impossible =
-        |what, given: u64, allowed: String| Err(Error::BadOption { what, given: given.to_string(), allowed });
-    let Choice { capacity, places, max_message, align, format_length, ceiling, .. } = *choice;
-    let (unbounded, given) = (capacity == UNBOUNDED, places != 0);
-    if given && !(unbounded && places.is_power_of_two() && places <= MOST_PLACES) {
-        return impossible("the places of a segment", places, format!("a power of two up to {MOST_PLACES}"));
-    }
-    if choice.answers > MAX_MESSAGE {
-        let given = choice.answers - 1;
-        return impossible("the longest answer", given, format!("less than {MAX_MESSAGE} bytes (1 GiB)"));
-    }
-    if choice.answered() && max_message < ADDRESS {
-        return impossible("the longest message", max_message, format!("at least {ADDRESS} bytes"));
-    }
-    check_capacity((!unbounded).then_some(capacity))?;
-    if max_message > MAX_MESSAGE {
-        return impossible(
-            "the longest message",
-            max_message,
-            format!("at most {MAX_MESSAGE} bytes (1 GiB)"),
-        );
-    }
-    if !align.is_power_of_two() || align > MAX_ALIGN {
-        return impossible("the alignment", align, format!("a power of two, at most {MAX_ALIGN}"));
-    }
-    if format_length > MAX_FORMAT {
-        return impossible("the length of the format", format_length, format!("at most {MAX_FORMAT} bytes"));
-    }
-    let least = LEAST_CHUNK << class_of(max_message.max(choice.answers));
-    if !(least..=MAX_CEILING).contains(&ceiling) {
-        let allowed =
-            format!("at least {least} bytes, for one message of {max_message}, at most {MAX_CEILING}");
-        return impossible("the ceiling", ceiling, allowed);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::shared;
 use super::shared::attach::{Opened, Wish};
 use super::shared::batch::{Batch, Collect, Patience};
 use super::shared::collected::Uncollected;
+use super::shared::handed_on::HandedOn;
 use super::shared::pending::Wait;
 use super::shared::rules::Rules;
 use crate::domain::entry::Plan;
@@ -29,6 +30,8 @@ pub(crate) enum Outlet {
     Shared(shared::outlet::Outlet),
     Kernel(kernel::outlet::Outlet),
     File(Box<file::outlet::Outlet>),
+    /// What stands for a mailbox elsewhere where nothing waits.
+    HandedOn(Box<HandedOn>),
 }
 
 /// A receiver's end.
@@ -58,6 +61,9 @@ impl Outlet {
             Ok(Opened::Here(outlet)) if outlet.at.segment.geometry.choice.filed => {
                 Ok(Outlet::File(Box::new(file::outlet::Outlet::of(outlet.at, wish.member)?)))
             }
+            Ok(Opened::Here(outlet)) if outlet.at.segment.geometry.choice.handed_on => {
+                Ok(Outlet::HandedOn(Box::new(HandedOn(outlet))))
+            }
             Ok(Opened::Here(outlet)) => Ok(Outlet::Shared(outlet)),
             Err(Error::NoSuchName { .. }) if file::awake(wish)? => Outlet::open(wish),
             Ok(Opened::Elsewhere) => kernel::outlet::Outlet::open(wish).map(Outlet::Kernel),
@@ -75,6 +81,7 @@ impl Outlet {
     pub(crate) fn shared(&self, what: &'static str) -> Result<&shared::outlet::Outlet, Error> {
         match self {
             Outlet::Shared(outlet) => Ok(outlet),
+            Outlet::HandedOn(outlet) => Ok(&outlet.0),
             Outlet::Kernel(_) | Outlet::File(_) => Err(only_shared(what)),
         }
     }
@@ -83,7 +90,9 @@ impl Outlet {
     pub(crate) fn kernel(&self) -> &kernel::outlet::Outlet {
         match self {
             Outlet::Kernel(outlet) => outlet,
-            Outlet::Shared(_) | Outlet::File(_) => unreachable!("what shares memory has a door"),
+            Outlet::Shared(_) | Outlet::File(_) | Outlet::HandedOn(_) => {
+                unreachable!("what shares memory has a door")
+            }
         }
     }
 
@@ -92,6 +101,7 @@ impl Outlet {
     pub(crate) fn lender(&self) -> &shared::outlet::Outlet {
         match self {
             Outlet::Shared(outlet) => outlet,
+            Outlet::HandedOn(outlet) => &outlet.0,
             Outlet::Kernel(_) | Outlet::File(_) => unreachable!("only shared memory is lent"),
         }
     }
@@ -101,6 +111,7 @@ impl Outlet {
             Outlet::Shared(outlet) => &outlet.at.segment,
             Outlet::Kernel(outlet) => outlet.segment(),
             Outlet::File(outlet) => &outlet.at.segment,
+            Outlet::HandedOn(outlet) => &outlet.0.at.segment,
         }
     }
 
@@ -110,6 +121,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.try_send(bytes),
             Outlet::Kernel(outlet) => outlet.try_send(bytes),
             Outlet::File(outlet) => outlet.try_send(bytes),
+            Outlet::HandedOn(outlet) => outlet.try_send(bytes),
         }
     }
 
@@ -119,6 +131,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.send(bytes, deadline),
             Outlet::Kernel(outlet) => outlet.send(bytes, deadline),
             Outlet::File(outlet) => outlet.send(bytes, deadline),
+            Outlet::HandedOn(outlet) => outlet.send(bytes, deadline),
         }
     }
 
@@ -131,7 +144,7 @@ impl Outlet {
     ) -> Result<(), Refusal> {
         match self {
             Outlet::Kernel(outlet) => outlet.send_with(bytes, descriptors, patience),
-            Outlet::Shared(_) | Outlet::File(_) => Err(Error::BadOption {
+            Outlet::Shared(_) | Outlet::File(_) | Outlet::HandedOn(_) => Err(Error::BadOption {
                 what: "descriptors with a message",
                 given: "of a mailbox of another strategy".into(),
                 allowed: "only of the kernel strategy; own the mailbox, or set up the link, with that".into(),
@@ -146,6 +159,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.send_collected(bytes, deadline),
             Outlet::Kernel(outlet) => outlet.send_collected(bytes, deadline),
             Outlet::File(outlet) => outlet.send_collected(bytes, deadline),
+            Outlet::HandedOn(outlet) => outlet.send_collected(bytes, deadline),
         }
     }
 
@@ -159,6 +173,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.send_batch(batch, patience),
             Outlet::Kernel(outlet) => outlet.send_batch(batch, patience),
             Outlet::File(outlet) => outlet.send_batch(batch, patience),
+            Outlet::HandedOn(outlet) => outlet.send_batch(batch, patience),
         }
     }
 
@@ -173,6 +188,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.poll_send(wait, context, bytes),
             Outlet::Kernel(outlet) => outlet.poll_send(wait, context, bytes),
             Outlet::File(outlet) => outlet.poll_send(wait, context, bytes),
+            Outlet::HandedOn(outlet) => outlet.poll_send(wait, context, bytes),
         }
     }
 
@@ -185,6 +201,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.poll_closed(wait, context),
             Outlet::Kernel(outlet) => outlet.poll_closed(wait, context),
             Outlet::File(outlet) => outlet.poll_closed(wait, context),
+            Outlet::HandedOn(outlet) => outlet.0.poll_closed(wait, context),
         }
     }
 
@@ -193,6 +210,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.closed(deadline),
             Outlet::Kernel(outlet) => outlet.closed(deadline),
             Outlet::File(outlet) => outlet.closed(deadline),
+            Outlet::HandedOn(outlet) => outlet.0.closed(deadline),
         }
     }
 
@@ -200,7 +218,7 @@ impl Outlet {
     pub(crate) fn flush(&self) -> Result<(), Refusal> {
         match self {
             Outlet::File(outlet) => outlet.flush(),
-            Outlet::Shared(_) | Outlet::Kernel(_) => Ok(()),
+            Outlet::Shared(_) | Outlet::Kernel(_) | Outlet::HandedOn(_) => Ok(()),
         }
     }
 
@@ -209,6 +227,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.is_closed(),
             Outlet::Kernel(outlet) => outlet.is_closed(),
             Outlet::File(outlet) => outlet.is_closed(),
+            Outlet::HandedOn(outlet) => outlet.0.is_closed(),
         }
     }
 
@@ -217,6 +236,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.at.length(),
             Outlet::Kernel(outlet) => outlet.length(),
             Outlet::File(outlet) => outlet.length(),
+            Outlet::HandedOn(_) => 0, // as where nothing waits
         }
     }
 
@@ -225,6 +245,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.at.is_full(),
             Outlet::Kernel(outlet) => outlet.is_full(),
             Outlet::File(outlet) => outlet.is_full(),
+            Outlet::HandedOn(_) => true,
         }
     }
 
@@ -237,6 +258,7 @@ impl Outlet {
             Outlet::Shared(outlet) => outlet.at.stat(),
             Outlet::Kernel(outlet) => outlet.stat(),
             Outlet::File(outlet) => outlet.stat(),
+            Outlet::HandedOn(outlet) => outlet.0.at.stat(),
         }
     }
 }
@@ -467,7 +489,7 @@ impl Inlet {
 
 /// A message of a task's that waits to be collected. Dropped: it was collected, or is withdrawn.
 pub(crate) enum Collection<'a> {
-    Shared(shared::tasks::Collection<'a>),
+    Shared(shared::tasks::Collection),
     Kernel(kernel::collected::Collection),
     File(file::outlet::Collection<'a>),
 }
@@ -475,7 +497,8 @@ pub(crate) enum Collection<'a> {
 impl<'a> Collection<'a> {
     pub(crate) fn by(outlet: &'a Outlet) -> Collection<'a> {
         match outlet {
-            Outlet::Shared(outlet) => Collection::Shared(shared::tasks::Collection::by(outlet)),
+            Outlet::Shared(outlet) => Collection::Shared(shared::tasks::Collection::by(outlet.clone())),
+            Outlet::HandedOn(outlet) => Collection::Shared(shared::tasks::Collection::by(outlet.0.clone())),
             Outlet::Kernel(outlet) => Collection::Kernel(kernel::collected::Collection::by(outlet)),
             Outlet::File(outlet) => Collection::File(file::outlet::Collection::by(outlet)),
         }

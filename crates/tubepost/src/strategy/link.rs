@@ -65,7 +65,7 @@ impl Outlet {
         match self {
             Outlet::Shared(outlet) => outlet.at.stop_sending(),
             Outlet::Kernel(outlet) => outlet.stop_sending(),
-            Outlet::File(_) => unreachable!("a link is not kept in files"),
+            Outlet::File(_) | Outlet::HandedOn(_) => unreachable!("a link is not kept in files"),
         }
     }
 }

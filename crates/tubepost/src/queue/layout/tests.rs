@@ -21,6 +21,7 @@ fn lay_out(
         kernel: false,
         sealed: false,
         filed: false,
+        handed_on: false,
         format_length,
         ceiling,
         answers: 0,

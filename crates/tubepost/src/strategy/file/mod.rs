@@ -135,6 +135,7 @@ fn start(domain: &Domain, name: &Name, member: &str, store: Store) -> Result<Id,
         kernel: false,
         sealed: false,
         filed: true,
+        handed_on: false,
         format_length: described.format.len() as u64,
         ceiling: usual_ceiling(
             if described.capacity == UNBOUNDED { 1 } else { described.capacity },

@@ -214,7 +214,7 @@ impl Outlet {
         let at = &self.at;
         let Refusal::Closed(closed) = refusal else { return refusal.into() };
         let place = place.filter(|_| at.segment.handoff.is_none());
-        let there = place.is_some_and(|place| !at.is_over(place) && at.taker(place).is_none());
+        let there = place.is_some_and(|place| !at.is_over(place) && !at.may_have_gone(place));
         Unanswered::Closed(closed, if there { Fate::NotCollected } else { Fate::Unknown })
     }
 
@@ -250,6 +250,11 @@ pub(crate) struct Asking<'a> {
 impl<'a> Asking<'a> {
     pub(crate) fn by(outlet: &'a Outlet) -> Asking<'a> {
         Asking { outlet, wait: for_room(), letter: Vec::new(), under_way: None, sent: None }
+    }
+
+    /// Whether the question was sent.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.sent.is_some()
     }
 
     /// Sends the question when there is room, and comes back with what `read` made of the answer.

@@ -168,7 +168,7 @@ impl Outlet {
         if self.at.is_over(place) {
             return Ok(());
         }
-        let fate = if self.at.taker(place).is_some() { Fate::Unknown } else { Fate::NotCollected };
+        let fate = if self.at.may_have_gone(place) { Fate::Unknown } else { Fate::NotCollected };
         Err(Uncollected::Closed(closed, fate))
     }
 }
@@ -183,6 +183,14 @@ impl Attachment {
     pub(super) fn taker(&self, place: Place) -> Option<Member> {
         let slots = &self.segment.slots;
         self.segment.visiting(|| slots.taker(slots.place(place.position)))
+    }
+
+    /// Whether the message that was published at this place, and is not over, may have been received all the same: somebody has it in hand; or had, and hands messages
+    /// on to where it may be.
+    pub(super) fn may_have_gone(&self, place: Place) -> bool {
+        let slots = &self.segment.slots;
+        let given_back = || self.segment.visiting(|| slots.was_given_back(slots.place(place.position)));
+        self.taker(place).is_some() || self.has_keepers() && given_back()
     }
 
     /// Whether some receiver keeps places, or did: rows are the dead's until they are used again.

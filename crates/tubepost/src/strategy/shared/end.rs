@@ -4,6 +4,7 @@
 //! For those who wait for several handles, or for a descriptor, and then try for themselves.
 
 use super::Attachment;
+use super::handed_on::HandedOn;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use crate::strategy::{self, file, kernel};
@@ -23,6 +24,7 @@ pub(crate) enum End<'a> {
     KernelOut(&'a kernel::outlet::Outlet),
     FileIn(&'a file::inlet::Inlet),
     FileOut(&'a file::outlet::Outlet),
+    HandedOn(&'a HandedOn),
     Cursor(&'a file::cursor::Cursor),
 }
 
@@ -40,6 +42,7 @@ impl<'a> End<'a> {
             strategy::Outlet::Shared(outlet) => End::Out(outlet),
             strategy::Outlet::Kernel(outlet) => End::KernelOut(outlet),
             strategy::Outlet::File(outlet) => End::FileOut(outlet),
+            strategy::Outlet::HandedOn(outlet) => End::HandedOn(outlet),
         }
     }
 
@@ -50,6 +53,7 @@ impl<'a> End<'a> {
             End::Out(outlet) => Some(&outlet.at),
             End::FileIn(inlet) => Some(&inlet.at),
             End::FileOut(outlet) => Some(&outlet.at),
+            End::HandedOn(outlet) => Some(&outlet.0.at),
             End::Cursor(cursor) => Some(&cursor.at),
             End::KernelIn(_) | End::KernelOut(_) => None,
         }
@@ -58,7 +62,12 @@ impl<'a> End<'a> {
     /// A descriptor that is readable when it may be ready; of those that share none.
     pub(crate) fn descriptor(self) -> Option<BorrowedFd<'a>> {
         match self {
-            End::In(_) | End::Out(_) | End::FileIn(_) | End::FileOut(_) | End::Cursor(_) => None,
+            End::In(_)
+            | End::Out(_)
+            | End::FileIn(_)
+            | End::FileOut(_)
+            | End::HandedOn(_)
+            | End::Cursor(_) => None,
             End::KernelIn(inlet) => Some(inlet.descriptor()),
             End::KernelOut(outlet) => outlet.descriptor().ok(),
         }
@@ -71,7 +80,7 @@ impl<'a> End<'a> {
     pub(crate) fn reason(self) -> u32 {
         match self {
             End::In(_) | End::KernelIn(_) | End::FileIn(_) | End::Cursor(_) => MESSAGES,
-            End::Out(_) | End::KernelOut(_) | End::FileOut(_) => ROOM,
+            End::Out(_) | End::KernelOut(_) | End::FileOut(_) | End::HandedOn(_) => ROOM,
         }
     }
 
@@ -81,6 +90,7 @@ impl<'a> End<'a> {
             End::Out(outlet) => Some(outlet.at.segment.room()),
             End::FileIn(inlet) => Some(inlet.at.segment.messages()),
             End::FileOut(outlet) => Some(outlet.at.segment.room()),
+            End::HandedOn(outlet) => Some(outlet.0.at.segment.room()),
             End::Cursor(cursor) => Some(cursor.at.segment.messages()),
             End::KernelIn(_) | End::KernelOut(_) => None,
         }
@@ -95,6 +105,8 @@ impl<'a> End<'a> {
             End::KernelOut(outlet) => outlet.may_send(),
             End::FileIn(inlet) => !inlet.at.segment.is_ours() || inlet.may_take(),
             End::FileOut(outlet) => !outlet.at.segment.is_ours() || outlet.may_send(),
+            // Nobody waits here to receive.
+            End::HandedOn(outlet) => !outlet.0.at.segment.is_ours() || outlet.0.at.segment.is_closed(),
             End::Cursor(cursor) => !cursor.at.segment.is_ours() || cursor.may_take(),
         }
     }
@@ -108,6 +120,7 @@ impl<'a> End<'a> {
             End::KernelOut(outlet) => outlet.look_before_waiting().ok(),
             End::FileIn(inlet) => inlet.look_before_waiting().ok(),
             End::FileOut(outlet) => outlet.look_before_waiting().ok(),
+            End::HandedOn(outlet) => outlet.0.at.look_for_end().ok(),
             End::Cursor(cursor) => cursor.look_before_waiting().ok(),
         }
     }

@@ -37,6 +37,7 @@ pub(crate) mod collected;
 pub(crate) mod door;
 pub(crate) mod end;
 mod endless;
+pub(crate) mod handed_on;
 mod handoff;
 mod idle;
 pub(crate) mod inlet;
@@ -321,7 +322,8 @@ impl Attachment {
     /// How many messages wait; none, as far as a forked child can tell.
     pub(crate) fn length(&self) -> u64 {
         // Where nothing waits, what was given back does not either.
-        if !self.segment.is_ours() || self.segment.handoff.is_some() {
+        if !self.segment.is_ours() || self.segment.handoff.is_some() || self.segment.geometry.choice.handed_on
+        {
             return 0;
         }
         self.segment.waiting()

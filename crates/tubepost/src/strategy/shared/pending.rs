@@ -7,6 +7,7 @@
 use super::Attachment;
 use super::door::Ticket;
 use super::offer::Offer;
+use super::tasks::Collection;
 use crate::error::Error;
 use crate::strategy::kernel;
 use crate::sync::wait::SLICE;
@@ -33,6 +34,8 @@ struct Waiting {
     /// On the kernel strategy, instead of either.
     here: Option<kernel::waiting::Ticket>,
     collection: Option<kernel::collected::Collection>,
+    /// What stands for a mailbox elsewhere where nothing waits: the message that was sent.
+    handed_on: Option<Box<Collection>>,
 }
 
 impl Wait {
@@ -62,8 +65,12 @@ impl Wait {
         &mut self.now_waiting().collection
     }
 
+    pub(super) fn handed_on(&mut self) -> &mut Option<Box<Collection>> {
+        &mut self.now_waiting().handed_on
+    }
+
     fn now_waiting(&mut self) -> &mut Waiting {
-        let nothing = || Waiting { ticket: None, offer: None, here: None, collection: None };
+        let nothing = || Waiting { ticket: None, offer: None, here: None, collection: None, handed_on: None };
         self.waiting.get_or_insert_with(|| Box::new(nothing()))
     }
 

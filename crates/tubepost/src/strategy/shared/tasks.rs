@@ -171,20 +171,21 @@ impl Outlet {
 }
 
 /// A message that its sender waits for to be collected. Dropped: it was collected, or is withdrawn.
-pub(crate) struct Collection<'a> {
-    outlet: &'a Outlet,
+#[derive(Debug)]
+pub(crate) struct Collection {
+    outlet: Outlet,
     wait: Wait,
     sent: Option<Place>,
 }
 
-impl<'a> Collection<'a> {
-    pub(crate) fn by(outlet: &'a Outlet) -> Collection<'a> {
+impl Collection {
+    pub(crate) fn by(outlet: Outlet) -> Collection {
         Collection { outlet, wait: for_room(), sent: None }
     }
 
     /// Sends when there is room, and comes back when it was collected.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), Uncollected>> {
-        let outlet = self.outlet;
+        let outlet = &self.outlet;
         let place = match self.sent {
             Some(place) => place,
             // Where nothing waits, who took it has it.
@@ -205,6 +206,7 @@ impl<'a> Collection<'a> {
         };
         let done = ready!(self.poll_collected(context, place));
         self.sent = None;
+        let outlet = &self.outlet;
         Poll::Ready(match done {
             Ok(()) => Ok(()),
             Err(Refusal::Closed(closed)) => outlet.fate(place, closed),
@@ -236,7 +238,7 @@ impl<'a> Collection<'a> {
     }
 }
 
-impl Drop for Collection<'_> {
+impl Drop for Collection {
     fn drop(&mut self) {
         if let Some(place) = self.sent.take()
             && self.outlet.at.segment.is_ours()
