@@ -76,12 +76,13 @@ fn fields<'a>(plain: &PlainStruct<'a>) -> Vec<Field<'a>> {
 fn no_padding(plain: &PlainStruct<'_>, name: &str, fields: &[Field<'_>]) -> TokenStream {
     let ident = plain.ident;
     if plain.transparent {
-        let types = fields.iter().map(|field| field.ty);
+        let sizes = fields.iter().map(|Field { ty, .. }| quote!(::core::mem::size_of::<#ty>()));
+        let sum = sizes.reduce(|sum, size| quote!(#sum + #size)).unwrap_or(quote!(0));
         let text = format!(
             "`{name}` has padding, so some of its bytes have no value: use `#[repr(C)]` with explicit fields"
         );
         return quote_spanned! {ident.span()=>
-            ::core::assert!(::core::mem::size_of::<#ident>() == 0 #(+ ::core::mem::size_of::<#types>())*, #text);
+            ::core::assert!(::core::mem::size_of::<#ident>() == #sum, #text);
         };
     }
     let mut end = quote!(0);

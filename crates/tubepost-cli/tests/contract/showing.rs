@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::json;
-use tubepost::{Domain, Mailbox};
+use tubepost::{Carried, Domain, Mailbox, Table};
 
 use crate::scene::{Scene, fields, plant, skip, until};
 
@@ -236,4 +236,32 @@ fn a_fixed_type_is_described() {
     let text = scene.run(&["stat", "readings"]).code(0).text();
     assert!(text.contains("exactly 8 bytes") && text.contains("0 of 1,024"), "{text}");
     drop(inbox);
+}
+
+/// Where it is, for people and for programs, and what was carried there.
+#[test]
+fn a_mailbox_that_stands_for_another_says_where_that_is() {
+    let scene = Scene::new();
+    let domain = Domain::open(&scene.domain).expect("the scene's");
+    let id =
+        Mailbox::<str>::options().domain(&domain).stands_for("oven\u{a0}7").create("orders").expect("made");
+    let shown = |args: &[&str]| String::from_utf8(scene.run(args).code(0).quietly().stdout).expect("text");
+    let table = shown(&["ls"]);
+    assert!(table.lines().any(|line| line.starts_with("orders") && line.contains(" @oven_7 ")), "{table}");
+    let stat = scene.run(&["stat", "orders", "--json"]).code(0).quietly().json();
+    assert_eq!(stat["stands_for"], "oven\u{a0}7");
+    assert!(stat.get("carried").is_none());
+    assert!(shown(&["stat", "orders"]).contains("this one stands for a mailbox there"));
+
+    let carried =
+        Carried { sent_on: 1200, placed: 1100, collected: 7, sent_again: 2, duplicates: 0, breaks: 1 };
+    let table = Table::<[u8; 16], Carried>::options().domain(&domain).capacity(8).create(Carried::TABLE);
+    table.expect("made").insert(&id.to_bytes(), &carried).expect("there is room");
+    let stat = scene.run(&["stat", "orders", "--json"]).code(0).quietly().json();
+    assert_eq!((&stat["carried"]["sent_on"], &stat["carried"]["breaks"]), (&json!(1200), &json!(1)));
+    let said = shown(&["stat", "orders"]);
+    assert!(
+        said.contains("1,200 sent on, 1,100 placed, 7 collected, 2 sent again; the way broke once"),
+        "{said}"
+    );
 }
