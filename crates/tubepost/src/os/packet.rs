@@ -24,6 +24,10 @@ const CONTROL: usize = 1040;
 
 /// How many connections wait to be accepted, unless the system allows fewer.
 const BACKLOG: i32 = 4096;
+/// One more than that waits, at most: who accepts so many has accepted all who had connected before.
+pub(crate) const MOST_WAITING: u32 = BACKLOG as u32 + 1;
+/// So many are accepted between two looks at those that are there: who connects as fast as anybody accepts keeps nobody else waiting.
+pub(crate) const AT_ONCE: u32 = 16;
 
 /// Who made a connection, by the kernel's word.
 #[derive(Clone, Debug)]
