@@ -483,6 +483,9 @@ impl<M: Message + ?Sized> Options<M> {
     }
 }
 
+/// So long who opens a mailbox waits for a place among those whose connections are not accepted so far.
+const A_PLACE_IN_THE_QUEUE: Duration = Duration::from_secs(1);
+
 /// The choices that creators, senders and receivers have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
@@ -533,7 +536,8 @@ impl Common {
                 allowed: format!("at most {MAX_MEMBER_NAME} bytes without control characters"),
             });
         }
-        Ok(Wish { domain, kind: Kind::Mailbox, name, format, member, spin: self.spin })
+        let (kind, spin, patience) = (Kind::Mailbox, self.spin, A_PLACE_IN_THE_QUEUE);
+        Ok(Wish { domain, kind, name, format, member, spin, patience })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use tubepost::{Link, Mailbox, Process, Receiver, Select, Sender, Strategy};
+use tubepost::{Error, Link, Mailbox, Process, Receiver, Select, SendCollectedError, Sender, Strategy};
 
 use crate::connections::{beside, raw};
 use crate::permissions::{Directory, users};
@@ -199,5 +199,83 @@ fn behind_a_crowd_that_says_nothing_everything_is_found() {
             drop((dumb_at_first, dumb_again, dumb_at_last));
             assert_eq!(inbox.close().map(|closed| closed.uncollected), Ok(3), "{strategy:?}, {crowd}");
         }
+    }
+}
+
+/// Connects, and hangs up, until no more can wait to be accepted.
+fn fill(post: &Path) {
+    let (post, flags) =
+        (SocketAddrUnix::new(post).expect("short"), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+    let socket =
+        || socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("one is left");
+    while connect(&socket(), &post).is_ok() {}
+}
+
+/// Where as many wait to be accepted as can, others wait for a place among them, and are told truly why there is none.
+#[test]
+fn who_finds_as_many_waiting_as_can_be_waits_too() {
+    let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("/proc");
+    let most = limit.trim().parse::<u64>().expect("a number").min(4096) + 1;
+    for strategy in [Strategy::Kernel, Strategy::Sealed] {
+        let place = Place::new();
+        let inbox =
+            Mailbox::<u64>::options().domain(place.domain()).strategy(strategy).own("box").expect("free");
+        let open = || Sender::<u64>::options().domain(place.domain()).open("box");
+        let there = open().expect("it exists");
+        let post = beside(place.path(), "~post");
+        fill(&post);
+        let begin = Instant::now();
+        match open() {
+            Err(Error::Crowded { name, waiting }) => assert_eq!((&*name, waiting), ("box", most)),
+            other => panic!("{strategy:?}: {other:?}"),
+        }
+        let took = begin.elapsed();
+        assert!((LATE..3 * LATE).contains(&took), "{strategy:?}: a second is what it has, not {took:?}");
+        if strategy == Strategy::Kernel {
+            // Such a message has a connection of its own.
+            let wait = Duration::from_millis(300);
+            let begin = Instant::now();
+            let done = there.send_collected_timeout(1, wait);
+            assert!(matches!(done, Err(SendCollectedError::Timeout(1))), "{done:?}");
+            assert!((wait..wait + LATE).contains(&begin.elapsed()));
+        }
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| open().map(|out| out.send(7).expect("the owner lives")));
+            assert_eq!(inbox.recv_timeout(PATIENCE), Ok(7), "{strategy:?}");
+            opening.join().expect("no panic").expect("there is a place by now");
+        });
+        if strategy == Strategy::Kernel {
+            fill(&post);
+            std::thread::scope(|scope| {
+                let sending = scope.spawn(|| there.send_collected_timeout(8, PATIENCE));
+                assert_eq!(inbox.recv_timeout(PATIENCE), Ok(8));
+                assert!(sending.join().expect("no panic").is_ok());
+            });
+        }
+    }
+}
+
+/// Others come in while somebody connects and hangs up as fast as it can.
+#[test]
+fn who_connects_and_hangs_up_keeps_nobody_out() {
+    if !users("who_connects_and_hangs_up_keeps_nobody_out") {
+        return;
+    }
+    for strategy in [Strategy::Kernel, Strategy::Sealed] {
+        let shared = Directory::shared_by(GROUP);
+        let inbox = own(&shared, strategy);
+        let domain = shared.domain();
+        let open = || Sender::<[u8]>::options().domain(&domain).open("box");
+        let _churners = churners(&shared);
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                for number in 0..20 {
+                    let out = open().unwrap_or_else(|error| panic!("{strategy:?}, {number}: {error}"));
+                    out.send(&[number]).expect("the owner lives");
+                }
+            });
+            (0..20).for_each(|number| assert_eq!(inbox.recv_timeout(PATIENCE), Ok(vec![number])));
+            sending.join().expect("no panic");
+        });
     }
 }

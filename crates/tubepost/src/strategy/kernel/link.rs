@@ -25,7 +25,7 @@
 
 use super::connection::{Call, Connection, introduce};
 use super::inlet::Inlet;
-use super::outlet::Outlet;
+use super::outlet::{Outlet, crowded};
 use super::packet::Kind;
 use super::post::{Pigeonhole, Post};
 use super::room;
@@ -47,6 +47,8 @@ use std::time::Duration;
 
 /// How often, a millisecond apart, to try to connect to a process that lives, as it seems.
 const TRIES: u32 = 100;
+/// How long to wait for a place among those who wait to be accepted: other links of this process wait meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How soon to look again for a death that was told.
 const SOON: Duration = Duration::from_millis(1);
 
@@ -328,7 +330,7 @@ impl Outlet {
         let name = sending.me.name.as_str();
         for _ in 0..TRIES {
             let done = match sending.post {
-                Some(_) => introduce(&segment, &call, room, name),
+                Some(_) => introduce(&segment, &call, room, name, PATIENCE),
                 None => Err(Errno::NOENT),
             };
             let socket = match done {
@@ -342,7 +344,11 @@ impl Outlet {
                     packet::scratch()
                         .map_err(|errno| failed("to make a socket for", &segment.path(), errno))?
                 }
-                Err(Errno::AGAIN) => break,
+                Err(Errno::AGAIN) => {
+                    return Err(crowded(
+                        segment.parties().map_or(&segment.name, |parties| &parties.receiver.name),
+                    ));
+                }
                 Err(errno) => return Err(failed("to connect to the receiver of", &segment.path(), errno)),
             };
             let connection = Connection::new(segment, socket, credit, name, sending.spin, call);
