@@ -452,7 +452,7 @@ impl<M: Message + ?Sized> Options<M> {
             false => self.capacity.unwrap_or(UNBOUNDED),
         };
         let usual = || match strategy {
-            Strategy::Sealed => AREA.max(max_message.next_power_of_two()),
+            Strategy::Sealed => AREA.max(max_message.checked_next_power_of_two().unwrap_or(u64::MAX)),
             _ => usual_ceiling(capacity, max_message.max(answers), domain.memory()),
         };
         let geometry = Geometry::new(Choice {

@@ -32,6 +32,9 @@ pub(crate) const AT_ONCE: u32 = 16;
 /// So long one waits in the kernel's queue for a place, and then comes again: nobody relies on being woken.
 const A_TRY: Duration = Duration::from_millis(100);
 
+/// Longer packets are not tried: most of one has to be in one piece of the kernel's memory, and there is none of that length.
+const LONGEST: usize = 1 << 24;
+
 /// Who made a connection, by the kernel's word.
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
@@ -350,9 +353,15 @@ pub(crate) fn shut(socket: BorrowedFd<'_>) {
 /// How much room for what is under way a packet with so many bytes behind its head takes. `MSGSIZE`, `NOBUFS`: the kernel carries
 /// none that long.
 pub(crate) fn footprint(length: usize) -> Result<u64, Errno> {
+    if length > LONGEST {
+        return Err(Errno::MSGSIZE); // before there is any memory for it
+    }
     let (here, _there) = pair()?;
     widen(here.as_fd(), 4 * length as u64 + (1 << 16));
-    send(here.as_fd(), &[0; HEAD], &vec![0; length], &[])?;
+    let mut packet = Vec::new();
+    packet.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
+    packet.resize(length, 0);
+    send(here.as_fd(), &[0; HEAD], &packet, &[])?;
     let mut bytes: libc::c_int = 0;
     // SAFETY: the kernel writes one int there.
     let done = unsafe { libc::ioctl(here.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
