@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tubepost::{Domain, SendTimeoutError, Sender, TrySendError};
+use tubepost::{Domain, Error, SendTimeoutError, Sender, TrySendError};
 
 use crate::cli::Send;
 use crate::ending::Ending;
@@ -30,7 +30,14 @@ pub fn run(domain: &Domain, args: &Send) -> Result<(), Failure> {
 
 fn open(domain: &Domain, args: &Send) -> Result<Sender<[u8]>, Failure> {
     let label = label::of_messages(domain, &args.name, args.format.as_deref())?;
-    Ok(Sender::<[u8]>::options().domain(domain).format(label).open(&args.name)?)
+    let options = Sender::<[u8]>::options().domain(domain).format(label);
+    let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        match options.open(&args.name) {
+            Err(Error::Crowded { .. }) if deadline.is_some_and(|end| Instant::now() < end) => {}
+            done => return Ok(done?),
+        }
+    }
 }
 
 fn send_all(sender: &Sender<[u8]>, args: &Send, sent: &mut u64) -> Result<(), Failure> {

@@ -476,6 +476,17 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// As many connections wait to be accepted as can (kernel and sealed strategies, and links of the kernel strategy), and did so for as long as the call waits for that: of a mailbox
+    /// a second, of a link 100 ms, unless it has a deadline. The owner, or the process, is stopped or busy, or somebody connects faster than it accepts.
+    #[error(
+        "{name:?} has {waiting} connections that it did not accept so far, and no more can wait: it is stopped or busy, or somebody connects faster than it accepts; try again"
+    )]
+    Crowded {
+        /// The name of the mailbox, or of the process.
+        name: String,
+        /// How many wait.
+        waiting: u64,
+    },
     /// The mailbox is closed. Calls have enums of their own for this; it is what they become
     /// in a function that returns this type.
     #[error(transparent)]

@@ -66,6 +66,9 @@ enum Between {
     Nameless(OnceLock<Peer>),
 }
 
+/// So soon it is tried again where somebody was busy for as long as one waits for that.
+const A_MOMENT: Duration = Duration::from_millis(10);
+
 /// What is known of a process that did not take its end of a pair so far.
 static NOBODY: Peer = Peer { pid: 0, name: String::new() };
 
@@ -173,7 +176,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         process.open(self, &name_of_process(peer)?)
     }
 
-    /// The same, and waits for that process to join: at most for so long.
+    /// The same, and waits for that process to join, and while it or another one is busy: at most for so long.
     ///
     /// # Errors
     ///
@@ -197,7 +200,7 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         self.when_there(process, peer, deadline, || self.open(process, peer))
     }
 
-    /// Tries again whenever a name has come, as long as there is no such process.
+    /// Tries again whenever a name has come, as long as there is no such process, and a moment later if somebody was just busy.
     fn when_there<T>(
         &self,
         process: &Process,
@@ -206,8 +209,9 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         attempt: impl Fn() -> Result<T, Error>,
     ) -> Result<T, Error> {
         let absent = |done: &Result<T, Error>| matches!(done, Err(Error::NoSuchName { name, .. } | Error::OwnerGone { name, .. }) if name == peer);
+        let busy = |done: &Result<T, Error>| matches!(done, Err(Error::Busy { .. } | Error::Crowded { .. }));
         let first = attempt();
-        if !absent(&first) {
+        if !absent(&first) && !busy(&first) {
             return first;
         }
         self.check(&process.joined)?;
@@ -215,10 +219,12 @@ impl<M: Message + ?Sized, R: Message + ?Sized> LinkOptions<M, R> {
         loop {
             let done = attempt();
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if !absent(&done) || left.is_some_and(|left| left.is_zero()) {
+            if !absent(&done) && !busy(&done) || left.is_some_and(|left| left.is_zero()) {
                 return done;
             }
-            let longest = left.map_or(SLICE, |left| left.min(SLICE));
+            // Nothing tells that nobody is busy any more.
+            let slice = if busy(&done) { A_MOMENT } else { SLICE };
+            let longest = left.map_or(slice, |left| left.min(slice));
             match &arrivals {
                 Some(arrivals) => arrivals.wait(longest),
                 // Without a descriptor there is only looking again.

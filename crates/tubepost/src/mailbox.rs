@@ -461,7 +461,7 @@ impl<M: Message + ?Sized> Options<M> {
             false => self.capacity.unwrap_or(UNBOUNDED),
         };
         let usual = || match strategy {
-            Strategy::Sealed => AREA.max(max_message.next_power_of_two()),
+            Strategy::Sealed => AREA.max(max_message.checked_next_power_of_two().unwrap_or(u64::MAX)),
             _ => usual_ceiling(capacity, max_message.max(answers), domain.memory()),
         };
         let geometry = Geometry::new(Choice {
@@ -492,6 +492,9 @@ impl<M: Message + ?Sized> Options<M> {
         act(&wish, &plan)
     }
 }
+
+/// So long who opens a mailbox waits for a place among those whose connections are not accepted so far.
+const A_PLACE_IN_THE_QUEUE: Duration = Duration::from_secs(1);
 
 /// The choices that creators, senders and receivers have in common.
 #[derive(Clone, Debug)]
@@ -543,7 +546,8 @@ impl Common {
                 allowed: format!("at most {MAX_MEMBER_NAME} bytes without control characters"),
             });
         }
-        Ok(Wish { domain, kind: Kind::Mailbox, name, format, member, spin: self.spin })
+        let (kind, spin, patience) = (Kind::Mailbox, self.spin, A_PLACE_IN_THE_QUEUE);
+        Ok(Wish { domain, kind, name, format, member, spin, patience })
     }
 }
 

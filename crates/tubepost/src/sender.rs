@@ -90,12 +90,13 @@ impl<M: Message + ?Sized> SenderOptions<M> {
         self
     }
 
-    /// Opens the mailbox with this name.
+    /// Opens the mailbox with this name. Where senders have connections (kernel and sealed strategies), and as many as can be wait for the owner to accept them, this waits
+    /// for a second.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchName`], or [`Error::OwnerGone`] if its owner is dead;
-    /// [`Error::WrongFormat`] if it carries something else, [`Error::WrongVersion`],
+    /// [`Error::Crowded`] if no other connection can wait; [`Error::WrongFormat`] if it carries something else, [`Error::WrongVersion`],
     /// [`Error::Damaged`]; [`Error::TooManyMembers`]; [`Error::BadName`],
     /// [`Error::BadOption`]; errors of [`Domain::open`].
     pub fn open(&self, name: &str) -> Result<Sender<M>, Error> {

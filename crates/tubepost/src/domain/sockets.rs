@@ -149,9 +149,9 @@ impl Segment {
         }
     }
 
-    /// A connection to the owner of this mailbox, or to the process that has a segment of this id.
-    pub(crate) fn connect_to(&self, id: Id) -> Result<OwnedFd, Errno> {
-        packet::reach(self.domain.path(), &called(id, POST))
+    /// A connection to the owner of this mailbox, or to the process that has a segment of this id. Where too many wait for one there this waits for so long.
+    pub(crate) fn connect_to(&self, id: Id, patience: Duration) -> Result<OwnedFd, Errno> {
+        packet::reach(self.domain.path(), &called(id, POST), patience)
     }
 
     /// The credit, if it is for us.
@@ -218,7 +218,7 @@ impl Segment {
             let _ = tokens::put(credit.as_fd(), END); // it may be full of them
         }
         if self.parties().is_none() {
-            drop(self.connect_to(self.id())); // the owner hears that
+            drop(self.connect_to(self.id(), Duration::ZERO)); // the owner hears that
         }
     }
 }

@@ -4,7 +4,7 @@
 //! belong. Descriptors go with it.
 
 use super::{Errno, door};
-use rustix::fs::{Gid, Mode, chmod, chown};
+use rustix::fs::{Gid, Mode, OFlags, chmod, chown, fcntl_setfl};
 use rustix::net::{
     AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, bind, connect, listen, shutdown,
     socket_with, socketpair, sockopt,
@@ -13,6 +13,7 @@ use std::io::Error;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Bytes of a packet's head.
 pub(crate) const HEAD: usize = 24;
@@ -24,6 +25,15 @@ const CONTROL: usize = 1040;
 
 /// How many connections wait to be accepted, unless the system allows fewer.
 const BACKLOG: i32 = 4096;
+/// One more than that waits, at most: who accepts so many has accepted all who had connected before.
+pub(crate) const MOST_WAITING: u32 = BACKLOG as u32 + 1;
+/// So many are accepted between two looks at those that are there: who connects as fast as anybody accepts keeps nobody else waiting.
+pub(crate) const AT_ONCE: u32 = 16;
+/// So long one waits in the kernel's queue for a place, and then comes again: nobody relies on being woken.
+const A_TRY: Duration = Duration::from_millis(100);
+
+/// Longer packets are not tried: most of one has to be in one piece of the kernel's memory, and there is none of that length.
+const LONGEST: usize = 1 << 24;
 
 /// Who made a connection, by the kernel's word.
 #[derive(Clone, Debug)]
@@ -82,11 +92,37 @@ pub(crate) fn offer(directory: &Path, name: &str, mode: u32, group: Option<u32>)
     }
 }
 
-/// Connects. `AGAIN`: too many wait to be accepted; `CONNREFUSED`, `NOENT`: nobody listens.
-pub(crate) fn reach(directory: &Path, name: &str) -> Result<OwnedFd, Errno> {
+/// Connects. `AGAIN`: as many wait to be accepted as can, and did so for all the time that we have; `CONNREFUSED`, `NOENT`: nobody listens.
+pub(crate) fn reach(directory: &Path, name: &str, patience: Duration) -> Result<OwnedFd, Errno> {
     let socket = fresh()?;
-    door::at(directory, name, |address| connect(&socket, address))?;
+    match door::at(directory, name, |address| connect(&socket, address)) {
+        Err(Errno::AGAIN) if !patience.is_zero() => {}
+        done => return done.map(|()| socket),
+    }
+    // In the kernel's own queue of those who wait for a place: who comes often has no better chance there.
+    let end = Instant::now() + patience;
+    fcntl_setfl(&socket, OFlags::empty())?;
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).min(A_TRY);
+        if left.is_zero() {
+            return Err(Errno::AGAIN);
+        }
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left))?;
+        match door::at(directory, name, |address| connect(&socket, address)) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(()) => break,
+        }
+    }
+    fcntl_setfl(&socket, OFlags::NONBLOCK)?;
     Ok(socket)
+}
+
+/// How many connections wait to be accepted where no more can, as far as can be told from here.
+pub(crate) fn most_waiting() -> u64 {
+    let system = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok();
+    let system = system.and_then(|number| number.trim().parse().ok());
+    u64::from(MOST_WAITING).min(system.map_or(u64::MAX, |number: u64| number + 1))
 }
 
 /// Accepts a connection. `AGAIN`: there is none.
@@ -317,9 +353,15 @@ pub(crate) fn shut(socket: BorrowedFd<'_>) {
 /// How much room for what is under way a packet with so many bytes behind its head takes. `MSGSIZE`, `NOBUFS`: the kernel carries
 /// none that long.
 pub(crate) fn footprint(length: usize) -> Result<u64, Errno> {
+    if length > LONGEST {
+        return Err(Errno::MSGSIZE); // before there is any memory for it
+    }
     let (here, _there) = pair()?;
     widen(here.as_fd(), 4 * length as u64 + (1 << 16));
-    send(here.as_fd(), &[0; HEAD], &vec![0; length], &[])?;
+    let mut packet = Vec::new();
+    packet.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
+    packet.resize(length, 0);
+    send(here.as_fd(), &[0; HEAD], &packet, &[])?;
     let mut bytes: libc::c_int = 0;
     // SAFETY: the kernel writes one int there.
     let done = unsafe { libc::ioctl(here.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };

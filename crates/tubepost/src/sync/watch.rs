@@ -117,6 +117,14 @@ pub(crate) fn listen(visit: Visit, fd: BorrowedFd<'_>) -> Result<(), Errno> {
     listen_for(visit, fd, epoll::EventFlags::IN)
 }
 
+/// The same, at once if it is readable now: who was told of that has not come to the end of what there is.
+pub(crate) fn listen_again(visit: Visit, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut watch = ours()?;
+    let watch = watch.as_mut().filter(|watch| watch.epoch == visit.epoch).ok_or(Errno::AGAIN)?;
+    let data = epoll::EventData::new_u64(visit.number);
+    epoll::modify(&watch.epoll, fd, data, epoll::EventFlags::IN | epoll::EventFlags::ET)
+}
+
 /// Has it visited also when nobody is at the other end of this connection any more.
 pub(crate) fn listen_for_end(visit: Visit, fd: BorrowedFd<'_>) -> Result<(), Errno> {
     listen_for(visit, fd, epoll::EventFlags::RDHUP)

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tubepost::{
-    Domain, End, Error, Inbox, Link, Process, RecvError, RecvTimeoutError, SendError, TryRecvError,
+    Domain, End, Error, Inbox, Link, Process, RecvError, RecvTimeoutError, SendError, Strategy, TryRecvError,
 };
 
 use crate::citizen::{dialogue, kind};
@@ -19,6 +19,30 @@ pub const ROLES: &[Role] = &[
     ("crowd", crowd),
     ("storm", storm),
 ];
+
+/// Somebody has the directory's lock, as a gc has for a moment, for longer than one waits for that: who connects has more time.
+#[test]
+fn who_connects_outwaits_who_is_busy() {
+    let place = Place::new();
+    let join = |name| Process::options().domain(place.domain()).join(name).expect("a free name");
+    let (ann, _ben) = (join("ann"), join("ben"));
+    let options = Link::<u64>::options().strategy(Strategy::Kernel);
+    let directory = std::fs::File::open(place.path()).expect("ours");
+    directory.lock().expect("nobody else has it");
+    assert!(matches!(options.open(&ann, "ben"), Err(Error::Busy { .. })), "it is meant to be in the way");
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| options.connect(&ann, "ben", PATIENCE));
+        std::thread::sleep(Duration::from_millis(500)); // longer than an open waits
+        directory.unlock().expect("ours");
+        connecting.join().expect("no panic").expect("it has time enough");
+    });
+    directory.lock().expect("nobody else has it");
+    let begin = Instant::now();
+    let cara = join("cara");
+    let late = options.connect(&cara, "ben", Duration::from_millis(300));
+    assert!(matches!(late, Err(Error::Busy { .. })), "{late:?}");
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+}
 
 /// Becomes a user, joins and does what it is told; the arguments are domain, name, user, group, mode.
 fn companion(cue: &mut Cue) {

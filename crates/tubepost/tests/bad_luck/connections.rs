@@ -59,7 +59,7 @@ fn own<T: tubepost::Message + ?Sized>(domain: &Domain, n: u64) -> Receiver<T> {
     options.own("box").expect("a free name")
 }
 
-fn beside(domain: &Path, what: &str) -> PathBuf {
+pub fn beside(domain: &Path, what: &str) -> PathBuf {
     let name = crate::stage::files_in(domain).into_iter().find(|name| name.ends_with(what));
     domain.join(name.expect("it is beside the mailbox"))
 }

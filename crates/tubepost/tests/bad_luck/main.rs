@@ -26,6 +26,7 @@
 //! | `companions` | links: other users, a fork, a thousand of them, kills among processes that all have links |
 //! | `connections` | the kernel strategy: rubbish by connections, lost tokens, no descriptors |
 //! | `strangers` | the kernel strategy: what another user's processes may have |
+//! | `churn` | the same, and processes with links: another user connects and hangs up all the time |
 //! | `each_call` | the kernel strategy: killed at each system call of a send and of a receive |
 //! | `posts` | its links: who claims to be somebody else, rubbish, two users, what the dead leave |
 //! | `sealed` | the sealed strategy: other users, areas that are none, rubbish in every word, floods, kills |
@@ -36,6 +37,7 @@
 #[path = "../stage/mod.rs"]
 mod stage;
 
+mod churn;
 mod citizen;
 mod companions;
 mod connections;
@@ -76,6 +78,7 @@ mod walks;
 #[test]
 fn role() {
     stage::enter(&[
+        churn::ROLES,
         citizen::ROLES,
         each_call::ROLES,
         endless::ROLES,

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-use tubepost::{Domain, Error, Mailbox, Options, Receiver, RecvTimeoutError, Sender};
+use tubepost::{
+    Domain, Error, Link, Mailbox, Options, Process, Receiver, RecvTimeoutError, Sender, Strategy,
+};
 
 use crate::stage::{
     Child, Cue, PATIENCE, Place, Role, descriptors, files_in, limit_files, mount_tmpfs, skip,
@@ -41,6 +43,25 @@ fn absurd_lengths_are_refused() {
             max,
         );
         bad_option(&place, Mailbox::<str>::options().domain(place.domain()).max_message(max).own("box"), max);
+    }
+}
+
+/// The same where the kernel, or an area of each sender, has to hold them: there is no memory for the attempt.
+#[test]
+fn absurd_lengths_are_refused_before_anything_is_tried() {
+    let place = Place::new();
+    for max in [5 << 20, 1 << 30, 1 << 40, 1 << 62, u64::MAX >> 1, u64::MAX - 7, u64::MAX] {
+        let options = || Mailbox::<[u8]>::options().domain(place.domain()).max_message(max);
+        bad_option(&place, options().strategy(Strategy::Kernel).own("box"), max);
+        bad_option(&place, options().strategy(Strategy::Kernel).bounded(4).own("box"), max);
+        let link = || Link::<[u8]>::options().strategy(Strategy::Kernel).max_message(max);
+        bad_option(&place, link().pair(), max);
+        if max > 1 << 30 {
+            bad_option(&place, options().strategy(Strategy::Sealed).own("box"), max);
+        }
+        let join = |name| Process::options().domain(place.domain()).join(name).expect("a free name");
+        let (ann, _ben) = (join("ann"), join("ben"));
+        bad_option(&place, link().open(&ann, "ben"), max);
     }
 }
 

@@ -37,7 +37,7 @@ use rustix::net::{Shutdown, shutdown};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::PoisonError;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A handle keeps at most so many connections for the next time.
 const SPARE: usize = 4;
@@ -89,7 +89,7 @@ impl Outlet {
             };
             match posted {
                 Some(line) => break line,
-                None => at.wait_for_bond(deadline)?,
+                None => at.wait_for_line(deadline)?,
             }
         };
         let spin = at.spin();
@@ -275,16 +275,32 @@ impl Connection {
         let spare = self.spare().pop();
         match spare {
             Some(line) => Ok(line),
-            None => match self.another_line() {
+            None => match self.another_line(Duration::ZERO) {
                 Ok(line) => Ok(line),
                 Err(Errno::NOENT | Errno::CONNREFUSED | Errno::PIPE | Errno::CONNRESET) => {
                     Err(self.hung_up())
                 }
-                // Of a pair, which has no queue of connections: what was given waits.
-                Err(Errno::AGAIN) if self.segment.bound().is_some() => Err(Refusal::Waiting),
+                // As many wait to be accepted as can; of a pair, what was given waits.
+                Err(Errno::AGAIN) => Err(Refusal::Waiting),
                 Err(errno) => Err(self.trouble("to connect to the owner of", errno)),
             },
         }
+    }
+
+    /// Waits for a connection for a message, and keeps it.
+    #[cold]
+    fn wait_for_line(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
+        if self.segment.bound().is_some() {
+            return self.wait_for_bond(deadline);
+        }
+        let longest = self.look()?;
+        let left = deadline.map_or(longest, |end| end.saturating_duration_since(Instant::now()).min(longest));
+        match self.another_line(left) {
+            Ok(line) => self.keep_line(line),
+            Err(_) if left.is_zero() => return Err(Refusal::Waiting),
+            Err(_) => {} // who tries again is told
+        }
+        Ok(())
     }
 
     fn spare(&self) -> std::sync::MutexGuard<'_, Vec<OwnedFd>> {

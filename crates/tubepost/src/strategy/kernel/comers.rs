@@ -2,13 +2,19 @@
 //!
 //! At one time each connection that has anything is looked into once, and its first message is laid on the desk. Where no connection
 //! can be accepted, for want of a descriptor or for there being too many, one is tried when another one goes, and once a second.
+//!
+//! **Whoever only connects** and hangs up, again and again, keeps the queue of those who wait to be accepted from ever being empty. So only
+//! [a few](packet::AT_ONCE) are accepted between two looks at the connections that are there. That there is nothing, or none that comes before what there is, is
+//! said when nobody waits in that queue, or when so many were accepted in a row as can wait there, or for [so long](IN_A_ROW). From then on, until the
+//! queue is empty once, nobody looks further than those few (a *storm*), and what is in a connection that was not accepted so far may come later
+//! than what was sent after it. Who is about to wait while somebody may be in that queue looks again at once.
 
 use super::desk::{Desk, EVENTS, LISTENER, NUDGE};
 use super::line::Line;
 use super::post::Pigeonhole;
 use crate::domain::access;
 use crate::domain::segment::Segment;
-use crate::os::{Errno, packet};
+use crate::os::{Errno, clock, packet};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::process::geteuid;
@@ -16,8 +22,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// So many connections are accepted in one go: as many as can wait for that.
-const MOST_ACCEPTED: u32 = 4096;
+/// So long, in nanoseconds, connections are accepted in a row before anything is said of what there is.
+pub(super) const IN_A_ROW: u64 = 50_000_000;
 
 impl Desk {
     /// Connections come in there.
@@ -41,7 +47,8 @@ impl Desk {
         if line.granted.is_some() {
             self.put_token(segment);
         }
-        self.suspicious = self.capacity > 0 && self.given.is_none();
+        // Others can have taken no token.
+        self.suspicious |= line.trusted && self.capacity > 0 && self.given.is_none();
         if let Some(hole) = &self.hole {
             hole.was_hung_up();
         }
@@ -52,6 +59,11 @@ impl Desk {
     #[cold]
     pub(super) fn look_around(&mut self, segment: &Segment) {
         self.take_in(segment, false);
+        // Whether somebody is left the set tells only if there is.
+        let mut accepted = self.expects_more();
+        if accepted {
+            self.accept(packet::AT_ONCE, segment);
+        }
         let mut events = Vec::with_capacity(EVENTS);
         for _ in 0..=self.lines.len() / EVENTS + 1 {
             events.clear();
@@ -62,7 +74,11 @@ impl Desk {
             }
             for event in &events {
                 match event.data.u64() {
-                    LISTENER => self.accept(segment),
+                    LISTENER if accepted => {}
+                    LISTENER => {
+                        accepted = true;
+                        self.accept(packet::AT_ONCE, segment);
+                    }
                     NUDGE => {}
                     number if self.lanes.is_some() => self.hear(number, segment),
                     number => {
@@ -81,25 +97,48 @@ impl Desk {
         }
     }
 
-    /// Accepts all who wait for that, and takes the first message of each.
-    pub(super) fn accept(&mut self, segment: &Segment) {
-        // Not for ever: somebody may connect as fast as this accepts.
-        for _ in 0..MOST_ACCEPTED {
+    /// Whether connections may wait to be accepted.
+    pub(super) fn expects_more(&self) -> bool {
+        self.in_a_row > 0
+    }
+
+    /// Whether to accept more before anything is said of what there is.
+    pub(super) fn looks_further(&self) -> bool {
+        match &self.hole {
+            Some(hole) => hole.looks_further(),
+            None => (1..packet::MOST_WAITING).contains(&self.in_a_row) && clock::coarse() < self.row_ends,
+        }
+    }
+
+    /// One more was accepted.
+    pub(super) fn one_more(&mut self) {
+        if self.in_a_row == 0 {
+            self.row_ends = clock::coarse() + IN_A_ROW;
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+    }
+
+    /// Accepts so many of those who wait for that, and takes the first message of each.
+    pub(super) fn accept(&mut self, most: u32, segment: &Segment) {
+        for _ in 0..most {
             let Some(listener) = &self.sockets.listener else {
                 self.take_in(segment, true);
-                return self.accept_given(segment);
+                return self.accept_given(most, segment);
             };
             let socket = match packet::accept(listener.as_fd()) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
-                    // They wait, and their messages with them, until there is a descriptor.
-                    self.deaf = true;
-                    self.listen(false);
+                Err(errno) => {
+                    self.in_a_row = 0;
+                    if matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) {
+                        // They wait, and their messages with them, until there is a descriptor.
+                        self.deaf = true;
+                        self.listen(false);
+                    }
                     return;
                 }
-                Err(_) => return,
             };
+            self.one_more();
             let Ok(who) = packet::who(socket.as_fd()) else { continue };
             let (owner, group) = segment.belongs_to();
             let trusted = [0, geteuid().as_raw()].contains(&who.user);

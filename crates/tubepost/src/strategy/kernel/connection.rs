@@ -79,8 +79,14 @@ impl Call {
 }
 
 /// Connects to the owner, and says who that is.
-pub(super) fn introduce(segment: &Segment, call: &Call, room: u64, name: &str) -> Result<OwnedFd, Errno> {
-    introduce_with(segment, call, room, name, None)
+pub(super) fn introduce(
+    segment: &Segment,
+    call: &Call,
+    room: u64,
+    name: &str,
+    patience: Duration,
+) -> Result<OwnedFd, Errno> {
+    introduce_with(segment, call, room, name, None, patience)
 }
 
 /// The same with the sender's area, where it has one.
@@ -90,8 +96,9 @@ pub(super) fn introduce_with(
     room: u64,
     name: &str,
     area: Option<BorrowedFd<'_>>,
+    patience: Duration,
 ) -> Result<OwnedFd, Errno> {
-    let socket = segment.connect_to(call.post)?;
+    let socket = segment.connect_to(call.post, patience)?;
     packet::widen(socket.as_fd(), room);
     let (kind, length) = (call.kind, name.len() as u32);
     let hello = Head {
@@ -139,8 +146,8 @@ impl Connection {
         self.credit.is_none()
     }
 
-    /// One more connection to the owner.
-    pub(super) fn another_line(&self) -> Result<OwnedFd, Errno> {
+    /// One more connection to the owner. Where too many wait for one this waits for so long.
+    pub(super) fn another_line(&self, patience: Duration) -> Result<OwnedFd, Errno> {
         if let Some(bound) = self.segment.bound() {
             return self.give_line(bound);
         }
@@ -149,7 +156,7 @@ impl Connection {
         if call.kind == Kind::Hello {
             call.token = NO_GRANTS;
         }
-        introduce(&self.segment, &call, room, &self.name)
+        introduce(&self.segment, &call, room, &self.name, patience)
     }
 
     /// No more is sent from here.

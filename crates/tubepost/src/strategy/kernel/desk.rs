@@ -106,6 +106,9 @@ pub(super) struct Desk {
     owed: u64,
     /// No connection can be accepted for want of a descriptor.
     pub(super) deaf: bool,
+    /// So many were accepted since nobody waited for that, and the coarse clock until when nothing is said of what there is.
+    pub(super) in_a_row: u32,
+    pub(super) row_ends: u64,
     /// Of a link: where its connections come in.
     pub(super) hole: Option<Arc<Pigeonhole>>,
     /// Of a link: whether its tokens tell anything. Not if nobody had them any more.
@@ -154,6 +157,8 @@ impl Desk {
             replaced: 0,
             owed: 0,
             deaf: false,
+            in_a_row: 0,
+            row_ends: 0,
             hole: None,
             tells,
             given: None,
@@ -358,7 +363,7 @@ impl Desk {
     /// Takes no more, hangs up, and counts what was never received.
     pub(super) fn close(&mut self, segment: &Segment) -> u64 {
         // Whoever has a token was connected before.
-        self.accept(segment);
+        self.accept(packet::MOST_WAITING, segment);
         self.put_what_is_owed(segment); // what is missing then was never collected
         let mut count = (self.back.len() + self.shelf.len()) as u64;
         let mut granted = self.all_granted();

@@ -329,7 +329,8 @@ impl Inlet {
         let longest = {
             let mut desk = self.desk();
             desk.shut_the_greedy(&self.segment);
-            desk.idle(SLICE, &self.segment)
+            let longest = desk.idle(SLICE, &self.segment);
+            if desk.expects_more() { Duration::ZERO } else { longest }
         };
         Ok(match &self.way {
             Some(way) => self.look_after_sender(way, again)?.min(longest),
@@ -500,12 +501,18 @@ impl Inlet {
         }
         self.clear_nudge();
         let mut desk = self.desk();
-        desk.look_around(&self.segment);
+        let any = loop {
+            desk.look_around(&self.segment);
+            let any = desk.has_any() || !desk.leave_lanes();
+            if any || !desk.looks_further() {
+                break any;
+            }
+        };
         desk.shut_the_greedy(&self.segment);
-        let (any, deserted) = (desk.has_any() || !desk.leave_lanes(), desk.is_deserted());
+        let (deserted, more) = (desk.is_deserted(), desk.expects_more());
         drop(desk);
-        if any {
-            self.nudge();
+        if any || more {
+            self.nudge(); // it may be told of what comes only
         }
         any || !matches!(self.nothing(deserted), Err(Refusal::Waiting))
     }

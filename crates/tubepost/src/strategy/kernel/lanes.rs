@@ -153,9 +153,14 @@ impl Desk {
             }
         }
         self.lanes.as_mut()?.rounds = 0;
-        self.look_around(segment);
-        self.tell_waiting(segment);
-        self.go_round(segment)
+        loop {
+            self.look_around(segment);
+            self.tell_waiting(segment);
+            let found = self.go_round(segment);
+            if found.is_some() || !self.looks_further() {
+                return found;
+            }
+        }
     }
 
     /// Says how many wait, for those who only look.
@@ -228,6 +233,9 @@ impl Desk {
     pub(super) fn know_all(&mut self, segment: &Segment) {
         if self.lanes.is_some() {
             self.look_around(segment);
+            if self.expects_more() {
+                self.accept(packet::MOST_WAITING, segment);
+            }
         }
         if let Some(lanes) = &mut self.lanes {
             lanes.skip_withdrawn();

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! the sender is gone?   it has left, or its process is dead; nothing that it does comes after that
-//!                       accept all who wait at the post: what it sent is in one of these connections
+//!                       accept all who wait at the post, or as many as can have waited then: what it sent is in one of these connections
 //!                       nothing is there: the link is over
 //! ```
 //!
@@ -25,7 +25,7 @@
 
 use super::connection::{Call, Connection, introduce};
 use super::inlet::Inlet;
-use super::outlet::Outlet;
+use super::outlet::{Outlet, crowded};
 use super::packet::Kind;
 use super::post::{Pigeonhole, Post};
 use super::room;
@@ -47,6 +47,8 @@ use std::time::Duration;
 
 /// How often, a millisecond apart, to try to connect to a process that lives, as it seems.
 const TRIES: u32 = 100;
+/// How long to wait for a place among those who wait to be accepted: other links of this process wait meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How soon to look again for a death that was told.
 const SOON: Duration = Duration::from_millis(1);
 
@@ -59,6 +61,8 @@ pub(super) struct Way {
     watched: AtomicBool,
     /// The coarse clock at the last look at a sender whose death nobody tells.
     looked: AtomicU64,
+    /// How many connections the post had accepted when the sender was found to be gone.
+    gone_since: OnceLock<u64>,
     told: OnceLock<Arc<Told>>,
 }
 
@@ -106,6 +110,7 @@ impl Way {
             comes_in: Some((Arc::clone(post), hole)),
             watched: AtomicBool::new(false),
             looked: AtomicU64::new(0),
+            gone_since: OnceLock::new(),
             told: OnceLock::new(),
         }
     }
@@ -116,13 +121,21 @@ impl Way {
             comes_in: None,
             watched: AtomicBool::new(true),
             looked: AtomicU64::new(0),
+            gone_since: OnceLock::new(),
             told: OnceLock::new(),
         }
     }
 
-    /// Accepts all who wait. `false`: some may be left.
-    fn look(&self) -> bool {
-        self.comes_in.as_ref().is_none_or(|(post, _)| post.look())
+    /// The sender is gone. Accepts who waits. `false`: of those who waited when that was found some may be left.
+    fn has_all(&self) -> bool {
+        let Some((post, _)) = &self.comes_in else { return true };
+        let since = *self.gone_since.get_or_init(|| post.accepted());
+        post.look() || post.accepted() - since >= packet::MOST_WAITING.into()
+    }
+
+    /// Whether that is not over.
+    fn wants_all(&self) -> bool {
+        self.gone_since.get().is_some()
     }
 
     fn attend(&self) {
@@ -145,7 +158,7 @@ impl Way {
 
     /// Whether to ask if the sender lives.
     fn suspects(&self, segment: &Segment, deserted: bool) -> bool {
-        if deserted || segment.sender_has_left() || self.grieves() {
+        if deserted || segment.sender_has_left() || self.grieves() || self.wants_all() {
             return true;
         }
         if let Some(bound) = segment.bound() {
@@ -208,12 +221,15 @@ impl Inlet {
     fn ask_for_sender(&self, way: &Way) -> Result<(), Refusal> {
         // Where not all could be accepted, what it sent may wait still.
         let gone = self.desk().is_deserted() || self.segment().is_dead(SENDER);
-        if !gone || !way.look() {
+        if !gone || !way.has_all() {
             return Err(Refusal::Waiting);
         }
         let any = {
             let mut desk = self.desk();
             desk.look_around(self.segment());
+            while !desk.has_any() && desk.looks_further() {
+                desk.look_around(self.segment());
+            }
             // Where not all could be accepted, something may wait still.
             match desk.has_any() {
                 false if desk.deaf => return Err(Refusal::Waiting),
@@ -231,8 +247,8 @@ impl Inlet {
     #[cold]
     pub(super) fn look_after_sender(&self, way: &Way, again: bool) -> Result<Duration, Refusal> {
         way.attend();
-        if again {
-            way.look();
+        if again && let Some((post, _)) = &way.comes_in {
+            post.look();
         }
         let watched = way.watched.load(Relaxed);
         way.watch_sender(self.segment());
@@ -245,7 +261,7 @@ impl Inlet {
                 Err(other) => return Err(other),
             }
         }
-        let soon = way.grieves() || way.is_hinted();
+        let soon = way.grieves() || way.is_hinted() || way.wants_all();
         Ok(if soon { SOON } else { Duration::MAX })
     }
 
@@ -314,7 +330,7 @@ impl Outlet {
         let name = sending.me.name.as_str();
         for _ in 0..TRIES {
             let done = match sending.post {
-                Some(_) => introduce(&segment, &call, room, name),
+                Some(_) => introduce(&segment, &call, room, name, PATIENCE),
                 None => Err(Errno::NOENT),
             };
             let socket = match done {
@@ -328,7 +344,11 @@ impl Outlet {
                     packet::scratch()
                         .map_err(|errno| failed("to make a socket for", &segment.path(), errno))?
                 }
-                Err(Errno::AGAIN) => break,
+                Err(Errno::AGAIN) => {
+                    return Err(crowded(
+                        segment.parties().map_or(&segment.name, |parties| &parties.receiver.name),
+                    ));
+                }
                 Err(errno) => return Err(failed("to connect to the receiver of", &segment.path(), errno)),
             };
             let connection = Connection::new(segment, socket, credit, name, sending.spin, call);

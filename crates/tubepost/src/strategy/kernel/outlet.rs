@@ -5,6 +5,7 @@ use super::packet::{ANY, Head, Kind, LONGEST_NAME};
 use super::posting::{Posting, found};
 use super::room;
 use crate::domain::access::Right;
+use crate::domain::name::Name;
 use crate::domain::segment::Segment;
 use crate::domain::sockets;
 use crate::domain::stat::{self, Stat};
@@ -31,6 +32,11 @@ const TRIES: u32 = 100;
 #[derive(Clone, Debug)]
 pub(crate) struct Outlet {
     at: Arc<Connection>,
+}
+
+/// As many connections wait to be accepted as can.
+pub(super) fn crowded(name: &Name) -> Error {
+    Error::Crowded { name: name.to_string(), waiting: packet::most_waiting() }
 }
 
 impl Outlet {
@@ -68,14 +74,14 @@ impl Outlet {
             };
             let call = Call::owner(&segment);
             let area = area.as_ref().map(AsFd::as_fd);
-            let socket = match introduce_with(&segment, &call, room, name, area) {
+            let socket = match introduce_with(&segment, &call, room, name, area, wish.patience) {
                 Ok(socket) => socket,
                 // It ended while we came in, or is about to.
                 Err(Errno::NOENT | Errno::CONNREFUSED | Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
                     std::thread::sleep(Duration::from_millis(1));
                     continue;
                 }
-                Err(Errno::AGAIN) => return Err(Error::Busy { name: wish.name.to_string() }),
+                Err(Errno::AGAIN) => return Err(crowded(wish.name)),
                 Err(errno) => return Err(trouble(errno)),
             };
             let credit = match segment.credit() {

@@ -91,22 +91,29 @@ impl Desk {
         self.given.is_some() && !self.lines.contains_key(&FIRST_LINE)
     }
 
-    /// Accepts the lines that lie in the bond.
-    pub(super) fn accept_given(&mut self, segment: &Segment) {
-        while let Some(given) = &self.given {
+    /// Accepts so many of the lines that lie in the bond.
+    pub(super) fn accept_given(&mut self, most: u32, segment: &Segment) {
+        for _ in 0..most {
+            let Some(given) = &self.given else { return };
             let line = match self.lines.len() < MOST_LINES {
                 true => given.take(),
                 false => Err(Errno::MFILE),
             };
+            if let Ok(Some(line)) = line {
+                self.one_more();
+                self.admit_mate(line, segment);
+                continue;
+            }
+            self.in_a_row = 0;
             match line {
-                Ok(Some(line)) => self.admit_mate(line, segment),
-                Err(Errno::AGAIN) => return,
-                Ok(None) => return self.listen(false), // the other end is gone
+                Err(Errno::AGAIN) => {}
+                Ok(_) => self.listen(false), // the other end is gone
                 Err(_) => {
                     self.deaf = true;
-                    return self.listen(false);
+                    self.listen(false);
                 }
             }
+            return;
         }
     }
 }

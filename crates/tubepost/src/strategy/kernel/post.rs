@@ -7,6 +7,10 @@
 //! and nobody else needs to: so what a receiver waits at is its own link's descriptor, and costs the same however many
 //! links there are.
 //!
+//! A few are accepted at a time, as by the owner of a mailbox ([`comers`](super::comers)), and by the same rule: whoever
+//! connects again and again keeps neither the
+//! watch thread nor a receiver from what else they have to do.
+//!
 //! **Whom to believe.** A link's name says who sends. Who connects has to be that process, by the kernel's word: of the
 //! same user as the segment of the
 //! process, and with its number, where numbers mean the same. What is for no link of ours, or from somebody else, is
@@ -18,6 +22,7 @@
 //!
 //! **What if it dies here?** The socket goes, and all that was not accepted: who connected is hung up.
 
+use super::comers::IN_A_ROW;
 use super::packet::{Head, Kind, LONGEST_NAME};
 use crate::domain::entry;
 use crate::domain::name::Name;
@@ -34,11 +39,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-/// So many connections are accepted in one go: as many as can wait for that.
-const MOST_ACCEPTED: u32 = 4096;
 /// Another user has at most so many connections that did not say what they are for, or that nobody asked for so far.
 const MOST_IDLE: usize = 64;
 const EVENTS: usize = 64;
@@ -109,7 +112,9 @@ impl Pigeonhole {
 
     /// What came since. `all`: whoever waits at the socket is to be accepted first, in any case.
     pub(super) fn take(&self, all: bool) -> Vec<Came> {
-        if all || !self.post.is_attended() {
+        if all {
+            self.post.look_at_all();
+        } else if !self.post.is_attended() || self.post.looks_further() {
             self.post.look();
         }
         if !self.any.swap(false, AcqRel) {
@@ -120,6 +125,11 @@ impl Pigeonhole {
 
     pub(super) fn nudge(&self) {
         let _ = rustix::io::write(&self.nudge, &1u64.to_ne_bytes()); // a full one is readable
+    }
+
+    /// Whether to accept more before anything is said of what came.
+    pub(super) fn looks_further(&self) -> bool {
+        self.post.looks_further()
     }
 
     /// A connection was hung up: maybe nobody is there any more.
@@ -188,6 +198,10 @@ pub(crate) struct Post {
     visit: Mutex<Option<Visit>>,
     attended: AtomicBool,
     herald: OnceLock<Herald>,
+    /// So many were accepted; and since nobody waited for that.
+    accepted: AtomicU64,
+    in_a_row: AtomicU32,
+    row_ends: AtomicU64,
 }
 
 impl Post {
@@ -204,6 +218,9 @@ impl Post {
             visit: Mutex::new(None),
             attended: AtomicBool::new(false),
             herald: OnceLock::new(),
+            accepted: AtomicU64::new(0),
+            in_a_row: AtomicU32::new(0),
+            row_ends: AtomicU64::new(0),
         }))
     }
 
@@ -241,7 +258,28 @@ impl Post {
         let _ = self.herald.set(Herald(Box::new(herald)));
     }
 
-    /// Accepts all who wait for that. `false`: some may be left, for want of descriptors.
+    /// So many connections were accepted so far.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Acquire)
+    }
+
+    /// Whether to accept more before anything is said of what came.
+    pub(super) fn looks_further(&self) -> bool {
+        let in_a_row = self.in_a_row.load(Acquire);
+        (1..packet::MOST_WAITING).contains(&in_a_row) && clock::coarse() < self.row_ends.load(Acquire)
+    }
+
+    /// Accepts all who wait for that now.
+    fn look_at_all(&self) {
+        let begin = self.accepted();
+        while !self.look() && self.in_a_row.load(Acquire) > 0 {
+            if self.accepted() - begin >= packet::MOST_WAITING.into() {
+                return;
+            }
+        }
+    }
+
+    /// Accepts some of those who wait for that. `false`: some may be left, for there were too many, or no descriptors.
     pub(super) fn look(&self) -> bool {
         if !self.is_ours() {
             return true;
@@ -256,7 +294,9 @@ impl Post {
     }
 
     fn look_at(&self, state: &mut State, unknown: &mut Vec<u64>) -> bool {
-        let mut complete = true;
+        // Whether somebody is left the set tells only if there is.
+        let mut accepted = self.in_a_row.load(Acquire) > 0;
+        let mut complete = !accepted || self.accept(packet::AT_ONCE, state, unknown);
         let mut events = Vec::with_capacity(EVENTS);
         for _ in 0..=state.shy.len() / EVENTS + 1 {
             events.clear();
@@ -267,7 +307,11 @@ impl Post {
             }
             for event in &events {
                 match event.data.u64() {
-                    LISTENER => complete = self.accept(state, unknown),
+                    LISTENER if accepted => {}
+                    LISTENER => {
+                        accepted = true;
+                        complete = self.accept(packet::AT_ONCE, state, unknown);
+                    }
                     number => {
                         if let Some((socket, who)) = state.shy.remove(&number) {
                             let _ = epoll::delete(&self.epoll, &socket);
@@ -283,14 +327,23 @@ impl Post {
         complete
     }
 
-    fn accept(&self, state: &mut State, unknown: &mut Vec<u64>) -> bool {
-        for _ in 0..MOST_ACCEPTED {
+    fn accept(&self, most: u32, state: &mut State, unknown: &mut Vec<u64>) -> bool {
+        for _ in 0..most {
             let socket = match packet::accept(self.listener.as_fd()) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => return false,
-                Err(_) => return true,
+                Err(errno) => {
+                    self.in_a_row.store(0, Release);
+                    return !matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS);
+                }
             };
+            // Whoever accepts has the lock.
+            self.accepted.store(self.accepted() + 1, Release);
+            let in_a_row = self.in_a_row.load(Acquire);
+            if in_a_row == 0 {
+                self.row_ends.store(clock::coarse() + IN_A_ROW, Release);
+            }
+            self.in_a_row.store(in_a_row.saturating_add(1), Release);
             if let Ok(who) = packet::who(socket.as_fd()) {
                 self.hear(state, socket, who, unknown);
             }
@@ -373,7 +426,7 @@ impl Post {
         packet::shut(self.listener.as_fd());
         let mut state = self.state();
         state.closed = true;
-        self.accept(&mut state, &mut Vec::new());
+        self.accept(packet::MOST_WAITING, &mut state, &mut Vec::new());
         state.shy.clear();
         state.unclaimed.clear();
     }
@@ -405,12 +458,18 @@ fn said(socket: &OwnedFd) -> Said {
 
 impl Visited for Post {
     fn is_readable(&self) {
-        self.look();
+        while !self.look() && self.in_a_row.load(Acquire) > 0 {
+            // Those of others first.
+            let visit = *self.visit.lock().unwrap_or_else(PoisonError::into_inner);
+            if visit.is_some_and(|visit| watch::listen_again(visit, self.epoll.as_fd()).is_ok()) {
+                return;
+            }
+        }
     }
 
     fn look_again(&self) -> bool {
         if self.is_ours() {
-            self.look();
+            self.is_readable();
             let domain = &self.at.segment.domain;
             let is_there = |link: &Name| crate::os::file::facts_at(&domain.file(link)).is_ok();
             self.state().unclaimed.retain(|link, _| is_there(link));

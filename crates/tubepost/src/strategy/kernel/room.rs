@@ -72,7 +72,7 @@ pub(crate) fn longest(capacity: Option<u64>) -> u64 {
 
 /// How much a sender asks for, for its connection.
 pub(crate) fn wanted(longest: u64, capacity: u64) -> u64 {
-    let each = packet::footprint(longest as usize).unwrap_or(2 * longest + 4096);
+    let each = packet::footprint(longest as usize).unwrap_or(longest.saturating_mul(2).saturating_add(4096));
     let hello = packet::footprint(LONGEST_NAME).unwrap_or(4096);
     needed(each, hello, capacity.max(1))
 }

@@ -164,12 +164,15 @@ impl Desk {
         let mut before = None;
         loop {
             self.look_around(segment);
-            let Some(first) = self.first() else { return };
-            let is_next = self.order.is_certain() && self.order.expects(first);
-            if is_next || before == Some(first) || self.capacity == 0 {
+            let first = self.first();
+            let is_next = |first| self.order.is_certain() && self.order.expects(first);
+            if first.is_some_and(|first| is_next(first) || self.capacity == 0) {
                 return;
             }
-            before = Some(first);
+            if (first.is_none() || before == first) && !self.looks_further() {
+                return;
+            }
+            before = first;
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) format: &'a Format,
     pub(crate) member: &'a str,
     pub(crate) spin: Duration,
+    /// How long to wait for a place among those whose connections are not accepted so far.
+    pub(crate) patience: Duration,
 }
 
 /// How often a name that changes hands just now is looked up again …

@@ -132,6 +132,7 @@ impl DeadLetters {
             format: &self.format,
             member: &self.member,
             spin: Duration::ZERO,
+            patience: Duration::ZERO,
         };
         outlet.insert(Outlet::open(&wish)?).try_send(bytes)
     }
