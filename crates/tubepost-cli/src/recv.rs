@@ -70,6 +70,10 @@ fn own(domain: &Domain, args: &Recv) -> Result<Receiver<[u8]>, Failure> {
         options = options.max_message(bytes);
     }
     if let Some(bytes) = args.ceiling {
+        if args.strategy.map(tubepost::Strategy::from) == Some(tubepost::Strategy::Kernel) {
+            let why = "what waits there the kernel holds, as much as --capacity and --max-message say";
+            return Err(Failure::usage(format!("--ceiling is not for the kernel strategy: {why}")));
+        }
         options = options.ceiling(bytes);
     }
     if let Some(label) = &args.format {

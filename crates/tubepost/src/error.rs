@@ -14,7 +14,8 @@ pub use calls::{
     TryRecvError, TrySendError,
 };
 
-use advice::{absent, another_kind, denied, names, numbers, owned};
+pub(crate) use advice::LONG_FOR_A_PROCESS;
+use advice::{absent, another_kind, denied, names, no_name, numbers, owned};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -34,14 +35,14 @@ impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.uncollected {
             0 => f.write_str(
-                "the mailbox is closed: its owner is gone, or it was removed; every message was collected",
+                "closed: the owner, or the process at the other end, is gone, or it was removed; every message was collected",
             ),
             1 => f.write_str(
-                "the mailbox is closed: its owner is gone, or it was removed; 1 message was never collected",
+                "closed: the owner, or the process at the other end, is gone, or it was removed; 1 message was never collected",
             ),
             n => write!(
                 f,
-                "the mailbox is closed: its owner is gone, or it was removed; {n} messages were never collected"
+                "closed: the owner, or the process at the other end, is gone, or it was removed; {n} messages were never collected"
             ),
         }
     }
@@ -59,10 +60,7 @@ impl std::error::Error for Closed {}
 #[non_exhaustive]
 pub enum Error {
     /// The name is not one that a thing can have.
-    #[error(
-        "{name:?} is not a name: {why}; use components of letters, digits, '.', '_' and '-', \
-         separated by '/', 1 to 255 bytes in all"
-    )]
+    #[error("{}", no_name(name, why))]
     BadName {
         /// The name as given.
         name: String,

@@ -18,7 +18,7 @@ use crate::domain::name::Name;
 use crate::domain::party::{Parties, Party};
 use crate::domain::segment::Id;
 use crate::domain::{cleanup, failed};
-use crate::error::Error;
+use crate::error::{Error, LONG_FOR_A_PROCESS};
 use crate::inbox::Inbox;
 use crate::link::{Link, LinkOptions};
 use crate::mailbox::{Common, Mailbox, Options};
@@ -160,8 +160,7 @@ impl ProcessOptions {
 pub(crate) fn name_of_process(name: &str) -> Result<Name, Error> {
     let name = Name::new(name)?;
     if name.as_str().len() > MAX_MEMBER_NAME {
-        let why = "the name of a process has at most 64 bytes";
-        return Err(Error::BadName { name: name.to_string(), why });
+        return Err(Error::BadName { name: name.to_string(), why: LONG_FOR_A_PROCESS });
     }
     Ok(name)
 }

@@ -12,6 +12,7 @@ use super::member::{self, NoRow};
 use super::name::Name;
 use super::party;
 use super::segment::Segment;
+use super::sockets::open_to_look_at;
 use super::stat::Listed;
 use crate::error::{Closed, Error};
 use crate::queue::layout::{Kind, ROWS, SENDER};
@@ -85,7 +86,14 @@ impl Domain {
     }
 
     fn clean(&self, name: &Name, doors: &[Called], swept: &mut Swept) -> Result<(), Error> {
-        let (opened, segment) = entry::open(self, name)?;
+        let (opened, segment) = match entry::open(self, name) {
+            Err(denied @ Error::Denied { .. }) => {
+                // One of which we may see the entry only is nothing to us as long as it is used.
+                let segment = open_to_look_at(self, name).map_err(|_| denied)?;
+                return if segment.is_over() { Err(segment.denied("to remove")) } else { Ok(()) };
+            }
+            opened => opened?,
+        };
         if segment.is_over() {
             bury(&segment)?;
             swept.removed.push(name.to_string());
@@ -249,7 +257,14 @@ impl Domain {
         }
         // One name means several links only if all but one are over; that one is the last.
         for name in self.called(name)?.iter().rev() {
-            let (_, segment) = entry::open(self, name)?;
+            let segment = match entry::open(self, name) {
+                Err(denied @ Error::Denied { .. }) => {
+                    return Err(
+                        open_to_look_at(self, name).map_or(denied, |segment| segment.denied("to remove"))
+                    );
+                }
+                opened => opened?.1,
+            };
             let choice = &segment.geometry.choice;
             if choice.owned && !also(choice.kind) && !segment.is_over() {
                 return Err(in_use(&segment));

@@ -28,6 +28,18 @@ impl fmt::Display for Whose {
     }
 }
 
+/// Why a name is none that a process can have.
+pub(crate) const LONG_FOR_A_PROCESS: &str = "the name of a process has at most 64 bytes";
+
+/// The text of `BadName`.
+pub(super) fn no_name(name: &str, why: &str) -> String {
+    let most = if why == LONG_FOR_A_PROCESS { 64 } else { 255 };
+    format!(
+        "{name:?} is not a name: {why}; use components of letters, digits, '.', '_' and '-', separated by '/', 1 to {most} \
+         bytes in all"
+    )
+}
+
 /// The text of `Denied`.
 pub(super) fn denied(doing: &str, path: &Path, whose: Option<&Whose>) -> String {
     let Some(whose) = whose else {

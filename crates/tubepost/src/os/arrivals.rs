@@ -7,6 +7,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+/// So often it is read what has come, after one wait.
+const MOST_READS: u32 = 1000;
+
 /// Hears of each name that appears in a directory, from when it was made.
 pub(crate) struct Arrivals(OwnedFd);
 
@@ -23,6 +26,11 @@ impl Arrivals {
         let longest = longest.try_into().ok();
         let _ = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], longest.as_ref());
         let mut buffer = [0; 4096];
-        while rustix::io::read(&self.0, &mut buffer).is_ok_and(|read| read > 0) {}
+        // Not for ever: names may come as fast as this reads. What is left wakes the next wait at once.
+        for _ in 0..MOST_READS {
+            if !rustix::io::read(&self.0, &mut buffer).is_ok_and(|read| read > 0) {
+                break;
+            }
+        }
     }
 }

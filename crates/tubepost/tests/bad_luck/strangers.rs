@@ -69,6 +69,10 @@ fn stranger(cue: &mut Cue) {
                 }
                 Err(errno) => format!("{errno:?}"),
             },
+            ["remove"] => {
+                domain.remove_owned("box").map_or_else(|error| error.to_string(), |_| "removed".into())
+            }
+            ["sweep"] => domain.gc().map_or_else(|error| error.to_string(), |swept| format!("{swept:?}")),
             ["pipe"] => format!("{:?}", pipe(&path).map(drop)),
             _ => panic!("the stranger does not know {line:?}"),
         });
@@ -110,6 +114,23 @@ fn the_kernel_keeps_those_out_whom_the_mode_does() {
             "Err(Os { code: 13, kind: PermissionDenied, message: \"Permission denied\" })"
         );
     }
+}
+
+/// What may be sent to and not removed: each attempt is told truly what it is that is not allowed.
+#[test]
+fn a_stranger_is_told_truly_what_it_may_not() {
+    if !users("a_stranger_is_told_truly_what_it_may_not") {
+        return;
+    }
+    let shared = Directory::shared_by(GROUP);
+    let inbox = own(&shared, 8, 0o620);
+    let mut stranger = stranger_in(&shared);
+    assert_eq!(stranger.ask("open"), "open");
+    let told = stranger.ask("remove");
+    assert!(told.contains("to remove") && told.contains("0620") && !told.contains("no right"), "{told}");
+    let swept = stranger.ask("sweep");
+    assert!(swept.contains("left_alone: []"), "{swept}");
+    drop(inbox);
 }
 
 /// Another user has a share of the places at most, whatever it does; its messages come, with its process id by the kernel's word.
