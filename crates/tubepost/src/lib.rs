@@ -253,5 +253,5 @@ pub mod __private {
 }
 
 // So that the crate itself can derive: the macro names `::tubepost`.
-#[cfg(not(loom))]
+#[cfg(any(test, not(loom)))]
 extern crate self as tubepost;

@@ -208,7 +208,7 @@ fn fill(post: &Path) {
         (SocketAddrUnix::new(post).expect("short"), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
     let socket =
         || socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("one is left");
-    while connect(&socket(), &post).is_ok() {}
+    while connect(socket(), &post).is_ok() {}
 }
 
 /// Where as many wait to be accepted as can, others wait for a place among them, and are told truly why there is none.
