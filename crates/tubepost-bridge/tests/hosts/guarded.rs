@@ -30,6 +30,10 @@ fn when_the_importing_bridge_is_gone_for_good_senders_are_told_after_the_lease()
         eventually("it goes on", || out.send(4).is_ok() && inbox.recv_timeout(PATIENCE) == Ok(4));
     }
     assert!(!out.is_closed());
+    // What the owner collected and nobody has said here would count as lost.
+    eventually("it is known here that all was collected", || {
+        here.domain.stat("box").is_ok_and(|stat| (stat.depth, stat.held) == (0, 0))
+    });
 
     here.kill();
     let begin = Instant::now();
