@@ -43,7 +43,7 @@ pub struct Plan {
     pub until: Option<&'static str>,
     /// Of the changes of a long operation each second one …, and the last; 0: all.
     pub of_long: usize,
-    /// Of system calls that change nothing, so many at most.
+    /// Of system calls that change nothing, so many at most; of those of the second one of two four times as many, but no more than a dozen, which is what 0 means.
     pub calls: usize,
     /// In how many ways survivors go about it at each point of what is not one of two; 0: only of such.
     pub ways: u32,
@@ -101,7 +101,7 @@ impl Job {
             }
             Job::Two(pair) => {
                 totals.pairs.fetch_add(1, Relaxed);
-                let calls = CALLS_OF_PAIRS.min(4 * plan.calls);
+                let calls = if plan.calls > 0 { CALLS_OF_PAIRS.min(4 * plan.calls) } else { CALLS_OF_PAIRS };
                 let plan = Plan { stops: 0, ways: 1, calls, ..plan };
                 pair_of(&pair, false, plan, totals, dog);
             }
