@@ -41,7 +41,7 @@ pub struct Plan {
     pub part: Option<(usize, usize)>,
     /// As far as a violation that says this.
     pub until: Option<&'static str>,
-    /// Of the changes of a long operation each second one …, and the last; 0: all.
+    /// Of the changes of a long operation each second one, if it is 2, …; 0: all.
     pub of_long: usize,
     /// Of system calls that change nothing, so many at most; of those of the second one of two four times as many, but no more than a dozen, which is what 0 means.
     pub calls: usize,

@@ -153,13 +153,11 @@ impl List {
         let name = || segment.name.to_string();
         let theirs = Format::decode(segment.geometry.choice.variable, &text)
             .map_err(|what| Error::Damaged { name: name(), what })?;
-        let (right, ours) = match &self.format {
-            Some(ours) => (theirs == *ours, ours.to_string()),
-            None => (theirs.is_variable(), "bytes of any label".into()),
-        };
+        let right = self.format.as_ref().map_or(theirs.is_variable(), |ours| theirs == *ours);
         if right {
             return Ok(());
         }
+        let ours = self.format.as_ref().map_or("bytes of any label".into(), Format::to_string);
         Err(Error::WrongFormat { name: name(), theirs: theirs.to_string(), ours })
     }
 

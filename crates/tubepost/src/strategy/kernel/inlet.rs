@@ -465,6 +465,9 @@ impl Inlet {
         }
         let mut desk = self.desk();
         desk.look_around(&self.segment);
+        while !desk.has_any() && desk.looks_further() {
+            desk.look_around(&self.segment);
+        }
         desk.has_any()
     }
 
