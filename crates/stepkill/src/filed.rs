@@ -219,8 +219,8 @@ fn make_first_file(log: &Path) {
     let half = |digits| u64::from_str_radix(digits, 16).expect("digits");
     let fields = [half(&id[..16]), half(&id[16..]), 0, 0, RECORDS, 0].map(u64::to_le_bytes).concat();
     let mut bytes = b"tubelog\0".to_vec();
-    bytes.extend(1_u32.to_le_bytes());
-    bytes.extend(crc32(&fields).to_le_bytes());
+    bytes.extend(2_u32.to_le_bytes());
+    bytes.extend(crc32c(&fields).to_le_bytes());
     bytes.extend(fields);
     bytes.resize((RECORDS_AT + RECORDS) as usize, 0);
     bytes.copy_within(..64, 0x800); // it is there twice
@@ -234,9 +234,9 @@ const fn checked(fields: u64) -> u64 {
     fields | (mixed >> 51 & 0x1FFF) << 49
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| sum >> 1 ^ if sum & 1 == 1 { 0xEDB8_8320 } else { 0 })
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| sum >> 1 ^ if sum & 1 == 1 { 0x82F6_3B78 } else { 0 })
     })
 }
 

@@ -163,7 +163,7 @@ pub enum Error {
     },
     /// The shared memory was laid out by an incompatible version of tubepost.
     #[error(
-        "{name:?} has shared format version {found}, this program speaks version {supported}; \
+        "{name:?} has format version {found}, this program speaks version {supported}; \
          use the same version of tubepost on both sides"
     )]
     WrongVersion {

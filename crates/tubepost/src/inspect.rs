@@ -6,10 +6,11 @@ use crate::domain::log;
 use crate::domain::name::Name;
 use crate::error::{Error, Whose};
 use crate::journal::file::LogFile;
+use crate::journal::letter::Letter;
 use crate::journal::records::Found;
 use crate::journal::recovery::Recovered;
 use crate::journal::store::Store;
-use crate::journal::words::{Says, Spot};
+use crate::journal::words::Spot;
 use crate::memory::payload::replace;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -253,12 +254,10 @@ impl Entries<'_> {
                 return Err(file.lost());
             }
             let entry = match found {
-                Found::Message(about, units) => {
+                Found::Message(whole, units) => {
                     *spot = here.after(units);
-                    let Says::Message { units, rest, .. } = file.says(here) else { continue };
-                    let Some((_, message)) = file.read_record(here.units, units, rest) else { continue };
-                    let mut bytes = Vec::new();
-                    replace(&message, &mut bytes);
+                    let (about, mut bytes) = (whole.about, Vec::new());
+                    replace(&Letter { file: &*file, whole }, &mut bytes);
                     let mark = file.mark_at(here.index);
                     let standing = match mark {
                         _ if mark.is_fresh() => Standing::Waits,

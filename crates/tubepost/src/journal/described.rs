@@ -101,7 +101,7 @@ impl Described {
             number(age),
             self.format,
         );
-        let check = crc32fast::hash(text.as_bytes());
+        let check = crc32c::crc32c(text.as_bytes());
         let _ = writeln!(text, "check {check:08x}");
         text
     }
@@ -116,7 +116,7 @@ impl Described {
             return Err(Error::WrongVersion { name: path.display().to_string(), found, supported: VERSION });
         }
         let (body, check) = text.rsplit_once("check ").ok_or_else(|| damaged("it has no check sum"))?;
-        if u32::from_str_radix(check.trim_end(), 16) != Ok(crc32fast::hash(body.as_bytes())) {
+        if u32::from_str_radix(check.trim_end(), 16) != Ok(crc32c::crc32c(body.as_bytes())) {
             return Err(damaged("it has another check sum than it says"));
         }
         let field = |name: &str| {

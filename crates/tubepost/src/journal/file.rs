@@ -8,32 +8,29 @@
 //!         records    32 bytes of header, then the message, up to a multiple of 8
 //! ```
 //!
-//! A record: control word, check sum and the writer's process number, its number in the log, the time, the message. The check sum is over all of that but
-//! the control word, and begins with the log's id, so no bytes of another log or another place are ever taken for it.
+//! A record: control word, check sum and the writer's process number, its number in the log, the time, the message. The check sum ([`letter`](super::letter)) is over all
+//! of that but the control word, and begins with the log's id, so no bytes of another log or another place are ever taken for it.
 //!
 //! Records, and the marks for them, are space on the disk before anybody writes there. What can't be read, or was cut off, is zeros here and
 //! [lost](LogFile::is_lost).
 
-use super::trouble;
 use super::words::{Control, Mark, Spot, UNIT};
+use super::{letter, trouble};
 use crate::error::Error;
 use crate::memory::copy;
-use crate::memory::payload::Payload;
 use crate::os::fault::Guard;
 use crate::os::map::Map;
 use crate::os::{Errno, file};
-use crate::queue::slots::Member;
 use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The first eight bytes.
 const MAGIC: u64 = u64::from_le_bytes(*b"tubelog\0");
 /// The version of all this, and of the file that describes the log.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Where marks begin.
 const MARKS_AT: u64 = 0x1000;
 /// Bytes of a record before its message.
@@ -107,12 +104,18 @@ pub(crate) struct LogFile {
     pub(crate) units: u32,
     records_at: usize,
     /// Where check sums begin, which depends on the log.
-    seed: u32,
+    pub(super) seed: u32,
     pub(crate) path: PathBuf,
     /// Of its two identities one is damaged: where the other one is.
     sound: Option<usize>,
     /// How many records it has, once it is known where it ends; else `u32::MAX`.
     pub(crate) ended: AtomicU32,
+}
+
+impl AsRef<LogFile> for LogFile {
+    fn as_ref(&self) -> &LogFile {
+        self
+    }
 }
 
 /// How a file of so many bytes of records is laid out.
@@ -143,9 +146,7 @@ pub(crate) fn first_of(name: &str) -> Option<u64> {
 
 /// Whose log it is: where check sums begin.
 fn seed(id: [u64; 2]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    id.iter().for_each(|word| hasher.update(&word.to_le_bytes()));
-    hasher.finalize()
+    sum(&id)
 }
 
 /// What a new file is to be.
@@ -200,10 +201,10 @@ impl LogFile {
         let path = known.join(called(first));
         let open = if writes { file::open_file } else { file::open_to_look_at };
         let fd = open(&reach.join(called(first))).map_err(|errno| trouble("to open", &path, errno))?;
-        LogFile::read(fd.as_fd(), path, first, id, writes)
+        LogFile::map(fd.as_fd(), path, first, id, writes)
     }
 
-    fn read(
+    fn map(
         fd: BorrowedFd<'_>,
         path: PathBuf,
         first: u64,
@@ -283,7 +284,7 @@ impl LogFile {
     }
 
     #[inline]
-    fn word(&self, at: usize) -> &AtomicU64 {
+    pub(super) fn word(&self, at: usize) -> &AtomicU64 {
         assert!(at.is_multiple_of(8) && at + 8 <= self.map.length());
         // SAFETY: invariant 1: within the mapping and aligned, as just asserted; atomics only, and it lives as long as the borrow.
         unsafe { &*self.map.start().as_ptr().add(at).cast() }
@@ -298,7 +299,7 @@ impl LogFile {
     /// The control word at this place. `None`: the file ends before.
     #[inline]
     pub(crate) fn control(&self, at: u32) -> Option<&AtomicU64> {
-        (at < self.units).then(|| self.word(self.records_at + at as usize * UNIT as usize))
+        (at < self.units).then(|| self.word(self.start_of(at)))
     }
 
     #[inline]
@@ -310,7 +311,14 @@ impl LogFile {
     pub(crate) fn stored_number(&self, at: u32) -> Option<u64> {
         let head = (HEAD / UNIT) as u32;
         let there = u64::from(at) + u64::from(head) <= u64::from(self.units);
-        there.then(|| self.word(self.records_at + at as usize * UNIT as usize + 16).load(Relaxed))
+        there.then(|| self.word(self.start_of(at) + 16).load(Relaxed))
+    }
+
+    /// When the record at this place says that it was sent.
+    pub(crate) fn stored_time(&self, at: u32) -> Option<u64> {
+        let head = (HEAD / UNIT) as u32;
+        let there = u64::from(at) + u64::from(head) <= u64::from(self.units);
+        there.then(|| self.word(self.start_of(at) + 24).load(Relaxed))
     }
 
     /// The most records there can be.
@@ -361,49 +369,32 @@ impl LogFile {
         }
     }
 
+    /// Where the record at this place begins in the mapping.
+    #[inline]
+    pub(super) fn start_of(&self, at: u32) -> usize {
+        self.records_at + at as usize * UNIT as usize
+    }
+
     /// Writes a record at a place that was claimed for it, and is in the file as a whole.
     #[inline]
     pub(crate) fn write(&self, at: u32, about: &About, message: &[u8]) {
-        let start = self.records_at + at as usize * UNIT as usize;
+        let start = self.start_of(at);
         let end = start + HEAD as usize + message.len();
         assert!(end <= self.map.length());
-        let mut head = [0; 20];
-        head[..4].copy_from_slice(&about.pid.to_le_bytes());
-        head[4..12].copy_from_slice(&about.number.to_le_bytes());
-        head[12..].copy_from_slice(&about.time.to_le_bytes());
-        let mut hasher = crc32fast::Hasher::new_with_initial(self.seed);
-        hasher.update(&head);
-        hasher.update(message);
-        let check = u64::from(hasher.finalize()) | u64::from(about.pid) << 32;
-        self.word(start + 8).store(check, Relaxed);
+        let check = letter::sum_of(self.seed, about, message);
+        self.word(start + 8).store(u64::from(check) | u64::from(about.pid) << 32, Relaxed);
         self.word(start + 16).store(about.number, Relaxed);
         self.word(start + 24).store(about.time, Relaxed);
         // SAFETY: invariant 1: within the mapping, as asserted.
         unsafe { copy::write(self.map.start().as_ptr().add(start + HEAD as usize), message) };
     }
 
-    /// The message of a record of so many units, of which the last has `rest` bytes that are no part of it. `None`: that is not possible, or its check sum is another.
-    pub(crate) fn read_record(&self, at: u32, units: u64, rest: u64) -> Option<(About, Message<'_>)> {
-        let start = self.records_at + at as usize * UNIT as usize;
-        let room = u64::from(self.units.checked_sub(at)?);
-        let length = (units * UNIT).checked_sub(HEAD + rest).filter(|_| units <= room)? as usize;
-        let check = self.word(start + 8).load(Relaxed);
-        let about = About {
-            number: self.word(start + 16).load(Relaxed),
-            time: self.word(start + 24).load(Relaxed),
-            pid: (check >> 32) as u32,
-        };
-        // SAFETY: invariant 1: the record is in the file as a whole, as just found.
-        let bytes = unsafe { self.map.start().as_ptr().add(start + HEAD as usize) };
-        let mut head = [0; 20];
-        head[..4].copy_from_slice(&about.pid.to_le_bytes());
-        head[4..12].copy_from_slice(&about.number.to_le_bytes());
-        head[12..].copy_from_slice(&about.time.to_le_bytes());
-        let mut hasher = crc32fast::Hasher::new_with_initial(self.seed);
-        hasher.update(&head);
-        let message = Message { at: bytes, length, _of: std::marker::PhantomData };
-        message.pieces(|piece| hasher.update(piece));
-        (hasher.finalize() == check as u32).then_some((about, message))
+    /// Copies from the mapping.
+    #[inline]
+    pub(super) fn copy_out(&self, from: usize, to: &mut [MaybeUninit<u8>]) {
+        assert!(from <= self.map.length() && to.len() <= self.map.length() - from);
+        // SAFETY: invariant 1: within the mapping, as asserted.
+        unsafe { copy::read(self.map.start().as_ptr().add(from), to) }
     }
 
     /// Brings records up to this place, and all that changed before, to the disk.
@@ -503,84 +494,5 @@ fn identity(
 }
 
 fn sum(fields: &[u64]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    fields.iter().for_each(|word| hasher.update(&word.to_le_bytes()));
-    hasher.finalize()
-}
-
-/// The bytes of a message in a mapped file.
-#[derive(Clone, Copy)]
-pub(crate) struct Message<'a> {
-    at: *const u8,
-    length: usize,
-    _of: std::marker::PhantomData<&'a LogFile>,
-}
-
-impl Message<'_> {
-    /// All of it, a piece after the other.
-    fn pieces(&self, mut act: impl FnMut(&[u8])) {
-        const PIECE: usize = 4096;
-        let mut room = [MaybeUninit::uninit(); PIECE];
-        let mut done = 0;
-        while done < self.length {
-            let piece = &mut room[..PIECE.min(self.length - done)];
-            // SAFETY: invariant 1: within the message; `read` initialises all of `piece`.
-            act(unsafe {
-                copy::read(self.at.add(done), piece);
-                &*(&raw const *piece as *const [u8])
-            });
-            done += PIECE.min(self.length - done);
-        }
-    }
-}
-
-/// A message in a file, which stays mapped as long as this is.
-#[derive(Debug)]
-pub(crate) struct Letter {
-    _file: Arc<LogFile>,
-    pub(crate) about: About,
-    /// Who sent it, as long as that one is known.
-    pub(crate) by: Member,
-    at: *const u8,
-    length: usize,
-}
-
-impl Letter {
-    /// The message of a record; see [`LogFile::read_record`].
-    #[inline]
-    pub(crate) fn read(file: &Arc<LogFile>, spot: Spot, units: u64, rest: u64, by: Member) -> Option<Letter> {
-        let (about, message) = file.read_record(spot.units, units, rest)?;
-        let (at, length) = (message.at, message.length);
-        (about.number == file.number(spot)).then(|| Letter { _file: Arc::clone(file), about, by, at, length })
-    }
-}
-
-// SAFETY: `copy_to` initialises all of `to`, by `copy::read`.
-unsafe impl Payload for Letter {
-    #[inline]
-    fn len(&self) -> usize {
-        self.length
-    }
-
-    #[inline]
-    fn copy_to(&self, to: &mut [MaybeUninit<u8>]) {
-        assert!(to.len() <= self.length);
-        // SAFETY: invariant 1: within the message, which `read_record` found to be in the file, which is mapped.
-        unsafe { copy::read(self.at, to) }
-    }
-}
-
-// SAFETY: `copy_to` initialises all of `to`, by `copy::read`.
-unsafe impl Payload for Message<'_> {
-    #[inline]
-    fn len(&self) -> usize {
-        self.length
-    }
-
-    #[inline]
-    fn copy_to(&self, to: &mut [MaybeUninit<u8>]) {
-        assert!(to.len() <= self.length);
-        // SAFETY: invariant 1: within the message, which `read_record` found to be in the file.
-        unsafe { copy::read(self.at, to) }
-    }
+    fields.iter().fold(0, |sum, word| crc32c::crc32c_append(sum, &word.to_le_bytes()))
 }

@@ -1,6 +1,6 @@
 //! A log on disk: messages in files, which outlive processes and machines that stop.
 //!
-//! [`store`] is the directory, [`file`] one file of records, [`records`] how they are appended and walked over, [`marks`] who receives which, [`words`] what the
+//! [`store`] is the directory, [`file`] one file of records, [`letter`] what a record holds, [`records`] how they are appended and walked over, [`marks`] who receives which, [`words`] what the
 //! words say, [`recovery`] what is done when a log is opened that nobody uses, [`place`] how far an independent reader is, [`senders`] who sent. Nothing here waits, and
 //! nothing knows of a mailbox: that is `strategy::file`.
 //!
@@ -14,12 +14,13 @@
 //!
 //! # Safety
 //!
-//! `unsafe` is here where mapped files are touched: in `file` and `place`.
+//! `unsafe` is here where mapped files are touched: in `file` and `place`, and where messages are copied out of them: in `letter`.
 
 #![allow(unsafe_code)]
 
 pub(crate) mod described;
 pub(crate) mod file;
+pub(crate) mod letter;
 pub(crate) mod marks;
 pub(crate) mod place;
 pub(crate) mod records;

@@ -16,7 +16,8 @@
 //! **What if it dies here?** Before the claim: nothing happened. Between claim and COMMITTED: the word says how long and whose it is, and whoever needs to know what is
 //! there asks whether that one is dead, and makes it SKIPPED, which holds no message. Between END and the next file: whoever comes next makes that.
 
-use super::file::{About, LogFile};
+use super::file::LogFile;
+use super::letter::Whole;
 use super::words::{Control, Mark, Says, Spot};
 use crate::os::Errno;
 use crate::queue::slots::Member;
@@ -44,7 +45,7 @@ pub(crate) enum Claim {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found {
     /// A message, and units of its record.
-    Message(About, u64),
+    Message(Whole, u64),
     /// No message: its writer died.
     Skipped(u64),
     /// A message that is not what was written.
@@ -181,13 +182,10 @@ impl LogFile {
             Says::Rubbish => Found::Rubbish,
             Says::Claimed { .. } => Found::Claimed,
             Says::Skipped { units } => Found::Skipped(units),
-            Says::Message { units, rest, .. } => {
-                let is_it = |about: &About| about.number == self.number(spot);
-                match self.read_record(spot.units, units, rest) {
-                    Some((about, _)) if is_it(&about) => Found::Message(about, units),
-                    _ => Found::Damaged,
-                }
-            }
+            Says::Message { units, rest, by } => match self.read(spot, units, rest, by) {
+                Some(whole) => Found::Message(whole, units),
+                None => Found::Damaged,
+            },
         }
     }
 

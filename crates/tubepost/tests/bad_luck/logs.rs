@@ -114,7 +114,7 @@ impl Stage {
         }
         if who & 0x80 != 0 {
             let log = files.get_mut(LOG).expect("it is there");
-            let check = crc32(&log[16..64]).to_le_bytes();
+            let check = crc32c(&log[16..64]).to_le_bytes();
             log[12..16].copy_from_slice(&check);
             log.copy_within(..64, 0x800);
         }
@@ -254,8 +254,8 @@ fn timely(what: &str, act: impl FnOnce()) {
     assert!(begin.elapsed() < SLACK, "{what} took {:?}", begin.elapsed());
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| sum >> 1 ^ if sum & 1 == 1 { 0xEDB8_8320 } else { 0 })
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| sum >> 1 ^ if sum & 1 == 1 { 0x82F6_3B78 } else { 0 })
     })
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tubepost::{
-    Cursor, Delivery, Domain, Error, File, From, Fsync, Mailbox, Receiver, Retain, Sender, TryRecvError,
+    Cursor, Delivery, Domain, Error, File, From, Fsync, Journal, Mailbox, Receiver, Retain, Sender,
+    TryRecvError,
 };
 
 use crate::letters::pattern;
@@ -129,6 +130,30 @@ fn what_is_left_out_is_as_it_was_and_what_differs_is_refused() {
         Err(Error::LogRefused { why, .. }) => assert!(why.contains("\"box\""), "{why}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_log_of_another_version_is_refused_and_left_alone() {
+    let place = Place::new();
+    let directory = Place::files_of(place.domain());
+    create(place.domain(), file(&directory));
+    sender(place.domain()).send(b"of this version").expect("room");
+    restart(&place);
+    let described = directory.join("mailbox");
+    let ours = std::fs::read_to_string(&described).expect("it describes the log");
+    assert!(ours.starts_with("tubepost log 2\n"), "as docs/format.md says: {ours}");
+    std::fs::write(&described, ours.replace("tubepost log 2", "tubepost log 1")).expect("ours");
+    let options = Mailbox::<[u8]>::options().domain(place.domain()).strategy(file(&directory));
+    let opened = [options.create("box").err(), Journal::open(&directory).err()];
+    for error in opened {
+        assert!(
+            matches!(error, Some(Error::WrongVersion { found: 1, supported: 2, .. })),
+            "a log of another version: {error:?}"
+        );
+    }
+    std::fs::write(&described, ours).expect("ours");
+    create(place.domain(), file(&directory));
+    assert_eq!(receiver(place.domain()).recv().expect("it is there"), b"of this version");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::domain::cleanup;
 use crate::domain::log::Log;
 use crate::domain::member::Peer;
 use crate::error::{Closed, Error};
-use crate::journal::file::{Letter, LogFile};
+use crate::journal::file::LogFile;
+use crate::journal::letter::Letter;
 use crate::journal::place::Place;
 use crate::journal::records::Found;
 use crate::journal::words::{Says, Spot};
@@ -113,10 +114,14 @@ impl Cursor {
             let At { file, spot } = &mut *reader;
             let here = *spot;
             match file.says(here) {
-                Says::Message { units, rest, by } => match Letter::read(file, here, units, rest, by) {
-                    Some(letter) => {
+                Says::Message { units, rest, by } => match file.read(here, units, rest, by) {
+                    Some(whole) => {
                         let after = here.after(units);
-                        return Ok(Passing { cursor: self, reader, letter, after });
+                        return Ok(Passing {
+                            cursor: self,
+                            letter: Letter { file: Reader(reader), whole },
+                            after,
+                        });
                     }
                     None => {
                         self.is_there(file)?;
@@ -254,20 +259,30 @@ impl Cursor {
 /// A message that is being handed out; the place moves behind it when that is done.
 struct Passing<'a> {
     cursor: &'a Cursor,
-    reader: MutexGuard<'a, At>,
-    letter: Letter,
+    letter: Letter<Reader<'a>>,
     after: Spot,
 }
 
-impl Arrival for Passing<'_> {
-    type Payload = Letter;
+/// Nobody else reads by the cursor meanwhile.
+struct Reader<'a>(MutexGuard<'a, At>);
 
-    fn payload(&self) -> &Letter {
+impl AsRef<LogFile> for Reader<'_> {
+    #[inline]
+    fn as_ref(&self) -> &LogFile {
+        &self.0.file
+    }
+}
+
+impl<'a> Arrival for Passing<'a> {
+    type Payload = Letter<Reader<'a>>;
+
+    #[inline]
+    fn payload(&self) -> &Letter<Reader<'a>> {
         &self.letter
     }
 
     fn position(&self) -> u64 {
-        self.letter.about.number
+        self.letter.whole.about.number
     }
 
     fn redelivered(&self) -> u32 {
@@ -275,7 +290,7 @@ impl Arrival for Passing<'_> {
     }
 
     fn sender(&self) -> Peer {
-        self.cursor.who_sent(&self.letter)
+        self.cursor.who_sent(&self.letter.whole)
     }
 
     fn may_be_lost(&self) -> bool {
@@ -290,9 +305,10 @@ impl Arrival for Passing<'_> {
 
     fn leave_unanswered(&self) {}
 
+    #[inline]
     fn consume(mut self) -> bool {
-        self.reader.spot = self.after;
-        self.cursor.place.set(self.letter.about.number + 1).is_ok()
+        self.letter.file.0.spot = self.after;
+        self.cursor.place.set(self.letter.whole.about.number + 1).is_ok()
     }
 
     fn is_in_place(&self) -> bool {
@@ -348,10 +364,10 @@ fn find(log: &Log, from: From) -> Result<u64, Error> {
 fn first_since(file: &LogFile, since: u64) -> Option<u64> {
     let mut spot = Spot::default();
     loop {
-        if let Found::Message(about, ..) = file.look(spot)
-            && about.time >= since
+        if let Found::Message(whole, ..) = file.look(spot)
+            && whole.about.time >= since
         {
-            return Some(about.number);
+            return Some(whole.about.number);
         }
         spot = file.step(spot).or_else(|| file.resume_if_rubbish(spot))?;
     }

@@ -20,7 +20,7 @@
 //! **What if it dies here?** Who leads and dies, or is stopped, is only a hint's worth: nobody waits for it for longer than [`PATIENCE`]. A claim whose
 //! sender is dead is skipped on the way; one whose sender is stopped in the few steps between claim and commit holds back what is durable behind it.
 
-use super::outlet::{Outlet, Sent};
+use super::outlet::Outlet;
 use super::{At, Member};
 use crate::domain::log::Log;
 use crate::domain::segment::Segment;
@@ -38,12 +38,12 @@ use std::time::{Duration, Instant};
 /// So long one who waits believes that another brings it to the disk.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// What is to be done once a message was appended.
+/// What is to be done once the message of this number was appended.
 #[inline]
-pub(super) fn after_send(outlet: &Outlet, sent: &Sent) -> Result<(), Refusal> {
+pub(super) fn after_send(outlet: &Outlet, number: u64) -> Result<(), Refusal> {
     match outlet.fsync() {
         Fsync::Never => Ok(()),
-        Fsync::Each => until(outlet, sent.number() + 1),
+        Fsync::Each => until(outlet, number + 1),
         Fsync::Every(time) => {
             outlet.sync_within(time);
             Ok(())

@@ -6,7 +6,8 @@ use crate::domain::cleanup;
 use crate::domain::log::Log;
 use crate::domain::stat::{self, Stat};
 use crate::error::{Closed, Error};
-use crate::journal::file::{Letter, LogFile};
+use crate::journal::file::LogFile;
+use crate::journal::letter::Letter;
 use crate::journal::words::{Says, UNIT};
 use crate::os::clock;
 use crate::queue::layout::{HOLD_SHIFT, RECEIVES};
@@ -132,8 +133,11 @@ impl Inlet {
                     if segment.messages().has_sleepers() && self.is_more() {
                         segment.messages().wake();
                     }
-                    return match Letter::read(&file, here, units, rest, by) {
-                        Some(letter) => Ok(Taken::new(self, At { file, spot: here }, mark, letter)),
+                    return match file.read(here, units, rest, by) {
+                        Some(whole) => {
+                            let letter = Letter { file: At { file, spot: here }, whole };
+                            Ok(Taken::new(self, mark, letter))
+                        }
                         None => {
                             self.is_there(&file)?;
                             file.consume(index, mark);
@@ -216,19 +220,20 @@ impl Inlet {
             while let Some((index, seen)) = file.find_back(|mark| self.wants(mark)) {
                 let Some(mark) = file.take(index, seen, self.holder()) else { continue };
                 let spot = file.find(index);
-                let letter = match file.says(spot) {
+                let whole = match file.says(spot) {
                     Says::Message { units, rest, by } if spot.index == index => {
-                        Letter::read(&file, spot, units, rest, by)
+                        file.read(spot, units, rest, by)
                     }
                     _ => None,
                 };
                 let number = file.number(spot);
-                let Some(letter) = letter else {
+                let Some(whole) = whole else {
                     self.is_there(&file)?;
                     file.consume(index, mark);
                     return Err(self.damaged(number, number));
                 };
-                let taken = Taken::new(self, At { file: Arc::clone(&file), spot }, mark, letter);
+                let letter = Letter { file: At { file: Arc::clone(&file), spot }, whole };
+                let taken = Taken::new(self, mark, letter);
                 if self.has_to_go(seen) {
                     self.put_away(taken, seen.is_rejected());
                 } else {

@@ -59,8 +59,8 @@ fn newest_in(file: &LogFile) -> u64 {
     let mut spot = Spot::of(file.hints().tail.load(Acquire));
     let mut newest = file.made;
     loop {
-        if let Found::Message(about, ..) = file.look(spot) {
-            newest = newest.max(about.time);
+        if let Found::Message(whole, ..) = file.look(spot) {
+            newest = newest.max(whole.about.time);
         }
         match file.step(spot) {
             Some(next) => spot = next,

@@ -34,7 +34,8 @@ use crate::domain::segment::{Id, Segment};
 use crate::error::Error;
 use crate::format::Format;
 use crate::journal::described::Described;
-use crate::journal::file::{Letter, LogFile};
+use crate::journal::file::LogFile;
+use crate::journal::letter::Whole;
 use crate::journal::marks::Holder;
 use crate::journal::store::{self, Store};
 use crate::journal::words::Spot;
@@ -50,12 +51,20 @@ const TRIES: u32 = 20;
 
 /// A place in a log, and the file that it is in.
 #[derive(Clone, Debug)]
-pub(super) struct At {
+pub(crate) struct At {
     pub(super) file: Arc<LogFile>,
     pub(super) spot: Spot,
 }
 
+impl AsRef<LogFile> for At {
+    #[inline]
+    fn as_ref(&self) -> &LogFile {
+        &self.file
+    }
+}
+
 impl At {
+    #[inline]
     pub(super) fn number(&self) -> u64 {
         self.file.number(self.spot)
     }
@@ -192,8 +201,8 @@ pub(super) trait Member {
     }
 
     /// Who sent a message.
-    fn who_sent(&self, letter: &Letter) -> Peer {
-        Peer { pid: letter.about.pid, name: self.log().name_of(letter.by) }
+    fn who_sent(&self, whole: &Whole) -> Peer {
+        Peer { pid: whole.about.pid, name: self.log().name_of(whole.by) }
     }
 
     /// What the log says; if it was closed meanwhile, its files may be gone, and that is no error.

@@ -6,6 +6,7 @@ use crate::domain::log::Log;
 use crate::domain::stat::{self, Stat};
 use crate::error::{Closed, Error, Fate};
 use crate::journal::described::Fsync;
+use crate::journal::file::LogFile;
 use crate::journal::records::Claim;
 use crate::journal::store;
 use crate::journal::words::{Says, Spot, UNIT};
@@ -73,8 +74,16 @@ impl Member for Outlet {
     }
 }
 
-/// Where something was sent.
-pub(super) type Sent = At;
+/// Of what was sent its number.
+#[inline]
+fn number(file: &Arc<LogFile>, spot: Spot) -> u64 {
+    file.number(spot)
+}
+
+/// Of what was sent its place.
+fn place(file: &Arc<LogFile>, spot: Spot) -> At {
+    At { file: Arc::clone(file), spot }
+}
 
 impl Outlet {
     pub(crate) fn of(at: Arc<Attachment>, name: &str) -> Result<Outlet, Error> {
@@ -94,8 +103,8 @@ impl Outlet {
 
     /// Sends if there is room now, and is on the disk then if that was chosen.
     pub(crate) fn try_send(&self, bytes: &[u8]) -> Result<(), Refusal> {
-        let sent = self.post(bytes)?;
-        durable::after_send(self, &sent)
+        let number = self.post(bytes, number)?;
+        durable::after_send(self, number)
     }
 
     /// Whether a message of this length could be sent at all.
@@ -113,9 +122,9 @@ impl Outlet {
         Ok(())
     }
 
-    /// Appends a message. It is there for all who receive.
+    /// Appends a message. It is there for all who receive. Gives `what` is asked of it.
     #[inline]
-    pub(super) fn post(&self, bytes: &[u8]) -> Result<Sent, Refusal> {
+    fn post<T>(&self, bytes: &[u8], what: fn(&Arc<LogFile>, Spot) -> T) -> Result<T, Refusal> {
         self.may_lend_so_much(bytes.len())?;
         let (at, segment) = (&*self.at, &self.at.segment);
         let extent = extent(bytes.len() as u64);
@@ -135,7 +144,7 @@ impl Outlet {
                     file.commit(there, extent, self.sender);
                     self.is_there(file)?;
                     segment.ring_for_message(at.quiet());
-                    return Ok(At { file: Arc::clone(file), spot: there });
+                    return Ok(what(file, there));
                 }
                 Ok(Claim::Ended(end)) => {
                     let next = self.or_closed(self.log.make_next(file, end))?;
@@ -221,16 +230,22 @@ impl Outlet {
 
     /// Sends, waiting for room until the deadline.
     pub(crate) fn send(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Refusal> {
-        let sent = self.post_by(bytes, deadline)?;
-        durable::after_send(self, &sent)
+        let number = self.post_by(bytes, deadline, number)?;
+        durable::after_send(self, number)
     }
 
-    fn post_by(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Sent, Refusal> {
-        match self.post(bytes) {
+    #[inline]
+    fn post_by<T>(
+        &self,
+        bytes: &[u8],
+        deadline: Option<Instant>,
+        what: fn(&Arc<LogFile>, Spot) -> T,
+    ) -> Result<T, Refusal> {
+        match self.post(bytes, what) {
             Err(Refusal::Waiting) => {}
             done => return done,
         }
-        let attempt = || match self.post(bytes) {
+        let attempt = || match self.post(bytes, what) {
             Err(Refusal::Waiting) => None,
             done => Some(done),
         };
@@ -265,8 +280,8 @@ impl Outlet {
 
     /// Sends, and waits until a receiver has the message.
     pub(crate) fn send_collected(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Uncollected> {
-        let sent = self.post_by(bytes, deadline)?;
-        durable::after_send(self, &sent)?;
+        let sent = self.post_by(bytes, deadline, place)?;
+        durable::after_send(self, sent.number())?;
         let collected = self.segment().room().wait(
             deadline,
             || is_taken(&sent).then_some(Ok(())),
@@ -289,8 +304,8 @@ impl Outlet {
         while batch.sent < batch.count && done.is_ok() {
             let bytes = (batch.bytes)(batch.sent);
             let sent = match patience {
-                Patience::None => self.post(bytes),
-                Patience::Until(deadline) => self.post_by(bytes, deadline),
+                Patience::None => self.post(bytes, number),
+                Patience::Until(deadline) => self.post_by(bytes, deadline, number),
             };
             done = sent.map(|sent| {
                 last = Some(sent);
@@ -299,7 +314,7 @@ impl Outlet {
         }
         // One sync for all of them.
         if let Some(sent) = last {
-            durable::after_send(self, &sent)?;
+            durable::after_send(self, sent)?;
         }
         done
     }
@@ -405,7 +420,7 @@ fn fate(sent: &At, closed: Closed) -> Result<(), Uncollected> {
 pub(crate) struct Collection<'a> {
     outlet: &'a Outlet,
     wait: Wait,
-    sent: Option<Sent>,
+    sent: Option<At>,
 }
 
 impl<'a> Collection<'a> {
@@ -417,7 +432,7 @@ impl<'a> Collection<'a> {
     pub(crate) fn poll(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), Uncollected>> {
         let outlet = self.outlet;
         if self.sent.is_none() {
-            let attempt = || match outlet.post(bytes) {
+            let attempt = || match outlet.post(bytes, place) {
                 Err(Refusal::Waiting) => None,
                 done => Some(done),
             };
@@ -429,7 +444,7 @@ impl<'a> Collection<'a> {
                 }
             };
             let sent = posted?;
-            durable::after_send(outlet, &sent)?;
+            durable::after_send(outlet, sent.number())?;
             self.sent = Some(sent);
         }
         let Some(sent) = &self.sent else { return Poll::Ready(Ok(())) };

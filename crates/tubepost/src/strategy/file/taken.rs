@@ -10,7 +10,7 @@ use super::inlet::Inlet;
 use super::{At, Member};
 use crate::domain::member::Peer;
 use crate::error::Error;
-use crate::journal::file::Letter;
+use crate::journal::letter::Letter;
 use crate::journal::marks::Holder;
 use crate::journal::words::{Mark, Says};
 use crate::memory::payload::{self, Unfit};
@@ -47,30 +47,34 @@ pub(super) struct Seen {
 /// A message that was taken.
 pub(crate) struct Taken<'a> {
     inlet: &'a Inlet,
-    at: At,
     mark: Mark,
-    letter: Letter,
+    letter: Letter<At>,
 }
 
 impl<'a> Taken<'a> {
-    pub(super) fn new(inlet: &'a Inlet, at: At, mark: Mark, letter: Letter) -> Taken<'a> {
-        Taken { inlet, at, mark, letter }
+    pub(super) fn new(inlet: &'a Inlet, mark: Mark, letter: Letter<At>) -> Taken<'a> {
+        Taken { inlet, mark, letter }
+    }
+
+    fn at(&self) -> &At {
+        &self.letter.file
     }
 
     fn held(&self) -> Held {
-        Held { number: self.at.number(), mark: self.mark }
+        Held { number: self.at().number(), mark: self.mark }
     }
 }
 
 impl Arrival for Taken<'_> {
-    type Payload = Letter;
+    type Payload = Letter<At>;
 
-    fn payload(&self) -> &Letter {
+    #[inline]
+    fn payload(&self) -> &Letter<At> {
         &self.letter
     }
 
     fn position(&self) -> u64 {
-        self.at.number()
+        self.at().number()
     }
 
     fn redelivered(&self) -> u32 {
@@ -78,7 +82,7 @@ impl Arrival for Taken<'_> {
     }
 
     fn sender(&self) -> Peer {
-        self.inlet.who_sent(&self.letter)
+        self.inlet.who_sent(&self.letter.whole)
     }
 
     fn may_be_lost(&self) -> bool {
@@ -95,9 +99,10 @@ impl Arrival for Taken<'_> {
 
     #[inline]
     fn consume(self) -> bool {
-        let done = self.at.file.consume(self.at.spot.index, self.mark);
+        let At { file, spot } = self.at();
+        let done = file.consume(spot.index, self.mark);
         if done {
-            self.inlet.after_consumed(&self.at.file);
+            self.inlet.after_consumed(file);
         }
         done
     }
@@ -181,8 +186,8 @@ impl Inlet {
         let Some(mut at) = at else { return Err(self.no_longer()) };
         at.spot = at.file.find(at.spot.index);
         let Says::Message { units, rest, by } = at.file.says(at.spot) else { return Err(self.no_longer()) };
-        match Letter::read(&at.file, at.spot, units, rest, by) {
-            Some(letter) => self.put_away(Taken::new(self, at, held.mark, letter), true),
+        match at.file.read(at.spot, units, rest, by) {
+            Some(whole) => self.put_away(Taken::new(self, held.mark, Letter { file: at, whole }), true),
             None => drop(at.file.consume(at.spot.index, held.mark)),
         }
         Ok(())
@@ -206,8 +211,9 @@ impl Inlet {
         let Some(mut at) = self.at_of(held).filter(|_| self.segment().is_ours()) else { return nobody };
         at.spot = at.file.find(at.spot.index);
         match at.file.says(at.spot) {
-            Says::Message { units, rest, by } => Letter::read(&at.file, at.spot, units, rest, by)
-                .map_or(nobody, |letter| self.who_sent(&letter)),
+            Says::Message { units, rest, by } => {
+                at.file.read(at.spot, units, rest, by).map_or(nobody, |whole| self.who_sent(&whole))
+            }
             _ => nobody,
         }
     }
@@ -244,7 +250,7 @@ impl Inlet {
             return;
         }
         self.full_until.store(clock::coarse() + A_BREAK, Relaxed);
-        let (file, index) = (&taken.at.file, taken.at.spot.index);
+        let (file, index) = (&taken.at().file, taken.at().spot.index);
         let back = match rejected {
             true => file.give_back_rejected(index, taken.mark),
             false => file.give_back(index, taken.mark),
