@@ -59,7 +59,7 @@ pub struct Retain {
     pub messages: Option<u64>,
     /// The last so many bytes.
     pub bytes: Option<u64>,
-    /// Those that were sent within so long.
+    /// Those that were sent within so long, by the system's clock; of a file its last message counts.
     pub age: Option<Duration>,
 }
 

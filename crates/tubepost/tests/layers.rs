@@ -156,6 +156,20 @@ fn the_source_keeps_the_rules() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
+/// Somebody may set it: what is told apart by it is only when messages in files were sent.
+#[test]
+fn the_wall_clock_is_asked_for_in_one_place() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    files.retain(|file| {
+        let text = code(&fs::read_to_string(file).expect("a source"));
+        ["SystemTime::now", "Realtime", "REALTIME", "gettimeofday"].iter().any(|it| text.contains(it))
+    });
+    let asks: Vec<_> = files.iter().map(|file| file.strip_prefix(&src).expect("below src")).collect();
+    assert_eq!(asks, [Path::new("journal/store.rs")]);
+}
+
 #[test]
 fn the_tests_are_short_too() {
     let mut files = Vec::new();

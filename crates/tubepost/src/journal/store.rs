@@ -21,6 +21,7 @@ use super::file::{self, LogFile, Wanted};
 use super::{place, senders, trouble};
 use crate::error::Error;
 use crate::os::{Errno, file as disk, lock};
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -307,11 +308,30 @@ impl Store {
     }
 }
 
+/// The system's clock by ticks, as messages have it: it may be set back, or far ahead.
+const CLOCK: ClockId = ClockId::RealtimeCoarse;
+
+/// By so much a test sets the clock.
+#[cfg(test)]
+pub(crate) static STEPPED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
 /// The time, in nanoseconds since 1970.
 #[inline]
 pub(crate) fn now() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+    let now = nanoseconds(clock_gettime(CLOCK));
+    #[cfg(test)]
+    let now = now.wrapping_add(STEPPED.load(std::sync::atomic::Ordering::Relaxed));
+    now
+}
+
+/// What is sent at a time may have one that is less by so much.
+pub(crate) fn tick() -> u64 {
+    nanoseconds(clock_getres(CLOCK))
+}
+
+#[inline]
+fn nanoseconds(time: Timespec) -> u64 {
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
 /// Who may read or write files in it may pass the directory.

@@ -13,6 +13,7 @@ use crate::journal::file::LogFile;
 use crate::journal::letter::Letter;
 use crate::journal::place::Place;
 use crate::journal::records::Found;
+use crate::journal::store;
 use crate::journal::words::{Says, Spot};
 use crate::memory::payload::Unfit;
 use crate::queue::calls::Address;
@@ -39,7 +40,7 @@ pub enum From {
     End,
     /// With the message of this number, or the next one that is there.
     Seq(u64),
-    /// With the first one that was sent at this time or later.
+    /// With the first one that was sent at this time or later, by the system's clock as it was set then; up to one of its ticks (1 to 10 ms) earlier.
     Time(SystemTime),
 }
 
@@ -67,13 +68,13 @@ impl Cursor {
     /// Opens the place of this name; if there is none, it begins where `from` says. If `moves`, it begins there in any case.
     pub(crate) fn open(at: Arc<Attachment>, name: &str, from: Option<From>) -> Result<Cursor, Error> {
         let Some(log) = at.segment.log().map(Arc::clone) else { return Err(Error::Forked) };
-        let first = || find(&log, from.unwrap_or(From::Start));
+        let begin = from.map(|from| find(&log, from)).transpose()?;
+        let first = || begin.map_or_else(|| find(&log, From::Start), Ok);
         let (place, next) = Place::open(&log.store, name, first)?;
-        let next = match from {
-            Some(from) => {
-                let next = find(&log, from)?;
-                place.set(next)?;
-                next
+        let next = match begin {
+            Some(begin) => {
+                place.set(begin)?;
+                begin
             }
             None => next,
         };
@@ -349,11 +350,9 @@ fn find(log: &Log, from: From) -> Result<u64, Error> {
         From::Seq(number) => number.clamp(log.oldest()?.first, newest()?),
         From::Time(time) => {
             let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-            let files = log.all()?;
-            // A file that was made before that may have some that were sent after it.
-            let begin = files.iter().rposition(|file| file.made <= since).unwrap_or(0);
-            let found = files[begin..].iter().find_map(|file| first_since(file, since));
-            match found {
+            let since = since.saturating_sub(store::tick());
+            // No file is passed over for when it was made: the clock may have been set meanwhile.
+            match log.all()?.iter().find_map(|file| first_since(file, since)) {
                 Some(number) => number,
                 None => newest()?,
             }
@@ -364,8 +363,9 @@ fn find(log: &Log, from: From) -> Result<u64, Error> {
 fn first_since(file: &LogFile, since: u64) -> Option<u64> {
     let mut spot = Spot::default();
     loop {
-        if let Found::Message(whole, ..) = file.look(spot)
-            && whole.about.time >= since
+        // Most are passed without being read.
+        if file.stored_time(spot.units).is_some_and(|time| time >= since)
+            && let Found::Message(whole, ..) = file.look(spot)
         {
             return Some(whole.about.number);
         }

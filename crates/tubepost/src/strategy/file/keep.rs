@@ -8,9 +8,11 @@ use crate::domain::log::Log;
 use crate::domain::segment::Segment;
 use crate::journal::described::Keep;
 use crate::journal::file::{LogFile, called};
+use crate::journal::records::Found;
 use crate::journal::store::now;
-use crate::journal::words::{Says, UNIT};
+use crate::journal::words::{Says, Spot, UNIT};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// Takes away what is to go.
 #[cold]
@@ -22,17 +24,17 @@ pub(super) fn take_away(segment: &Segment, log: &Arc<Log>) {
         let tail = newest.tail();
         (newest.number(tail), newest.begins + u64::from(tail.units) * UNIT)
     };
-    for file in old {
+    for (at, file) in old.iter().enumerate() {
         let Some((behind, behind_bytes)) = finished(file) else { return };
         let read = places.iter().all(|(_, next)| *next >= behind);
-        if !read || !may_go(&log.store.described.keep, file, end - behind, bytes - behind_bytes) {
+        if !read || !may_go(&log.store.described.keep, &files[at..], end - behind, bytes - behind_bytes) {
             return;
         }
         if log.store.remove(&called(file.first)).is_err() {
             return;
         }
         log.forget_before(behind);
-        segment.header().log.taken.fetch_max(behind, std::sync::atomic::Ordering::Relaxed);
+        segment.header().log.taken.fetch_max(behind, Relaxed);
     }
 }
 
@@ -43,28 +45,40 @@ fn finished(file: &LogFile) -> Option<(u64, u64)> {
     ended.then(|| (file.number(tail), file.begins + u64::from(tail.units) * UNIT))
 }
 
-/// Whether what is in a file need not be kept for its own sake, when so many messages and bytes are behind it.
-fn may_go(keep: &Keep, file: &LogFile, messages: u64, bytes: u64) -> bool {
-    let old_enough = keep.age.is_none_or(|age| now().saturating_sub(newest_in(file)) > age.as_nanos() as u64);
+/// Whether what is in the first of these files need not be kept for its own sake, when so many messages and bytes are behind it.
+fn may_go(keep: &Keep, files: &[Arc<LogFile>], messages: u64, bytes: u64) -> bool {
+    let old_enough = keep.age.is_none_or(|age| {
+        let now = now();
+        sent_by(files, now).is_some_and(|sent| now - sent > age.as_nanos() as u64)
+    });
     let enough = keep.messages.is_none_or(|most| messages >= most);
     let enough_bytes = keep.bytes.is_none_or(|most| bytes >= most);
     old_enough && enough && enough_bytes
 }
 
-/// When the last message of a file was sent, nearly: when the file was made at least.
-fn newest_in(file: &LogFile) -> u64 {
-    use crate::journal::records::Found;
-    use crate::journal::words::Spot;
-    use std::sync::atomic::Ordering::Acquire;
+/// A time by which all of the first of these files was sent: that of its last message. If that is still to come the clock was set back; then the first one behind it
+/// that has come: else it would be kept for as long as the clock was wrong.
+fn sent_by(files: &[Arc<LogFile>], now: u64) -> Option<u64> {
+    let times = files.iter().enumerate().flat_map(|(at, file)| {
+        let made = (at > 0).then_some(file.made);
+        [made, last_in(file, now)]
+    });
+    times.flatten().find(|time| *time <= now)
+}
+
+/// When the last message of a file was sent. `None`: that is not known, or still to come.
+fn last_in(file: &LogFile, now: u64) -> Option<u64> {
     let mut spot = Spot::of(file.hints().tail.load(Acquire));
-    let mut newest = file.made;
+    let mut last = None;
     loop {
-        if let Found::Message(whole, ..) = file.look(spot) {
-            newest = newest.max(whole.about.time);
+        if let Found::Message(whole, ..) = file.look(spot)
+            && whole.about.time <= now
+        {
+            last = last.max(Some(whole.about.time));
         }
         match file.step(spot) {
             Some(next) => spot = next,
-            None => return newest,
+            None => return last,
         }
     }
 }
