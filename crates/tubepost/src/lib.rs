@@ -101,6 +101,8 @@ mod versions;
 mod batch;
 #[cfg(not(loom))]
 mod call;
+#[cfg(all(test, not(loom)))]
+mod clock_steps;
 #[cfg(not(loom))]
 mod companion;
 #[cfg(not(loom))]

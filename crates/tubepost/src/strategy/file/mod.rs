@@ -13,8 +13,6 @@
 //! **When something fails**, a write, a sync, or a page of a file that is not there any more, the whole mailbox says so from then on, until all have closed it and it is opened
 //! again: what was not brought to the disk then nobody knows.
 
-#[cfg(all(test, not(loom)))]
-mod clock;
 pub(crate) mod cursor;
 pub(crate) mod durable;
 pub(crate) mod inlet;
