@@ -1,12 +1,14 @@
 //! Where things are in the network: the keys.
 //!
 //! ```text
-//! tubepost/1/<prefix>/<host>/<bridge>/<run>/in                     what is said to this bridge
-//! tubepost/1/<prefix>/<host>/<bridge>/<run>/m/<mailbox>/<name>     a mailbox that it exports: a token, and a queryable that describes it
+//! tubepost/1/<prefix>/<host>/<bridge>/<run>/in         what is said to this bridge
+//! tubepost/1/<prefix>/<host>/<bridge>/<run>/exports    a token: it is there, and exports mailboxes
+//! tubepost/1/<prefix>/<host>/<bridge>/<run>/catalog    a queryable: which ones (`catalog`)
+//! tubepost/1/<prefix>/<host>/<bridge>/<run>/news       what comes and goes of them
 //! ```
 //!
 //! *bridge* is a number of the domain's, the same as long as that exists; *run* one of the bridge's process. A peer that says something of an
-//! earlier run reaches nobody. Names have `,` where the domain's have `/`; the prefix is `-` if there is none.
+//! earlier run reaches nobody. The prefix has `,` where names have `/`, and is `-` if there is none.
 
 /// The version of what is said, and of the keys.
 pub(crate) const VERSION: u8 = 1;
@@ -30,13 +32,38 @@ pub(crate) struct Offer {
     pub(crate) name: String,
 }
 
-/// All mailboxes that are exported by anybody.
-pub(crate) fn all_offers() -> String {
-    format!("tubepost/{VERSION}/*/*/*/*/m/*/*")
+/// What is at a key of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Inbox,
+    Exports,
+    Catalog,
+    News,
+}
+
+impl Place {
+    fn word(self) -> &'static str {
+        match self {
+            Place::Inbox => "in",
+            Place::Exports => "exports",
+            Place::Catalog => "catalog",
+            Place::News => "news",
+        }
+    }
+
+    /// The keys of all bridges where this is.
+    pub(crate) fn of_all(self) -> String {
+        format!("tubepost/{VERSION}/*/*/*/*/{}", self.word())
+    }
 }
 
 fn is_part(text: &str) -> bool {
-    let fine = |c: char| c.is_ascii_alphanumeric() || "._-,".contains(c);
+    !text.contains('/') && is_name(&text.replace(',', "/"))
+}
+
+/// Whether a mailbox may be called so, as far as one can tell elsewhere.
+pub(crate) fn is_name(text: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     !text.is_empty() && text.len() <= 255 && text.chars().all(fine)
 }
 
@@ -55,14 +82,23 @@ impl Address {
         format!("tubepost/{VERSION}/{prefix}/{host}/{bridge:032x}/{run:016x}")
     }
 
+    pub(crate) fn key(&self, place: Place) -> String {
+        format!("{}/{}", self.root(), place.word())
+    }
+
     /// Where it listens.
     pub(crate) fn inbox(&self) -> String {
-        format!("{}/in", self.root())
+        self.key(Place::Inbox)
     }
 
     /// The address of which this is the inbox.
     pub(crate) fn of_inbox(key: &str) -> Option<Address> {
-        Address::split(key).filter(|(_, rest)| *rest == "in").map(|(address, _)| address)
+        Address::of(key, Place::Inbox)
+    }
+
+    /// The bridge that has this place at this key.
+    pub(crate) fn of(key: &str, place: Place) -> Option<Address> {
+        Address::split(key).filter(|(_, rest)| *rest == place.word()).map(|(address, _)| address)
     }
 
     fn split(key: &str) -> Option<(Address, &str)> {
@@ -83,17 +119,6 @@ impl Address {
 }
 
 impl Offer {
-    pub(crate) fn key(&self) -> String {
-        format!("{}/m/{:032x}/{}", self.at.root(), self.mailbox, self.name.replace('/', ","))
-    }
-
-    pub(crate) fn parse(key: &str) -> Option<Offer> {
-        let (at, rest) = Address::split(key)?;
-        let (mailbox, name) = rest.strip_prefix("m/")?.split_once('/')?;
-        let mailbox = u128::from_str_radix(mailbox, 16).ok()?;
-        is_part(name).then(|| Offer { at, mailbox, name: name.replace(',', "/") })
-    }
-
     /// What it is called everywhere else.
     pub(crate) fn called(&self) -> String {
         format!("{}{}", self.at.prefix, self.name)
@@ -111,24 +136,33 @@ mod tests {
     #[test]
     fn keys_and_what_they_stand_for_correspond() {
         for prefix in ["", "berlin/", "b."] {
-            let offer = Offer { at: address(prefix), mailbox: 1 << 127, name: "a/b-c".into() };
-            assert_eq!(Offer::parse(&offer.key()), Some(offer.clone()));
+            let at = address(prefix);
+            for place in [Place::Inbox, Place::Exports, Place::Catalog, Place::News] {
+                assert_eq!(Address::of(&at.key(place), place), Some(at.clone()));
+                assert!(place == Place::Inbox || Address::of_inbox(&at.key(place)).is_none());
+            }
+            let offer = Offer { at, mailbox: 1 << 127, name: "a/b-c".into() };
             assert_eq!(offer.called(), format!("{prefix}a/b-c"));
-            assert_eq!(Address::of_inbox(&offer.at.inbox()), Some(offer.at));
         }
     }
 
     #[test]
     fn what_is_no_key_of_ours_stands_for_nothing() {
-        let good = Offer { at: address(""), mailbox: 1, name: "a".into() }.key();
+        let good = address("").key(Place::News);
         let other = good.replacen("tubepost/1", "tubepost/2", 1);
-        let cases =
-            ["", "tubepost", "tubepost/1/-/h/x/y/m/1/a", &other, &good[..good.len() - 2], "a/b/c/d/e/f/g"];
+        let long = format!("{good}/**");
+        let cases = [
+            "",
+            "tubepost",
+            "tubepost/1/-/h/x/y/news",
+            &other,
+            &good[..good.len() - 1],
+            &long,
+            "a/b/c/d/e/f/g",
+        ];
         for wrong in cases {
-            assert_eq!(Offer::parse(wrong), None, "{wrong:?}");
+            assert_eq!(Address::of(wrong, Place::News), None, "{wrong:?}");
         }
-        assert_eq!(Address::of_inbox(&good), None);
-        assert_eq!(Address::of_inbox(&format!("{}/**", address("").inbox())), None);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Mailboxes that are given to other hosts.
 //!
-//! Each has a sender here, a token in the network, which says that it lives, and a queryable, which says what it is. When its owner goes, the token goes, and
-//! each stream tells its importer. Nothing is known of a mailbox elsewhere that no pattern matches.
+//! Each has a sender here, and is in the catalog, of which others are told. When its owner goes, it is there no longer, and each stream tells its importer. Nothing is
+//! known of a mailbox elsewhere that no pattern matches.
 
 use crate::Options;
-use crate::address::{Address, Offer};
+use crate::address::Address;
+use crate::announce::Announcement;
 use crate::answering::{Answering, Questions};
 use crate::carried::Counts;
+use crate::catalog::{Catalog, Entry};
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::incoming::{self, Incoming, WINDOW};
@@ -21,8 +23,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 use tubepost::{Call, Closed, Domain, Error as Wrong, Format, Opaque, Sender, Stat};
-use zenoh::liveliness::LivelinessToken;
-use zenoh::query::Queryable;
 
 /// All that are exported.
 pub(crate) struct Exports {
@@ -32,6 +32,7 @@ pub(crate) struct Exports {
     patterns: Vec<Pattern>,
     /// By their ids.
     all: Mutex<HashMap<u128, Exported>>,
+    catalog: Arc<Catalog>,
     streams: Mutex<HashMap<StreamKey, Running>>,
     /// What was asked, by streams that are or were.
     asked: Mutex<HashMap<StreamKey, Arc<Questions>>>,
@@ -93,8 +94,6 @@ struct Exported {
     name: String,
     format: Format,
     capacity: Option<u64>,
-    _token: LivelinessToken,
-    _queryable: Queryable<()>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -116,6 +115,7 @@ impl Exports {
             kept: Arc::clone(kept),
             patterns: options.export.clone(),
             all: Mutex::default(),
+            catalog: Arc::new(Catalog::new(&options.prefix)),
             asked: Mutex::default(),
             limits: Limits { message: options.max_message, rate: options.max_rate },
             paces: Paces::default(),
@@ -126,6 +126,14 @@ impl Exports {
         })
     }
 
+    /// Tells others of all that is exported, and will be; nothing, if nothing is to be.
+    pub(crate) async fn announce(&self) -> Result<Option<Announcement>, Error> {
+        match self.patterns.is_empty() {
+            true => Ok(None),
+            false => Announcement::new(&self.wire.session, &self.wire.me, &self.catalog).await.map(Some),
+        }
+    }
+
     fn is_meant(&self, name: &str) -> bool {
         !name.starts_with(OURS)
             && self.patterns.iter().any(|pattern| pattern.matches(name))
@@ -133,36 +141,36 @@ impl Exports {
     }
 
     /// Exports everything that is there and meant.
-    pub(crate) async fn look_at_all(self: &Arc<Self>) -> Result<(), Error> {
+    pub(crate) fn look_at_all(self: &Arc<Self>) -> Result<(), Error> {
         for listed in self.domain.list()? {
             if let Ok(stat) = listed.stat {
-                self.consider(&stat).await;
+                self.consider(&stat);
             }
         }
         Ok(())
     }
 
     /// Exports what has this name, if it is new and meant.
-    pub(crate) async fn look_at(self: &Arc<Self>, name: &str) {
+    pub(crate) fn look_at(self: &Arc<Self>, name: &str) {
         if self.is_meant(name)
             && let Ok(stat) = self.domain.stat(name)
         {
-            self.consider(&stat).await;
+            self.consider(&stat);
         }
     }
 
-    async fn consider(self: &Arc<Self>, stat: &Stat) {
+    fn consider(self: &Arc<Self>, stat: &Stat) {
         let id = kept::number_of(stat.id);
         if !stat.owner.alive || !self.is_meant(&stat.name) || lock(&self.all).contains_key(&id) {
             return;
         }
-        match self.export(id, stat).await {
+        match self.export(id, stat) {
             Ok(()) => info!("{:?} is exported", stat.name),
             Err(why) => debug!("{:?} is not exported: {why}", stat.name),
         }
     }
 
-    async fn export(self: &Arc<Self>, id: u128, stat: &Stat) -> Result<(), String> {
+    fn export(self: &Arc<Self>, id: u128, stat: &Stat) -> Result<(), String> {
         let facts = Facts::of(stat)?;
         let format = stat.carries.clone();
         self.kept.look_for_unnoted(&self.domain, &stat.name, id).map_err(|error| error.to_string())?;
@@ -171,26 +179,9 @@ impl Exports {
         if out.id() != id {
             return Err("another one has its name by now".into()); // which is told by the watch
         }
-        let offer = Offer { at: self.wire.me.clone(), mailbox: id, name: stat.name.clone() };
-        let (key, said) = (offer.key(), facts.encode());
-        let answer_key = key.clone();
-        let queryable = self.wire.session.declare_queryable(key.clone()).callback(move |query| {
-            use zenoh::Wait;
-            if let Err(error) = query.reply(answer_key.clone(), said.clone()).wait() {
-                debug!(%error, "somebody who asked could not be told");
-            }
-        });
-        let queryable = queryable.await.map_err(|error| error.to_string())?;
-        let token = self.wire.session.liveliness().declare_token(key);
-        let token = token.await.map_err(|error| error.to_string())?;
-        let exported = Exported {
-            name: stat.name.clone(),
-            format,
-            capacity: stat.capacity,
-            _token: token,
-            _queryable: queryable,
-        };
+        let exported = Exported { name: stat.name.clone(), format, capacity: stat.capacity };
         lock(&self.all).insert(id, exported);
+        self.catalog.came(&Entry { mailbox: id, name: stat.name.clone(), facts });
         let exports = Arc::clone(self);
         tokio::spawn(async move {
             if let Ok(closed) = out.closed().await {
@@ -202,6 +193,7 @@ impl Exports {
 
     fn is_over(&self, id: u128, uncollected: u64) {
         let Some(exported) = lock(&self.all).remove(&id) else { return };
+        self.catalog.went(id);
         info!("{:?} is over, {uncollected} messages were not collected", exported.name);
         lock(&self.asked).retain(|key, _| !key.is_of(id));
         self.counts.forget(id);

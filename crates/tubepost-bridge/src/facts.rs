@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tubepost::{Format, Kind, OwnerKind, Stat};
 
-/// What the queryable of a mailbox answers.
+/// What is said of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     layout: Layout,
@@ -16,6 +16,9 @@ pub(crate) struct Facts {
     pub(crate) owner: String,
     pub(crate) strategy: String,
 }
+
+/// So long is no description of a format.
+const LONGEST: usize = 64 << 10;
 
 /// How plain types lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,18 +62,10 @@ impl Facts {
         })
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).unwrap_or_default()
-    }
-
-    /// What somebody said; an error says why it means nothing here.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Facts, String> {
-        let (facts, rest): (Facts, _) = postcard::take_from_bytes(bytes)
-            .map_err(|_| "what it says of itself can't be read".to_owned())?;
-        if !rest.is_empty() {
-            return Err("what it says of itself is too long".into());
-        }
-        Ok(facts)
+    /// Whether what somebody said can be shown to people, and kept.
+    pub(crate) fn are_sane(&self) -> bool {
+        let short = |text: &str| text.len() <= 256 && !text.chars().any(char::is_control);
+        short(&self.owner) && short(&self.strategy) && self.format.len() <= LONGEST
     }
 
     /// The format that both sides agree on. What is of variable length is bytes everywhere; a plain type has to lie in memory here as it does there.
@@ -110,12 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn they_arrive_as_they_were() {
-        let bytes = facts().encode();
-        assert_eq!(Facts::decode(&bytes), Ok(facts()));
-        assert!(Facts::decode(&bytes[1..]).is_err() && Facts::decode(&[&bytes[..], &[0]].concat()).is_err());
+    fn what_is_like_here_is_agreed_and_what_nobody_can_read_is_not_sane() {
         assert_eq!(facts().agreed(), Ok(Format::of::<u64>()));
         assert_eq!(facts().mode(), 0o620);
+        assert!(facts().are_sane());
+        for owner in ["\u{1b}[2J".to_owned(), "a".repeat(257)] {
+            assert!(!Facts { owner, ..facts() }.are_sane());
+        }
+        assert!(!Facts { format: "a".repeat(LONGEST + 1), ..facts() }.are_sane());
     }
 
     #[test]

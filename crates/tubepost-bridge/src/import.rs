@@ -4,8 +4,8 @@
 //! What is in it goes to the mailbox itself (`outgoing`). It lives as long as that does:
 //!
 //! ```text
-//! a token comes       ask what it is; note that we make a stand-in; make it; note which one it is
-//! the token goes      wait for as long as the lease, in case that it was the bridge, or the network; then remove it
+//! it is exported      note that we make a stand-in; make it; note which one it is
+//! it is no longer     wait for as long as the lease, in case that it was the bridge, or the network; then remove it
 //! its owner went      remove it at once: who sends to it is told, with how many of its messages were not collected
 //! ```
 //!
@@ -13,9 +13,10 @@
 //! between making and noting which one it is, what has that name is taken for it.
 
 use crate::Options;
-use crate::address::{Address, Offer, all_offers};
+use crate::address::{Address, Offer};
 use crate::asking::Asking;
 use crate::carried::Counts;
+use crate::discovery::Found;
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::kept::{self, Kept, OURS, Standing};
@@ -32,19 +33,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use tubepost::{Call, Domain, Format, Opaque, OwnerKind, Receiver, Sender, Strategy};
-use zenoh::pubsub::Subscriber;
-use zenoh::sample::SampleKind;
 
-/// How long one waits for what a mailbox says of itself.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What importing has to act upon.
+/// What importing has to act upon, besides what others export.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A token came.
-    Came(Offer),
-    /// A token went.
-    Went(Offer),
     /// Nothing was heard of it for as long as the lease, if it was not heard of since.
     Lost { name: String, since: u64 },
     /// The stream of a stand-in ended.
@@ -66,9 +58,8 @@ pub(crate) struct Imports {
     /// How many were imported.
     count: u64,
     /// What is offered and can't be had, by what it would be called.
-    refused: HashMap<String, Offer>,
+    refused: HashMap<String, Vec<(Offer, Facts)>>,
     stand_ins: Arc<Mutex<HashSet<String>>>,
-    _tokens: Option<Subscriber<()>>,
 }
 
 /// What carries.
@@ -88,7 +79,7 @@ struct Imported {
 }
 
 impl Imports {
-    pub(crate) async fn new(
+    pub(crate) fn new(
         options: &Options,
         wire: &Arc<Wire>,
         kept: &Arc<Kept>,
@@ -116,26 +107,12 @@ impl Imports {
             count: 0,
             refused: HashMap::new(),
             stand_ins: Arc::default(),
-            _tokens: None,
         };
         imports.wake_spooled();
         lock(&imports.stand_ins).extend(imports.all.keys().cloned());
         // Of what stood here before nothing may ever be heard again.
         for name in imports.all.keys().cloned().collect::<Vec<_>>() {
             imports.expect_it_back(&name);
-        }
-        if !imports.patterns.is_empty() {
-            let events = imports.events.clone();
-            let tokens = wire.session.liveliness().declare_subscriber(all_offers()).history(true);
-            let tokens = tokens.callback(move |sample| {
-                let Some(offer) = Offer::parse(sample.key_expr().as_str()) else { return };
-                let event = match sample.kind() {
-                    SampleKind::Put => Event::Came(offer),
-                    SampleKind::Delete => Event::Went(offer),
-                };
-                let _ = events.send(event); // the bridge ends
-            });
-            imports._tokens = Some(tokens.await.map_err(Error::network("listen to what is exported"))?);
         }
         Ok(imports)
     }
@@ -145,10 +122,15 @@ impl Imports {
         Arc::clone(&self.stand_ins)
     }
 
+    pub(crate) async fn found(&mut self, found: Found) {
+        match found {
+            Found::Came(offer, facts) => self.came(offer, facts).await,
+            Found::Went(offer) => self.went(&offer).await,
+        }
+    }
+
     pub(crate) async fn act(&mut self, event: Event) {
         match event {
-            Event::Came(offer) => self.came(offer).await,
-            Event::Went(offer) => self.went(&offer),
             Event::Lost { name, since } => {
                 if self.all.get(&name).is_some_and(|imported| imported.changes == since) {
                     warn!("nothing was heard of {name:?} for {:?}", self.lease);
@@ -158,36 +140,42 @@ impl Imports {
                 }
             }
             Event::Over { name, import, end } => self.over(&name, import, &end).await,
-            Event::Look(name) => {
-                if let Some(offer) = self.refused.remove(&name) {
-                    self.came(offer).await;
-                }
-            }
+            Event::Look(name) => self.try_again(&name).await,
         }
     }
 
-    async fn came(&mut self, offer: Offer) {
+    /// What is offered by this name and could not be had so far.
+    async fn try_again(&mut self, name: &str) {
+        for (offer, facts) in self.refused.remove(name).unwrap_or_default() {
+            self.came(offer, facts).await;
+        }
+    }
+
+    fn refuse(&mut self, name: String, offer: Offer, facts: Facts) {
+        self.refused.entry(name).or_default().push((offer, facts));
+    }
+
+    /// What is meant here, by its name here.
+    async fn came(&mut self, offer: Offer, facts: Facts) {
         let name = offer.called();
-        let ours = offer.at.bridge == self.kept.bridge;
-        if ours || name.starts_with(OURS) || !self.patterns.iter().any(|pattern| pattern.matches(&name)) {
+        if name.starts_with(OURS) {
             return;
         }
         if let Some(there) = self.all.get(&name) {
-            // (The domain of a mailbox that is kept in files may be another one by now.)
-            let other = there.standing.bridge != offer.at.bridge && there.standing.mailbox != offer.mailbox;
-            if other && there.way.borrow().is_some() {
+            // (The domain of a mailbox that is kept in files may be another one by now; but not while that is there.)
+            if there.way.borrow().as_ref().is_some_and(|at| at.bridge != offer.at.bridge) {
                 warn!(
                     "{name:?} of {} is not imported: there is one of another host; export it --as something else",
                     offer.at.host
                 );
-                self.refused.insert(name, offer);
+                self.refuse(name, offer, facts);
                 return;
             }
-            if other || there.standing.mailbox != offer.mailbox {
+            if there.standing.mailbox != offer.mailbox {
                 self.remove(&name).await; // it was another mailbox
             }
         }
-        match self.import(&name, &offer).await {
+        match self.import(&name, &offer, &facts) {
             Ok(()) => {
                 if let Some(there) = self.all.get_mut(&name) {
                     there.changes += 1;
@@ -196,17 +184,16 @@ impl Imports {
             }
             Err(why) => {
                 warn!("{name:?} of {} is not imported: {why}", offer.at.host);
-                self.refused.insert(name, offer);
+                self.refuse(name, offer, facts);
             }
         }
     }
 
     /// Makes a stand-in, if there is none, and carries what is in it.
-    async fn import(&mut self, name: &str, offer: &Offer) -> Result<(), String> {
+    fn import(&mut self, name: &str, offer: &Offer, facts: &Facts) -> Result<(), String> {
         if self.all.get(name).is_some_and(|there| there.task.is_some()) {
             return Ok(());
         }
-        let facts = self.ask(offer).await?;
         let format = facts.agreed()?;
         let known = self.all.get(name).map(|there| there.standing.clone());
         let mut standing = known.unwrap_or(Standing {
@@ -239,7 +226,7 @@ impl Imports {
                 domain: &self.domain,
                 name,
                 host: &offer.at.host,
-                facts: &facts,
+                facts,
                 spool: self.spool.as_ref(),
             };
             match making.make(offer.at.bridge, offer.mailbox) {
@@ -327,21 +314,12 @@ impl Imports {
         self.domain.stat(name).is_ok_and(|stat| stat.strategy == Strategy::File)
     }
 
-    /// What a mailbox says of itself.
-    async fn ask(&self, offer: &Offer) -> Result<Facts, String> {
-        let asked = self.wire.session.get(offer.key()).timeout(PATIENCE).await;
-        let answers = asked.map_err(|error| error.to_string())?;
-        while let Ok(answer) = answers.recv_async().await {
-            if let Ok(sample) = answer.result() {
-                return Facts::decode(&sample.payload().to_bytes());
-            }
-        }
-        Err("it does not say what it is".into())
-    }
-
-    fn went(&mut self, offer: &Offer) {
+    async fn went(&mut self, offer: &Offer) {
         let name = offer.called();
-        self.refused.retain(|_, refused| refused != offer);
+        self.refused.retain(|_, refused| {
+            refused.retain(|(refused, _)| refused != offer);
+            !refused.is_empty()
+        });
         let Some(there) = self.all.get_mut(&name) else { return };
         if there.standing.mailbox != offer.mailbox || there.way.borrow().as_ref() != Some(&offer.at) {
             return;
@@ -349,6 +327,17 @@ impl Imports {
         there.changes += 1;
         there.way.send_replace(None);
         self.expect_it_back(&name);
+        // Its domain may be another one by now, of which was heard already.
+        if let Some(mut others) = self.refused.remove(&name) {
+            let same = others.iter().position(|(other, _)| other.mailbox == offer.mailbox);
+            let same = same.map(|at| others.remove(at));
+            if !others.is_empty() {
+                self.refused.insert(name, others);
+            }
+            if let Some((offer, facts)) = same {
+                self.came(offer, facts).await;
+            }
+        }
     }
 
     /// Gives it as long as the lease to be heard of again.

@@ -20,9 +20,12 @@
 //! ```
 
 mod address;
+mod announce;
 mod answering;
 mod asking;
 mod carried;
+mod catalog;
+mod discovery;
 mod error;
 mod export;
 mod facts;
@@ -48,6 +51,7 @@ pub use pattern::Pattern;
 
 use address::{Address, host_in_keys};
 use carried::Counts;
+use discovery::Discovery;
 use export::Exports;
 use import::{Event, Imports};
 use kept::Kept;
@@ -58,6 +62,9 @@ use tracing::{info, warn};
 use tubepost::Domain;
 use watch::{Changed, Watch};
 use wire::Wire;
+
+/// So much of what others export waits for importing.
+const FOUND: usize = 64;
 
 /// What a bridge is to do.
 #[derive(Clone, Debug)]
@@ -140,13 +147,23 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let watch = Watch::new(&options.domain)?;
     let (events, mut happened) = mpsc::unbounded_channel();
     let (look, mut free) = mpsc::unbounded_channel();
-    let mut imports = Imports::new(&options, &wire, &kept, &counts, lease, events.clone()).await?;
+    let (find, mut found) = mpsc::channel(FOUND);
+    let mut imports = Imports::new(&options, &wire, &kept, &counts, lease, events.clone())?;
+    let _discovery = match options.import.is_empty() {
+        true => None,
+        false => Some(Discovery::new(&wire.session, kept.bridge, &options.import, find).await?),
+    };
     let exports = Exports::new(&options, &wire, &kept, &counts, imports.stand_ins(), look);
-    exports.look_at_all().await?;
+    exports.look_at_all()?;
+    let _announcement = exports.announce().await?;
 
     let importing = async {
-        while let Some(event) = happened.recv().await {
-            imports.act(event).await;
+        loop {
+            tokio::select! {
+                Some(event) = happened.recv() => imports.act(event).await,
+                Some(found) = found.recv() => imports.found(found).await,
+                else => return,
+            }
         }
     };
     let opening = async {
@@ -158,17 +175,17 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
         loop {
             tokio::select! {
                 name = free.recv() => match name {
-                    Some(name) => exports.look_at(&name).await,
+                    Some(name) => exports.look_at(&name),
                     None => return Ok(()),
                 },
                 changed = watch.changed() => match changed? {
                     Changed::Names(names) => {
                         for name in names {
-                            exports.look_at(&name).await;
+                            exports.look_at(&name);
                             let _ = events.send(Event::Look(name)); // importing ends with the bridge
                         }
                     }
-                    Changed::Anything => exports.look_at_all().await?,
+                    Changed::Anything => exports.look_at_all()?,
                 },
             }
         }
