@@ -1,23 +1,44 @@
 //! Many hosts and many mailboxes, as far as one machine can play them: what a bridge that joins has to hear, and what that costs.
 //!
 //! ```sh
-//! cargo run --release -p tubepost-bridge --example crowd -- 100 100000
+//! cargo run --release -p tubepost-bridge --example crowd -- 100 20000
 //! ```
 //!
-//! So many sessions of zenoh, each one a host, connected to one router, and so many liveliness tokens on all of them together, with keys as long as those of the bridge. Then a process comes that
-//! wants to hear of all: it tells how long that took, and how much memory. Then one host goes, and comes again.
+//! So many sessions of zenoh, each one a host, connected to one router; and so many mailboxes on all of them together, which each host tells of as a bridge does, with the bridge's own code. (There are no
+//! mailboxes, and no messages.) Then a process comes that wants to hear of all, with the bridge's own code as well: it tells how long that took, and how much memory. Then one mailbox comes on one
+//! host; and a host goes, and comes again.
 
-use std::error::Error;
+#[allow(dead_code, reason = "the bridge's own code, of which not all is played")]
+#[path = "../src"]
+mod bridge {
+    pub(crate) mod address;
+    pub(crate) mod announce;
+    pub(crate) mod catalog;
+    pub(crate) mod discovery;
+    pub(crate) mod error;
+    pub(crate) mod facts;
+    pub(crate) mod pattern;
+}
+use bridge::{address, announce, catalog, discovery, error, facts, pattern};
+
+use address::Address;
+use announce::Announcement;
+use catalog::{Catalog, Entry};
+use discovery::{Discovery, Found};
+use facts::Facts;
+use pattern::Pattern;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use zenoh::Wait;
-use zenoh::sample::SampleKind;
+use tokio::sync::mpsc;
+use tracing_subscriber::EnvFilter;
+use tubepost::{Domain, Mailbox};
 
-type Done<T> = Result<T, Box<dyn Error>>;
+type Done<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-fn session(mode: &str, listen: &str, connect: &str) -> Done<zenoh::Session> {
+/// (A router hands nothing on between peers, which would be linked to each other.)
+async fn session(mode: &str, listen: &str, connect: &str) -> Done<zenoh::Session> {
     let list = |one: &str| if one.is_empty() { "[]".to_owned() } else { format!("[\"{one}\"]") };
     let mut config = zenoh::Config::default();
     for (key, value) in [
@@ -27,9 +48,9 @@ fn session(mode: &str, listen: &str, connect: &str) -> Done<zenoh::Session> {
         ("connect/endpoints", list(connect)),
         ("transport/unicast/max_sessions", "2000".into()),
     ] {
-        config.insert_json5(key, &value).map_err(|error| error.to_string())?;
+        config.insert_json5(key, &value)?;
     }
-    Ok(zenoh::open(config).wait().map_err(|error| error.to_string())?)
+    zenoh::open(config).await
 }
 
 fn resident() -> Done<u64> {
@@ -38,84 +59,125 @@ fn resident() -> Done<u64> {
     Ok(pages * 4096)
 }
 
-fn wait_for(count: &AtomicU64, wanted: u64) {
-    while count.load(Relaxed) < wanted {
-        std::thread::sleep(Duration::from_millis(2));
+/// What is said of each mailbox.
+fn facts() -> Done<Facts> {
+    let path = format!("/dev/shm/tubepost-crowd-{}", std::process::id());
+    let domain = Domain::open(&path)?;
+    let inbox = Mailbox::<u64>::options().domain(&domain).bounded(64).own("sensor")?;
+    let facts = Facts::of(&domain.stat("sensor")?)?;
+    drop(inbox);
+    std::fs::remove_dir_all(&path)?;
+    Ok(facts)
+}
+
+fn entry(mailbox: u64, facts: &Facts) -> Entry {
+    let name = format!("plant/sensor-{mailbox:06}");
+    // As an id: no small number.
+    Entry { mailbox: u128::from(mailbox + 1) << 96 | u128::from(mailbox), name, facts: facts.clone() }
+}
+
+struct Host {
+    session: zenoh::Session,
+    catalog: Arc<Catalog>,
+    announcement: Announcement,
+}
+
+impl Host {
+    /// A host with these mailboxes.
+    async fn new(
+        at: &str,
+        number: u64,
+        run: u64,
+        mailboxes: std::ops::Range<u64>,
+        facts: &Facts,
+    ) -> Done<Host> {
+        let session = session("client", "", at).await?;
+        let host = format!("host-{number:04}.plant.example");
+        let me = Address { prefix: String::new(), host, bridge: u128::from(number + 1) << 64, run };
+        let catalog = Arc::new(Catalog::new(""));
+        mailboxes.for_each(|mailbox| catalog.came(&entry(mailbox, facts)));
+        let announcement = Announcement::new(&session, &me, &catalog).await?;
+        Ok(Host { session, catalog, announcement })
+    }
+
+    async fn go(self) -> Done<()> {
+        drop(self.announcement);
+        self.session.close().await
     }
 }
 
-fn hear(at: &str, all: u64, of_one: u64) -> Done<()> {
+/// Hears of all; the parent acts upon what is asked for.
+async fn hear(at: &str, all: u64, of_one: u64) -> Done<()> {
     let (memory, begin) = (resident()?, Instant::now());
-    let session = session("peer", "", at)?;
-    let (came, went) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let counts = (Arc::clone(&came), Arc::clone(&went));
-    let tokens = session.liveliness().declare_subscriber("tubepost/1/*/*/*/*/m/*/*").history(true);
-    let _tokens = tokens
-        .callback(move |sample| {
-            let count = if sample.kind() == SampleKind::Put { &counts.0 } else { &counts.1 };
-            count.fetch_add(1, Relaxed);
-        })
-        .wait()
-        .map_err(|error| error.to_string())?;
-    wait_for(&came, all);
+    let session = session("client", "", at).await?;
+    let (find, mut found) = mpsc::channel(64);
+    let _discovery = Discovery::new(&session, 0, &[Pattern::new("*")?], find).await?;
+    let mut count = async |wanted: u64, came: bool| {
+        let mut count = 0;
+        while count < wanted {
+            count += u64::from(found.recv().await.is_some_and(|f| matches!(f, Found::Came(..)) == came));
+        }
+    };
+    count(all, true).await;
     println!(
         "all {all} mailboxes were heard of after {:.2?}, in {:.1} MB of memory",
         begin.elapsed(),
         (resident()? - memory) as f64 / 1e6
     );
-    // The parent lets one host go when it reads this.
-    println!("ready");
-    let begin = Instant::now();
-    wait_for(&went, of_one);
-    println!("that a host with {of_one} of them went was heard after {:.2?}", begin.elapsed());
-    let begin = Instant::now();
-    wait_for(&came, all + of_one);
-    println!("that it came again, after {:.2?}", begin.elapsed());
+    let asks = [("one more", 1, true), ("go", of_one, false), ("come", of_one, true)];
+    let says = ["one more mailbox", "that a host went", "that it came again"];
+    for ((ask, wanted, came), what) in asks.into_iter().zip(says) {
+        tokio::time::sleep(Duration::from_secs(1)).await; // so that what was before is over
+        println!("ask: {ask}");
+        let begin = Instant::now();
+        count(wanted, came).await;
+        println!("{what} was heard after {:.2?}", begin.elapsed());
+    }
     Ok(())
 }
 
-fn main() -> Done<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [what, at, all, of_one] = &args[..]
-        && what == "hear"
-    {
-        return hear(at, all.parse()?, of_one.parse()?);
-    }
-    let hosts: u64 = args.first().map_or(Ok(100), |text| text.parse())?;
-    let all: u64 = args.get(1).map_or(Ok(100_000), |text| text.parse())?;
-    let of_one = all / hosts;
+async fn play(hosts: u64, all: u64) -> Done<()> {
+    let (of_one, facts) = (all / hosts, facts()?);
     let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let at = format!("tcp/{free}");
-    let _router = session("router", &at, "")?;
-    let host = |host: u64| -> Done<_> {
-        let session = session("client", "", &at)?;
-        let tokens: Result<Vec<_>, String> = (0..of_one)
-            .map(|mailbox| {
-                let key = format!("tubepost/1/-/host-{host:04}.plant.example/{host:032x}/{host:016x}/m/{mailbox:032x}/plant,sensor-{mailbox:06}");
-                session.liveliness().declare_token(key).wait().map_err(|error| error.to_string())
-            })
-            .collect();
-        Ok((session, tokens?))
-    };
+    let _router = session("router", &at, "").await?;
     let begin = Instant::now();
-    let mut sessions = (0..hosts).map(host).collect::<Done<Vec<_>>>()?;
+    let mut playing = Vec::new();
+    let of = |host: u64| host * of_one..(host + 1) * of_one;
+    for host in 0..hosts {
+        playing.push(Host::new(&at, host, 1, of(host), &facts).await?);
+    }
     println!("{hosts} hosts with {of_one} mailboxes each, made in {:.2?}", begin.elapsed());
     println!("the router and all hosts: {:.1} MB of memory", resident()? as f64 / 1e6);
     let mut hearer = Command::new(std::env::current_exe()?)
         .args(["hear", &at, &(of_one * hosts).to_string(), &of_one.to_string()])
         .stdout(Stdio::piped())
         .spawn()?;
-    use std::io::BufRead;
-    for line in std::io::BufReader::new(hearer.stdout.take().ok_or("no output")?).lines() {
-        let line = line?;
-        if line != "ready" {
-            println!("{line}");
-            continue;
+    let (lines, mut said) = mpsc::channel(1);
+    let output = BufReader::new(hearer.stdout.take().ok_or("no output")?);
+    std::thread::spawn(move || {
+        output.lines().map_while(Result::ok).try_for_each(|line| lines.blocking_send(line))
+    });
+    while let Some(line) = said.recv().await {
+        match line.as_str() {
+            "ask: one more" => playing[0].catalog.came(&entry(all, &facts)),
+            "ask: go" => playing.pop().ok_or("no host")?.go().await?,
+            "ask: come" => playing.push(Host::new(&at, hosts - 1, 2, of(hosts - 1), &facts).await?),
+            _ => println!("{line}"),
         }
-        drop(sessions.pop());
-        std::thread::sleep(Duration::from_secs(1)); // so that going and coming are told apart
-        sessions.push(host(hosts - 1)?);
     }
     hearer.wait()?;
     Ok(())
+}
+
+fn main() -> Done<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["hear", at, all, of_one] => runtime.block_on(hear(at, all.parse()?, of_one.parse()?)),
+        [hosts, all] => runtime.block_on(play(hosts.parse()?, all.parse()?)),
+        _ => Err("give the number of hosts, and that of all mailboxes".into()),
+    }
 }

@@ -1,5 +1,7 @@
 //! Rubbish from the network, and peers that say too much: only their own link suffers.
 
+use crate::address::Place;
+use crate::discovery::{Played, entry, facts, news, piece};
 use crate::stage::{Host, PATIENCE, endpoint, eventually, inbox_of};
 use std::io::Write;
 use std::net::TcpStream;
@@ -19,7 +21,7 @@ fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
     }
 }
 
-fn session(at: &str) -> zenoh::Session {
+pub fn session(at: &str) -> zenoh::Session {
     let mut config = zenoh::Config::default();
     let connect = format!("[{at:?}]");
     for (key, value) in
@@ -120,4 +122,67 @@ fn a_peer_has_its_limits_of_size_and_rate_and_nobody_else_waits_for_it() {
     let out = open("other");
     out.send(&[7; 10_000]).expect("there is room");
     assert_eq!(other.recv_timeout(PATIENCE).map(|bytes| bytes.len()), Ok(10_000));
+}
+
+/// Bridges that are played offer what they have not, in every wrong way, and the name and the id of somebody else's mailbox.
+#[test]
+fn rubbish_in_catalogs_and_news_costs_nobody_else_anything() {
+    let at = endpoint();
+    let there = Host::new(&["--listen", &at, "--export", "box"]);
+    let at_here = endpoint();
+    let here = Host::new(&["--connect", &at, "--listen", &at_here, "--import", "*"]);
+    let inbox = Mailbox::<u64>::options().domain(&there.domain).bounded(16).own("box").expect("a free name");
+    here.until_there("box");
+    let out = Sender::<u64>::options().domain(&here.domain).open("box").expect("it is there");
+    let (facts, id) = (facts(&there), u128::from_be_bytes(inbox.id().to_bytes()));
+    let theirs = [entry("box", 9, &facts), entry("box", id, &facts)];
+    let names = ["", "a b", "../x", "bridge/running", "\u{1b}[2J", &"n".repeat(300)];
+    let names: Vec<_> = names.iter().zip(20..).map(|(name, id)| entry(name, id, &facts)).collect();
+    let good = entry("good", 1, &facts);
+    let mut dice = dice(5);
+    let noise = |dice: &mut dyn FnMut(u64) -> u64, most| -> Vec<u8> {
+        let length = dice(most);
+        [1].into_iter().chain((0..length).map(|_| dice(256) as u8)).collect()
+    };
+    let played = [
+        Played::new(&at_here, 1, &[piece(1, None, &theirs)]),
+        Played::new(&at_here, 2, &[piece(1, None, &[&names[..], std::slice::from_ref(&good)].concat())]),
+        Played::new(&at_here, 3, &[noise(&mut dice, 5000)]),
+        // A count of what is not there; a piece too long; no end; no answer.
+        Played::new(&at_here, 4, &[vec![1, 0, 0, 255, 255, 255, 255, 15]]),
+        Played::new(&at_here, 5, &[piece(1, None, &vec![entry("long", 3, &facts); 5000])]),
+        Played::new(&at_here, 6, &[piece(1, Some(1), &[])]),
+        Played::new(&at_here, 7, &[Vec::new()]),
+    ];
+    let begin = Instant::now();
+    let mut k = 0;
+    while begin.elapsed() < Duration::from_secs(4) || k < 1000 {
+        for (number, played) in played.iter().enumerate() {
+            match dice(4) {
+                0 => played.says(&noise(&mut dice, 300)),
+                1 => played.says(&news(1, 2, &[id, 9], &theirs)),
+                2 if number > 2 => played.says(&news(dice(1 << 40), u64::MAX, &[id], &names)),
+                _ => played.says(&news(0, 0, &[], &[])),
+            }
+        }
+        for _ in 0..8 {
+            out.send_timeout(k, PATIENCE).expect("it goes");
+            assert_eq!(inbox.recv_timeout(PATIENCE), Ok(k));
+            k += 1;
+        }
+    }
+    // What one of them has that can be had is there, and of the others nothing is.
+    here.until_there("good");
+    let all = here.domain.list().expect("it can be read");
+    let all: Vec<_> = all.iter().map(|at| &at.name[..]).filter(|name| !name.starts_with("bridge/")).collect();
+    assert_eq!(all, ["box", "good"]);
+    // Who can't be understood is asked more and more seldom.
+    for played in &played {
+        let asked = played.asked.load(std::sync::atomic::Ordering::Relaxed);
+        assert!((1..12).contains(&asked), "{} was asked {asked} times", played.at.key(Place::Catalog));
+    }
+    assert!(here.log().contains("there is one of another host") && here.log().contains("can't be read"));
+    assert!(!there.log().contains("panicked") && !here.log().contains("panicked"), "{}", here.log());
+    let carried = there.domain.carried(inbox.id()).expect("it can be read").unwrap_or_default();
+    assert_eq!((carried.duplicates, carried.breaks), (0, 0));
 }
