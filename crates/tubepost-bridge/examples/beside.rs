@@ -97,6 +97,7 @@ fn by_tcp(stream: TcpStream) -> Done<(impl FnMut(&[u8]) -> Done<()>, impl FnMut(
     Ok((move |bytes: &[u8]| Ok(out.write_all(bytes)?), move || Ok(into.read_exact(&mut buffer)?)))
 }
 
+#[allow(clippy::type_complexity, reason = "closures have no names")]
 fn by_mailboxes(
     domain: &str,
     own: &str,

@@ -110,7 +110,7 @@ impl Asking {
             stream.route.say(&Frame::Wanted { stream: stream.number, positions }).await?;
         }
         let Some(delivery) = self.hand.get(&position) else { return Ok(()) };
-        let data = Frame::Data { stream: stream.number, count: *count, position, bytes: delivery }.encode();
+        let data = Frame::Data { stream: stream.number, count: *count, position, bytes: delivery };
         *count += 1;
         if position < self.reached {
             self.between.count.sent_again();
@@ -118,7 +118,7 @@ impl Asking {
             self.between.count.sent_on();
             self.reached = position + 1;
         }
-        stream.route.say_encoded(data).await?;
+        stream.route.say(&data).await?;
         Ok(())
     }
 

@@ -42,6 +42,12 @@ impl Count {
         self.add(&self.sent_on, 1);
     }
 
+    /// Came from the other side, and was placed here.
+    pub(crate) fn came_in(&self) {
+        self.sent_on.fetch_add(1, Relaxed);
+        self.placed(1);
+    }
+
     pub(crate) fn sent_again(&self) {
         self.add(&self.sent_again, 1);
     }

@@ -11,10 +11,9 @@ use crate::carried::Counts;
 use crate::catalog::{Catalog, Entry};
 use crate::error::Error;
 use crate::facts::Facts;
-use crate::incoming::{self, Incoming, WINDOW};
+use crate::incoming::{self, Incoming, Parts, WINDOW};
 use crate::kept::{self, Kept, OURS, StreamKey};
 use crate::limits::{self, Limits, Paces};
-use crate::outgoing::BYTES;
 use crate::pattern::Pattern;
 use crate::wire::{Opening, Route, Wire};
 use std::collections::HashMap;
@@ -241,16 +240,17 @@ impl Exports {
             (Some(0) | None, Out::Asked(_)) => WINDOW,
             (capacity, _) => capacity.unwrap_or(WINDOW).clamp(1, WINDOW),
         };
-        let Some(ear) = self.wire.listen(stream, incoming::room(window), BYTES) else { return Ok(()) };
         let kept = Arc::clone(&self.kept);
         self.make_room_for(&from)?;
         let task = match out {
             Out::Told(out) => {
-                let incoming =
-                    Incoming { opening, out, route, ear, kept, key, member, window, limits, pace, count };
+                let parts = Parts { opening, out, route, kept, key, member, window, limits, pace, count };
+                let incoming = Incoming::new(parts, &self.wire).map_err(|error| error.to_string())?;
+                let Some(incoming) = incoming else { return Ok(()) };
                 tokio::spawn(incoming.run())
             }
             Out::Asked(out) => {
+                let Some(ear) = self.wire.listen(stream, incoming::room(window), None) else { return Ok(()) };
                 let questions = Arc::clone(lock(&self.asked).entry(key).or_default());
                 let answering =
                     Answering { opening, out, route, ear, kept, key, window, questions, limits, pace, count };

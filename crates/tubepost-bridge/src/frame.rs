@@ -118,12 +118,6 @@ fn maybe_bytes<S: Serializer>(bytes: &Option<&[u8]>, to: S) -> Result<S::Ok, S::
     }
 }
 
-/// Adds a frame to a bundle.
-pub(crate) fn bundle(bundle: &mut Vec<u8>, frame: &[u8]) {
-    bundle.extend_from_slice(&(frame.len() as u32).to_le_bytes());
-    bundle.extend_from_slice(frame);
-}
-
 /// The frames of a bundle; nothing in the place of what is none, and after that no more.
 pub(crate) fn frames(mut bundle: &[u8]) -> impl Iterator<Item = Option<Frame<'_>>> {
     std::iter::from_fn(move || {
@@ -143,16 +137,28 @@ pub(crate) fn frames(mut bundle: &[u8]) -> impl Iterator<Item = Option<Frame<'_>
 }
 
 impl<'a> Frame<'a> {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// Adds it to a bundle.
+    pub(crate) fn add_to(&self, bundle: &mut Vec<u8>) {
+        let begin = bundle.len();
+        bundle.extend_from_slice(&[0; 4]);
+        bundle.push(VERSION);
+        // Into a vector there is always room, and none of these is of unknown length.
+        let Ok(full) = postcard::to_extend(self, std::mem::take(bundle)) else { return };
+        *bundle = full;
+        let length = (bundle.len() - begin - 4) as u32;
+        bundle[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// A bundle of this one.
+    pub(crate) fn alone(&self) -> Vec<u8> {
         let room = match self {
             Frame::Data { bytes, .. } => bytes.len() + 40,
             Frame::Answer { answer, .. } => answer.map_or(0, <[u8]>::len) + 40,
             _ => 64,
         };
-        let mut bytes = Vec::with_capacity(room);
-        bytes.push(VERSION);
-        // Into a vector there is always room, and none of these is of unknown length.
-        postcard::to_extend(self, bytes).unwrap_or_default()
+        let mut bundle = Vec::with_capacity(room);
+        self.add_to(&mut bundle);
+        bundle
     }
 
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Frame<'a>> {
@@ -219,6 +225,13 @@ mod tests {
         assert_eq!(Frame::decode(&[1, 99]), None);
     }
 
+    impl Frame<'_> {
+        /// Without its length.
+        fn encode(&self) -> Vec<u8> {
+            self.alone().split_off(4)
+        }
+    }
+
     /// Numbers by xorshift: the same in every run.
     fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
         let mut state = seed;
@@ -235,11 +248,11 @@ mod tests {
         let mut dice = dice(7);
         let (mut some, mut none) = (0, 0);
         let sample = [
-            Frame::Data { stream: 1, count: 2, position: 3, bytes: &[9; 40] }.encode(),
-            Frame::Open { stream: 1, back: "tubepost/1/-/h/00/00/in", mailbox: 1, stand_in: 3 }.encode(),
-            Frame::Wanted { stream: 9, positions: vec![1; 9] }.encode(),
-            Frame::Answer { stream: 9, position: 1, answer: Some(&[7; 30]) }.encode(),
-            Frame::Refused { stream: 1, why: "no such mailbox" }.encode(),
+            Frame::Data { stream: 1, count: 2, position: 3, bytes: &[9; 40] },
+            Frame::Open { stream: 1, back: "tubepost/1/-/h/00/00/in", mailbox: 1, stand_in: 3 },
+            Frame::Wanted { stream: 9, positions: vec![1; 9] },
+            Frame::Answer { stream: 9, position: 1, answer: Some(&[7; 30]) },
+            Frame::Refused { stream: 1, why: "no such mailbox" },
         ];
         for round in 0..200_000 {
             // Pure rubbish, or a bundle of frames of which some bytes were changed, left out, put in.
@@ -247,7 +260,7 @@ mod tests {
             if round % 4 == 0 {
                 bytes.extend((0..dice(60)).map(|_| dice(256) as u8));
             } else {
-                (0..=dice(3)).for_each(|_| bundle(&mut bytes, &sample[dice(5) as usize]));
+                (0..=dice(3)).for_each(|_| sample[dice(5) as usize].add_to(&mut bytes));
                 for _ in 0..dice(4) {
                     let at = dice(bytes.len() as u64 + 1) as usize;
                     match dice(3) {
@@ -280,8 +293,8 @@ mod tests {
     fn a_bundle_is_its_frames_in_order() {
         let (first, second) = (Frame::Again { stream: 1 }, Frame::Bye { stream: 2 });
         let mut both = Vec::new();
-        bundle(&mut both, &first.encode());
-        bundle(&mut both, &second.encode());
+        first.add_to(&mut both);
+        second.add_to(&mut both);
         assert_eq!(frames(&both).collect::<Vec<_>>(), [Some(first), Some(second)]);
         assert_eq!(frames(&[]).count(), 0);
         assert_eq!(frames(&[9, 0, 0, 0, 1]).collect::<Vec<_>>(), [None]);

@@ -117,8 +117,9 @@ fn start(cli: Cli) -> Result<(), Error> {
     };
     let _guard = if options.import.is_empty() { None } else { Some(guarded(&options)?) };
     let system = |why| Error::System { doing: "start", why };
-    // One thread carries all: what takes long is done by the threads of zenoh, and by one for each bridge that is sent to.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    // One thread carries all. Where a way out is blocked, who speaks there keeps it, and another one goes on: so many may be blocked.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).max_blocking_threads(8192).enable_all().build();
     let runtime = runtime.map_err(system)?;
     runtime.block_on(async {
         let told_to_end = |kind| signal(kind).map_err(system);

@@ -19,7 +19,7 @@ use crate::address::Address;
 use crate::carried::Count;
 use crate::frame::Frame;
 use crate::stream::{Between, Broken, Carrier, End, PATIENCE, Stream};
-use crate::wire::Said;
+use crate::wire::{BUNDLE, Said};
 use std::collections::VecDeque;
 use tracing::{debug, info};
 use tubepost::{Delivery, Opaque, Receiver, RecvError, Sender};
@@ -77,7 +77,8 @@ impl Outgoing {
         let mut open = Open { stream, count: 0, sent: placed, placed, bytes: 0 };
         info!("{:?} goes to {}", self.inbox.name(), to.host);
         loop {
-            while open.has_room() {
+            let mut bundle = Vec::new();
+            while open.has_room() && bundle.len() < BUNDLE {
                 if self.hand.len() == open.sent {
                     match self.inbox.try_take() {
                         Ok(delivery) => self.hand.push_back(delivery),
@@ -85,10 +86,14 @@ impl Outgoing {
                         Err(_) => break,
                     }
                 }
-                self.send_next(&mut open).await?;
+                self.add_next(&mut open, &mut bundle);
+            }
+            if !bundle.is_empty() {
+                open.stream.route.say_all(bundle).await?;
                 while let Some(said) = open.stream.ear.hear_now() {
                     self.heard(&mut open, said)?;
                 }
+                continue;
             }
             let said = tokio::select! {
                 said = open.stream.ear.hear() => said,
@@ -114,10 +119,12 @@ impl Outgoing {
         }
     }
 
-    async fn send_next(&mut self, open: &mut Open) -> Result<(), Broken> {
-        let Some(delivery) = self.hand.get(open.sent) else { return Ok(()) };
+    /// Adds the next one in hand to what is about to go out.
+    fn add_next(&mut self, open: &mut Open, bundle: &mut Vec<u8>) {
+        let Some(delivery) = self.hand.get(open.sent) else { return };
         let (stream, count, position) = (open.stream.number, open.count, delivery.seq());
-        let data = Frame::Data { stream, count, position, bytes: delivery }.encode();
+        bundle.reserve(delivery.len() + 48);
+        Frame::Data { stream, count, position, bytes: delivery }.add_to(bundle);
         // Counted before: whoever drops this here opens another stream.
         open.count += 1;
         open.sent += 1;
@@ -128,8 +135,6 @@ impl Outgoing {
             self.between.count.sent_on();
             self.reached = position + 1;
         }
-        open.stream.route.say_encoded(data).await?;
-        Ok(())
     }
 
     fn heard(&mut self, open: &mut Open, said: Said) -> Result<(), Broken> {

@@ -109,7 +109,7 @@ impl Between {
                 continue;
             };
             let number = kept::fresh();
-            let Some(mut ear) = self.wire.listen(number, SAID, BYTES) else { continue };
+            let Some(mut ear) = self.wire.listen(number, (SAID, BYTES), None) else { continue };
             let open = Frame::Open {
                 stream: number,
                 back: &self.wire.me.inbox(),

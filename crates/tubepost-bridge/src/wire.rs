@@ -3,25 +3,24 @@
 //! Each bridge listens at one key, its inbox. What comes in there is sorted by stream: each stream has room for what it granted, and one more is the end of
 //! that stream, not of anything else. Nothing here waits for a stream.
 //!
-//! What goes out to one bridge goes by one thread, for zenoh is asked to block where it would drop, and a thread that is blocked there holds up what goes to
-//! that bridge and to no other. (Behind a router all have the same link: then all wait for it.)
+//! What is said to one bridge goes out one after the other, in bundles. zenoh is asked to block where it would drop, and who is blocked there holds up what goes
+//! to that bridge and no other: it has a thread for itself as long as that takes. (Behind a router all have the same link: then all wait for it.)
 
 use crate::address::Address;
 use crate::error::Error;
-use crate::frame::{Frame, bundle, frames};
+use crate::frame::{Frame, frames};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use zenoh::Wait;
-use zenoh::pubsub::Subscriber;
+use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::{CongestionControl, Reliability};
 
-/// So much may wait to go out to one bridge; then who has more waits.
-const OUTGOING: usize = 64;
-/// What waits to go out goes together, as long as it is not more than so many bytes.
-const BUNDLE: usize = 48 << 10;
+/// What goes out together is not more than so many bytes, or one message.
+pub(crate) const BUNDLE: usize = 48 << 10;
 /// So many streams may be waiting to be opened.
 const OPENINGS: usize = 256;
 
@@ -80,8 +79,20 @@ pub(crate) struct Opening {
 
 /// The way to another bridge.
 #[derive(Clone, Debug)]
-pub(crate) struct Route {
-    out: Arc<mpsc::Sender<Vec<u8>>>,
+pub(crate) struct Route(Arc<Line>);
+
+#[derive(Debug)]
+struct Line {
+    /// Who has it speaks.
+    publisher: Arc<tokio::sync::Mutex<Publisher<'static>>>,
+    /// Nothing can be said by it any more.
+    is_lost: AtomicBool,
+}
+
+/// Who hears what is said to a stream, but for what can be done at once, where it is heard.
+pub(crate) trait AtOnce: std::fmt::Debug + Send + Sync {
+    /// Whether that was done. Else it is to be heard at the stream's [`Ear`].
+    fn hear(&self, frame: &Frame<'_>) -> bool;
 }
 
 /// The other bridge can't be reached any more.
@@ -95,13 +106,30 @@ impl From<Unreachable> for crate::stream::Broken {
 }
 
 impl Route {
-    /// Says something, when there is room.
+    /// Says something, when it is its turn.
     pub(crate) async fn say(&self, frame: &Frame<'_>) -> Result<(), Unreachable> {
-        self.say_encoded(frame.encode()).await
+        self.say_all(frame.alone()).await
     }
 
-    pub(crate) async fn say_encoded(&self, frame: Vec<u8>) -> Result<(), Unreachable> {
-        self.out.send(frame).await.map_err(|_| Unreachable)
+    /// Says all of a bundle.
+    pub(crate) async fn say_all(&self, bundle: Vec<u8>) -> Result<(), Unreachable> {
+        let Route(line) = self;
+        let publisher = Arc::clone(&line.publisher).lock_owned().await;
+        if line.is_lost.load(Relaxed) {
+            return Err(Unreachable);
+        }
+        // What does not arrive is found missing by its count, or by the silence after it.
+        let put = move || publisher.put(bundle).wait();
+        let done = match Handle::current().runtime_flavor() {
+            RuntimeFlavor::MultiThread => tokio::task::block_in_place(put),
+            // Where others would have to wait for it, it is another thread's.
+            _ => tokio::task::spawn_blocking(put).await.unwrap_or_else(|error| Err(error.into())),
+        };
+        done.map_err(|error| {
+            debug!(%error, "nothing can be said to another bridge");
+            line.is_lost.store(true, Relaxed);
+            Unreachable
+        })
     }
 }
 
@@ -109,7 +137,7 @@ impl Route {
 pub(crate) struct Wire {
     pub(crate) session: zenoh::Session,
     pub(crate) me: Address,
-    routes: Mutex<HashMap<String, Weak<mpsc::Sender<Vec<u8>>>>>,
+    routes: Mutex<HashMap<String, Weak<Line>>>,
     streams: Arc<Streams>,
     _inbox: Subscriber<()>,
 }
@@ -128,6 +156,7 @@ struct Mouth {
     /// So many bytes wait to be heard; who says something where more than `most` do says more than was granted.
     waiting: Arc<AtomicUsize>,
     most: usize,
+    at_once: Option<Arc<dyn AtOnce>>,
 }
 
 /// The end of a stream at which one hears. Dropped: nothing of it is heard any more.
@@ -184,9 +213,12 @@ impl Wire {
     /// The way to the bridge that listens there.
     pub(crate) async fn route(&self, to: &Address) -> Result<Route, Error> {
         let key = to.inbox();
-        let known = |routes: &HashMap<String, Weak<_>>| routes.get(&key).and_then(Weak::upgrade);
-        if let Some(out) = known(&self.routes()) {
-            return Ok(Route { out });
+        let known = |routes: &HashMap<String, Weak<Line>>| {
+            let line = routes.get(&key).and_then(Weak::upgrade);
+            line.filter(|line| !line.is_lost.load(Relaxed))
+        };
+        if let Some(line) = known(&self.routes()) {
+            return Ok(Route(line));
         }
         let publisher = self
             .session
@@ -196,48 +228,35 @@ impl Wire {
             .await
             .map_err(Error::network("find a way to another bridge"))?;
         let mut routes = self.routes();
-        if let Some(out) = known(&routes) {
-            return Ok(Route { out }); // another was faster
+        if let Some(line) = known(&routes) {
+            return Ok(Route(line)); // another was faster
         }
-        let (out, mut frames) = mpsc::channel::<Vec<u8>>(OUTGOING);
-        let out = Arc::new(out);
+        let publisher = Arc::new(tokio::sync::Mutex::new(publisher));
+        let line = Arc::new(Line { publisher, is_lost: AtomicBool::new(false) });
         routes.retain(|_, route| route.strong_count() > 0);
-        routes.insert(key, Arc::downgrade(&out));
-        tokio::task::spawn_blocking(move || {
-            let mut waiting = None;
-            while let Some(first) = waiting.take().or_else(|| frames.blocking_recv()) {
-                let mut all = Vec::with_capacity(first.len() + 4);
-                bundle(&mut all, &first);
-                while let Ok(next) = frames.try_recv() {
-                    if all.len() + next.len() > BUNDLE {
-                        waiting = Some(next);
-                        break;
-                    }
-                    bundle(&mut all, &next);
-                }
-                // What does not arrive is found missing by its count, or by the silence after it.
-                if let Err(error) = publisher.put(all).wait() {
-                    debug!(%error, "nothing can be said to {}", publisher.key_expr());
-                    return;
-                }
-            }
-        });
-        Ok(Route { out })
+        routes.insert(key, Arc::downgrade(&line));
+        Ok(Route(line))
     }
 
-    fn routes(&self) -> MutexGuard<'_, HashMap<String, Weak<mpsc::Sender<Vec<u8>>>>> {
+    fn routes(&self) -> MutexGuard<'_, HashMap<String, Weak<Line>>> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Listens to what is said to a stream, as far as it has so much room, and no more than so many bytes wait before it; nothing, if there is one of this number.
-    pub(crate) fn listen(&self, number: u64, room: usize, most: usize) -> Option<Ear> {
+    /// What is done `at_once` needs no room.
+    pub(crate) fn listen(
+        &self,
+        number: u64,
+        (room, most): (usize, usize),
+        at_once: Option<Arc<dyn AtOnce>>,
+    ) -> Option<Ear> {
         let mut streams = self.streams.lock();
         if streams.contains_key(&number) {
             return None;
         }
         let (say, said) = mpsc::channel(room);
         let waiting = Arc::new(AtomicUsize::new(0));
-        streams.insert(number, Mouth { say, waiting: Arc::clone(&waiting), most });
+        streams.insert(number, Mouth { say, waiting: Arc::clone(&waiting), most, at_once });
         drop(streams);
         Some(Ear { number, said, waiting, streams: Arc::clone(&self.streams) })
     }
@@ -266,6 +285,10 @@ impl Streams {
 
     fn hear(&self, frame: Frame<'_>) {
         let number = frame.stream();
+        let at_once = self.lock().get(&number).and_then(|stream| stream.at_once.clone());
+        if at_once.is_some_and(|stream| stream.hear(&frame)) {
+            return;
+        }
         let said = match frame {
             Frame::Open { stream, back, mailbox, stand_in } => {
                 let Some(from) = Address::of_inbox(back) else {

@@ -1,7 +1,7 @@
 //! Sending by number: what a sender that hands on somebody else's messages has to know of each.
 
-use crate::error::{Error, SendError};
-use crate::message::Message;
+use crate::error::{Error, SendError, TrySendError};
+use crate::message::{Message, with_bytes};
 use crate::sender::Sender;
 use crate::strategy::shared::tasks;
 use crate::strategy::{Outlet, Refusal};
@@ -55,6 +55,40 @@ impl<M: Message + ?Sized> Sender<M> {
             Err(Refusal::Closed(closed)) => Err(SendError::Closed(message, closed)),
             Err(Refusal::Failed(error)) => Err(SendError::Failed(message, *error)),
             Err(Refusal::Waiting) => unreachable!("a task waits instead"),
+        }
+    }
+
+    /// [`try_send`](Self::try_send) that says which number the message has, as [`send_numbered_async`](Self::send_numbered_async) does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_send`](Self::try_send).
+    ///
+    /// ```
+    /// # let dir = format!("/dev/shm/tubepost-doc-try-numbered-{}", std::process::id());
+    /// # let domain = tubepost::Domain::open(&dir)?;
+    /// let inbox = tubepost::Mailbox::<u64>::options().domain(&domain).bounded(1).own("numbers")?;
+    /// let out = tubepost::Sender::<u64>::options().domain(&domain).open("numbers")?;
+    /// let number = out.try_send_numbered(7).unwrap();
+    /// assert!(out.try_send_numbered(8).is_err());
+    /// assert_eq!(Some(inbox.recv_envelope()?.seq), number);
+    /// # drop((out, inbox));
+    /// # std::fs::remove_dir(&dir).unwrap();
+    /// # Ok::<(), tubepost::Error>(())
+    /// ```
+    pub fn try_send_numbered<'a>(
+        &self,
+        message: M::Sent<'a>,
+    ) -> Result<Option<u64>, TrySendError<M::Sent<'a>>> {
+        let outlet = match self.outlet() {
+            Outlet::Shared(outlet) if outlet.numbers() => outlet,
+            _ => return self.try_send(message).map(|()| None),
+        };
+        match with_bytes::<M, _, _>(&message, |bytes| outlet.try_send_numbered(bytes)) {
+            Ok(number) => Ok(Some(number)),
+            Err(Refusal::Waiting) => Err(TrySendError::Full(message)),
+            Err(Refusal::Closed(closed)) => Err(TrySendError::Closed(message, closed)),
+            Err(Refusal::Failed(error)) => Err(TrySendError::Failed(message, *error)),
         }
     }
 

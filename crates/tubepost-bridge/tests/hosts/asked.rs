@@ -127,6 +127,9 @@ fn a_bridge_that_dies_with_questions_under_way_loses_no_caller() {
 
         let waiting = scope.spawn(|| ask.call_timeout("nine", PATIENCE));
         let question = desk.take_timeout(PATIENCE).expect("asked");
+        // Between asking and noting it would be asked once more.
+        let is_noted = || there.domain.carried(desk.id()).is_ok_and(|it| it.is_some_and(|it| it.placed == 3));
+        eventually("the third question is noted", is_noted);
         there.kill();
         match question.reply(9) {
             Ok(()) | Err(Error::NotAwaited { .. }) => {} // whether its death is known by now
