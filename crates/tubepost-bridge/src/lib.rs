@@ -119,6 +119,8 @@ impl Options {
 
 /// Runs a bridge until `stop` is done. Mailboxes that are imported stay, with what is in them, for the next one.
 ///
+/// In a tokio runtime of several threads, as zenoh wants it, and not in a `LocalSet`.
+///
 /// # Errors
 ///
 /// [`Error::Nowhere`], [`Error::Nothing`] if there would be nothing to do; [`Error::Running`] if the domain has a bridge; [`Error::Domain`],

@@ -12,7 +12,6 @@ use crate::frame::{Frame, frames};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use zenoh::Wait;
@@ -84,7 +83,7 @@ pub(crate) struct Route(Arc<Line>);
 #[derive(Debug)]
 struct Line {
     /// Who has it speaks.
-    publisher: Arc<tokio::sync::Mutex<Publisher<'static>>>,
+    publisher: tokio::sync::Mutex<Publisher<'static>>,
     /// Nothing can be said by it any more.
     is_lost: AtomicBool,
 }
@@ -114,17 +113,12 @@ impl Route {
     /// Says all of a bundle.
     pub(crate) async fn say_all(&self, bundle: Vec<u8>) -> Result<(), Unreachable> {
         let Route(line) = self;
-        let publisher = Arc::clone(&line.publisher).lock_owned().await;
+        let publisher = line.publisher.lock().await;
         if line.is_lost.load(Relaxed) {
             return Err(Unreachable);
         }
         // What does not arrive is found missing by its count, or by the silence after it.
-        let put = move || publisher.put(bundle).wait();
-        let done = match Handle::current().runtime_flavor() {
-            RuntimeFlavor::MultiThread => tokio::task::block_in_place(put),
-            // Where others would have to wait for it, it is another thread's.
-            _ => tokio::task::spawn_blocking(put).await.unwrap_or_else(|error| Err(error.into())),
-        };
+        let done = tokio::task::block_in_place(|| publisher.put(bundle).wait());
         done.map_err(|error| {
             debug!(%error, "nothing can be said to another bridge");
             line.is_lost.store(true, Relaxed);
@@ -231,7 +225,7 @@ impl Wire {
         if let Some(line) = known(&routes) {
             return Ok(Route(line)); // another was faster
         }
-        let publisher = Arc::new(tokio::sync::Mutex::new(publisher));
+        let publisher = tokio::sync::Mutex::new(publisher);
         let line = Arc::new(Line { publisher, is_lost: AtomicBool::new(false) });
         routes.retain(|_, route| route.strong_count() > 0);
         routes.insert(key, Arc::downgrade(&line));
