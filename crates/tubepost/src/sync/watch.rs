@@ -21,7 +21,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
@@ -193,17 +193,38 @@ fn ours() -> Result<MutexGuard<'static, Option<Watch>>, Errno> {
     Ok(watch)
 }
 
-/// The list, but no wait for ever: in a forked child the lock may be held by a thread that
-/// the child does not have.
+/// The process of which a thread had the list last, by its epoch.
+static HOLDER: AtomicU64 = AtomicU64::new(0);
+
+/// How long one waits for another thread of this process to be done with the list.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// And how often one looks where it may be held by a thread that is not there: the child of a fork has the lock as it was.
+const LOOKS: u32 = 1000;
+
+/// The list, but no wait for ever. As soon as a thread of this process has had it no other can be in the way: who has it is only slow.
 fn patiently() -> Option<MutexGuard<'static, Option<Watch>>> {
-    for _ in 0..1000 {
+    let epoch = fork::epoch().ok()?;
+    let (mut looks, mut begin) = (0, None);
+    loop {
         match WATCH.try_lock() {
-            Ok(watch) => return Some(watch),
+            Ok(watch) => {
+                HOLDER.store(epoch, SeqCst);
+                return Some(watch);
+            }
             Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            Err(TryLockError::WouldBlock) if looks < LOOKS => {
+                looks += 1;
+                std::thread::yield_now();
+            }
+            Err(TryLockError::WouldBlock) => {
+                let begin = begin.get_or_insert_with(Instant::now);
+                if HOLDER.load(SeqCst) != epoch || begin.elapsed() > PATIENCE {
+                    return None;
+                }
+                std::thread::sleep(Duration::from_micros(100)); // it may be stopped, or its turn is over
+            }
         }
     }
-    None
 }
 
 fn start(epoch: u64) -> Result<Watch, Errno> {
@@ -287,11 +308,13 @@ fn look_again(epoch: u64) -> Option<()> {
     if waits {
         return Some(());
     }
+    let late: Vec<_>; // let go of when the list is free: what goes with them may want it
     let mut watch = locked(epoch)?;
     let watch = watch.as_mut()?;
     TICKS.store(false, SeqCst);
     // Whoever began to wait before that, and found the timer set.
-    let waits = watch.visited.values().filter_map(Weak::upgrade).any(|who| who.waits());
+    late = watch.visited.values().filter_map(Weak::upgrade).collect();
+    let waits = late.iter().any(|who| who.waits());
     TICKS.store(waits, SeqCst);
     if !waits {
         watch.soon = None;
@@ -301,4 +324,36 @@ fn look_again(epoch: u64) -> Option<()> {
         timer::set(&watch.timer, every, every);
     }
     Some(())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Visited for Nobody {
+        fn is_readable(&self) {}
+
+        fn look_again(&self) -> bool {
+            false
+        }
+
+        fn waits(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_thread_that_has_the_list_for_long_costs_the_others_time_and_no_error() {
+        let held = ours().expect("there are descriptors");
+        let other = std::thread::spawn(|| {
+            let nobody: Arc<dyn Visited> = Arc::new(Nobody);
+            attend(Arc::downgrade(&nobody))
+        });
+        std::thread::sleep(Duration::from_millis(100)); // so long its turn may be over on a machine that is busy
+        assert!(!other.is_finished(), "it waits");
+        drop(held);
+        assert!(other.join().expect("no panic").is_ok());
+    }
 }
