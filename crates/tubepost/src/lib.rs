@@ -105,6 +105,8 @@ mod call;
 mod clock_steps;
 #[cfg(not(loom))]
 mod companion;
+#[cfg(all(test, not(loom)))]
+mod counted_alike;
 #[cfg(not(loom))]
 mod cursor;
 #[cfg(not(loom))]

@@ -211,6 +211,15 @@ impl LogFile {
         buried
     }
 
+    /// Whether nobody received some of it because the log was closed in this life: that is still to be counted.
+    pub(crate) fn has_buried(&self, life: u32) -> bool {
+        let mark = Mark::buried(life);
+        (0..self.most())
+            .map(|index| self.mark_at(index))
+            .take_while(|seen| !seen.is_fresh())
+            .any(|seen| seen == mark)
+    }
+
     /// How many of the records before this one are FRESH, in hand, and back; and how many nobody received.
     pub(crate) fn count(&self, to: u32) -> [u64; 4] {
         let mut counts = [0; 4];

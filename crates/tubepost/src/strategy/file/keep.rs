@@ -30,7 +30,8 @@ pub(super) fn take_away(segment: &Segment, log: &Arc<Log>) {
         if !read || !may_go(&log.store.described.keep, &files[at..], end - behind, bytes - behind_bytes) {
             return;
         }
-        if log.store.remove(&called(file.first)).is_err() {
+        // Whoever closes the log counts what he finds: all are to find the same.
+        if file.has_buried(log.life) || log.store.remove(&called(file.first)).is_err() {
             return;
         }
         log.forget_before(behind);
