@@ -6,7 +6,7 @@ use crate::domain::log::Log;
 use crate::domain::stat::{self, Stat};
 use crate::error::{Closed, Error, Fate};
 use crate::journal::described::Fsync;
-use crate::journal::file::LogFile;
+use crate::journal::file::{LogFile, called};
 use crate::journal::records::Claim;
 use crate::journal::store;
 use crate::journal::words::{Says, Spot, UNIT};
@@ -148,6 +148,12 @@ impl Outlet {
                 }
                 Ok(Claim::Ended(end)) => {
                     let next = self.or_closed(self.log.make_next(file, end))?;
+                    if segment.is_closed() {
+                        // All was counted by then, and may have been taken away before this file was made.
+                        drop(writer);
+                        self.or_closed(self.log.store.remove(&called(next.first)))?;
+                        return Err(Refusal::Closed(cleanup::finish(segment)));
+                    }
                     let spot = next.tail();
                     *writer = At { file: next, spot };
                     self.log.forget_before(writer.file.first);
