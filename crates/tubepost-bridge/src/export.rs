@@ -170,7 +170,8 @@ impl Exports {
     }
 
     fn export(self: &Arc<Self>, id: u128, stat: &Stat) -> Result<(), String> {
-        let facts = Facts::of(stat)?;
+        let mut facts = Facts::of(stat)?;
+        facts.limit(self.limits.message)?;
         let format = stat.carries.clone();
         self.kept.look_for_unnoted(&self.domain, &stat.name, id).map_err(|error| error.to_string())?;
         let out =

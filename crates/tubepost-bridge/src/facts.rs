@@ -68,6 +68,19 @@ impl Facts {
         short(&self.owner) && short(&self.strategy) && self.format.len() <= LONGEST
     }
 
+    /// No longer messages are let in than this: who sends them is refused at home.
+    pub(crate) fn limit(&mut self, most: Option<u64>) -> Result<(), String> {
+        let Some(most) = most.filter(|most| *most < self.max_message) else { return Ok(()) };
+        if !self.variable {
+            return Err(format!(
+                "its messages have {} bytes, and {most} are let in (--max-message)",
+                self.max_message
+            ));
+        }
+        self.max_message = most;
+        Ok(())
+    }
+
     /// The format that both sides agree on. What is of variable length is bytes everywhere; a plain type has to lie in memory here as it does there.
     pub(crate) fn agreed(&self) -> Result<Format, String> {
         let format = Format::decode(self.variable, &self.format)?;

@@ -375,8 +375,15 @@ impl Imports {
         }
         let ours =
             self.domain.stat(name).is_ok_and(|stat| Some(kept::number_of(stat.id)) == there.standing.id);
-        if ours && let Err(error) = self.domain.remove(name) {
-            warn!(%error, "the stand-in {name:?} stays");
+        match ours.then(|| self.domain.remove(name)) {
+            Some(Ok(closed)) if closed.uncollected > 0 => {
+                warn!(
+                    "{} messages for {name:?} were accepted here and not collected: they are lost",
+                    closed.uncollected
+                );
+            }
+            Some(Err(error)) => warn!(%error, "the stand-in {name:?} stays"),
+            _ => {}
         }
         if let Some(id) = there.standing.id {
             self.counts.forget(id);

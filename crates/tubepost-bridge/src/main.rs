@@ -16,7 +16,7 @@ use tubepost_bridge::{Error, Options, Pattern, guard, lease, run};
 /// Gives mailboxes of this host to others, and has those of others here.
 ///
 /// One bridge runs on each host. Local processes send to an imported mailbox as to any; docs/network.md tells what is different. It runs until
-/// it is interrupted; what is imported stays then, with what waits in it, for the next one.
+/// it is interrupted; what is imported stays then, with what waits in it, for the next one, if that comes within the lease.
 ///
 /// On the host that has the mailboxes:  tubepost-bridge --listen tcp/[::]:7447 --export 'plant/*'
 /// on another:                          tubepost-bridge --connect tcp/HOST:7447 --import 'plant/*'
@@ -50,10 +50,10 @@ struct Cli {
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
     /// The longest message, in bytes, that is let in from other hosts
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_message: Option<u64>,
     /// How many bytes of messages are let in from each other host in a second; more wait
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_rate: Option<u64>,
     /// Be the guard of a bridge, whose end is that of the standard input, with this lease in milliseconds
     #[arg(long, value_name = "MILLISECONDS", hide = true)]
@@ -93,6 +93,16 @@ fn guarded(options: &Options) -> Result<PipeWriter, Error> {
     Ok(ours)
 }
 
+/// Each mailbox takes some: as many may be open as the system lets this process have.
+fn have_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        warn!(%error, "no more descriptors can be had: three for each imported mailbox");
+    }
+}
+
 fn start(cli: Cli) -> Result<(), Error> {
     let domain = match &cli.domain {
         Some(name_or_path) => Domain::open(name_or_path)?,
@@ -103,6 +113,7 @@ fn start(cli: Cli) -> Result<(), Error> {
         closed.iter().for_each(|name| warn!("{name:?} is closed: the bridge is gone"));
         return Ok(());
     }
+    have_descriptors();
     let options = Options {
         domain,
         listen: cli.listen,

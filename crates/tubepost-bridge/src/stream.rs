@@ -88,15 +88,33 @@ pub(crate) async fn run(carrier: &mut impl Carrier, mut way: watch::Receiver<Opt
                 Broken::Ended(end) => return end,
                 Broken::Now => debug!("the stream to {} is opened again", to.host),
             },
-            // When the way is gone, it may still be heard why.
-            changed = way.wait_for(|way| way.as_ref().is_some_and(|way| *way != to)) => {
-                if changed.is_err() { return End::StandIn }
-            }
+            still = is_gone(&mut way, &to) => if !still { return End::StandIn },
         }
         carrier.count().broke();
         // Who is told again and again that something is missing takes its time.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).clamp(Duration::from_millis(1), PATIENCE);
+    }
+}
+
+/// Until there is another way than this one, or none for a while: when it is gone, it may still be heard why. After that nothing more is taken out of the stand-in:
+/// from one in a spool it would count as collected. `false`: the stand-in is over.
+async fn is_gone(way: &mut watch::Receiver<Option<Address>>, to: &Address) -> bool {
+    loop {
+        let now = way.borrow_and_update().clone();
+        match now {
+            Some(now) if now == *to => {
+                if way.changed().await.is_err() {
+                    return false;
+                }
+            }
+            Some(_) => return true,
+            None => match tokio::time::timeout(PATIENCE, way.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return false,
+                Err(_) => return true,
+            },
+        }
     }
 }
 

@@ -143,7 +143,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error {
             Error::BadName { .. } | Error::BadOption { .. } => 2,
-            Error::WouldWait | Error::TimedOut | Error::Crowded { .. } => 3,
+            Error::WouldWait | Error::TimedOut | Error::Crowded { .. } | Error::Underway { .. } => 3,
             Error::NoSuchName { .. } | Error::OwnerGone { .. } => 4,
             Error::Closed(_) | Error::Ended { .. } => 5,
             Error::LeaseExpired { .. } => 6,
