@@ -2,7 +2,7 @@
 
 use crate::stage::{Host, PATIENCE, config, endpoint, eventually};
 use std::time::{Duration, Instant};
-use tubepost::{File, Mailbox, Receiver, Sender};
+use tubepost::{File, Mailbox, Receiver, SendCollectedError, Sender};
 
 #[test]
 fn when_the_importing_bridge_is_gone_for_good_senders_are_told_after_the_lease() {
@@ -124,5 +124,38 @@ fn with_a_spool_who_sends_goes_on_while_the_network_is_down() {
     assert!(out.closed_timeout(PATIENCE).expect("it can be told").is_some());
     eventually("the log is gone", || !spool.join("box").exists() && !spool.join("box.at").exists());
     again.kill();
+    std::fs::remove_dir_all(&spool).expect("ours");
+}
+
+#[test]
+fn with_a_spool_nobody_is_told_that_a_message_is_collected_when_the_network_is_gone() {
+    let (at, config) = (endpoint(), config(Duration::from_millis(500)));
+    let spool = std::env::temp_dir().join(format!("tubepost-spool-gone-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&spool);
+    let mut there = Host::new(&["--zenoh-config", config.path(), "--listen", &at, "--export", "*"]);
+    let import = ["--zenoh-config", config.path(), "--connect", &at, "--import", "*", "--spool"];
+    let here = Host::new(&[&import[..], &[spool.to_str().expect("a path of ours")]].concat());
+    let inbox = Mailbox::<u64>::options().domain(&there.domain).unbounded().own("box").expect("a free name");
+    here.until_there("box");
+    let out = Sender::<u64>::options().domain(&here.domain).open("box").expect("it is there");
+    out.send_collected_timeout(0, PATIENCE).expect("there is a way");
+    assert_eq!(inbox.recv_timeout(PATIENCE), Ok(0));
+    there.kill();
+    let mut next = 1;
+    eventually("nobody has it", || match out.send_collected_timeout(next, Duration::from_millis(200)) {
+        Ok(()) => {
+            std::thread::sleep(Duration::from_millis(50)); // between two, so that time ends this and no window
+            next += 1;
+            false
+        }
+        Err(SendCollectedError::Timeout(_)) => true,
+        Err(other) => panic!("{other:?}"),
+    });
+    assert!(next < 100, "{next} were taken");
+    there.start();
+    (1..next).for_each(|k| assert_eq!(inbox.recv_timeout(PATIENCE), Ok(k)));
+    out.send(next).expect("there is room");
+    assert_eq!(inbox.recv_timeout(PATIENCE), Ok(next));
+    drop((out, inbox, here, there));
     std::fs::remove_dir_all(&spool).expect("ours");
 }
